@@ -1,0 +1,4 @@
+//! From a recipe to a run.
+
+pub mod learner;
+pub mod optim;

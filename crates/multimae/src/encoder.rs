@@ -1,0 +1,123 @@
+//! The transformer encoder: tokens in, the outputs of every layer out.
+
+use burn::tensor::Tensor;
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::nn::{Block, BlockConfig};
+use crate::{Error, Result};
+
+/// The sizes of an encoder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EncoderConfig {
+    /// Width of the tokens.
+    pub width: usize,
+    /// Number of blocks.
+    pub depth: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Hidden width of the perceptrons over the width.
+    pub mlp_ratio: f64,
+    /// Stochastic depth of the last block; it rises linearly from 0 at the first.
+    pub drop_path: f64,
+}
+
+impl EncoderConfig {
+    /// Width, depth and heads; perceptrons four times as wide, no stochastic depth.
+    #[must_use]
+    pub fn new(width: usize, depth: usize, heads: usize) -> Self {
+        Self {
+            width,
+            depth,
+            heads,
+            mlp_ratio: 4.0,
+            drop_path: 0.0,
+        }
+    }
+
+    /// ViT-Tiny: 192 wide, 12 blocks, 3 heads.
+    #[must_use]
+    pub fn tiny() -> Self {
+        Self::new(192, 12, 3)
+    }
+
+    /// ViT-Small: 384 wide, 12 blocks, 6 heads.
+    #[must_use]
+    pub fn small() -> Self {
+        Self::new(384, 12, 6)
+    }
+
+    /// ViT-Base: 768 wide, 12 blocks, 12 heads.
+    #[must_use]
+    pub fn base() -> Self {
+        Self::new(768, 12, 12)
+    }
+
+    /// ViT-Large: 1024 wide, 24 blocks, 16 heads.
+    #[must_use]
+    pub fn large() -> Self {
+        Self::new(1024, 24, 16)
+    }
+
+    /// The sizes of one block.
+    ///
+    /// # Errors
+    /// If the heads do not divide the width.
+    pub fn block(&self) -> Result<BlockConfig> {
+        check_heads("encoder", self.width, self.heads)?;
+        Ok(BlockConfig {
+            width: self.width,
+            heads: self.heads,
+            mlp_ratio: self.mlp_ratio,
+        })
+    }
+
+    /// Stochastic depth of every block: `linspace(0, drop_path, depth)`.
+    #[must_use]
+    pub fn drop_path_rates(&self) -> Vec<f64> {
+        let steps = self.depth.saturating_sub(1).max(1) as f64;
+        (0..self.depth)
+            .map(|i| self.drop_path * i as f64 / steps)
+            .collect()
+    }
+}
+
+pub(crate) fn check_heads(part: &str, width: usize, heads: usize) -> Result<()> {
+    if heads == 0 || !width.is_multiple_of(heads) {
+        return Err(Error::Config(format!(
+            "{part}: {heads} heads do not divide the width {width}"
+        )));
+    }
+    Ok(())
+}
+
+/// Where the randomness of training comes from, or that there is none.
+pub enum Phase<'a> {
+    /// No stochastic depth.
+    Evaluation,
+    /// Stochastic depth with random numbers of this stream.
+    Training(&'a mut dyn Rng),
+}
+
+/// Runs blocks over tokens and returns the output of every block. There is no final norm.
+///
+/// # Shapes
+/// `(B, N, width)` to one `(B, N, width)` per block.
+#[must_use]
+pub fn encode(
+    blocks: &[Block],
+    tokens: Tensor<3>,
+    drop_path_rates: &[f64],
+    phase: &mut Phase<'_>,
+) -> Vec<Tensor<3>> {
+    let mut layers: Vec<Tensor<3>> = Vec::with_capacity(blocks.len());
+    let mut x = tokens;
+    for (block, &rate) in blocks.iter().zip(drop_path_rates) {
+        x = match phase {
+            Phase::Evaluation => block.forward(x),
+            Phase::Training(rng) => block.forward_drop_path(x, rate, &mut **rng),
+        };
+        layers.push(x.clone());
+    }
+    layers
+}

@@ -1,0 +1,83 @@
+//! Tokens of image-like modalities.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+
+use super::{InputAdapterConfig, own_grid};
+use crate::interpolate::Interpolation;
+use crate::modality::{Modality, Size};
+use crate::nn::parameter;
+use crate::positions::{frozen_table, table_tokens};
+use crate::{Error, Result};
+
+/// The weights of a convolution whose stride is its kernel.
+#[derive(Module, Debug)]
+pub struct PatchProjection {
+    /// `(width, channels, patch, patch)`.
+    pub weight: Param<Tensor<4>>,
+    /// `(width)`.
+    pub bias: Param<Tensor<1>>,
+}
+
+impl PatchProjection {
+    pub(super) fn new(channels: usize, patch: usize, width: usize, device: &Device) -> Self {
+        Self {
+            weight: parameter([width, channels, patch, patch], device),
+            bias: parameter([width], device),
+        }
+    }
+
+    /// # Shapes
+    /// Patches `(B, N, channels * patch * patch)`, channel-major, to `(B, N, width)`.
+    pub(super) fn forward(&self, patches: Tensor<3>) -> Tensor<3> {
+        let [width, channels, height, columns] = self.weight.dims();
+        let weight = self
+            .weight
+            .val()
+            .reshape([width, channels * height * columns]);
+        burn::tensor::module::linear(patches, weight.transpose(), Some(self.bias.val()))
+    }
+}
+
+/// `proj(x)` plus the position table, for RGB, depth, normals, ... (MultiMAE, section 3.1).
+#[derive(Module, Debug)]
+pub struct PatchedInputAdapter {
+    /// `(1, width, h, w)`, not trained.
+    pub pos_emb: Param<Tensor<4>>,
+    /// The patch embedding.
+    pub proj: PatchProjection,
+}
+
+impl PatchedInputAdapter {
+    pub(super) fn new(
+        modality: &Modality,
+        channels: usize,
+        config: InputAdapterConfig,
+        device: &Device,
+    ) -> Result<Self> {
+        let patch = modality.patch(config.patch_size)?;
+        let table = config.image_size.grid(config.patch_size)?;
+        Ok(Self {
+            pos_emb: frozen_table(config.width, table, config.tables, device)?,
+            proj: PatchProjection::new(channels, patch, config.width, device),
+        })
+    }
+
+    pub(super) fn forward(&self, name: &str, x: Tensor<4>) -> Result<(Tensor<3>, Size)> {
+        let [batch, channels, height, width] = x.dims();
+        let [_, expected, patch, _] = self.proj.weight.dims();
+        if channels != expected {
+            return Err(Error::Input {
+                modality: name.to_owned(),
+                problem: format!("expects {expected} channels, got {channels}"),
+            });
+        }
+        let grid = own_grid(name, Size::new(height, width), patch)?;
+        let patches = x
+            .reshape([batch, channels, grid.height, patch, grid.width, patch])
+            .permute([0, 2, 4, 1, 3, 5])
+            .reshape([batch, grid.area(), channels * patch * patch]);
+        let positions = table_tokens(self.pos_emb.val(), grid, Interpolation::Bicubic);
+        Ok((self.proj.forward(patches) + positions, grid))
+    }
+}

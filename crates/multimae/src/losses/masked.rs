@@ -1,0 +1,372 @@
+//! Losses over the masked patches of one task (MultiMAE, section 3.3).
+
+use burn::tensor::{Int, Tensor, activation};
+use serde::{Deserialize, Serialize};
+
+use crate::input_adapters::ModalityTensor;
+use crate::masking::TaskMask;
+use crate::{Error, Result};
+
+/// Added to a patch's variance before the square root.
+const NORM_PIX_EPS: f64 = 1e-6;
+
+/// The loss of one task.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReconstructionLoss {
+    /// Squared error, averaged over the channels.
+    Mse {
+        /// Standardise every patch of the target first (He et al., 2022).
+        norm_pix: bool,
+    },
+    /// Absolute error, averaged over the channels.
+    L1 {
+        /// Standardise every patch of the target first.
+        norm_pix: bool,
+    },
+    /// Softmax cross-entropy per pixel.
+    CrossEntropy {
+        /// Share of the target's mass that is spread over all classes.
+        label_smoothing: f64,
+        /// A label whose pixels do not count.
+        ignore: Option<usize>,
+    },
+}
+
+/// What a task is to predict.
+pub type ReconstructionTarget = ModalityTensor;
+
+/// A task's loss.
+#[derive(Debug, Clone)]
+pub struct TaskLoss {
+    /// `(1)`.
+    pub value: Tensor<1>,
+    /// Nothing was masked: the value is a constant zero without gradient.
+    pub empty: bool,
+    /// `(B)`, each sample's own mean, zero where it has no pixel that counts.
+    pub per_sample: Tensor<1>,
+}
+
+impl ReconstructionLoss {
+    /// The mean over the samples of each sample's mean over its masked pixels; samples without one
+    /// do not count. Without a mask, the mean over all pixels.
+    ///
+    /// `patch` is the side of a patch at the task's own resolution. With `ignore_nan_samples`, a
+    /// sample whose loss is not a number is left out of the mean, as the published code does.
+    ///
+    /// # Shapes
+    /// `prediction (B, C, h, w)`; target `(B, C, h, w)` or `(B, h, w)`.
+    ///
+    /// # Errors
+    /// If prediction, target and loss do not fit.
+    pub fn forward(
+        &self,
+        task: &str,
+        prediction: Tensor<4>,
+        target: &ReconstructionTarget,
+        mask: Option<&TaskMask>,
+        patch: usize,
+        ignore_nan_samples: bool,
+    ) -> Result<TaskLoss> {
+        let [batch, _, height, width] = prediction.dims();
+        let device = prediction.device();
+        if mask.is_some_and(|mask| !mask.any()) {
+            return Ok(TaskLoss {
+                value: Tensor::zeros([1], &device),
+                empty: true,
+                per_sample: Tensor::zeros([batch], &device),
+            });
+        }
+        let (pixels, counted) = self.per_pixel(task, prediction, target, patch)?;
+        let masked = mask.map(|mask| {
+            let grid = [batch, height / patch, 1, width / patch, 1];
+            mask.tensor(&device)
+                .reshape(grid)
+                .expand([batch, height / patch, patch, width / patch, patch])
+                .reshape([batch, height, width])
+        });
+        let weights = match (masked, counted) {
+            (Some(masked), Some(counted)) => Some(masked * counted),
+            (Some(weights), None) | (None, Some(weights)) => Some(weights),
+            (None, None) => None,
+        };
+        Ok(mean_of_samples(pixels, weights, ignore_nan_samples))
+    }
+
+    /// The loss of every pixel, and which pixels count if not all do.
+    ///
+    /// # Shapes
+    /// `(B, h, w)` both.
+    fn per_pixel(
+        &self,
+        task: &str,
+        prediction: Tensor<4>,
+        target: &ReconstructionTarget,
+        patch: usize,
+    ) -> Result<(Tensor<3>, Option<Tensor<3>>)> {
+        let error = |problem: String| Error::Loss {
+            task: task.to_owned(),
+            problem,
+        };
+        match (*self, target) {
+            (
+                Self::Mse { norm_pix } | Self::L1 { norm_pix },
+                ModalityTensor::Continuous(target),
+            ) => {
+                if prediction.dims() != target.dims() {
+                    return Err(error(format!(
+                        "prediction {:?}, target {:?}",
+                        prediction.dims(),
+                        target.dims()
+                    )));
+                }
+                let target = if norm_pix {
+                    standardise_patches(target.clone(), patch)
+                } else {
+                    target.clone()
+                };
+                let difference = prediction - target;
+                let values = match self {
+                    Self::L1 { .. } => difference.abs(),
+                    _ => difference.square(),
+                };
+                Ok((values.mean_dim(1).squeeze_dim::<3>(1), None))
+            }
+            (
+                Self::CrossEntropy {
+                    label_smoothing,
+                    ignore,
+                },
+                ModalityTensor::Categorical(labels),
+            ) => {
+                let [batch, _, height, width] = prediction.dims();
+                if labels.dims() != [batch, height, width] {
+                    return Err(error(format!(
+                        "prediction {:?}, labels {:?}",
+                        prediction.dims(),
+                        labels.dims()
+                    )));
+                }
+                Ok(cross_entropy(
+                    prediction,
+                    labels.clone(),
+                    label_smoothing,
+                    ignore,
+                ))
+            }
+            (Self::CrossEntropy { .. }, ModalityTensor::Continuous(_)) => Err(error(
+                "cross_entropy needs class indices as its target".to_owned(),
+            )),
+            (_, ModalityTensor::Categorical(_)) => Err(error(
+                "mse and l1 need real values as their target".to_owned(),
+            )),
+        }
+    }
+}
+
+/// Every patch with mean 0 and variance 1 over all its values of all channels together; the
+/// variance is the unbiased one.
+///
+/// # Shapes
+/// `(B, C, h, w)` to `(B, C, h, w)`.
+fn standardise_patches(target: Tensor<4>, patch: usize) -> Tensor<4> {
+    let [batch, channels, height, width] = target.dims();
+    let (rows, columns) = (height / patch, width / patch);
+    let values = channels * patch * patch;
+    let patches = target
+        .reshape([batch, channels, rows, patch, columns, patch])
+        .permute([0, 2, 4, 1, 3, 5])
+        .reshape([batch, rows * columns, values]);
+    let centred = patches.clone() - patches.mean_dim(2);
+    let variance = centred
+        .clone()
+        .square()
+        .sum_dim(2)
+        .div_scalar(values as f64 - 1.0);
+    (centred / variance.add_scalar(NORM_PIX_EPS).sqrt())
+        .reshape([batch, rows, columns, channels, patch, patch])
+        .permute([0, 3, 1, 4, 2, 5])
+        .reshape([batch, channels, height, width])
+}
+
+/// Softmax cross-entropy per pixel, and the pixels that count where one label is ignored.
+fn cross_entropy(
+    logits: Tensor<4>,
+    labels: Tensor<3, Int>,
+    smoothing: f64,
+    ignore: Option<usize>,
+) -> (Tensor<3>, Option<Tensor<3>>) {
+    let [batch, classes, height, width] = logits.dims();
+    let counted = ignore.map(|label| labels.clone().not_equal_elem(label as i64).float());
+    // A label that is ignored may lie beyond the classes; look up class 0 there.
+    let labels = match ignore {
+        Some(label) => labels.clone().mask_fill(labels.equal_elem(label as i64), 0),
+        None => labels,
+    };
+    let pixels = batch * height * width;
+    let logits = logits.permute([0, 2, 3, 1]).reshape([pixels, classes]);
+    let log_probabilities = activation::log_softmax(logits, 1);
+    let mut loss = log_probabilities
+        .clone()
+        .gather(1, labels.reshape([pixels, 1]))
+        .neg();
+    if smoothing > 0.0 {
+        let uniform = log_probabilities.mean_dim(1).neg();
+        loss = loss.mul_scalar(1.0 - smoothing) + uniform.mul_scalar(smoothing);
+    }
+    (loss.reshape([batch, height, width]), counted)
+}
+
+fn mean_of_samples(
+    pixels: Tensor<3>,
+    weights: Option<Tensor<3>>,
+    ignore_nan_samples: bool,
+) -> TaskLoss {
+    let [batch, height, width] = pixels.dims();
+    let sums = |maps: Tensor<3>| {
+        maps.reshape([batch, height * width])
+            .sum_dim(1)
+            .reshape([batch])
+    };
+    let Some(weights) = weights else {
+        let per_sample = sums(pixels).div_scalar((height * width) as f64);
+        return TaskLoss {
+            value: per_sample.clone().mean(),
+            empty: false,
+            per_sample,
+        };
+    };
+    let counts = sums(weights.clone());
+    let mut present = counts.clone().greater_elem(0.0).float();
+    let mut per_sample = sums(pixels * weights) / counts.clamp_min(1.0);
+    if ignore_nan_samples {
+        let nan = per_sample.clone().is_nan();
+        per_sample = per_sample.mask_fill(nan.clone(), 0.0);
+        present = present.mask_fill(nan, 0.0);
+    }
+    let value = per_sample.clone().sum() / present.sum().clamp_min(1.0);
+    TaskLoss {
+        value,
+        empty: false,
+        per_sample,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::masking::{SampleMask, TokenMasks};
+    use burn::tensor::{Device, TensorData};
+
+    const CE: ReconstructionLoss = ReconstructionLoss::CrossEntropy {
+        label_smoothing: 0.0,
+        ignore: Some(0),
+    };
+
+    fn map(values: &[f32], shape: [usize; 4]) -> Tensor<4> {
+        Tensor::from_data(TensorData::new(values.to_vec(), shape), &Device::default())
+    }
+
+    fn labels(values: &[i64], shape: [usize; 3]) -> ModalityTensor {
+        ModalityTensor::Categorical(Tensor::from_data(
+            TensorData::new(values.to_vec(), shape),
+            &Device::default(),
+        ))
+    }
+
+    fn mask(flags: &[&[bool]]) -> TaskMask {
+        let samples = flags
+            .iter()
+            .map(|f| SampleMask::new(f.iter().copied().chain([false, false]).collect()))
+            .collect::<Vec<_>>();
+        // Pad the counts to be equal with two more tokens of another task.
+        let fixed = samples
+            .iter()
+            .map(|s| {
+                let masked = s.masked().iter().filter(|&&m| m).count();
+                let mut flags = s.masked().to_vec();
+                let len = flags.len();
+                for i in 0..2 - masked {
+                    flags[len - 1 - i] = true;
+                }
+                SampleMask::new(flags)
+            })
+            .collect();
+        TokenMasks::new(fixed).unwrap().task(0, flags[0].len())
+    }
+
+    fn scalar(t: Tensor<1>) -> f32 {
+        t.into_data().try_to_vec::<f32>().unwrap()[0]
+    }
+
+    #[test]
+    fn samples_without_masked_patch_do_not_count() {
+        let l1 = ReconstructionLoss::L1 { norm_pix: false };
+        let prediction = map(&[1.0, 2.0, 3.0, 4.0], [2, 1, 1, 2]);
+        let target = ModalityTensor::Continuous(map(&[0.0; 4], [2, 1, 1, 2]));
+        let task = mask(&[&[false, true], &[false, false]]);
+        let loss = l1
+            .forward("d", prediction.clone(), &target, Some(&task), 1, false)
+            .unwrap();
+        assert_eq!(scalar(loss.value), 2.0);
+        let none = mask(&[&[false, false], &[false, false]]);
+        let loss = l1
+            .forward("d", prediction.clone(), &target, Some(&none), 1, false)
+            .unwrap();
+        assert!(loss.empty && scalar(loss.value) == 0.0);
+        let all = l1
+            .forward("d", prediction, &target, None, 1, false)
+            .unwrap();
+        assert_eq!(scalar(all.value), 2.5);
+    }
+
+    #[test]
+    fn nan_stays_unless_the_quirk_is_asked_for() {
+        let mse = ReconstructionLoss::Mse { norm_pix: false };
+        let prediction = map(&[f32::NAN, f32::NAN, 3.0, 3.0], [2, 1, 1, 2]);
+        let target = ModalityTensor::Continuous(map(&[0.0; 4], [2, 1, 1, 2]));
+        let task = mask(&[&[true, true], &[true, true]]);
+        let loss = |quirk| {
+            let loss = mse
+                .forward("d", prediction.clone(), &target, Some(&task), 1, quirk)
+                .unwrap();
+            scalar(loss.value)
+        };
+        assert!(loss(false).is_nan());
+        assert_eq!(loss(true), 9.0);
+    }
+
+    #[test]
+    fn ignored_labels_do_not_count() {
+        let logits = map(&[0.0, 2.0, 0.0, 1.0], [1, 2, 1, 2]);
+        let all_void = CE.forward(
+            "s",
+            logits.clone(),
+            &labels(&[0, 0], [1, 1, 2]),
+            None,
+            1,
+            false,
+        );
+        assert_eq!(scalar(all_void.unwrap().value), 0.0);
+        let one = CE
+            .forward("s", logits, &labels(&[0, 1], [1, 1, 2]), None, 1, false)
+            .unwrap();
+        let expected = (1.0_f32 + 1.0_f32.exp()).ln();
+        assert!((scalar(one.value) - expected).abs() < 1e-6);
+    }
+
+    #[test]
+    fn loss_and_target_must_fit() {
+        let prediction = map(&[0.0; 4], [1, 1, 2, 2]);
+        let target = ModalityTensor::Continuous(map(&[0.0; 2], [1, 1, 1, 2]));
+        let mse = ReconstructionLoss::Mse { norm_pix: false };
+        assert!(
+            mse.forward("d", prediction.clone(), &target, None, 1, false)
+                .is_err()
+        );
+        assert!(
+            CE.forward("d", prediction, &target, None, 1, false)
+                .is_err()
+        );
+    }
+}

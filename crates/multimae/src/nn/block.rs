@@ -1,0 +1,111 @@
+//! The pre-norm transformer block.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::{Rng, RngExt};
+
+use super::{Attention, LayerNorm, Mlp};
+
+/// The sizes of a block.
+#[derive(Debug, Clone, Copy)]
+pub struct BlockConfig {
+    /// Width of the tokens.
+    pub width: usize,
+    /// Attention heads; must divide the width.
+    pub heads: usize,
+    /// Hidden width of the perceptron over the width.
+    pub mlp_ratio: f64,
+}
+
+impl BlockConfig {
+    /// The perceptron's hidden width.
+    #[must_use]
+    pub fn hidden(&self) -> usize {
+        (self.width as f64 * self.mlp_ratio) as usize
+    }
+}
+
+/// `x + Attn(LN(x))`, then `x + MLP(LN(x))` (Dosovitskiy et al., 2021).
+#[derive(Module, Debug)]
+pub struct Block {
+    /// Before attention.
+    pub norm1: LayerNorm,
+    /// Self-attention.
+    pub attn: Attention,
+    /// Before the perceptron.
+    pub norm2: LayerNorm,
+    /// Perceptron.
+    pub mlp: Mlp,
+}
+
+impl Block {
+    /// A block of zeros.
+    #[must_use]
+    pub fn new(config: BlockConfig, device: &Device) -> Self {
+        Self {
+            norm1: LayerNorm::new(config.width, device),
+            attn: Attention::new(config.width, config.heads, device),
+            norm2: LayerNorm::new(config.width, device),
+            mlp: Mlp::new(config.width, config.hidden(), device),
+        }
+    }
+
+    /// # Shapes
+    /// `(B, N, width)` to `(B, N, width)`.
+    #[must_use]
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let x = x.clone() + self.attn.forward(self.norm1.forward(x));
+        x.clone() + self.mlp.forward(self.norm2.forward(x))
+    }
+
+    /// [`Self::forward`] with stochastic depth (Huang et al., 2016): per sample, each branch is left
+    /// out with probability `rate` and otherwise scaled by `1 / (1 - rate)`.
+    ///
+    /// # Shapes
+    /// `(B, N, width)` to `(B, N, width)`.
+    #[must_use]
+    pub fn forward_drop_path(&self, x: Tensor<3>, rate: f64, rng: &mut dyn Rng) -> Tensor<3> {
+        if rate <= 0.0 {
+            return self.forward(x);
+        }
+        let branch = self.attn.forward(self.norm1.forward(x.clone()));
+        let x = x + drop_path(branch, rate, rng);
+        let branch = self.mlp.forward(self.norm2.forward(x.clone()));
+        x + drop_path(branch, rate, rng)
+    }
+}
+
+/// Multiplies every sample of a branch by `floor(keep + u) / keep`, `u` uniform in `[0, 1)`.
+fn drop_path(branch: Tensor<3>, rate: f64, rng: &mut dyn Rng) -> Tensor<3> {
+    let [batch, _, _] = branch.dims();
+    let keep = 1.0 - rate;
+    let factors: Vec<f32> = (0..batch)
+        .map(|_| ((keep + rng.random::<f64>()).floor() / keep) as f32)
+        .collect();
+    let factors = Tensor::from_data(TensorData::new(factors, [batch, 1, 1]), &branch.device());
+    branch * factors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+
+    #[test]
+    fn drop_path_keeps_the_mean_and_drops_whole_samples() {
+        let device = Device::default();
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+        let ones = Tensor::<3>::ones([4000, 1, 2], &device);
+        let out = drop_path(ones, 0.25, &mut rng)
+            .into_data()
+            .try_to_vec::<f32>()
+            .unwrap();
+        let dropped = out.chunks(2).filter(|pair| pair[0] == 0.0).count();
+        assert!(out.chunks(2).all(|pair| pair[0] == pair[1]));
+        assert!((900..1100).contains(&dropped), "{dropped}");
+        assert!(
+            out.iter()
+                .all(|&v| v == 0.0 || (v - 4.0 / 3.0).abs() < 1e-6)
+        );
+    }
+}

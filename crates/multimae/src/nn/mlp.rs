@@ -1,0 +1,33 @@
+//! The two-layer perceptron of a transformer block.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, activation};
+
+use super::Linear;
+
+/// `fc2(gelu(fc1(x)))` with the exact (erf) GELU.
+#[derive(Module, Debug)]
+pub struct Mlp {
+    /// Width to hidden width.
+    pub fc1: Linear,
+    /// Hidden width to width.
+    pub fc2: Linear,
+}
+
+impl Mlp {
+    /// A perceptron of zeros.
+    #[must_use]
+    pub fn new(width: usize, hidden: usize, device: &Device) -> Self {
+        Self {
+            fc1: Linear::new(width, hidden, device),
+            fc2: Linear::new(hidden, width, device),
+        }
+    }
+
+    /// # Shapes
+    /// `(B, N, width)` to `(B, N, width)`.
+    #[must_use]
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        self.fc2.forward(activation::gelu(self.fc1.forward(x)))
+    }
+}

@@ -1,0 +1,26 @@
+//! The layers that encoder, decoders and heads are made of.
+//!
+//! Parameters have the published names and PyTorch's layouts (a linear weight is
+//! `(outputs, inputs)`), so that a module's paths are the keys of a checkpoint.
+
+mod attention;
+mod block;
+mod layer_norm;
+mod linear;
+mod mlp;
+mod module_map;
+
+pub use attention::{Attention, CrossAttention};
+pub use block::{Block, BlockConfig};
+pub use layer_norm::LayerNorm;
+pub use linear::Linear;
+pub use mlp::Mlp;
+pub use module_map::ModuleMap;
+
+use burn::module::Param;
+use burn::tensor::{Device, Shape, Tensor};
+
+/// A trainable parameter of zeros; [`crate::init`] gives it its first values.
+pub(crate) fn parameter<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
+    Param::from_tensor(Tensor::zeros(Shape::from(shape), device))
+}

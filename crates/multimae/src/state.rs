@@ -1,0 +1,222 @@
+//! Parameters by name: listing, reading, loading, updating.
+//!
+//! A parameter's name is its path through the modules, which is its key in the published
+//! checkpoints, e.g. `encoder.0.attn.qkv.weight`.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{Gradients, Tensor, TensorData};
+use indexmap::IndexMap;
+
+use crate::{Error, Result};
+
+/// Tensors by name, on the host.
+pub type StateDict = IndexMap<String, TensorData>;
+
+/// One parameter of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParameterInfo {
+    /// Its path.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Whether training changes it. Known for models on a device with autodiff.
+    pub trainable: bool,
+}
+
+/// The path of the module being visited; enum variants are no part of it.
+#[derive(Default)]
+struct Path(Vec<String>);
+
+impl Path {
+    fn enter(&mut self, name: &str, container: &str) {
+        if !container.starts_with("Enum:") {
+            self.0.push(name.to_owned());
+        }
+    }
+
+    fn exit(&mut self, container: &str) {
+        if !container.starts_with("Enum:") {
+            self.0.pop();
+        }
+    }
+
+    fn name(&self) -> String {
+        self.0.join(".")
+    }
+}
+
+struct Visitor<F> {
+    path: Path,
+    visit: F,
+}
+
+/// What a visitor does with a parameter of any rank.
+trait VisitParameter {
+    fn visit<const D: usize>(&mut self, name: String, param: &Param<Tensor<D>>);
+}
+
+impl<F: VisitParameter> ModuleVisitor for Visitor<F> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, container_type: &str) {
+        self.path.exit(container_type);
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.visit.visit(self.path.name(), param);
+    }
+}
+
+fn visit<V: VisitParameter>(module: &impl Module, visit: V) -> V {
+    let mut visitor = Visitor {
+        path: Path::default(),
+        visit,
+    };
+    module.visit(&mut visitor);
+    visitor.visit
+}
+
+/// All parameters in the order of the modules.
+#[must_use]
+pub fn parameters(module: &impl Module) -> Vec<ParameterInfo> {
+    struct List(Vec<ParameterInfo>);
+    impl VisitParameter for List {
+        fn visit<const D: usize>(&mut self, name: String, param: &Param<Tensor<D>>) {
+            self.0.push(ParameterInfo {
+                name,
+                shape: param.dims().to_vec(),
+                trainable: param.is_require_grad(),
+            });
+        }
+    }
+    visit(module, List(Vec::new())).0
+}
+
+/// All parameters' values, copied to the host.
+#[must_use]
+pub fn state_dict(module: &impl Module) -> StateDict {
+    struct Read(StateDict);
+    impl VisitParameter for Read {
+        fn visit<const D: usize>(&mut self, name: String, param: &Param<Tensor<D>>) {
+            self.0.insert(name, param.val().inner().into_data());
+        }
+    }
+    visit(module, Read(StateDict::new())).0
+}
+
+/// The gradients of the trainable parameters that the loss depends on, taken out of `gradients`
+/// and flattened.
+#[must_use]
+pub fn take_gradients(
+    module: &impl Module,
+    gradients: &mut Gradients,
+) -> IndexMap<String, Tensor<1>> {
+    struct Take<'a>(&'a mut Gradients, IndexMap<String, Tensor<1>>);
+    impl VisitParameter for Take<'_> {
+        fn visit<const D: usize>(&mut self, name: String, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = param.val().grad_remove(self.0) {
+                let len = gradient.shape().num_elements();
+                self.1.insert(name, gradient.reshape([len]));
+            }
+        }
+    }
+    visit(module, Take(gradients, IndexMap::new())).1
+}
+
+/// Replaces the values of parameters: `update` gets a name and the flattened value and returns the
+/// new flattened value, or `None` to leave the parameter alone.
+///
+/// Whether a parameter is trained does not change; its history in the gradient tape ends.
+#[must_use]
+pub fn update<M: Module>(module: M, update: impl FnMut(&str, Tensor<1>) -> Option<Tensor<1>>) -> M {
+    struct Update<F> {
+        path: Path,
+        update: F,
+    }
+    impl<F: FnMut(&str, Tensor<1>) -> Option<Tensor<1>>> ModuleMapper for Update<F> {
+        fn enter_module(&mut self, name: &str, container_type: &str) {
+            self.path.enter(name, container_type);
+        }
+
+        fn exit_module(&mut self, _name: &str, container_type: &str) {
+            self.path.exit(container_type);
+        }
+
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let (id, value, mapper): (ParamId, Tensor<D>, _) = param.consume();
+            let (autodiff, trainable) = (value.is_autodiff(), value.is_require_grad());
+            let value = value.inner();
+            let dims = value.dims();
+            let len = dims.iter().product::<usize>();
+            let flat = value.clone().reshape([len]);
+            let value = match (self.update)(&self.path.name(), flat) {
+                Some(new) => new.reshape(dims),
+                None => value,
+            };
+            let value = if autodiff {
+                value.autodiff().set_require_grad(trainable)
+            } else {
+                value
+            };
+            Param::from_mapped_value(id, value, mapper)
+        }
+    }
+    module.map(&mut Update {
+        path: Path::default(),
+        update,
+    })
+}
+
+/// What loading may leave out, by prefix of the name. Empty lists allow nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Allowed {
+    /// Parameters of the model that the weights need not have.
+    pub missing: Vec<String>,
+    /// Tensors of the weights that the model need not have.
+    pub unexpected: Vec<String>,
+}
+
+/// Loads a state dict. Strict: nothing may be missing, unexpected or of another shape, unless it is
+/// allowed by name.
+///
+/// # Errors
+/// Lists all names that do not fit; the model is not changed then.
+pub fn load<M: Module>(module: M, weights: &StateDict, allowed: &Allowed) -> Result<M> {
+    let wanted: IndexMap<String, Vec<usize>> = parameters(&module)
+        .into_iter()
+        .map(|p| (p.name, p.shape))
+        .collect();
+    let covered = |list: &[String], name: &str| list.iter().any(|prefix| name.starts_with(prefix));
+    let mut problems = Vec::new();
+    for (name, shape) in &wanted {
+        match weights.get(name) {
+            None if covered(&allowed.missing, name) => {}
+            None => problems.push(format!("missing `{name}` {shape:?}")),
+            Some(data) if data.shape().as_slice() != shape.as_slice() => problems.push(format!(
+                "`{name}` has shape {:?}, the model needs {shape:?}",
+                data.shape().as_slice()
+            )),
+            Some(_) => {}
+        }
+    }
+    for name in weights.keys() {
+        if !wanted.contains_key(name) && !covered(&allowed.unexpected, name) {
+            problems.push(format!("unexpected `{name}`"));
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Error::Weights(format!(
+            "{} tensors do not fit the model:\n  {}",
+            problems.len(),
+            problems.join("\n  ")
+        )));
+    }
+    Ok(update(module, |name, current| {
+        let data = weights.get(name)?.clone();
+        let len = data.num_elements();
+        let data = TensorData::from_bytes_vec(data.as_bytes().to_vec(), [len], data.dtype());
+        Some(Tensor::from_data(data.convert::<f32>(), &current.device()))
+    }))
+}
