@@ -1,0 +1,59 @@
+//! The errors of training.
+
+use std::path::PathBuf;
+
+/// What can stop a run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The recipe cannot be followed.
+    #[error("recipe: {0}")]
+    Recipe(String),
+
+    /// The run's folder is not as it should be.
+    #[error("{}: {problem}", path.display())]
+    RunFolder {
+        /// The folder or file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+
+    /// A loss is not a finite number.
+    #[error(
+        "the loss of `{task}` is {value} in step {step} (epoch {epoch}); samples: {samples}. The \
+         last good checkpoint stays. Look at these samples, lower the learning rate (`blr`) or \
+         clip gradients (`clip_grad`)"
+    )]
+    NonFinite {
+        /// The step, counted from 0.
+        step: u64,
+        /// The epoch, counted from 0.
+        epoch: u64,
+        /// The task.
+        task: String,
+        /// The value.
+        value: f64,
+        /// Ids of the samples whose own loss is not finite, or of the batch.
+        samples: String,
+    },
+
+    /// The model.
+    #[error(transparent)]
+    Model(#[from] multimae::Error),
+
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] multimae_data::Error),
+
+    /// Reports and logs.
+    #[error(transparent)]
+    Report(#[from] multimae_report::Error),
+
+    /// A file; the message names the path.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// The result of this crate's fallible functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,214 @@
+//! Checkpoints: the whole state of a run in one file, written beside its place and renamed into it.
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use indexmap::IndexMap;
+use multimae::state::StateDict;
+use multimae::weights::{read_safetensors, write_safetensors};
+use multimae_report::atomic::write_atomically;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+const PREFIX: &str = "step-";
+const SUFFIX: &str = ".safetensors";
+const BEST: &str = "best.safetensors";
+/// The key of the position in a file's metadata.
+const POSITION: &str = "position";
+
+/// Where in its work a run is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Position {
+    /// Optimiser steps done.
+    pub step: u64,
+    /// The epoch of the next batch.
+    pub epoch: u64,
+    /// The next batch in that epoch.
+    pub batch: u64,
+    /// Seconds of training so far, over all parts of the run.
+    pub seconds: f64,
+    /// The best score so far, lower is better.
+    pub best: Option<f64>,
+    /// Ids of samples that were left out so far.
+    pub rejected: Vec<String>,
+    /// Optimiser steps that `skip_grad` left out so far.
+    pub skipped_steps: u64,
+    /// What must not change when a run is resumed.
+    pub fingerprint: String,
+}
+
+/// A run's state.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// Where the run is.
+    pub position: Position,
+    /// Model, balancer, optimiser and averages; names are prefixed by the part.
+    pub tensors: StateDict,
+}
+
+impl Checkpoint {
+    /// One part's tensors, without the prefix.
+    #[must_use]
+    pub fn part(&self, name: &str) -> StateDict {
+        let prefix = format!("{name}/");
+        self.tensors
+            .iter()
+            .filter_map(|(key, data)| Some((key.strip_prefix(&prefix)?.to_owned(), data.clone())))
+            .collect()
+    }
+
+    /// Adds a part.
+    pub fn insert_part(&mut self, name: &str, part: StateDict) {
+        let prefixed = part.into_iter().map(|(key, data)| (format!("{name}/{key}"), data));
+        self.tensors.extend(prefixed);
+    }
+
+    fn write(&self, path: &Path) -> Result<()> {
+        let position = serde_json::to_string(&self.position).map_err(|e| Error::RunFolder {
+            path: path.to_owned(),
+            problem: format!("the position cannot be written: {e}"),
+        })?;
+        let metadata: IndexMap<String, String> =
+            [(POSITION.to_owned(), position)].into_iter().collect();
+        let bytes = write_safetensors(&self.tensors, &metadata)?;
+        Ok(write_atomically(path, &bytes)?)
+    }
+
+    /// Reads a checkpoint.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is damaged or is no checkpoint.
+    pub fn read(path: &Path) -> Result<Self> {
+        let (tensors, metadata) = read_safetensors(path)?;
+        let position = metadata
+            .get(POSITION)
+            .and_then(|text| serde_json::from_str(text).ok())
+            .ok_or_else(|| Error::RunFolder {
+                path: path.to_owned(),
+                problem: "holds weights but no training state, so a run cannot be resumed from it"
+                    .to_owned(),
+            })?;
+        Ok(Self { position, tensors })
+    }
+}
+
+/// The checkpoints of one run.
+#[derive(Debug, Clone)]
+pub struct CheckpointStore {
+    dir: PathBuf,
+    keep: usize,
+}
+
+impl CheckpointStore {
+    /// The checkpoints in `dir`, of which the newest `keep` are kept.
+    #[must_use]
+    pub fn new(dir: PathBuf, keep: usize) -> Self {
+        Self { dir, keep: keep.max(1) }
+    }
+
+    /// Writes a checkpoint and then removes those that are too many.
+    ///
+    /// # Errors
+    /// If a file cannot be written or removed; older checkpoints stay.
+    pub fn save(&self, checkpoint: &Checkpoint) -> Result<PathBuf> {
+        fs::create_dir_all(&self.dir)?;
+        let path = self.dir.join(format!("{PREFIX}{:09}{SUFFIX}", checkpoint.position.step));
+        checkpoint.write(&path)?;
+        let all = self.list()?;
+        for old in &all[..all.len().saturating_sub(self.keep)] {
+            fs::remove_file(old)?;
+        }
+        Ok(path)
+    }
+
+    /// Writes the best checkpoint so far.
+    ///
+    /// # Errors
+    /// If the file cannot be written; the former best stays.
+    pub fn save_best(&self, checkpoint: &Checkpoint) -> Result<PathBuf> {
+        fs::create_dir_all(&self.dir)?;
+        let path = self.dir.join(BEST);
+        checkpoint.write(&path)?;
+        Ok(path)
+    }
+
+    /// The files of the numbered checkpoints, oldest first.
+    ///
+    /// # Errors
+    /// If the folder cannot be listed.
+    pub fn list(&self) -> Result<Vec<PathBuf>> {
+        if !self.dir.is_dir() {
+            return Ok(Vec::new());
+        }
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(PREFIX) && name.ends_with(SUFFIX) {
+                found.push(entry.path());
+            }
+        }
+        // The step has a fixed number of digits, so names sort by it.
+        found.sort();
+        Ok(found)
+    }
+
+    /// The newest checkpoint, if there is one.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn latest(&self) -> Result<Option<Checkpoint>> {
+        self.list()?.last().map(|path| Checkpoint::read(path)).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use multimae::burn::tensor::TensorData;
+
+    fn checkpoint(step: u64) -> Checkpoint {
+        let position = Position {
+            step,
+            epoch: 1,
+            batch: 2,
+            seconds: 3.5,
+            best: Some(0.25),
+            rejected: vec!["0007".to_owned()],
+            skipped_steps: 1,
+            fingerprint: "f".to_owned(),
+        };
+        let mut checkpoint = Checkpoint { position, tensors: StateDict::new() };
+        let weights = [("a.w".to_owned(), TensorData::new(vec![step as f32, 2.0], [2]))];
+        checkpoint.insert_part("model", weights.into_iter().collect());
+        checkpoint
+    }
+
+    #[test]
+    fn the_newest_are_kept_and_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = CheckpointStore::new(dir.path().join("checkpoints"), 2);
+        assert!(store.latest().unwrap().is_none());
+        for step in [5, 10, 15] {
+            store.save(&checkpoint(step)).unwrap();
+        }
+        store.save_best(&checkpoint(10)).unwrap();
+        assert_eq!(store.list().unwrap().len(), 2);
+        let latest = store.latest().unwrap().unwrap();
+        assert_eq!(latest.position, checkpoint(15).position);
+        assert_eq!(latest.part("model")["a.w"], checkpoint(15).tensors["model/a.w"]);
+        assert!(latest.part("optimiser").is_empty());
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_with_its_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = CheckpointStore::new(dir.path().to_owned(), 2);
+        let path = store.save(&checkpoint(5)).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
+        let message = store.latest().unwrap_err().to_string();
+        assert!(message.contains("step-000000005"), "{message}");
+    }
+}

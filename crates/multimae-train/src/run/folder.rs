@@ -1,0 +1,107 @@
+//! The folder of a run.
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use multimae_report::atomic::write_atomically;
+
+use super::CheckpointStore;
+use crate::{Error, Result};
+
+/// The files of one run: `recipe.yaml`, `metrics.jsonl`, `events/`, `checkpoints/`, `pictures/`,
+/// `model.safetensors`, `report.html`. Nothing in it is ever deleted but old checkpoints.
+#[derive(Debug, Clone)]
+pub struct RunFolder {
+    dir: PathBuf,
+}
+
+impl RunFolder {
+    /// A folder for a new run.
+    ///
+    /// # Errors
+    /// If the folder already holds a run, or cannot be made.
+    pub fn create(dir: &Path) -> Result<Self> {
+        let folder = Self { dir: dir.to_owned() };
+        if folder.recipe().exists() {
+            return Err(Error::RunFolder {
+                path: dir.to_owned(),
+                problem: "already holds a run; continue it with --resume or choose another folder"
+                    .to_owned(),
+            });
+        }
+        fs::create_dir_all(dir)?;
+        Ok(folder)
+    }
+
+    /// The folder of a run that was begun before.
+    ///
+    /// # Errors
+    /// If there is no run in it.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let folder = Self { dir: dir.to_owned() };
+        if !folder.recipe().exists() {
+            return Err(Error::RunFolder {
+                path: dir.to_owned(),
+                problem: "holds no run to resume (no recipe.yaml); leave --resume out to start one"
+                    .to_owned(),
+            });
+        }
+        Ok(folder)
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The resolved recipe.
+    #[must_use]
+    pub fn recipe(&self) -> PathBuf {
+        self.dir.join("recipe.yaml")
+    }
+
+    /// One JSON object per logged step.
+    #[must_use]
+    pub fn metrics(&self) -> PathBuf {
+        self.dir.join("metrics.jsonl")
+    }
+
+    /// TensorBoard event files.
+    #[must_use]
+    pub fn events(&self) -> PathBuf {
+        self.dir.join("events")
+    }
+
+    /// Pictures by step.
+    #[must_use]
+    pub fn pictures(&self) -> PathBuf {
+        self.dir.join("pictures")
+    }
+
+    /// The trained model.
+    #[must_use]
+    pub fn model(&self) -> PathBuf {
+        self.dir.join("model.safetensors")
+    }
+
+    /// What people look at.
+    #[must_use]
+    pub fn report(&self) -> PathBuf {
+        self.dir.join("report.html")
+    }
+
+    /// The run's checkpoints.
+    #[must_use]
+    pub fn checkpoints(&self, keep: usize) -> CheckpointStore {
+        CheckpointStore::new(self.dir.join("checkpoints"), keep)
+    }
+
+    /// Writes the resolved recipe.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write_recipe(&self, text: &str) -> Result<()> {
+        Ok(write_atomically(&self.recipe(), text.as_bytes())?)
+    }
+}
