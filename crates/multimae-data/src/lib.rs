@@ -1,1 +1,87 @@
-//! Placeholder.
+//! Samples, data sets, joint augmentation and the loader of `multimae`.
+//!
+//! Three nouns matter:
+//!
+//! * a [`Dataset`] knows the files: it pairs the files of all [modalities](DataModality) into
+//!   samples by their names, and refuses to guess when they do not pair up;
+//! * a [`Pipeline`] turns the files of one sample into what the model sees: decode, one crop and
+//!   flip for all modalities, resize, normalise;
+//! * a [`Loader`] puts samples into batches, in an order that depends on the seed and the epoch
+//!   alone, with any number of threads.
+//!
+//! Every random choice comes from a [named stream](stream), so a run that was interrupted goes on
+//! with the same samples, crops and flips.
+//!
+//! ```
+//! use std::path::Path;
+//! use std::sync::Arc;
+//!
+//! use multimae_data::{
+//!     BadSamples, DataModality, Dataset, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, Layout,
+//!     Loader, LoaderConfig, Pipeline,
+//! };
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let root = tempfile::tempdir()?;
+//! # fs_err::create_dir(root.path().join("rgb"))?;
+//! # for id in 0..3 {
+//! #     image::RgbImage::new(40, 30).save(root.path().join(format!("rgb/{id}.png")))?;
+//! # }
+//! # let root: &Path = root.path();
+//! let rgb = DataModality {
+//!     name: "rgb".to_owned(),
+//!     folder: "rgb".to_owned(),
+//!     encoding: Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD },
+//!     stride: 1,
+//! };
+//! let dataset = Arc::new(Dataset::open(root, &Layout::Folders, &[rgb])?);
+//! let geometry = Geometry::RandomResizedCrop {
+//!     scale: (0.2, 1.0),
+//!     ratio: (0.75, 4.0 / 3.0),
+//!     hflip: 0.5,
+//!     size: (16, 16),
+//! };
+//! let pipeline = Pipeline::new(dataset, geometry, 0)?;
+//! let config = LoaderConfig {
+//!     batch_size: 2,
+//!     workers: 1,
+//!     prefetch: 2,
+//!     seed: 0,
+//!     shuffle: true,
+//!     drop_last: false,
+//!     bad_samples: BadSamples::Fail,
+//! };
+//! let loader = Loader::new(pipeline, config)?;
+//! // Two epochs of two batches, the second one of each with the one sample that is left.
+//! for batch in loader.batches((0, 0), 2) {
+//!     let batch = batch?;
+//!     assert_eq!(batch.samples.len(), if batch.batch == 0 { 2 } else { 1 });
+//!     assert_eq!(batch.samples[0].maps["rgb"].width, 16);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod augment;
+mod dataset;
+mod decode;
+mod error;
+mod loader;
+mod map;
+mod modality;
+mod pipeline;
+mod raw;
+pub mod resize;
+mod standardize;
+mod stream;
+
+pub use augment::{Geometry, Placement};
+pub use dataset::{Dataset, Layout, PairingProblems, SampleEntry};
+pub use error::{Error, Result};
+pub use loader::{BadSamples, Batch, Batches, Loader, LoaderConfig, Rejected, SampleSource};
+pub use map::{Map, Values};
+pub use modality::{DataModality, Encoding, IMAGENET_MEAN, IMAGENET_STD, Interpolation};
+pub use pipeline::{Pipeline, Sample};
+pub use raw::{RawMap, RawSample};
+pub use standardize::robust_standardize;
+pub use stream::stream;

@@ -75,14 +75,10 @@ fn inputs(batch: usize, size: Size, device: &Device) -> Inputs {
         Distribution::Uniform(0.0, CLASSES as f64),
         device,
     );
-    [
-        ("rgb", noise(3)),
-        ("depth", noise(1)),
-        ("semseg", ModalityTensor::Categorical(labels.int())),
-    ]
-    .map(|(name, values)| (name.to_owned(), values))
-    .into_iter()
-    .collect()
+    [("rgb", noise(3)), ("depth", noise(1)), ("semseg", ModalityTensor::Categorical(labels.int()))]
+        .map(|(name, values)| (name.to_owned(), values))
+        .into_iter()
+        .collect()
 }
 
 #[allow(clippy::print_stdout, reason = "a program reports its measurement there")]

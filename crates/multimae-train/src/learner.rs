@@ -60,12 +60,7 @@ impl Learner {
             .cloned()
             .reduce(|sum, loss| sum + loss)
             .ok_or_else(|| multimae::Error::Config("no task to learn".to_owned()))?;
-        Ok(Pass {
-            output,
-            losses,
-            weighted,
-            total,
-        })
+        Ok(Pass { output, losses, weighted, total })
     }
 
     /// Gradients of `loss` for the model and for the balancer. Both are empty where nothing that

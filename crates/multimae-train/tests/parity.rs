@@ -16,17 +16,11 @@ use multimae::state::StateDict;
 use multimae::weights::read_safetensors;
 
 fn golden(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
 fn file<'a>(files: &'a Files, name: &str) -> &'a [u8] {
-    &files
-        .iter()
-        .find(|(file, _)| *file == name)
-        .expect("the file is computed")
-        .1
+    &files.iter().find(|(file, _)| *file == name).expect("the file is computed").1
 }
 
 fn tensors(bytes: &[u8]) -> StateDict {
@@ -47,15 +41,9 @@ fn assert_agrees(name: &str, got: &TensorData, expected: &TensorData) {
     assert_eq!(got.len(), expected.len(), "{name}: number of values");
     let largest = expected.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
     for (i, (g, e)) in got.iter().zip(&expected).enumerate() {
-        let allowed = if name.contains("grad") {
-            1e-5 + 5e-4 * largest
-        } else {
-            2e-5 + 1e-4 * e.abs()
-        };
-        assert!(
-            (g - e).abs() <= allowed,
-            "{name}[{i}]: {g}, expected {e} within {allowed:e}"
-        );
+        let allowed =
+            if name.contains("grad") { 1e-5 + 5e-4 * largest } else { 2e-5 + 1e-4 * e.abs() };
+        assert!((g - e).abs() <= allowed, "{name}[{i}]: {g}, expected {e} within {allowed:e}");
     }
 }
 
@@ -94,18 +82,9 @@ fn assert_trace(dir: &std::path::Path, files: &Files) {
     assert_eq!(got["trace"].as_array().unwrap().len(), steps.len());
     let close = |what: &str, got: &serde_json::Value, expected: &serde_json::Value| {
         let (got, expected) = (got.as_f64().unwrap(), expected.as_f64().unwrap());
-        assert!(
-            (got - expected).abs() <= 5e-4 * expected.abs(),
-            "{what}: {got}, not {expected}"
-        );
+        assert!((got - expected).abs() <= 5e-4 * expected.abs(), "{what}: {got}, not {expected}");
     };
-    for (i, (got, step)) in got["trace"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .zip(steps)
-        .enumerate()
-    {
+    for (i, (got, step)) in got["trace"].as_array().unwrap().iter().zip(steps).enumerate() {
         for key in ["lr", "loss", "grad_norm"] {
             close(&format!("step {i} {key}"), &got[key], &step[key]);
         }
@@ -123,16 +102,9 @@ fn assert_trace(dir: &std::path::Path, files: &Files) {
     for (name, value) in &expected {
         // Softmax does not see a shift of the keys: the gradient of a key bias is rounding noise,
         // which Adam scales up to whole steps of at most the sum of the learning rates.
-        let noise = if name.ends_with("kv.bias") {
-            3.5e-3
-        } else {
-            0.0
-        };
+        let noise = if name.ends_with("kv.bias") { 3.5e-3 } else { 0.0 };
         for (g, e) in values(&weights[name]).iter().zip(values(value)) {
-            assert!(
-                (g - e).abs() <= 1e-4 + 1e-3 * e.abs() + noise,
-                "{name}: {g}, expected {e}"
-            );
+            assert!((g - e).abs() <= 1e-4 + 1e-3 * e.abs() + noise, "{name}: {g}, expected {e}");
         }
     }
 }
@@ -187,10 +159,7 @@ fn assert_same(path: &str, got: &serde_json::Value, expected: &serde_json::Value
         }
         (Value::Number(got), Value::Number(expected)) => {
             let (g, e) = (got.as_f64().unwrap(), expected.as_f64().unwrap());
-            assert!(
-                (g - e).abs() <= 2e-5 + 1e-4 * e.abs(),
-                "{path}: {g}, expected {e}"
-            );
+            assert!((g - e).abs() <= 2e-5 + 1e-4 * e.abs(), "{path}: {g}, expected {e}");
         }
         _ => assert_eq!(got, expected, "{path}"),
     }

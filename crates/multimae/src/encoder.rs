@@ -26,13 +26,7 @@ impl EncoderConfig {
     /// Width, depth and heads; perceptrons four times as wide, no stochastic depth.
     #[must_use]
     pub fn new(width: usize, depth: usize, heads: usize) -> Self {
-        Self {
-            width,
-            depth,
-            heads,
-            mlp_ratio: 4.0,
-            drop_path: 0.0,
-        }
+        Self { width, depth, heads, mlp_ratio: 4.0, drop_path: 0.0 }
     }
 
     /// ViT-Tiny: 192 wide, 12 blocks, 3 heads.
@@ -65,20 +59,14 @@ impl EncoderConfig {
     /// If the heads do not divide the width.
     pub fn block(&self) -> Result<BlockConfig> {
         check_heads("encoder", self.width, self.heads)?;
-        Ok(BlockConfig {
-            width: self.width,
-            heads: self.heads,
-            mlp_ratio: self.mlp_ratio,
-        })
+        Ok(BlockConfig { width: self.width, heads: self.heads, mlp_ratio: self.mlp_ratio })
     }
 
     /// Stochastic depth of every block: `linspace(0, drop_path, depth)`.
     #[must_use]
     pub fn drop_path_rates(&self) -> Vec<f64> {
         let steps = self.depth.saturating_sub(1).max(1) as f64;
-        (0..self.depth)
-            .map(|i| self.drop_path * i as f64 / steps)
-            .collect()
+        (0..self.depth).map(|i| self.drop_path * i as f64 / steps).collect()
     }
 }
 

@@ -36,18 +36,13 @@ enum Rule {
 /// tables stay.
 #[must_use]
 pub fn initialise<M: Module, R: Rng>(module: M, mut stream: impl FnMut(&str) -> R) -> M {
-    let shapes: IndexMap<String, Vec<usize>> = parameters(&module)
-        .into_iter()
-        .map(|p| (p.name, p.shape))
-        .collect();
+    let shapes: IndexMap<String, Vec<usize>> =
+        parameters(&module).into_iter().map(|p| (p.name, p.shape)).collect();
     update(module, |name, current| {
         let rule = rule(name, &shapes[name], weight_shape(name, &shapes));
         let len = current.shape().num_elements();
         let values = draw(rule, len, &mut stream(name))?;
-        Some(Tensor::from_data(
-            TensorData::new(values, [len]),
-            &current.device(),
-        ))
+        Some(Tensor::from_data(TensorData::new(values, [len]), &current.device()))
     })
 }
 
@@ -102,9 +97,9 @@ fn draw(rule: Rule, len: usize, rng: &mut impl Rng) -> Option<Vec<f32>> {
     let values = match rule {
         Rule::Keep => return None,
         Rule::Constant(value) => vec![value; len],
-        Rule::Uniform(bound) => (0..len)
-            .map(|_| ((rng.random::<f64>() * 2.0 - 1.0) * bound) as f32)
-            .collect(),
+        Rule::Uniform(bound) => {
+            (0..len).map(|_| ((rng.random::<f64>() * 2.0 - 1.0) * bound) as f32).collect()
+        }
         Rule::Token => (0..len).map(|_| truncated_normal(rng) as f32).collect(),
     };
     Some(values)
@@ -140,33 +135,14 @@ mod tests {
             rule("input_adapters.rgb.proj.weight", &[768, 3, 16, 16]),
             Rule::Uniform((6.0_f64 / 1536.0).sqrt())
         );
+        assert_eq!(rule("output_adapters.rgb.mask_token", &[1, 1, 8]), Rule::Constant(0.0));
+        assert_eq!(rule("output_adapters.rgb.task_embeddings.rgb", &[1, 1, 8]), Rule::Token);
+        assert_eq!(rule("input_adapters.semseg.class_emb.weight", &[133, 64]), Rule::Token);
+        assert_eq!(rule("input_adapters.rgb.pos_emb", &[1, 8, 2, 2]), Rule::Keep);
         assert_eq!(
-            rule("output_adapters.rgb.mask_token", &[1, 1, 8]),
-            Rule::Constant(0.0)
-        );
-        assert_eq!(
-            rule("output_adapters.rgb.task_embeddings.rgb", &[1, 1, 8]),
-            Rule::Token
-        );
-        assert_eq!(
-            rule("input_adapters.semseg.class_emb.weight", &[133, 64]),
-            Rule::Token
-        );
-        assert_eq!(
-            rule("input_adapters.rgb.pos_emb", &[1, 8, 2, 2]),
-            Rule::Keep
-        );
-        assert_eq!(
-            super::rule(
-                "input_adapters.rgb.proj.bias",
-                &[768],
-                Some(&[768, 3, 16, 16])
-            ),
+            super::rule("input_adapters.rgb.proj.bias", &[768], Some(&[768, 3, 16, 16])),
             Rule::Uniform(768.0_f64.powf(-0.5))
         );
-        assert_eq!(
-            super::rule("encoder.0.mlp.fc1.bias", &[8], Some(&[8, 2])),
-            Rule::Constant(0.0)
-        );
+        assert_eq!(super::rule("encoder.0.mlp.fc1.bias", &[8], Some(&[8, 2])), Rule::Constant(0.0));
     }
 }

@@ -53,11 +53,7 @@ pub fn interpolation_matrix(n_in: usize, n_out: usize, method: Interpolation) ->
                 add(left as isize + 1, x - left);
             }
             Interpolation::BilinearAlignCorners => {
-                let step = if n_out > 1 {
-                    (n_in as f64 - 1.0) / (n_out as f64 - 1.0)
-                } else {
-                    0.0
-                };
+                let step = if n_out > 1 { (n_in as f64 - 1.0) / (n_out as f64 - 1.0) } else { 0.0 };
                 let x = row as f64 * step;
                 let left = x.floor();
                 add(left as isize, 1.0 - (x - left));
@@ -122,10 +118,7 @@ mod tests {
             for (n_in, n_out) in [(1, 1), (1, 5), (4, 6), (7, 3), (14, 40)] {
                 for row in interpolation_matrix(n_in, n_out, method).chunks_exact(n_in) {
                     let sum: f32 = row.iter().sum();
-                    assert!(
-                        (sum - 1.0).abs() < 1e-5,
-                        "{method:?} {n_in}->{n_out}: {sum}"
-                    );
+                    assert!((sum - 1.0).abs() < 1e-5, "{method:?} {n_in}->{n_out}: {sum}");
                 }
             }
         }
@@ -135,18 +128,12 @@ mod tests {
     fn known_columns() {
         let values = [1.0, 2.0, 4.0];
         // Half-pixel centres: -0.25, 0.25, 0.75, 1.25, 1.75, 2.25.
-        assert_eq!(
-            column(&values, 6, Interpolation::Bilinear),
-            [1.0, 1.25, 1.75, 2.5, 3.5, 4.0]
-        );
+        assert_eq!(column(&values, 6, Interpolation::Bilinear), [1.0, 1.25, 1.75, 2.5, 3.5, 4.0]);
         assert_eq!(
             column(&values, 5, Interpolation::BilinearAlignCorners),
             [1.0, 1.5, 2.0, 3.0, 4.0]
         );
-        assert_eq!(
-            column(&values, 6, Interpolation::Nearest),
-            [1.0, 1.0, 2.0, 2.0, 4.0, 4.0]
-        );
+        assert_eq!(column(&values, 6, Interpolation::Nearest), [1.0, 1.0, 2.0, 2.0, 4.0, 4.0]);
         // Taps of Keys' kernel at t = 0.25, a = -0.75: -0.10546875, 0.87890625, 0.26171875, -0.03515625.
         let cubic = column(&[0.0, 0.0, 1.0, 0.0, 0.0, 0.0], 12, Interpolation::Bicubic);
         assert!((cubic[3] - 0.261_718_75).abs() < 1e-6, "{cubic:?}");

@@ -117,10 +117,7 @@ impl MaskingStrategy {
 /// A draw from the Dirichlet distribution, computed with logarithms: at concentrations near zero
 /// the gamma variates themselves underflow.
 fn dirichlet(alphas: &[f64], rng: &mut dyn Rng) -> Vec<f64> {
-    let logs: Vec<f64> = alphas
-        .iter()
-        .map(|&alpha| log_gamma_variate(alpha, rng))
-        .collect();
+    let logs: Vec<f64> = alphas.iter().map(|&alpha| log_gamma_variate(alpha, rng)).collect();
     let max = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = logs.iter().map(|log| (log - max).exp()).collect();
     let sum: f64 = weights.iter().sum();
@@ -149,9 +146,7 @@ fn choose(n: usize, count: usize, rng: &mut dyn Rng) -> Vec<usize> {
 fn even_out(masked: &mut [bool], visible: usize, rng: &mut dyn Rng) {
     let now = masked.iter().filter(|&&m| !m).count();
     let flip_from = now < visible;
-    let candidates: Vec<usize> = (0..masked.len())
-        .filter(|&i| masked[i] == flip_from)
-        .collect();
+    let candidates: Vec<usize> = (0..masked.len()).filter(|&i| masked[i] == flip_from).collect();
     for index in choose(candidates.len(), now.abs_diff(visible), rng) {
         masked[candidates[index]] = !flip_from;
     }
@@ -188,11 +183,7 @@ impl TokenMasks {
         if visible == 0 {
             return Err(Error::Masks("no token is visible".to_owned()));
         }
-        Ok(Self {
-            samples,
-            visible,
-            tokens,
-        })
+        Ok(Self { samples, visible, tokens })
     }
 
     /// Every token visible.
@@ -235,11 +226,7 @@ impl TokenMasks {
             .iter()
             .flat_map(|sample| sample.masked[start..start + len].iter().copied())
             .collect();
-        TaskMask {
-            masked,
-            batch: self.batch(),
-            tokens: len,
-        }
+        TaskMask { masked, batch: self.batch(), tokens: len }
     }
 
     /// Rows of the visible tokens in `(B * S)` rows.
@@ -248,10 +235,7 @@ impl TokenMasks {
     /// `(B * visible)`.
     pub(crate) fn visible_rows(&self, device: &Device) -> Tensor<1, Int> {
         let rows = self.samples.iter().enumerate().flat_map(|(b, sample)| {
-            sample
-                .visible
-                .iter()
-                .map(move |&index| b * self.tokens + index)
+            sample.visible.iter().map(move |&index| b * self.tokens + index)
         });
         index_tensor(rows, device)
     }
@@ -261,10 +245,7 @@ impl TokenMasks {
     /// # Shapes
     /// `(B * visible)`.
     pub(crate) fn visible_positions(&self, device: &Device) -> Tensor<1, Int> {
-        let rows = self
-            .samples
-            .iter()
-            .flat_map(|sample| sample.visible.iter().copied());
+        let rows = self.samples.iter().flat_map(|sample| sample.visible.iter().copied());
         index_tensor(rows, device)
     }
 
@@ -331,11 +312,7 @@ impl TaskMask {
     /// `(B, N)`.
     #[must_use]
     pub fn tensor(&self, device: &Device) -> Tensor<2> {
-        let values: Vec<f32> = self
-            .masked
-            .iter()
-            .map(|&m| f32::from(u8::from(m)))
-            .collect();
+        let values: Vec<f32> = self.masked.iter().map(|&m| f32::from(u8::from(m))).collect();
         Tensor::from_data(TensorData::new(values, [self.batch, self.tokens]), device)
     }
 }
@@ -389,10 +366,7 @@ mod tests {
             sums[sum as usize - 97] += 1;
         }
         for (count, expected) in sums.into_iter().zip([0.125, 0.751, 0.124]) {
-            assert!(
-                (count as f64 / f64::from(draws) - expected).abs() < 0.012,
-                "{sums:?}"
-            );
+            assert!((count as f64 / f64::from(draws) - expected).abs() < 0.012, "{sums:?}");
         }
     }
 
@@ -403,16 +377,12 @@ mod tests {
         let mut alone = 0;
         for _ in 0..2000 {
             let mask = SampleMask::sample(&strategy, &[40, 40, 40], &mut rng).unwrap();
-            let counts: Vec<usize> = (0..3)
-                .map(|t| mask.visible().iter().filter(|&&i| i / 40 == t).count())
-                .collect();
+            let counts: Vec<usize> =
+                (0..3).map(|t| mask.visible().iter().filter(|&&i| i / 40 == t).count()).collect();
             alone += usize::from(counts.contains(&20));
         }
         // Three of the seven subsets have one task.
-        assert!(
-            (f64::from(alone as u32) / 2000.0 - 3.0 / 7.0).abs() < 0.06,
-            "{alone}"
-        );
+        assert!((f64::from(alone as u32) / 2000.0 - 3.0 / 7.0).abs() < 0.06, "{alone}");
     }
 
     #[test]

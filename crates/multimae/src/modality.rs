@@ -43,11 +43,7 @@ impl Modality {
     /// A modality of real values at full resolution.
     #[must_use]
     pub fn continuous(name: &str, channels: usize) -> Self {
-        Self {
-            name: name.to_owned(),
-            stride: 1,
-            kind: ModalityKind::Continuous { channels },
-        }
+        Self { name: name.to_owned(), stride: 1, kind: ModalityKind::Continuous { channels } }
     }
 
     /// A modality of class indices, stored at `1 / stride` of the image's resolution.

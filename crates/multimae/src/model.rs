@@ -65,10 +65,7 @@ impl TokenLayout {
             name: name.to_owned(),
             start: index * grid.area(),
         };
-        Self {
-            tasks: names.into_iter().enumerate().map(place).collect(),
-            grid,
-        }
+        Self { tasks: names.into_iter().enumerate().map(place).collect(), grid }
     }
 
     /// Where a modality's tokens are, if it is an input.
@@ -92,8 +89,7 @@ impl TokenLayout {
     /// One modality's part of the masks, if it is an input.
     #[must_use]
     pub fn task_mask(&self, masks: &TokenMasks, name: &str) -> Option<TaskMask> {
-        self.task(name)
-            .map(|task| masks.task(task.start, self.grid.area()))
+        self.task(name).map(|task| masks.task(task.start, self.grid.area()))
     }
 }
 
@@ -161,9 +157,7 @@ impl MultiMae {
                     Ok((task.name.clone(), decoder))
                 })
                 .collect::<Result<_>>()?,
-            encoder: (0..config.encoder.depth)
-                .map(|_| Block::new(block, device))
-                .collect(),
+            encoder: (0..config.encoder.depth).map(|_| Block::new(block, device)).collect(),
             config: config.clone(),
         })
     }
@@ -191,24 +185,16 @@ impl MultiMae {
         check_masks(&tokens, masks)?;
         let sequence = self.visible_sequence(tokens, masks);
         let rates = self.config.encoder.drop_path_rates();
-        let encoder_tokens = encode(&self.encoder, sequence.clone(), &rates, phase)
-            .pop()
-            .unwrap_or(sequence);
+        let encoder_tokens =
+            encode(&self.encoder, sequence.clone(), &rates, phase).pop().unwrap_or(sequence);
         let predictions = self
             .output_adapters
             .iter()
             .map(|(name, decoder)| {
-                (
-                    name.to_owned(),
-                    decoder.forward(encoder_tokens.clone(), &layout, masks),
-                )
+                (name.to_owned(), decoder.forward(encoder_tokens.clone(), &layout, masks))
             })
             .collect();
-        Ok(Reconstruction {
-            predictions,
-            encoder_tokens,
-            layout,
-        })
+        Ok(Reconstruction { predictions, encoder_tokens, layout })
     }
 
     /// The tokens of all inputs, one modality after the other in the order of the inputs.
@@ -221,18 +207,12 @@ impl MultiMae {
         let mut sequences = Vec::new();
         let mut shared: Option<(String, Size)> = None;
         for (name, input) in inputs {
-            let problem = |problem: String| Error::Input {
-                modality: name.clone(),
-                problem,
-            };
+            let problem = |problem: String| Error::Input { modality: name.clone(), problem };
             let Some(adapter) = self.input_adapters.get(&name) else {
                 return Err(problem("the model has no input adapter for it".to_owned()));
             };
             if input.batch() != batch {
-                return Err(problem(format!(
-                    "{} samples, others have {batch}",
-                    input.batch()
-                )));
+                return Err(problem(format!("{} samples, others have {batch}", input.batch())));
             }
             let (tokens, grid) = adapter.forward(&name, input)?;
             match &shared {
@@ -248,9 +228,7 @@ impl MultiMae {
             sequences.push(tokens);
         }
         let Some((_, grid)) = shared else {
-            return Err(Error::Config(
-                "a forward pass needs at least one input".to_owned(),
-            ));
+            return Err(Error::Config("a forward pass needs at least one input".to_owned()));
         };
         let layout = TokenLayout::new(names.iter().map(String::as_str), grid);
         Ok((Tensor::cat(sequences, 1), layout))
@@ -266,10 +244,11 @@ impl MultiMae {
             tokens
         } else {
             let rows = masks.visible_rows(&tokens.device());
-            tokens
-                .reshape([batch * total, width])
-                .select(0, rows)
-                .reshape([batch, masks.visible(), width])
+            tokens.reshape([batch * total, width]).select(0, rows).reshape([
+                batch,
+                masks.visible(),
+                width,
+            ])
         };
         let [_, global, _] = self.global_tokens.dims();
         if global == 0 {
@@ -287,17 +266,12 @@ impl MultiMaeConfig {
     /// If the patches do not divide the image.
     pub fn layout(&self, image_size: Size) -> Result<TokenLayout> {
         let grid = image_size.grid(self.patch_size)?;
-        Ok(TokenLayout::new(
-            self.inputs.iter().map(|m| m.name.as_str()),
-            grid,
-        ))
+        Ok(TokenLayout::new(self.inputs.iter().map(|m| m.name.as_str()), grid))
     }
 
     fn check(&self) -> Result<()> {
         if self.inputs.is_empty() {
-            return Err(Error::Config(
-                "at least one input modality is needed".to_owned(),
-            ));
+            return Err(Error::Config("at least one input modality is needed".to_owned()));
         }
         check_unique("input modality", self.inputs.iter().map(|m| &m.name))?;
         check_unique("output task", self.outputs.iter().map(|t| &t.name))?;

@@ -34,9 +34,8 @@ pub fn sincos_table(dim: usize, size: Size, tables: NonSquareTables) -> Result<T
         )));
     }
     let quarter = dim / 4;
-    let omega: Vec<f32> = (0..quarter)
-        .map(|i| 10_000_f32.powf(-(i as f32 / quarter as f32)))
-        .collect();
+    let omega: Vec<f32> =
+        (0..quarter).map(|i| 10_000_f32.powf(-(i as f32 / quarter as f32))).collect();
     let cells = size.area();
     let mut table = vec![0.0_f32; dim * cells];
     for cell in 0..cells {
@@ -48,9 +47,7 @@ pub fn sincos_table(dim: usize, size: Size, tables: NonSquareTables) -> Result<T
         for (i, w) in omega.iter().enumerate() {
             let (row_sin, row_cos) = (row * w).sin_cos();
             let (column_sin, column_cos) = (column * w).sin_cos();
-            for (block, value) in [row_sin, row_cos, column_sin, column_cos]
-                .into_iter()
-                .enumerate()
+            for (block, value) in [row_sin, row_cos, column_sin, column_cos].into_iter().enumerate()
             {
                 table[(block * quarter + i) * cells + cell] = value;
             }
@@ -80,9 +77,7 @@ pub fn frozen_table(
 #[must_use]
 pub fn table_tokens(table: Tensor<4>, grid: Size, method: Interpolation) -> Tensor<3> {
     let [_, dim, _, _] = table.dims();
-    resize(table, grid, method)
-        .reshape([1, dim, grid.area()])
-        .swap_dims(1, 2)
+    resize(table, grid, method).reshape([1, dim, grid.area()]).swap_dims(1, 2)
 }
 
 #[cfg(test)]
@@ -108,10 +103,7 @@ mod tests {
     fn tables_that_are_not_square() {
         let size = Size::new(2, 3);
         let value = |tables, cell: usize, channel: usize| {
-            sincos_table(4, size, tables)
-                .unwrap()
-                .try_to_vec::<f32>()
-                .unwrap()[channel * 6 + cell]
+            sincos_table(4, size, tables).unwrap().try_to_vec::<f32>().unwrap()[channel * 6 + cell]
         };
         // Cell 2 is row 0, column 2; the published code reads it as row 1, column 0.
         assert_eq!(value(NonSquareTables::RowColumn, 2, 0), 0.0);

@@ -70,10 +70,7 @@ impl<F: VisitParameter> ModuleVisitor for Visitor<F> {
 }
 
 fn visit<V: VisitParameter>(module: &impl Module, visit: V) -> V {
-    let mut visitor = Visitor {
-        path: Path::default(),
-        visit,
-    };
+    let mut visitor = Visitor { path: Path::default(), visit };
     module.visit(&mut visitor);
     visitor.visit
 }
@@ -155,18 +152,11 @@ pub fn update<M: Module>(module: M, update: impl FnMut(&str, Tensor<1>) -> Optio
                 Some(new) => new.reshape(dims),
                 None => value,
             };
-            let value = if autodiff {
-                value.autodiff().set_require_grad(trainable)
-            } else {
-                value
-            };
+            let value = if autodiff { value.autodiff().set_require_grad(trainable) } else { value };
             Param::from_mapped_value(id, value, mapper)
         }
     }
-    module.map(&mut Update {
-        path: Path::default(),
-        update,
-    })
+    module.map(&mut Update { path: Path::default(), update })
 }
 
 /// What loading may leave out, by prefix of the name. Empty lists allow nothing.
@@ -184,10 +174,8 @@ pub struct Allowed {
 /// # Errors
 /// Lists all names that do not fit; the model is not changed then.
 pub fn load<M: Module>(module: M, weights: &StateDict, allowed: &Allowed) -> Result<M> {
-    let wanted: IndexMap<String, Vec<usize>> = parameters(&module)
-        .into_iter()
-        .map(|p| (p.name, p.shape))
-        .collect();
+    let wanted: IndexMap<String, Vec<usize>> =
+        parameters(&module).into_iter().map(|p| (p.name, p.shape)).collect();
     let covered = |list: &[String], name: &str| list.iter().any(|prefix| name.starts_with(prefix));
     let mut problems = Vec::new();
     for (name, shape) in &wanted {

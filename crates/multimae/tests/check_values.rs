@@ -14,40 +14,19 @@ use multimae::state::update;
 
 fn config() -> MultiMaeConfig {
     let semseg = Modality {
-        kind: ModalityKind::Categorical {
-            classes: 5,
-            dim_class_emb: 8,
-            padding: false,
-        },
+        kind: ModalityKind::Categorical { classes: 5, dim_class_emb: 8, padding: false },
         ..Modality::categorical("semseg", 5, 4)
     };
-    let inputs = vec![
-        Modality::continuous("rgb", 3),
-        Modality::continuous("depth", 1),
-        semseg,
-    ];
-    let norm_rgb = OutputTask {
-        name: "norm_rgb".to_owned(),
-        modality: inputs[0].clone(),
-    };
+    let inputs = vec![Modality::continuous("rgb", 3), Modality::continuous("depth", 1), semseg];
+    let norm_rgb = OutputTask { name: "norm_rgb".to_owned(), modality: inputs[0].clone() };
     MultiMaeConfig {
         encoder: EncoderConfig::new(32, 2, 4),
         patch_size: 16,
         image_size: Size::square(64),
         num_global_tokens: 1,
-        outputs: inputs
-            .iter()
-            .cloned()
-            .map(OutputTask::of)
-            .chain([norm_rgb])
-            .collect(),
+        outputs: inputs.iter().cloned().map(OutputTask::of).chain([norm_rgb]).collect(),
         inputs,
-        decoder: DecoderConfig {
-            width: 16,
-            depth: 1,
-            heads: 2,
-            ..DecoderConfig::default()
-        },
+        decoder: DecoderConfig { width: 16, depth: 1, heads: 2, ..DecoderConfig::default() },
         tables: NonSquareTables::default(),
     }
 }
@@ -66,17 +45,13 @@ fn formula(model: MultiMae) -> MultiMae {
         let len = current.shape().num_elements();
         let value = |i: usize| (0.08 * (0.7 * i as f64 + h).sin() + shift) as f32;
         let values: Vec<f32> = (0..len).map(value).collect();
-        Some(Tensor::from_data(
-            TensorData::new(values, [len]),
-            &current.device(),
-        ))
+        Some(Tensor::from_data(TensorData::new(values, [len]), &current.device()))
     })
 }
 
 fn wave(shape: [usize; 4], f: impl Fn(f64) -> f64) -> ModalityTensor {
-    let values: Vec<f32> = (0..shape.iter().product::<usize>())
-        .map(|j| f(j as f64) as f32)
-        .collect();
+    let values: Vec<f32> =
+        (0..shape.iter().product::<usize>()).map(|j| f(j as f64) as f32).collect();
     ModalityTensor::Continuous(Tensor::from_data(
         TensorData::new(values, shape),
         &Device::default(),
@@ -108,30 +83,19 @@ fn masks() -> TokenMasks {
 
 fn reconstruct() -> Reconstruction {
     let model = formula(MultiMae::new(&config(), &Device::default()).unwrap());
-    model
-        .forward(inputs(), &masks(), &mut Phase::Evaluation)
-        .unwrap()
+    model.forward(inputs(), &masks(), &mut Phase::Evaluation).unwrap()
 }
 
 /// Sum, sum of magnitudes, first four and last two values.
 fn assert_values(what: &str, data: &TensorData, sums: [f64; 2], ends: [f64; 6]) {
     let values: Vec<f64> = data.iter::<f64>().collect();
-    let got_sums = [
-        values.iter().sum::<f64>(),
-        values.iter().map(|v| v.abs()).sum(),
-    ];
+    let got_sums = [values.iter().sum::<f64>(), values.iter().map(|v| v.abs()).sum()];
     for (got, expected) in got_sums.into_iter().zip(sums) {
-        assert!(
-            (got - expected).abs() < 2e-4 * sums[1],
-            "{what}: {got_sums:?}, not {sums:?}"
-        );
+        assert!((got - expected).abs() < 2e-4 * sums[1], "{what}: {got_sums:?}, not {sums:?}");
     }
     let got_ends = values[..4].iter().chain(&values[values.len() - 2..]);
     for (got, expected) in got_ends.zip(ends) {
-        assert!(
-            (got - expected).abs() < 1e-4,
-            "{what}: {got} among the ends, expected {ends:?}"
-        );
+        assert!((got - expected).abs() < 1e-4, "{what}: {got} among the ends, expected {ends:?}");
     }
 }
 
@@ -142,63 +106,28 @@ fn encoder_and_predictions() {
         "encoder",
         &output.encoder_tokens.to_data(),
         [135.86629274, 177.48477499],
-        [
-            0.15234613,
-            0.19052761,
-            -0.50346006,
-            0.76183762,
-            0.21869317,
-            0.18157601,
-        ],
+        [0.15234613, 0.19052761, -0.50346006, 0.76183762, 0.21869317, 0.18157601],
     );
     let expected = [
         (
             "rgb",
             [-3.00285598, 911.31021140],
-            [
-                0.08365555,
-                -0.09591242,
-                -0.14855415,
-                -0.03969965,
-                -0.08454432,
-                0.04320255,
-            ],
+            [0.08365555, -0.09591242, -0.14855415, -0.03969965, -0.08454432, 0.04320255],
         ),
         (
             "depth",
             [2.98173806, 322.50445157],
-            [
-                -0.11804996,
-                0.01700297,
-                0.17458985,
-                0.14012888,
-                0.06445142,
-                0.15291640,
-            ],
+            [-0.11804996, 0.01700297, 0.17458985, 0.14012888, 0.06445142, 0.15291640],
         ),
         (
             "semseg",
             [0.00657768, 84.81243894],
-            [
-                0.01441205,
-                -0.12752060,
-                -0.14860832,
-                -0.01897190,
-                0.14362904,
-                0.01896767,
-            ],
+            [0.01441205, -0.12752060, -0.14860832, -0.01897190, 0.14362904, 0.01896767],
         ),
         (
             "norm_rgb",
             [1.49329266, 925.31395337],
-            [
-                -0.12700249,
-                0.04635023,
-                0.12231227,
-                0.04122506,
-                0.08956011,
-                -0.01867125,
-            ],
+            [-0.12700249, 0.04635023, 0.12231227, 0.04122506, 0.08956011, -0.01867125],
         ),
     ];
     for (task, sums, ends) in expected {
@@ -212,35 +141,21 @@ fn losses_on_masked_patches_and_on_all() {
     let targets = inputs();
     let mse = |norm_pix| ReconstructionLoss::Mse { norm_pix };
     let l1 = ReconstructionLoss::L1 { norm_pix: false };
-    let cross_entropy = ReconstructionLoss::CrossEntropy {
-        label_smoothing: 0.0,
-        ignore: None,
-    };
+    let cross_entropy = ReconstructionLoss::CrossEntropy { label_smoothing: 0.0, ignore: None };
     let cases = [
         ("rgb", "rgb", mse(false), 16, 0.5084099071, 0.5080453234),
         ("depth", "depth", l1, 16, 0.6580298817, 0.6371929457),
-        (
-            "semseg",
-            "semseg",
-            cross_entropy,
-            4,
-            1.6202641142,
-            1.6179257316,
-        ),
+        ("semseg", "semseg", cross_entropy, 4, 1.6202641142, 1.6179257316),
         ("norm_rgb", "rgb", mse(true), 16, 1.0073180433, 1.0071468254),
     ];
     for (task, target, loss, patch, masked, all) in cases {
         let mask = output.layout.task_mask(&masks(), target);
         for (mask, expected) in [(mask.as_ref(), masked), (None, all)] {
             let prediction = output.predictions[task].clone();
-            let loss = loss
-                .forward(task, prediction, &targets[target], mask, patch, false)
-                .unwrap();
+            let loss =
+                loss.forward(task, prediction, &targets[target], mask, patch, false).unwrap();
             let value = loss.value.into_data().iter::<f64>().sum::<f64>();
-            assert!(
-                (value - expected).abs() < 1e-4,
-                "{task}: {value}, expected {expected}"
-            );
+            assert!((value - expected).abs() < 1e-4, "{task}: {value}, expected {expected}");
         }
     }
 }

@@ -14,21 +14,14 @@ fn published(encoder: EncoderConfig, norm_rgb: bool) -> Vec<ParameterInfo> {
         Modality::continuous("depth", 1),
         Modality::categorical("semseg", 133, 4),
     ];
-    let extra = norm_rgb.then(|| OutputTask {
-        name: "norm_rgb".to_owned(),
-        modality: inputs[0].clone(),
-    });
+    let extra =
+        norm_rgb.then(|| OutputTask { name: "norm_rgb".to_owned(), modality: inputs[0].clone() });
     let config = MultiMaeConfig {
         encoder,
         patch_size: 16,
         image_size: Size::square(224),
         num_global_tokens: 1,
-        outputs: inputs
-            .iter()
-            .cloned()
-            .map(OutputTask::of)
-            .chain(extra)
-            .collect(),
+        outputs: inputs.iter().cloned().map(OutputTask::of).chain(extra).collect(),
         inputs,
         decoder: DecoderConfig::default(),
         tables: NonSquareTables::default(),
@@ -64,10 +57,7 @@ fn base_with_four_decoders() {
         ("output_adapters.semseg.out_proj.weight", &[2128, 256]),
         ("output_adapters.depth.task_embeddings.semseg", &[1, 1, 256]),
         ("output_adapters.rgb.decoder.kv.weight", &[512, 256]),
-        (
-            "output_adapters.rgb.decoder_transformer.1.attn.qkv.bias",
-            &[768],
-        ),
+        ("output_adapters.rgb.decoder_transformer.1.attn.qkv.bias", &[768]),
         ("encoder.11.mlp.fc1.weight", &[3072, 768]),
     ] {
         let found = parameters.iter().find(|p| p.name == name);

@@ -58,24 +58,13 @@ impl Case {
         let path = dir.join("config.json");
         if !path.exists() && dir.join("inputs.safetensors").exists() {
             let config = serde_json::Value::Null;
-            return Ok(Self {
-                dir: dir.to_owned(),
-                kind: "metrics".to_owned(),
-                config,
-            });
+            return Ok(Self { dir: dir.to_owned(), kind: "metrics".to_owned(), config });
         }
         let text = fs_err::read_to_string(&path)?;
-        let config: serde_json::Value =
-            serde_json::from_str(&text).map_err(|e| ParityError::Config {
-                path: path.clone(),
-                problem: e.to_string(),
-            })?;
+        let config: serde_json::Value = serde_json::from_str(&text)
+            .map_err(|e| ParityError::Config { path: path.clone(), problem: e.to_string() })?;
         let kind = config["kind"].as_str().unwrap_or_default().to_owned();
-        Ok(Self {
-            dir: dir.to_owned(),
-            kind,
-            config,
-        })
+        Ok(Self { dir: dir.to_owned(), kind, config })
     }
 
     fn config_error(&self, key: &str, problem: &str) -> ParityError {
@@ -95,11 +84,7 @@ impl Case {
 
     /// A count that may be absent.
     pub(crate) fn count_or(&self, key: &str, default: usize) -> Result<usize, ParityError> {
-        if self.config[key].is_null() {
-            Ok(default)
-        } else {
-            self.count(key)
-        }
+        if self.config[key].is_null() { Ok(default) } else { self.count(key) }
     }
 
     /// A number that may be absent.
@@ -142,9 +127,7 @@ pub(crate) struct Tensors {
 impl Tensors {
     /// A tensor that must be there.
     pub(crate) fn get(&self, name: &str) -> Result<&TensorData, ParityError> {
-        self.tensors
-            .get(name)
-            .ok_or_else(|| self.error(name, "is missing"))
+        self.tensors.get(name).ok_or_else(|| self.error(name, "is missing"))
     }
 
     fn error(&self, name: &str, problem: &str) -> ParityError {
@@ -185,9 +168,7 @@ impl Tensors {
                 sample.extend_from_slice(flags);
             }
         }
-        Ok(TokenMasks::new(
-            samples.into_iter().map(SampleMask::new).collect(),
-        )?)
+        Ok(TokenMasks::new(samples.into_iter().map(SampleMask::new).collect())?)
     }
 }
 

@@ -23,11 +23,7 @@ pub(crate) fn compute(case: &Case) -> Result<Files, ParityError> {
 
 fn depth(inputs: &Tensors) -> Result<serde_json::Value, ParityError> {
     let floats = |name| Ok::<_, ParityError>(inputs.get(name)?.iter::<f32>().collect::<Vec<_>>());
-    let valid: Vec<bool> = inputs
-        .get("depth.valid")?
-        .iter::<u8>()
-        .map(|v| v != 0)
-        .collect();
+    let valid: Vec<bool> = inputs.get("depth.valid")?.iter::<u8>().map(|v| v != 0).collect();
     let mut metrics = DepthMetrics::default();
     metrics.add(&floats("depth.pred")?, &floats("depth.target")?, &valid);
     Ok(json!(metrics.scores()))
@@ -37,11 +33,7 @@ fn semseg(inputs: &Tensors, case: &Case) -> Result<serde_json::Value, ParityErro
     let labels = |name| Ok::<_, ParityError>(inputs.get(name)?.iter::<i64>().collect::<Vec<_>>());
     let (prediction, target) = (labels("semseg.pred")?, labels("semseg.target")?);
     // Without a configuration, the classes are those that occur.
-    let seen = prediction
-        .iter()
-        .chain(&target)
-        .filter(|&&class| class != IGNORE)
-        .max();
+    let seen = prediction.iter().chain(&target).filter(|&&class| class != IGNORE).max();
     let classes = seen.map_or(0, |&class| usize::try_from(class + 1).unwrap_or(0));
     let classes = case.count_or("num_classes", classes)?;
     let mut metrics = SemsegMetrics::new(classes, IGNORE);

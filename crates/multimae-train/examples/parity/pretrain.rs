@@ -63,27 +63,15 @@ fn modality(case: &Case, name: &str) -> Result<Modality, ParityError> {
 
 fn model_config(case: &Case) -> Result<MultiMaeConfig, ParityError> {
     let modalities = |key| {
-        case.names(key)?
-            .iter()
-            .map(|name| modality(case, name))
-            .collect::<Result<Vec<_>, _>>()
+        case.names(key)?.iter().map(|name| modality(case, name)).collect::<Result<Vec<_>, _>>()
     };
-    let mut outputs: Vec<OutputTask> = modalities("out_domains")?
-        .into_iter()
-        .map(OutputTask::of)
-        .collect();
+    let mut outputs: Vec<OutputTask> =
+        modalities("out_domains")?.into_iter().map(OutputTask::of).collect();
     if case.flag("extra_norm_pix") {
-        outputs.push(OutputTask {
-            name: "norm_rgb".to_owned(),
-            modality: modality(case, "rgb")?,
-        });
+        outputs.push(OutputTask { name: "norm_rgb".to_owned(), modality: modality(case, "rgb")? });
     }
     Ok(MultiMaeConfig {
-        encoder: EncoderConfig::new(
-            case.count("dim")?,
-            case.count("depth")?,
-            case.count("heads")?,
-        ),
+        encoder: EncoderConfig::new(case.count("dim")?, case.count("depth")?, case.count("heads")?),
         patch_size: case.count("patch")?,
         image_size: Size::square(case.count("image")?),
         num_global_tokens: case.count_or("global_tokens", 1)?,
@@ -103,14 +91,11 @@ fn model_config(case: &Case) -> Result<MultiMaeConfig, ParityError> {
 fn objective(config: &MultiMaeConfig) -> Result<Objective, ParityError> {
     let task = |task: &OutputTask| {
         let loss = match (&task.modality.kind, task.name.as_str()) {
-            (ModalityKind::Categorical { .. }, _) => ReconstructionLoss::CrossEntropy {
-                label_smoothing: 0.0,
-                ignore: None,
-            },
+            (ModalityKind::Categorical { .. }, _) => {
+                ReconstructionLoss::CrossEntropy { label_smoothing: 0.0, ignore: None }
+            }
             (_, "depth") => ReconstructionLoss::L1 { norm_pix: false },
-            (_, name) => ReconstructionLoss::Mse {
-                norm_pix: name == "norm_rgb",
-            },
+            (_, name) => ReconstructionLoss::Mse { norm_pix: name == "norm_rgb" },
         };
         Ok(TaskObjective {
             name: task.name.clone(),
@@ -120,11 +105,7 @@ fn objective(config: &MultiMaeConfig) -> Result<Objective, ParityError> {
         })
     };
     Ok(Objective {
-        tasks: config
-            .outputs
-            .iter()
-            .map(task)
-            .collect::<Result<_, ParityError>>()?,
+        tasks: config.outputs.iter().map(task).collect::<Result<_, ParityError>>()?,
         loss_on_unmasked: false,
         ignore_nan_samples: false,
     })
@@ -148,11 +129,7 @@ impl Setting {
             targets: read(&mut objective.tasks.iter().map(|task| &task.target))?,
             masks: batch.masks(&in_domains)?,
             learner: Learner {
-                model: load(
-                    MultiMae::new(&config, &device)?,
-                    &weights,
-                    &Allowed::default(),
-                )?,
+                model: load(MultiMae::new(&config, &device)?, &weights, &Allowed::default())?,
                 balancer: balancer(case, &objective, &batch, &device)?,
                 optimiser: AdamW::new(AdamWConfig::default()),
                 balancer_lr_scale: 1.0,
@@ -177,22 +154,13 @@ impl Setting {
         let (gradients, of_balancer) = self.learner.backward(&pass.total);
         let mut out = StateDict::new();
         for (task, prediction) in &pass.output.predictions {
-            out.insert(
-                format!("pred.{task}"),
-                prediction.clone().inner().into_data(),
-            );
+            out.insert(format!("pred.{task}"), prediction.clone().inner().into_data());
         }
         for (task, loss) in &pass.losses {
-            out.insert(
-                format!("loss.{task}"),
-                loss.value.clone().inner().into_data(),
-            );
+            out.insert(format!("loss.{task}"), loss.value.clone().inner().into_data());
         }
         for (task, loss) in &pass.weighted {
-            out.insert(
-                format!("weighted_loss.{task}"),
-                loss.clone().inner().into_data(),
-            );
+            out.insert(format!("weighted_loss.{task}"), loss.clone().inner().into_data());
         }
         out.insert("loss.total".to_owned(), pass.total.inner().into_data());
         insert_gradients(&mut out, &gradients, &self.learner.model);
@@ -232,11 +200,7 @@ impl Setting {
             }));
             learner = learner.step(gradients, of_balancer, lr, WEIGHT_DECAY);
         }
-        let AdamWConfig {
-            beta_1,
-            beta_2,
-            eps,
-        } = AdamWConfig::default();
+        let AdamWConfig { beta_1, beta_2, eps } = AdamWConfig::default();
         let trace = json!({
             "optimizer": {
                 "name": "adamw",
@@ -261,18 +225,10 @@ fn balancer(
     if case.text("balancer") != Some("uncertainty") {
         return Ok(None);
     }
-    let tasks = objective
-        .tasks
-        .iter()
-        .map(|task| task.name.clone())
-        .collect();
+    let tasks = objective.tasks.iter().map(|task| task.name.clone()).collect();
     let log_vars = batch.get("balancer.log_vars")?.clone();
     let weights: StateDict = [("log_vars".to_owned(), log_vars)].into_iter().collect();
-    Ok(Some(load(
-        TaskBalancer::new(tasks, device),
-        &weights,
-        &Allowed::default(),
-    )?))
+    Ok(Some(load(TaskBalancer::new(tasks, device), &weights, &Allowed::default())?))
 }
 
 /// Gradients in the shapes of their parameters.

@@ -19,11 +19,7 @@ pub struct AdamWConfig {
 impl Default for AdamWConfig {
     /// The constants of the published pre-training.
     fn default() -> Self {
-        Self {
-            beta_1: 0.9,
-            beta_2: 0.95,
-            eps: 1e-8,
-        }
+        Self { beta_1: 0.9, beta_2: 0.95, eps: 1e-8 }
     }
 }
 
@@ -46,10 +42,7 @@ impl AdamW {
     /// A fresh optimiser.
     #[must_use]
     pub fn new(config: AdamWConfig) -> Self {
-        Self {
-            config,
-            moments: IndexMap::new(),
-        }
+        Self { config, moments: IndexMap::new() }
     }
 
     /// One parameter's new value.
@@ -65,39 +58,18 @@ impl AdamW {
         lr: f64,
         weight_decay: f64,
     ) -> Tensor<1> {
-        let AdamWConfig {
-            beta_1,
-            beta_2,
-            eps,
-        } = self.config;
-        let Moments {
-            steps,
-            mean,
-            square,
-        } = self.moments.swap_remove(name).unwrap_or_else(|| Moments {
-            steps: 0,
-            mean: gradient.zeros_like(),
-            square: gradient.zeros_like(),
+        let AdamWConfig { beta_1, beta_2, eps } = self.config;
+        let Moments { steps, mean, square } = self.moments.swap_remove(name).unwrap_or_else(|| {
+            Moments { steps: 0, mean: gradient.zeros_like(), square: gradient.zeros_like() }
         });
         let steps = steps + 1;
         let mean = mean.mul_scalar(beta_1) + gradient.clone().mul_scalar(1.0 - beta_1);
         let square = square.mul_scalar(beta_2) + gradient.square().mul_scalar(1.0 - beta_2);
         let correction_1 = 1.0 - beta_1.powf(steps as f64);
         let correction_2 = 1.0 - beta_2.powf(steps as f64);
-        let denominator = square
-            .clone()
-            .sqrt()
-            .div_scalar(correction_2.sqrt())
-            .add_scalar(eps);
+        let denominator = square.clone().sqrt().div_scalar(correction_2.sqrt()).add_scalar(eps);
         let change = (mean.clone() / denominator).mul_scalar(lr / correction_1);
-        self.moments.insert(
-            name.to_owned(),
-            Moments {
-                steps,
-                mean,
-                square,
-            },
-        );
+        self.moments.insert(name.to_owned(), Moments { steps, mean, square });
         value.mul_scalar(1.0 - lr * weight_decay) - change
     }
 

@@ -20,10 +20,8 @@ pub fn accumulate(sum: &mut GradientMap, gradients: GradientMap) {
 /// The L2 norm over all gradients together.
 #[must_use]
 pub fn norm(gradients: &GradientMap) -> f64 {
-    let squares: Vec<Tensor<1>> = gradients
-        .values()
-        .map(|gradient| gradient.clone().square().sum())
-        .collect();
+    let squares: Vec<Tensor<1>> =
+        gradients.values().map(|gradient| gradient.clone().square().sum()).collect();
     if squares.is_empty() {
         return 0.0;
     }
@@ -38,8 +36,5 @@ pub fn clip(gradients: GradientMap, norm: f64, max_norm: f64) -> GradientMap {
     if factor >= 1.0 {
         return gradients;
     }
-    gradients
-        .into_iter()
-        .map(|(name, gradient)| (name, gradient.mul_scalar(factor)))
-        .collect()
+    gradients.into_iter().map(|(name, gradient)| (name, gradient.mul_scalar(factor))).collect()
 }

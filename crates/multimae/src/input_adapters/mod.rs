@@ -72,21 +72,19 @@ impl InputAdapter {
     /// If patch, stride and image size do not fit.
     pub fn new(modality: &Modality, config: InputAdapterConfig, device: &Device) -> Result<Self> {
         Ok(match &modality.kind {
-            ModalityKind::Continuous { channels } => Self::Patched(PatchedInputAdapter::new(
-                modality, *channels, config, device,
-            )?),
-            ModalityKind::Categorical {
-                classes,
-                dim_class_emb,
-                padding,
-            } => Self::SemSeg(SemSegInputAdapter::new(
-                modality,
-                *classes,
-                *dim_class_emb,
-                *padding,
-                config,
-                device,
-            )?),
+            ModalityKind::Continuous { channels } => {
+                Self::Patched(PatchedInputAdapter::new(modality, *channels, config, device)?)
+            }
+            ModalityKind::Categorical { classes, dim_class_emb, padding } => {
+                Self::SemSeg(SemSegInputAdapter::new(
+                    modality,
+                    *classes,
+                    *dim_class_emb,
+                    *padding,
+                    config,
+                    device,
+                )?)
+            }
         })
     }
 

@@ -31,10 +31,7 @@ impl PatchProjection {
     /// Patches `(B, N, channels * patch * patch)`, channel-major, to `(B, N, width)`.
     pub(super) fn forward(&self, patches: Tensor<3>) -> Tensor<3> {
         let [width, channels, height, columns] = self.weight.dims();
-        let weight = self
-            .weight
-            .val()
-            .reshape([width, channels * height * columns]);
+        let weight = self.weight.val().reshape([width, channels * height * columns]);
         burn::tensor::module::linear(patches, weight.transpose(), Some(self.bias.val()))
     }
 }

@@ -45,9 +45,7 @@ impl SemSegInputAdapter {
         let rows = classes + usize::from(padding);
         Ok(Self {
             pos_emb: frozen_table(config.width, table, config.tables, device)?,
-            class_emb: ClassEmbedding {
-                weight: parameter([rows, dim_class_emb], device),
-            },
+            class_emb: ClassEmbedding { weight: parameter([rows, dim_class_emb], device) },
             proj: PatchProjection::new(dim_class_emb, patch, config.width, device),
             padding,
         })

@@ -20,10 +20,7 @@ impl TaskBalancer {
     /// A balancer for these tasks: every decoder, `norm_rgb` included.
     #[must_use]
     pub fn new(tasks: Vec<String>, device: &Device) -> Self {
-        Self {
-            log_vars: parameter([tasks.len()], device),
-            tasks,
-        }
+        Self { log_vars: parameter([tasks.len()], device), tasks }
     }
 
     /// `exp(-v) L + v`; zero where the task was dropped from this step.

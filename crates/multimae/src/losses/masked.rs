@@ -104,10 +104,7 @@ impl ReconstructionLoss {
         target: &ReconstructionTarget,
         patch: usize,
     ) -> Result<(Tensor<3>, Option<Tensor<3>>)> {
-        let error = |problem: String| Error::Loss {
-            task: task.to_owned(),
-            problem,
-        };
+        let error = |problem: String| Error::Loss { task: task.to_owned(), problem };
         match (*self, target) {
             (
                 Self::Mse { norm_pix } | Self::L1 { norm_pix },
@@ -133,10 +130,7 @@ impl ReconstructionLoss {
                 Ok((values.mean_dim(1).squeeze_dim::<3>(1), None))
             }
             (
-                Self::CrossEntropy {
-                    label_smoothing,
-                    ignore,
-                },
+                Self::CrossEntropy { label_smoothing, ignore },
                 ModalityTensor::Categorical(labels),
             ) => {
                 let [batch, _, height, width] = prediction.dims();
@@ -147,19 +141,14 @@ impl ReconstructionLoss {
                         labels.dims()
                     )));
                 }
-                Ok(cross_entropy(
-                    prediction,
-                    labels.clone(),
-                    label_smoothing,
-                    ignore,
-                ))
+                Ok(cross_entropy(prediction, labels.clone(), label_smoothing, ignore))
             }
-            (Self::CrossEntropy { .. }, ModalityTensor::Continuous(_)) => Err(error(
-                "cross_entropy needs class indices as its target".to_owned(),
-            )),
-            (_, ModalityTensor::Categorical(_)) => Err(error(
-                "mse and l1 need real values as their target".to_owned(),
-            )),
+            (Self::CrossEntropy { .. }, ModalityTensor::Continuous(_)) => {
+                Err(error("cross_entropy needs class indices as its target".to_owned()))
+            }
+            (_, ModalityTensor::Categorical(_)) => {
+                Err(error("mse and l1 need real values as their target".to_owned()))
+            }
         }
     }
 }
@@ -178,11 +167,7 @@ fn standardise_patches(target: Tensor<4>, patch: usize) -> Tensor<4> {
         .permute([0, 2, 4, 1, 3, 5])
         .reshape([batch, rows * columns, values]);
     let centred = patches.clone() - patches.mean_dim(2);
-    let variance = centred
-        .clone()
-        .square()
-        .sum_dim(2)
-        .div_scalar(values as f64 - 1.0);
+    let variance = centred.clone().square().sum_dim(2).div_scalar(values as f64 - 1.0);
     (centred / variance.add_scalar(NORM_PIX_EPS).sqrt())
         .reshape([batch, rows, columns, channels, patch, patch])
         .permute([0, 3, 1, 4, 2, 5])
@@ -206,10 +191,7 @@ fn cross_entropy(
     let pixels = batch * height * width;
     let logits = logits.permute([0, 2, 3, 1]).reshape([pixels, classes]);
     let log_probabilities = activation::log_softmax(logits, 1);
-    let mut loss = log_probabilities
-        .clone()
-        .gather(1, labels.reshape([pixels, 1]))
-        .neg();
+    let mut loss = log_probabilities.clone().gather(1, labels.reshape([pixels, 1])).neg();
     if smoothing > 0.0 {
         let uniform = log_probabilities.mean_dim(1).neg();
         loss = loss.mul_scalar(1.0 - smoothing) + uniform.mul_scalar(smoothing);
@@ -223,18 +205,10 @@ fn mean_of_samples(
     ignore_nan_samples: bool,
 ) -> TaskLoss {
     let [batch, height, width] = pixels.dims();
-    let sums = |maps: Tensor<3>| {
-        maps.reshape([batch, height * width])
-            .sum_dim(1)
-            .reshape([batch])
-    };
+    let sums = |maps: Tensor<3>| maps.reshape([batch, height * width]).sum_dim(1).reshape([batch]);
     let Some(weights) = weights else {
         let per_sample = sums(pixels).div_scalar((height * width) as f64);
-        return TaskLoss {
-            value: per_sample.clone().mean(),
-            empty: false,
-            per_sample,
-        };
+        return TaskLoss { value: per_sample.clone().mean(), empty: false, per_sample };
     };
     let counts = sums(weights.clone());
     let mut present = counts.clone().greater_elem(0.0).float();
@@ -245,11 +219,7 @@ fn mean_of_samples(
         present = present.mask_fill(nan, 0.0);
     }
     let value = per_sample.clone().sum() / present.sum().clamp_min(1.0);
-    TaskLoss {
-        value,
-        empty: false,
-        per_sample,
-    }
+    TaskLoss { value, empty: false, per_sample }
 }
 
 #[cfg(test)]
@@ -258,10 +228,8 @@ mod tests {
     use crate::masking::{SampleMask, TokenMasks};
     use burn::tensor::{Device, TensorData};
 
-    const CE: ReconstructionLoss = ReconstructionLoss::CrossEntropy {
-        label_smoothing: 0.0,
-        ignore: Some(0),
-    };
+    const CE: ReconstructionLoss =
+        ReconstructionLoss::CrossEntropy { label_smoothing: 0.0, ignore: Some(0) };
 
     fn map(values: &[f32], shape: [usize; 4]) -> Tensor<4> {
         Tensor::from_data(TensorData::new(values.to_vec(), shape), &Device::default())
@@ -305,18 +273,12 @@ mod tests {
         let prediction = map(&[1.0, 2.0, 3.0, 4.0], [2, 1, 1, 2]);
         let target = ModalityTensor::Continuous(map(&[0.0; 4], [2, 1, 1, 2]));
         let task = mask(&[&[false, true], &[false, false]]);
-        let loss = l1
-            .forward("d", prediction.clone(), &target, Some(&task), 1, false)
-            .unwrap();
+        let loss = l1.forward("d", prediction.clone(), &target, Some(&task), 1, false).unwrap();
         assert_eq!(scalar(loss.value), 2.0);
         let none = mask(&[&[false, false], &[false, false]]);
-        let loss = l1
-            .forward("d", prediction.clone(), &target, Some(&none), 1, false)
-            .unwrap();
+        let loss = l1.forward("d", prediction.clone(), &target, Some(&none), 1, false).unwrap();
         assert!(loss.empty && scalar(loss.value) == 0.0);
-        let all = l1
-            .forward("d", prediction, &target, None, 1, false)
-            .unwrap();
+        let all = l1.forward("d", prediction, &target, None, 1, false).unwrap();
         assert_eq!(scalar(all.value), 2.5);
     }
 
@@ -327,9 +289,8 @@ mod tests {
         let target = ModalityTensor::Continuous(map(&[0.0; 4], [2, 1, 1, 2]));
         let task = mask(&[&[true, true], &[true, true]]);
         let loss = |quirk| {
-            let loss = mse
-                .forward("d", prediction.clone(), &target, Some(&task), 1, quirk)
-                .unwrap();
+            let loss =
+                mse.forward("d", prediction.clone(), &target, Some(&task), 1, quirk).unwrap();
             scalar(loss.value)
         };
         assert!(loss(false).is_nan());
@@ -339,18 +300,9 @@ mod tests {
     #[test]
     fn ignored_labels_do_not_count() {
         let logits = map(&[0.0, 2.0, 0.0, 1.0], [1, 2, 1, 2]);
-        let all_void = CE.forward(
-            "s",
-            logits.clone(),
-            &labels(&[0, 0], [1, 1, 2]),
-            None,
-            1,
-            false,
-        );
+        let all_void = CE.forward("s", logits.clone(), &labels(&[0, 0], [1, 1, 2]), None, 1, false);
         assert_eq!(scalar(all_void.unwrap().value), 0.0);
-        let one = CE
-            .forward("s", logits, &labels(&[0, 1], [1, 1, 2]), None, 1, false)
-            .unwrap();
+        let one = CE.forward("s", logits, &labels(&[0, 1], [1, 1, 2]), None, 1, false).unwrap();
         let expected = (1.0_f32 + 1.0_f32.exp()).ln();
         assert!((scalar(one.value) - expected).abs() < 1e-6);
     }
@@ -360,13 +312,7 @@ mod tests {
         let prediction = map(&[0.0; 4], [1, 1, 2, 2]);
         let target = ModalityTensor::Continuous(map(&[0.0; 2], [1, 1, 1, 2]));
         let mse = ReconstructionLoss::Mse { norm_pix: false };
-        assert!(
-            mse.forward("d", prediction.clone(), &target, None, 1, false)
-                .is_err()
-        );
-        assert!(
-            CE.forward("d", prediction, &target, None, 1, false)
-                .is_err()
-        );
+        assert!(mse.forward("d", prediction.clone(), &target, None, 1, false).is_err());
+        assert!(CE.forward("d", prediction, &target, None, 1, false).is_err());
     }
 }

@@ -50,10 +50,8 @@ impl Objective {
                     task: task.name.clone(),
                     problem: format!("there is no {what}"),
                 };
-                let prediction = output
-                    .predictions
-                    .get(&task.name)
-                    .ok_or_else(|| missing("prediction"))?;
+                let prediction =
+                    output.predictions.get(&task.name).ok_or_else(|| missing("prediction"))?;
                 let target = targets
                     .get(&task.target)
                     .ok_or_else(|| missing(&format!("target `{}` in the batch", task.target)))?;

@@ -42,12 +42,7 @@ pub struct DepthScores {
 impl DepthMetrics {
     /// Adds pixels; those that are not valid do not count. Slices of equal length.
     pub fn add(&mut self, prediction: &[f32], target: &[f32], valid: &[bool]) {
-        for ((&p, &t), _) in prediction
-            .iter()
-            .zip(target)
-            .zip(valid)
-            .filter(|(_, v)| **v)
-        {
+        for ((&p, &t), _) in prediction.iter().zip(target).zip(valid).filter(|(_, v)| **v) {
             self.add_pixel(f64::from(p), f64::from(t));
         }
     }

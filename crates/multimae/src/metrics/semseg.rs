@@ -31,29 +31,18 @@ impl SemsegMetrics {
     #[must_use]
     pub fn new(classes: usize, ignore: i64) -> Self {
         let zeros = vec![0; classes];
-        Self {
-            ignore,
-            intersection: zeros.clone(),
-            predicted: zeros.clone(),
-            labelled: zeros,
-        }
+        Self { ignore, intersection: zeros.clone(), predicted: zeros.clone(), labelled: zeros }
     }
 
     /// Adds pixels. Slices of equal length. Classes out of range count as wrong.
     pub fn add(&mut self, prediction: &[i64], target: &[i64]) {
         let count = |counts: &mut [u64], class: i64| {
-            let slot = usize::try_from(class)
-                .ok()
-                .and_then(|class| counts.get_mut(class));
+            let slot = usize::try_from(class).ok().and_then(|class| counts.get_mut(class));
             if let Some(slot) = slot {
                 *slot += 1;
             }
         };
-        for (&p, &t) in prediction
-            .iter()
-            .zip(target)
-            .filter(|(_, t)| **t != self.ignore)
-        {
+        for (&p, &t) in prediction.iter().zip(target).filter(|(_, t)| **t != self.ignore) {
             count(&mut self.predicted, p);
             count(&mut self.labelled, t);
             if p == t {
@@ -70,12 +59,7 @@ impl SemsegMetrics {
             return None;
         }
         let ratio = |i: u64, n: u64| (n > 0).then(|| i as f64 / n as f64);
-        let counts = || {
-            self.intersection
-                .iter()
-                .zip(&self.predicted)
-                .zip(&self.labelled)
-        };
+        let counts = || self.intersection.iter().zip(&self.predicted).zip(&self.labelled);
         let iou: Vec<_> = counts().map(|((&i, &p), &l)| ratio(i, p + l - i)).collect();
         let class_acc: Vec<_> = counts().map(|((&i, _), &l)| ratio(i, l)).collect();
         let correct: u64 = self.intersection.iter().sum();

@@ -11,13 +11,8 @@ use super::Linear;
 /// `q (B, heads, N, d)`, `k` and `v (B, heads, M, d)` to `(B, N, heads * d)`.
 fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<3> {
     let [batch, heads, queries, dim] = q.dims();
-    let scores = q
-        .matmul(k.swap_dims(2, 3))
-        .mul_scalar((dim as f64).powf(-0.5));
-    activation::softmax(scores, 3)
-        .matmul(v)
-        .swap_dims(1, 2)
-        .reshape([batch, queries, heads * dim])
+    let scores = q.matmul(k.swap_dims(2, 3)).mul_scalar((dim as f64).powf(-0.5));
+    activation::softmax(scores, 3).matmul(v).swap_dims(1, 2).reshape([batch, queries, heads * dim])
 }
 
 /// Splits a fused projection into its `P` parts, each with its heads contiguous.
@@ -29,11 +24,7 @@ fn split_heads<const P: usize>(fused: Tensor<3>, heads: usize) -> [Tensor<4>; P]
     let dim = width / (P * heads);
     let parts = fused.reshape([batch, tokens, P, heads, dim]);
     std::array::from_fn(|part| {
-        parts
-            .clone()
-            .narrow(2, part, 1)
-            .reshape([batch, tokens, heads, dim])
-            .swap_dims(1, 2)
+        parts.clone().narrow(2, part, 1).reshape([batch, tokens, heads, dim]).swap_dims(1, 2)
     })
 }
 

@@ -79,9 +79,8 @@ impl Block {
 fn drop_path(branch: Tensor<3>, rate: f64, rng: &mut dyn Rng) -> Tensor<3> {
     let [batch, _, _] = branch.dims();
     let keep = 1.0 - rate;
-    let factors: Vec<f32> = (0..batch)
-        .map(|_| ((keep + rng.random::<f64>()).floor() / keep) as f32)
-        .collect();
+    let factors: Vec<f32> =
+        (0..batch).map(|_| ((keep + rng.random::<f64>()).floor() / keep) as f32).collect();
     let factors = Tensor::from_data(TensorData::new(factors, [batch, 1, 1]), &branch.device());
     branch * factors
 }
@@ -96,16 +95,10 @@ mod tests {
         let device = Device::default();
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
         let ones = Tensor::<3>::ones([4000, 1, 2], &device);
-        let out = drop_path(ones, 0.25, &mut rng)
-            .into_data()
-            .try_to_vec::<f32>()
-            .unwrap();
+        let out = drop_path(ones, 0.25, &mut rng).into_data().try_to_vec::<f32>().unwrap();
         let dropped = out.chunks(2).filter(|pair| pair[0] == 0.0).count();
         assert!(out.chunks(2).all(|pair| pair[0] == pair[1]));
         assert!((900..1100).contains(&dropped), "{dropped}");
-        assert!(
-            out.iter()
-                .all(|&v| v == 0.0 || (v - 4.0 / 3.0).abs() < 1e-6)
-        );
+        assert!(out.iter().all(|&v| v == 0.0 || (v - 4.0 / 3.0).abs() < 1e-6));
     }
 }

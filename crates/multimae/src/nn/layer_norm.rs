@@ -21,10 +21,7 @@ impl LayerNorm {
     /// A layer of zeros; [`crate::init`] sets the weight to one.
     #[must_use]
     pub fn new(width: usize, device: &Device) -> Self {
-        Self {
-            weight: parameter([width], device),
-            bias: parameter([width], device),
-        }
+        Self { weight: parameter([width], device), bias: parameter([width], device) }
     }
 
     /// Normalises the last axis.

@@ -18,10 +18,7 @@ impl Mlp {
     /// A perceptron of zeros.
     #[must_use]
     pub fn new(width: usize, hidden: usize, device: &Device) -> Self {
-        Self {
-            fc1: Linear::new(width, hidden, device),
-            fc2: Linear::new(hidden, width, device),
-        }
+        Self { fc1: Linear::new(width, hidden, device), fc2: Linear::new(hidden, width, device) }
     }
 
     /// # Shapes

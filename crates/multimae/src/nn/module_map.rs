@@ -15,16 +15,12 @@ impl<M> ModuleMap<M> {
     /// The module of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&M> {
-        self.iter()
-            .find(|(key, _)| *key == name)
-            .map(|(_, module)| module)
+        self.iter().find(|(key, _)| *key == name).map(|(_, module)| module)
     }
 
     /// Names and modules in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &M)> {
-        self.entries
-            .iter()
-            .map(|(name, module)| (name.as_str(), module))
+        self.entries.iter().map(|(name, module)| (name.as_str(), module))
     }
 
     /// Names in order.
@@ -37,25 +33,19 @@ impl<M> ModuleMap<M> {
             let module = f(&name, module);
             (name, module)
         };
-        Self {
-            entries: self.entries.into_iter().map(apply).collect(),
-        }
+        Self { entries: self.entries.into_iter().map(apply).collect() }
     }
 }
 
 impl<M> FromIterator<(String, M)> for ModuleMap<M> {
     fn from_iter<T: IntoIterator<Item = (String, M)>>(iter: T) -> Self {
-        Self {
-            entries: iter.into_iter().collect(),
-        }
+        Self { entries: iter.into_iter().collect() }
     }
 }
 
 impl<M: Module> Module for ModuleMap<M> {
     fn collect_devices(&self, devices: Devices) -> Devices {
-        self.iter().fold(devices, |devices, (_, module)| {
-            module.collect_devices(devices)
-        })
+        self.iter().fold(devices, |devices, (_, module)| module.collect_devices(devices))
     }
 
     fn fork(self, device: &Device) -> Self {
@@ -71,9 +61,7 @@ impl<M: Module> Module for ModuleMap<M> {
     }
 
     fn valid(&self) -> Self {
-        self.iter()
-            .map(|(name, module)| (name.to_owned(), module.valid()))
-            .collect()
+        self.iter().map(|(name, module)| (name.to_owned(), module.valid())).collect()
     }
 
     fn materialize(self) -> Self {
@@ -100,9 +88,7 @@ impl<M: Module> Module for ModuleMap<M> {
 
 impl<M: ModuleDisplay> ModuleDisplayDefault for ModuleMap<M> {
     fn content(&self, content: Content) -> Option<Content> {
-        self.iter()
-            .fold(content, |content, (name, module)| content.add(name, module))
-            .optional()
+        self.iter().fold(content, |content, (name, module)| content.add(name, module)).optional()
     }
 }
 

@@ -56,10 +56,7 @@ impl OutputTask {
     /// A decoder named as the modality that it predicts.
     #[must_use]
     pub fn of(modality: Modality) -> Self {
-        Self {
-            name: modality.name.clone(),
-            modality,
-        }
+        Self { name: modality.name.clone(), modality }
     }
 }
 
@@ -122,17 +119,9 @@ impl SpatialOutputAdapter {
         around: DecoderSurroundings<'_>,
         device: &Device,
     ) -> Result<Self> {
-        check_heads(
-            &format!("decoder `{}`", task.name),
-            config.width,
-            config.heads,
-        )?;
+        check_heads(&format!("decoder `{}`", task.name), config.width, config.heads)?;
         let width = config.width;
-        let block = BlockConfig {
-            width,
-            heads: config.heads,
-            mlp_ratio: config.mlp_ratio,
-        };
+        let block = BlockConfig { width, heads: config.heads, mlp_ratio: config.mlp_ratio };
         let patch = task.modality.patch(around.patch_size)?;
         let channels = task.modality.prediction_channels();
         let table = around.image_size.grid(around.patch_size)?;
@@ -145,18 +134,12 @@ impl SpatialOutputAdapter {
                 .iter()
                 .map(|name| ((*name).to_owned(), parameter([1, 1, width], device)))
                 .collect(),
-            decoder: config
-                .use_xattn
-                .then(|| CrossAttention::new(width, config.heads, device)),
+            decoder: config.use_xattn.then(|| CrossAttention::new(width, config.heads, device)),
             context_norm: norm(),
             query_norm: norm(),
             out_norm: norm(),
-            mlp: config
-                .use_xattn
-                .then(|| Mlp::new(width, block.hidden(), device)),
-            decoder_transformer: (0..config.depth)
-                .map(|_| Block::new(block, device))
-                .collect(),
+            mlp: config.use_xattn.then(|| Mlp::new(width, block.hidden(), device)),
+            decoder_transformer: (0..config.depth).map(|_| Block::new(block, device)).collect(),
             out_proj: Linear::new(width, channels * patch * patch, device),
             proj_context: Linear::new(around.encoder_width, width, device),
             task: task.modality.name.clone(),
@@ -229,11 +212,8 @@ impl SpatialOutputAdapter {
         masks: &TokenMasks,
     ) -> Tensor<3> {
         let [_, _, width] = visible.dims();
-        let tables = layout
-            .tasks
-            .iter()
-            .map(|task| self.embedding(positions, &task.name))
-            .collect();
+        let tables =
+            layout.tasks.iter().map(|task| self.embedding(positions, &task.name)).collect();
         let rows = masks.visible_positions(&visible.device());
         let embeddings = Tensor::cat(tables, 1)
             .reshape([layout.num_tokens(), width])
@@ -263,10 +243,7 @@ impl SpatialOutputAdapter {
         };
         let rows = masks.unshuffle_rows(own.start, tokens, &visible.device());
         let sources = Tensor::cat(
-            vec![
-                visible.reshape([batch * kept, width]),
-                self.mask_token.val().reshape([1, width]),
-            ],
+            vec![visible.reshape([batch * kept, width]), self.mask_token.val().reshape([1, width])],
             0,
         );
         sources.select(0, rows).reshape([batch, tokens, width]) + embedding

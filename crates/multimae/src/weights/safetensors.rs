@@ -18,10 +18,7 @@ use crate::{Error, Result};
 /// If the file cannot be read or is damaged.
 pub fn read_safetensors(path: &Path) -> Result<(StateDict, IndexMap<String, String>)> {
     let bytes = fs::read(path)?;
-    let error = |problem: String| Error::WeightsFile {
-        path: path.to_owned(),
-        problem,
-    };
+    let error = |problem: String| Error::WeightsFile { path: path.to_owned(), problem };
     let (_, header) = SafeTensors::read_metadata(&bytes)
         .map_err(|e| error(format!("not a safetensors file, or damaged: {e}")))?;
     let metadata: IndexMap<String, String> = header
@@ -36,9 +33,7 @@ pub fn read_safetensors(path: &Path) -> Result<(StateDict, IndexMap<String, Stri
     names.sort_unstable();
     let mut tensors = StateDict::new();
     for name in names {
-        let view = file
-            .tensor(name)
-            .map_err(|e| error(format!("tensor `{name}`: {e}")))?;
+        let view = file.tensor(name).map_err(|e| error(format!("tensor `{name}`: {e}")))?;
         let data = to_data(&view)
             .ok_or_else(|| error(format!("tensor `{name}` has type {:?}", view.dtype())))?;
         tensors.insert(name.to_owned(), data);
@@ -59,11 +54,7 @@ fn to_data(view: &TensorView<'_>) -> Option<TensorData> {
         Dtype::BOOL => DType::U8,
         _ => return None,
     };
-    Some(TensorData::from_bytes_vec(
-        view.data().to_vec(),
-        view.shape().to_vec(),
-        dtype,
-    ))
+    Some(TensorData::from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), dtype))
 }
 
 /// The bytes of a file with these tensors and this metadata; writing them in one piece is the
@@ -97,10 +88,8 @@ pub fn write_safetensors(
                 .map_err(|e| Error::Weights(format!("`{name}`: {e}")))
         })
         .collect::<Result<Vec<_>>>()?;
-    let metadata: HashMap<String, String> = metadata
-        .iter()
-        .map(|(k, v)| (k.clone(), v.clone()))
-        .collect();
+    let metadata: HashMap<String, String> =
+        metadata.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
     let metadata = (!metadata.is_empty()).then_some(metadata);
     safetensors::serialize(views, metadata).map_err(|e| Error::Weights(format!("safetensors: {e}")))
 }

@@ -1,0 +1,226 @@
+//! Joint augmentation: one crop and one flip for all modalities of a sample (MultiMAE, section 4.1).
+
+use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
+
+use crate::resize::CropBox;
+use crate::{Error, Result};
+
+/// Draws of a crop before the fallback.
+const ATTEMPTS: usize = 10;
+
+/// Which part of an image becomes a sample, and at which size.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Geometry {
+    /// A random crop, resized, perhaps flipped: for training. The rules are torchvision's: up to
+    /// ten draws of an area and an aspect ratio until a crop fits, then the central crop of the
+    /// nearest aspect ratio.
+    RandomResizedCrop {
+        /// Smallest and largest area of the crop, as a share of the image.
+        scale: (f64, f64),
+        /// Smallest and largest aspect ratio (width to height) of the crop, relative to that of
+        /// `size`; for a square size these are plain aspect ratios. Drawn log-uniformly.
+        ratio: (f64, f64),
+        /// Probability of a horizontal flip.
+        hflip: f64,
+        /// Height and width of the result.
+        size: (usize, usize),
+    },
+    /// The largest centred crop with the aspect ratio of `size`, resized: for evaluation.
+    CenterFit {
+        /// Height and width of the result.
+        size: (usize, usize),
+    },
+}
+
+/// The part of one image that becomes a sample: first crop, then resize, then flip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placement {
+    /// The crop, inside the image.
+    pub crop: CropBox,
+    /// Flip left and right.
+    pub hflip: bool,
+}
+
+impl Geometry {
+    /// Height and width of the result.
+    #[must_use]
+    pub fn size(&self) -> (usize, usize) {
+        match *self {
+            Self::RandomResizedCrop { size, .. } | Self::CenterFit { size } => size,
+        }
+    }
+
+    /// Chooses the part of an image of `height` x `width` pixels. The image must not be empty.
+    pub fn place(&self, height: usize, width: usize, rng: &mut dyn Rng) -> Placement {
+        match *self {
+            Self::RandomResizedCrop { scale, ratio, hflip, size } => {
+                let hflip = rng.random::<f64>() < hflip;
+                let aspect = size.1 as f64 / size.0 as f64;
+                let ratio = (ratio.0 * aspect, ratio.1 * aspect);
+                let crop = random_crop((height, width), scale, ratio, rng)
+                    .unwrap_or_else(|| central_crop((height, width), ratio));
+                Placement { crop, hflip }
+            }
+            Self::CenterFit { size } => {
+                let aspect = size.1 as f64 / size.0 as f64;
+                let crop = central_crop((height, width), (aspect, aspect));
+                Placement { crop, hflip: false }
+            }
+        }
+    }
+
+    /// Checks that the geometry makes sense.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn check(&self) -> Result<()> {
+        let problem = |problem: String| Err(Error::Config(format!("geometry: {problem}")));
+        let (height, width) = self.size();
+        if height == 0 || width == 0 {
+            return problem(format!("size {height} x {width} must not be zero"));
+        }
+        let Self::RandomResizedCrop { scale, ratio, hflip, .. } = *self else { return Ok(()) };
+        if !(scale.0 > 0.0 && scale.0 <= scale.1 && scale.1 <= 1.0) {
+            return problem(format!(
+                "scale {scale:?} must be (low, high) with 0 < low <= high <= 1"
+            ));
+        }
+        if !(ratio.0 > 0.0 && ratio.0 <= ratio.1 && ratio.1.is_finite()) {
+            return problem(format!("ratio {ratio:?} must be (low, high) with 0 < low <= high"));
+        }
+        if !(0.0..=1.0).contains(&hflip) {
+            return problem(format!("hflip {hflip} must be a probability"));
+        }
+        Ok(())
+    }
+}
+
+/// A crop of random area, aspect ratio and place, if one of the draws fits.
+fn random_crop(
+    (height, width): (usize, usize),
+    scale: (f64, f64),
+    ratio: (f64, f64),
+    rng: &mut dyn Rng,
+) -> Option<CropBox> {
+    let area = (height * width) as f64;
+    for _ in 0..ATTEMPTS {
+        let target = area * rng.random_range(scale.0..=scale.1);
+        let ratio = rng.random_range(ratio.0.ln()..=ratio.1.ln()).exp();
+        let w = (target * ratio).sqrt().round_ties_even() as usize;
+        let h = (target / ratio).sqrt().round_ties_even() as usize;
+        if (1..=width).contains(&w) && (1..=height).contains(&h) {
+            let top = rng.random_range(0..=height - h);
+            let left = rng.random_range(0..=width - w);
+            return Some(CropBox { top, left, height: h, width: w });
+        }
+    }
+    None
+}
+
+/// The largest centred crop whose aspect ratio is within the given ones.
+fn central_crop((height, width): (usize, usize), ratio: (f64, f64)) -> CropBox {
+    let aspect = width as f64 / height as f64;
+    let side = |pixels: f64, most: usize| (pixels.round_ties_even() as usize).clamp(1, most);
+    let (h, w) = if aspect < ratio.0 {
+        (side(width as f64 / ratio.0, height), width)
+    } else if aspect > ratio.1 {
+        (height, side(height as f64 * ratio.1, width))
+    } else {
+        (height, width)
+    };
+    CropBox { top: (height - h) / 2, left: (width - w) / 2, height: h, width: w }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn crops_are_inside_the_image(
+            height in 1_usize..700,
+            width in 1_usize..700,
+            size in (1_usize..300, 1_usize..300),
+            low in 0.001_f64..1.0,
+            ratio in 0.05_f64..1.0,
+            seed: u64,
+        ) {
+            let ratio = (ratio, 1.0 / ratio);
+            let random =
+                Geometry::RandomResizedCrop { scale: (low, 1.0), ratio, hflip: 0.5, size };
+            for geometry in [random, Geometry::CenterFit { size }] {
+                prop_assert!(geometry.check().is_ok());
+                let crop = geometry.place(height, width, &mut stream(seed, "test", 0, 0)).crop;
+                prop_assert!(crop.height >= 1 && crop.top + crop.height <= height);
+                prop_assert!(crop.width >= 1 && crop.left + crop.width <= width);
+            }
+        }
+    }
+
+    fn places(size: (usize, usize)) -> Vec<Placement> {
+        let (scale, ratio) = ((0.2, 1.0), (0.75, 4.0 / 3.0));
+        let geometry = Geometry::RandomResizedCrop { scale, ratio, hflip: 0.5, size };
+        let mut rng = stream(1, "test", 0, 0);
+        (0..4000).map(|_| geometry.place(240, 320, &mut rng)).collect()
+    }
+
+    fn mean(values: impl Iterator<Item = f64>) -> f64 {
+        let values: Vec<f64> = values.collect();
+        values.iter().sum::<f64>() / values.len() as f64
+    }
+
+    #[test]
+    fn area_ratio_and_flips_are_as_asked_for() {
+        for (size, aspect) in [((224, 224), 1.0_f64), ((96, 128), 4.0 / 3.0)] {
+            let places = places(size);
+            let ratios = places.iter().map(|p| p.crop.width as f64 / p.crop.height as f64);
+            let logs: Vec<f64> = ratios.map(|ratio| (ratio / aspect).ln()).collect();
+            assert!(logs.iter().all(|log| log.abs() < (4.0_f64 / 3.0).ln() + 0.02));
+            assert!(mean(logs.into_iter()).abs() < 0.05);
+            let areas = || places.iter().map(|p| (p.crop.width * p.crop.height) as f64 / 76800.0);
+            assert!(areas().all(|area| (0.19..=1.0).contains(&area)));
+            assert!((0.5..0.62).contains(&mean(areas())));
+            let flips = mean(places.iter().map(|p| f64::from(u8::from(p.hflip))));
+            assert!((flips - 0.5).abs() < 0.04, "{flips}");
+        }
+    }
+
+    #[test]
+    fn without_a_fitting_crop_the_centre_is_taken() {
+        let (scale, ratio) = ((1.0, 1.0), (0.75, 4.0 / 3.0));
+        let size = (32, 32);
+        let geometry = Geometry::RandomResizedCrop { scale, ratio, hflip: 0.0, size };
+        let wide = geometry.place(30, 300, &mut stream(0, "test", 0, 0));
+        assert_eq!(wide.crop, CropBox { top: 0, left: 130, height: 30, width: 40 });
+        let high = geometry.place(300, 30, &mut stream(0, "test", 0, 0));
+        assert_eq!(high.crop, CropBox { top: 130, left: 0, height: 40, width: 30 });
+        assert!(!wide.hflip);
+    }
+
+    #[test]
+    fn evaluation_sees_the_centre() {
+        let place = |size| Geometry::CenterFit { size }.place(240, 320, &mut stream(0, "", 0, 0));
+        let square = CropBox { top: 0, left: 40, height: 240, width: 240 };
+        assert_eq!(place((64, 64)), Placement { crop: square, hflip: false });
+        assert_eq!(place((96, 128)).crop, CropBox::whole((240, 320)));
+        assert_eq!(place((64, 128)).crop, CropBox { top: 40, left: 0, height: 160, width: 320 });
+    }
+
+    #[test]
+    fn impossible_geometries_are_refused() {
+        let geometry = |scale, ratio, hflip, size| {
+            Geometry::RandomResizedCrop { scale, ratio, hflip, size }.check().is_err()
+        };
+        assert!(geometry((0.0, 1.0), (1.0, 1.0), 0.5, (4, 4)));
+        assert!(geometry((0.5, 0.2), (1.0, 1.0), 0.5, (4, 4)));
+        assert!(geometry((0.2, f64::NAN), (1.0, 1.0), 0.5, (4, 4)));
+        assert!(geometry((0.2, 1.0), (2.0, 1.0), 0.5, (4, 4)));
+        assert!(geometry((0.2, 1.0), (1.0, 1.0), 1.5, (4, 4)));
+        assert!(geometry((0.2, 1.0), (1.0, 1.0), 0.5, (0, 4)));
+        assert!(Geometry::CenterFit { size: (4, 0) }.check().is_err());
+    }
+}

@@ -1,0 +1,30 @@
+//! How the files of a data set are arranged.
+
+use serde::{Deserialize, Serialize};
+
+/// How the files of a data set are arranged below its root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Layout {
+    /// `<root>/<folder>/<anything>/<name>.<extension>`: every file belongs to a sample. Folders
+    /// may be nested, links are followed, names that begin with a dot are left alone.
+    Folders,
+    /// `<root>/<folder>/<name>.<extension>`, and `<root>/<split>.txt` lists the names, one per
+    /// line; blank lines and lines that begin with `#` do not count. Other files belong to other
+    /// splits.
+    List {
+        /// The name of the list, without `.txt`.
+        split: String,
+    },
+}
+
+impl Layout {
+    /// A list if there is a split, folders otherwise.
+    #[must_use]
+    pub fn of(split: Option<&str>) -> Self {
+        match split {
+            Some(split) => Self::List { split: split.to_owned() },
+            None => Self::Folders,
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Which files make up a sample. Files are paired by their names, never by their position.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+
+use super::walk::Files;
+use super::{Layout, SampleEntry, list};
+use crate::error::Capped;
+use crate::{DataModality, Error, Result};
+
+/// All that keeps the files of a data set from being paired, by modality.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PairingProblems {
+    /// Samples that have no file in this modality.
+    pub missing: IndexMap<String, Vec<String>>,
+    /// Samples that have a file in this modality, but not in most others.
+    pub extra: IndexMap<String, Vec<String>>,
+    /// Files of the same name and different extensions.
+    pub ambiguous: IndexMap<String, Vec<PathBuf>>,
+    /// Files with extensions that cannot be read.
+    pub unsupported: IndexMap<String, Vec<PathBuf>>,
+    /// There is no sample at all.
+    pub empty: bool,
+}
+
+impl PairingProblems {
+    fn is_empty(&self) -> bool {
+        !self.empty
+            && self.missing.is_empty()
+            && self.extra.is_empty()
+            && self.ambiguous.is_empty()
+            && self.unsupported.is_empty()
+    }
+}
+
+impl fmt::Display for PairingProblems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.empty {
+            return write!(f, "there are no samples; accepted files are jpg, jpeg, png and npy");
+        }
+        write!(f, "the files do not pair up into samples")?;
+        for (modality, ids) in &self.missing {
+            write!(
+                f,
+                "\n`{modality}`: {} without a file:{}",
+                samples(ids.len()),
+                Capped(ids, "\n  ")
+            )?;
+        }
+        for (modality, ids) in &self.extra {
+            write!(
+                f,
+                "\n`{modality}`: {} that other modalities do not have:{}",
+                samples(ids.len()),
+                Capped(ids, "\n  ")
+            )?;
+        }
+        for (modality, paths) in &self.ambiguous {
+            let paths = shown(paths);
+            write!(f, "\n`{modality}`: several files for one sample:{}", Capped(&paths, "\n  "))?;
+        }
+        for (modality, paths) in &self.unsupported {
+            let paths = shown(paths);
+            write!(
+                f,
+                "\n`{modality}`: files that are not jpg, jpeg, png or npy:{}",
+                Capped(&paths, "\n  ")
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn samples(count: usize) -> String {
+    if count == 1 { "1 sample".to_owned() } else { format!("{count} samples") }
+}
+
+fn shown(paths: &[PathBuf]) -> Vec<String> {
+    paths.iter().map(|path| path.display().to_string()).collect()
+}
+
+/// The samples of a data set.
+pub(super) fn pair(
+    root: &Path,
+    layout: &Layout,
+    modalities: &[DataModality],
+) -> Result<Vec<SampleEntry>> {
+    let listed = match layout {
+        Layout::List { split } => Some(list::read(&root.join(format!("{split}.txt")))?),
+        Layout::Folders => None,
+    };
+    let files = modalities.iter().map(|m| Files::find(root, m)).collect::<Result<Vec<Files>>>()?;
+    let ids = match &listed {
+        Some(names) => names.clone(),
+        None => all_ids(&files),
+    };
+    let mut problems = PairingProblems { empty: ids.is_empty(), ..Default::default() };
+    for id in &ids {
+        problems.check_presence(id, &files, modalities, listed.is_some());
+    }
+    for (files, modality) in files.iter().zip(modalities) {
+        problems.check_names(&ids, files, modality, listed.is_some());
+    }
+    if !problems.is_empty() {
+        return Err(Error::Pairing { root: root.to_owned(), problems: Box::new(problems) });
+    }
+    Ok(entries(ids, &files))
+}
+
+/// The ids that any modality has, sorted.
+fn all_ids(files: &[Files]) -> Vec<String> {
+    let ids: BTreeSet<&String> = files.iter().flat_map(|files| files.usable.keys()).collect();
+    ids.into_iter().cloned().collect()
+}
+
+impl PairingProblems {
+    /// A sample that most modalities have is missing in the others; a sample that few have is
+    /// extra in those. A tie is settled by the first modality. Samples of a list are never extra.
+    fn check_presence(
+        &mut self,
+        id: &str,
+        files: &[Files],
+        modalities: &[DataModality],
+        listed: bool,
+    ) {
+        let present: Vec<bool> = files.iter().map(|f| f.usable.contains_key(id)).collect();
+        let count = present.iter().filter(|&&present| present).count();
+        if count == present.len() {
+            return;
+        }
+        let wanted =
+            listed || 2 * count > present.len() || 2 * count == present.len() && present[0];
+        for (modality, &present) in modalities.iter().zip(&present) {
+            let list = match (wanted, present) {
+                (true, false) => &mut self.missing,
+                (false, true) => &mut self.extra,
+                _ => continue,
+            };
+            list.entry(modality.name.clone()).or_default().push(id.to_owned());
+        }
+    }
+
+    /// With a list, only the files of listed samples matter.
+    fn check_names(
+        &mut self,
+        ids: &[String],
+        files: &Files,
+        modality: &DataModality,
+        listed: bool,
+    ) {
+        for id in ids {
+            if let Some(several) = files.usable.get(id).filter(|paths| paths.len() > 1) {
+                let list = self.ambiguous.entry(modality.name.clone()).or_default();
+                list.extend(several.iter().cloned());
+                list.sort();
+            }
+        }
+        let ids: BTreeSet<&String> = ids.iter().collect();
+        for (id, paths) in &files.unsupported {
+            if !listed || ids.contains(id) && !files.usable.contains_key(id) {
+                let list = self.unsupported.entry(modality.name.clone()).or_default();
+                list.extend(paths.iter().cloned());
+            }
+        }
+    }
+}
+
+fn entries(ids: Vec<String>, files: &[Files]) -> Vec<SampleEntry> {
+    let paths = |id: &String| {
+        files.iter().filter_map(|files| files.usable.get(id)?.first().cloned()).collect()
+    };
+    ids.into_iter().map(|id| SampleEntry { paths: paths(&id), id }).collect()
+}

@@ -1,0 +1,133 @@
+//! The errors of the data crate.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::dataset::PairingProblems;
+use crate::loader::Rejected;
+
+/// What can go wrong between the files of a data set and a batch.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration describes nothing that can be loaded.
+    #[error("data configuration: {0}")]
+    Config(String),
+
+    /// The folder of a modality is not there.
+    #[error(
+        "modality `{modality}`: there is no folder {}; check the root of the data set and the \
+         folder of this modality",
+        path.display()
+    )]
+    MissingFolder {
+        /// The modality.
+        modality: String,
+        /// Where its folder should be.
+        path: PathBuf,
+    },
+
+    /// The files of the modalities do not pair up into samples.
+    #[error("data set {}: {problems}", root.display())]
+    Pairing {
+        /// The root of the data set.
+        root: PathBuf,
+        /// All of what is wrong.
+        problems: Box<PairingProblems>,
+    },
+
+    /// A list of sample names is not usable.
+    #[error("sample list {}: {problem}", path.display())]
+    List {
+        /// The list.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+
+    /// A data set holds a file or folder that cannot be used.
+    #[error("{}: {problem}", path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+
+    /// One sample is bad. This is the error that [`BadSamples`](crate::BadSamples) is about.
+    #[error("sample `{sample}`, modality `{modality}`, {}: {problem}", path.display())]
+    Sample {
+        /// The id of the sample.
+        sample: String,
+        /// The modality whose file is bad.
+        modality: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+
+    /// Bad samples were to be skipped, but a batch has no good one.
+    #[error("epoch {epoch}, batch {batch}: every sample is bad:{}", Capped(rejected, "\n  "))]
+    EmptyBatch {
+        /// The epoch.
+        epoch: u64,
+        /// The index of the batch in the epoch.
+        batch: u64,
+        /// The samples and what is wrong with them.
+        rejected: Vec<Rejected>,
+    },
+
+    /// There is no sample with this index.
+    #[error("there is no sample {index}: the data set has {len}")]
+    Index {
+        /// The index asked for.
+        index: usize,
+        /// The number of samples.
+        len: usize,
+    },
+
+    /// The program failed while it made a sample. This is a bug here, not bad data.
+    #[error("the loader failed at sample `{sample}` of epoch {epoch}: {problem}")]
+    Worker {
+        /// The id of the sample.
+        sample: String,
+        /// The epoch.
+        epoch: u64,
+        /// What the failing thread said.
+        problem: String,
+    },
+
+    /// A file or folder could not be read; the message names the path.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+impl Error {
+    /// Is this about the data of one sample, so that the sample can be left out?
+    #[must_use]
+    pub fn is_bad_sample(&self) -> bool {
+        matches!(self, Self::Sample { .. })
+    }
+}
+
+/// The result of this crate's fallible functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// How many items of a long list an error message shows.
+const SHOWN: usize = 20;
+
+/// A list in an error message: every item after the separator, the end of a long list as a count.
+pub(crate) struct Capped<'a, T>(pub(crate) &'a [T], pub(crate) &'static str);
+
+impl<T: fmt::Display> fmt::Display for Capped<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for item in self.0.iter().take(SHOWN) {
+            write!(f, "{}{item}", self.1)?;
+        }
+        match self.0.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "{}... and {more} more", self.1),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Batches in a fixed order from any number of threads.
+
+mod batches;
+mod source;
+mod workers;
+
+use std::fmt;
+use std::sync::Arc;
+
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+
+pub use batches::Batches;
+pub use source::SampleSource;
+
+use crate::{Error, Result, Sample, stream};
+
+/// How samples become batches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoaderConfig {
+    /// Samples per batch.
+    pub batch_size: usize,
+    /// Threads that make samples; 0 makes them in the calling thread, when they are asked for.
+    pub workers: usize,
+    /// Samples that are made ahead, on top of one per worker. With at least `batch_size`, the next
+    /// batch is made while the last one is used.
+    pub prefetch: usize,
+    /// The seed of the order.
+    pub seed: u64,
+    /// Another random order in every epoch.
+    pub shuffle: bool,
+    /// Leave out the last batch of an epoch if it is smaller.
+    pub drop_last: bool,
+    /// What to do with bad samples.
+    pub bad_samples: BadSamples,
+}
+
+/// What to do with a sample whose files are bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BadSamples {
+    /// Its batch is an error.
+    Fail,
+    /// Leave it out of its batch and name it in [`Batch::rejected`]. A batch without any good
+    /// sample is an error.
+    Skip,
+}
+
+/// Some samples of one epoch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// The epoch, from 0.
+    pub epoch: u64,
+    /// The index of the batch in the epoch, from 0.
+    pub batch: u64,
+    /// The samples; never empty.
+    pub samples: Vec<Sample>,
+    /// The bad samples that were left out.
+    pub rejected: Vec<Rejected>,
+}
+
+/// A bad sample that was left out of its batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// The id of the sample.
+    pub id: String,
+    /// What is wrong with it: the text of its error.
+    pub problem: String,
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The text of the error names the sample.
+        f.write_str(&self.problem)
+    }
+}
+
+/// Puts samples into batches, epoch by epoch.
+pub struct Loader {
+    source: Arc<dyn SampleSource>,
+    config: LoaderConfig,
+}
+
+impl Loader {
+    /// A loader. No thread is started yet.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the batch size is 0, or an epoch would have no batch.
+    pub fn new(source: impl SampleSource + 'static, config: LoaderConfig) -> Result<Self> {
+        let loader = Self { source: Arc::new(source), config };
+        if loader.config.batch_size == 0 {
+            return Err(Error::Config("batch_size must be at least 1".to_owned()));
+        }
+        if loader.batches_per_epoch() == 0 {
+            return Err(Error::Config(format!(
+                "an epoch of {} samples has no whole batch of {}; use a smaller batch_size or keep \
+                 the last batch",
+                loader.source.len(),
+                loader.config.batch_size
+            )));
+        }
+        Ok(loader)
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &LoaderConfig {
+        &self.config
+    }
+
+    /// The number of batches in an epoch.
+    #[must_use]
+    pub fn batches_per_epoch(&self) -> u64 {
+        let (samples, size) = (self.source.len(), self.config.batch_size);
+        let batches = if self.config.drop_last { samples / size } else { samples.div_ceil(size) };
+        batches as u64
+    }
+
+    /// The indices of the samples in the order of `epoch`, which depends on the seed and the epoch
+    /// alone. With `drop_last`, the end may not be used.
+    #[must_use]
+    pub fn order(&self, epoch: u64) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.source.len()).collect();
+        if self.config.shuffle {
+            let mut rng = stream(self.config.seed, "order", epoch, 0);
+            for i in (1..order.len()).rev() {
+                order.swap(i, rng.random_range(0..=i));
+            }
+        }
+        order
+    }
+
+    /// The batches from `start = (epoch, batch)` up to the end of the epoch before `end_epoch`.
+    /// They are the same ones that a start at (0, 0) gives at this place. A batch beyond the last
+    /// of its epoch counts on into the next epochs.
+    #[must_use]
+    pub fn batches(&self, start: (u64, u64), end_epoch: u64) -> Batches {
+        let per_epoch = self.batches_per_epoch();
+        let start = (start.0 + start.1 / per_epoch, start.1 % per_epoch);
+        Batches::new(self.clone(), start, end_epoch)
+    }
+}
+
+impl Clone for Loader {
+    fn clone(&self) -> Self {
+        Self { source: Arc::clone(&self.source), config: self.config.clone() }
+    }
+}
+
+impl fmt::Debug for Loader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loader")
+            .field("samples", &self.source.len())
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}

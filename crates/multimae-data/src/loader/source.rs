@@ -1,0 +1,50 @@
+//! Where the samples of a loader come from.
+
+use std::sync::Arc;
+
+use crate::{Pipeline, Result, Sample};
+
+/// Something that makes samples: a [`Pipeline`] over files, or a generator.
+#[expect(clippy::len_without_is_empty, reason = "an empty source has no use")]
+pub trait SampleSource: Send + Sync {
+    /// The number of samples.
+    fn len(&self) -> usize;
+
+    /// The id of a sample, for messages.
+    fn id(&self, index: usize) -> String;
+
+    /// The sample `index` as it looks in `epoch`. Must depend on nothing else.
+    ///
+    /// # Errors
+    /// [`Error::Sample`](crate::Error::Sample) if the sample is bad; other errors are never
+    /// skipped.
+    fn sample(&self, epoch: u64, index: usize) -> Result<Sample>;
+}
+
+impl SampleSource for Pipeline {
+    fn len(&self) -> usize {
+        self.dataset().len()
+    }
+
+    fn id(&self, index: usize) -> String {
+        self.dataset().samples().get(index).map(|entry| entry.id.clone()).unwrap_or_default()
+    }
+
+    fn sample(&self, epoch: u64, index: usize) -> Result<Sample> {
+        Pipeline::sample(self, epoch, index)
+    }
+}
+
+impl<S: SampleSource + ?Sized> SampleSource for Arc<S> {
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+
+    fn id(&self, index: usize) -> String {
+        (**self).id(index)
+    }
+
+    fn sample(&self, epoch: u64, index: usize) -> Result<Sample> {
+        (**self).sample(epoch, index)
+    }
+}

@@ -1,0 +1,140 @@
+//! How one modality is stored and what is made of it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// Mean of the RGB channels over ImageNet, in `0..=1`.
+pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+/// Standard deviation of the RGB channels over ImageNet.
+pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
+
+/// How one modality is stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataModality {
+    /// The name under which the sample carries it.
+    pub name: String,
+    /// Its folder below the root of the data set.
+    pub folder: String,
+    /// What its files hold.
+    pub encoding: Encoding,
+    /// Its maps have 1/stride of the geometry's size.
+    pub stride: usize,
+}
+
+/// What the files of a modality hold, and how it becomes the values of the model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Encoding {
+    /// 8-bit RGB or grey images (png, jpg, jpeg); a grey image gets three equal channels.
+    /// Values are `(x / 255 - mean) / std`. Resized bicubically.
+    Color {
+        /// Mean per channel.
+        mean: [f32; 3],
+        /// Standard deviation per channel.
+        std: [f32; 3],
+    },
+    /// Real values: 8-bit or 16-bit images with as many channels, or arrays (npy) of shape
+    /// `(C, H, W)`, for one channel also `(H, W)`. Values are `(x / divisor - mean) / std`.
+    Continuous {
+        /// Channels.
+        channels: usize,
+        /// Stored values are divided by this.
+        divisor: f32,
+        /// Mean per channel, empty for none.
+        mean: Vec<f32>,
+        /// Standard deviation per channel, empty for none.
+        std: Vec<f32>,
+        /// How values between the pixels are found.
+        interpolation: Interpolation,
+        /// Standardise each sample at the end, see [`robust_standardize`](crate::robust_standardize).
+        standardize: bool,
+    },
+    /// Class indices: 8-bit or 16-bit grey or palette png (the indices count, not the colours), or
+    /// arrays of integers (npy) of shape `(H, W)`. Resized to the nearest pixel.
+    Labels {
+        /// Labels are in `0..classes`.
+        classes: usize,
+        /// A label that stands for "unknown". It may lie outside `0..classes`.
+        ignore: Option<i64>,
+        /// Added to every label but the ignored one. A label that a negative offset brings below
+        /// zero becomes the ignored label: -1 with 255 ignored makes classes 1, 2, ... into
+        /// 0, 1, ... and 0 into 255.
+        offset: i64,
+    },
+}
+
+/// How values between the pixels are found. The first two smooth when they reduce, as Pillow does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interpolation {
+    /// Cubic convolution with a = -0.5 (Catmull-Rom).
+    Bicubic,
+    /// Linear.
+    Bilinear,
+    /// The nearest pixel's value.
+    Nearest,
+}
+
+impl DataModality {
+    /// Checks that the description makes sense.
+    ///
+    /// # Errors
+    /// [`Error::Config`], with the name of the modality.
+    pub fn check(&self) -> Result<()> {
+        let problem = if self.name.is_empty() {
+            Some("it has no name".to_owned())
+        } else if self.stride == 0 {
+            Some("stride must be at least 1".to_owned())
+        } else {
+            self.encoding.problem()
+        };
+        match problem {
+            Some(problem) => Err(Error::Config(format!("modality `{}`: {problem}", self.name))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Encoding {
+    fn problem(&self) -> Option<String> {
+        match self {
+            Self::Color { std, .. } => std_problem(std),
+            Self::Continuous { channels, divisor, mean, std, .. } => {
+                if *channels == 0 {
+                    return Some("it needs at least one channel".to_owned());
+                }
+                if !divisor.is_finite() || *divisor == 0.0 {
+                    return Some(format!("divisor {divisor} must be finite and not zero"));
+                }
+                for (what, values) in [("mean", mean), ("std", std)] {
+                    if !values.is_empty() && values.len() != *channels {
+                        return Some(format!(
+                            "{} values of {what} for {channels} channels; give one per channel or \
+                             none",
+                            values.len()
+                        ));
+                    }
+                }
+                std_problem(std)
+            }
+            Self::Labels { classes: 0, .. } => Some("it needs at least one class".to_owned()),
+            Self::Labels { classes, ignore: Some(ignore), offset } if *offset != 0 => {
+                // A shifted label could then not be told from an ignored one.
+                (0..*classes as i64).contains(ignore).then(|| {
+                    format!(
+                        "the ignored label {ignore} is one of the {classes} classes after the \
+                         offset {offset}; ignore a label outside them, for example 255"
+                    )
+                })
+            }
+            Self::Labels { .. } => None,
+        }
+    }
+}
+
+fn std_problem(std: &[f32]) -> Option<String> {
+    let bad = std.iter().find(|std| !(std.is_finite() && **std > 0.0))?;
+    Some(format!("std {bad} must be positive"))
+}

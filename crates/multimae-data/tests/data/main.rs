@@ -1,0 +1,9 @@
+//! Data sets of small synthetic files, from the folder to the batch.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
+
+mod decoding;
+mod files;
+mod loader;
+mod pairing;
+mod pipeline;

@@ -1,0 +1,106 @@
+//! What a run tells whoever watches it.
+
+use std::path::PathBuf;
+
+use indexmap::IndexMap;
+
+/// Something happened in a run.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event {
+    /// Something that a person should know.
+    Notice(String),
+    /// Training is about to begin or to go on.
+    Started {
+        /// Steps of the whole run.
+        total_steps: u64,
+        /// Steps that were done before.
+        done_steps: u64,
+        /// Samples in an epoch.
+        samples: usize,
+        /// Parameters that are trained.
+        parameters: usize,
+    },
+    /// A step of the optimiser.
+    Step(StepReport),
+    /// Losses on the evaluation samples after an epoch.
+    Evaluated {
+        /// Epochs done.
+        epoch: u64,
+        /// Unweighted, by task.
+        losses: IndexMap<String, f64>,
+        /// Whether they are the best so far.
+        best: bool,
+    },
+    /// A checkpoint was written.
+    Saved(PathBuf),
+    /// The run has ended, or was stopped.
+    Ended(Outcome),
+}
+
+/// What one step of the optimiser did.
+#[derive(Debug, Clone, Default)]
+pub struct StepReport {
+    /// The step, from 0.
+    pub step: u64,
+    /// The epoch, from 0.
+    pub epoch: u64,
+    /// Unweighted losses by task.
+    pub losses: IndexMap<String, f64>,
+    /// Balanced losses by task.
+    pub weighted: IndexMap<String, f64>,
+    /// L2 norm of the model's gradients before clipping.
+    pub grad_norm: f64,
+    /// Whether `skip_grad` left the step out.
+    pub skipped: bool,
+    /// Learning rate.
+    pub lr: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// Samples in the step.
+    pub samples: usize,
+    /// Seconds of the step, waiting included.
+    pub seconds: f64,
+    /// Seconds of waiting for data.
+    pub wait_seconds: f64,
+}
+
+impl StepReport {
+    /// The sum of the unweighted losses.
+    #[must_use]
+    pub fn loss(&self) -> f64 {
+        self.losses.values().sum()
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// Whether it was stopped before its last step.
+    pub interrupted: bool,
+    /// Steps done.
+    pub step: u64,
+    /// Steps of the whole run.
+    pub total_steps: u64,
+    /// Seconds of training over all parts of the run.
+    pub seconds: f64,
+    /// Share of them that was spent waiting for data, in this part.
+    pub wait_share: f64,
+    /// Samples per second in this part.
+    pub samples_per_second: f64,
+    /// Samples that were left out.
+    pub rejected: usize,
+    /// The report, if one was written.
+    pub report: Option<PathBuf>,
+}
+
+/// Watches a run.
+pub trait Observer {
+    /// Is told of everything in order.
+    fn event(&mut self, event: &Event);
+}
+
+/// Watches nothing.
+impl Observer for () {
+    fn event(&mut self, _event: &Event) {}
+}
