@@ -1,1 +1,41 @@
-fn main() {}
+//! The `multimae` command. Exit codes: 0 done, 1 failed, 2 wrong usage.
+
+mod interrupt;
+mod pretrain;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+// Freed pages stay with the process: training allocates the same sizes over and over.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Multi-modal masked autoencoders: pre-train on aligned RGB, depth and labels.
+#[derive(Debug, Parser)]
+#[command(name = "multimae", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Pre-train a multi-modal masked autoencoder.
+    Pretrain(pretrain::Pretrain),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Command::Pretrain(command) => command.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

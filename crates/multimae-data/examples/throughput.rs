@@ -53,6 +53,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             prefetch: 32,
             seed: 0,
             shuffle: true,
+            reshuffle: true,
             drop_last: false,
             bad_samples: BadSamples::Fail,
         };

@@ -48,6 +48,7 @@
 //!     prefetch: 2,
 //!     seed: 0,
 //!     shuffle: true,
+//!     reshuffle: true,
 //!     drop_last: false,
 //!     bad_samples: BadSamples::Fail,
 //! };

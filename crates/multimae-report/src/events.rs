@@ -227,7 +227,7 @@ mod tests {
             }
         }
         let crc = !crc;
-        u64::from((crc >> 15 | crc << 17).wrapping_add(0xa282_ead8))
+        u64::from(crc.rotate_right(15).wrapping_add(0xa282_ead8))
     }
 
     fn events(path: &Path) -> Vec<Event> {

@@ -1,6 +1,7 @@
 //! What training changes, and one step of changing it.
 
 use indexmap::IndexMap;
+use multimae::burn::module::Module;
 use multimae::burn::tensor::Tensor;
 use multimae::encoder::Phase;
 use multimae::losses::{Objective, TaskBalancer, TaskLoss, weighted_loss};
@@ -40,6 +41,16 @@ pub struct Pass {
 }
 
 impl Learner {
+    /// The same on the device without autodiff, for evaluation.
+    #[must_use]
+    pub fn without_autodiff(self) -> Self {
+        Self {
+            model: self.model.valid(),
+            balancer: self.balancer.map(|balancer| balancer.valid()),
+            ..self
+        }
+    }
+
     /// Predictions and losses of a batch.
     ///
     /// # Errors

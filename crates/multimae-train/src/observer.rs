@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use indexmap::IndexMap;
 
+use crate::pretrain::Baseline;
+
 /// Something happened in a run.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -20,6 +22,8 @@ pub enum Event {
         samples: usize,
         /// Parameters that are trained.
         parameters: usize,
+        /// What predicting the mean gives.
+        baseline: Baseline,
     },
     /// A step of the optimiser.
     Step(StepReport),

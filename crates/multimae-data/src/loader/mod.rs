@@ -28,8 +28,10 @@ pub struct LoaderConfig {
     pub prefetch: usize,
     /// The seed of the order.
     pub seed: u64,
-    /// Another random order in every epoch.
+    /// A random order.
     pub shuffle: bool,
+    /// Another random order in every epoch; otherwise every epoch has the order of the first.
+    pub reshuffle: bool,
     /// Leave out the last batch of an epoch if it is smaller.
     pub drop_last: bool,
     /// What to do with bad samples.
@@ -109,6 +111,12 @@ impl Loader {
         &self.config
     }
 
+    /// The number of samples in an epoch.
+    #[must_use]
+    pub fn samples(&self) -> usize {
+        self.source.len()
+    }
+
     /// The number of batches in an epoch.
     #[must_use]
     pub fn batches_per_epoch(&self) -> u64 {
@@ -123,6 +131,7 @@ impl Loader {
     pub fn order(&self, epoch: u64) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.source.len()).collect();
         if self.config.shuffle {
+            let epoch = if self.config.reshuffle { epoch } else { 0 };
             let mut rng = stream(self.config.seed, "order", epoch, 0);
             for i in (1..order.len()).rev() {
                 order.swap(i, rng.random_range(0..=i));

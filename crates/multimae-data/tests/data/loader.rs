@@ -19,6 +19,7 @@ fn config(batch_size: usize, workers: usize) -> LoaderConfig {
         prefetch: 3,
         seed: 5,
         shuffle: true,
+        reshuffle: true,
         drop_last: false,
         bad_samples: BadSamples::Fail,
     }

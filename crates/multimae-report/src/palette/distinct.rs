@@ -1,10 +1,13 @@
 //! Colours that are easy to tell apart.
 
 /// Steps per channel of the colours to choose from.
-const LEVELS: [u8; 10] = [20, 46, 72, 98, 124, 150, 176, 202, 228, 254];
+const LEVELS: [u8; 12] = [20, 41, 62, 83, 104, 125, 146, 167, 188, 209, 230, 251];
 
-/// Colours with less chroma than this read as grey, like void or blank paper.
-const MIN_CHROMA: f64 = 0.06;
+/// Darker colours look like void, lighter ones like blank paper.
+const LIGHTNESS: std::ops::Range<f64> = 0.4..0.93;
+
+/// Colours with less chroma read as grey, those with more are glaring.
+const CHROMA: std::ops::Range<f64> = 0.055..0.24;
 
 /// `n` colours, each as far from black, white and all earlier ones as possible (in Oklab). The
 /// first colours are the same for every `n`; beyond about 800 they repeat.
@@ -27,14 +30,14 @@ pub fn distinct_colors(n: usize) -> Vec<[u8; 3]> {
     colors
 }
 
-/// Colours that are neither grey nor close to black or white.
+/// Colours that are neither grey nor glaring, nor close to black or white.
 fn candidates() -> Vec<([u8; 3], Lab)> {
     let colors = LEVELS
         .iter()
         .flat_map(|&r| LEVELS.iter().flat_map(move |&g| LEVELS.iter().map(move |&b| [r, g, b])));
     colors
         .map(|color| (color, oklab(color)))
-        .filter(|(_, [l, a, b])| (0.3..0.93).contains(l) && a.hypot(*b) > MIN_CHROMA)
+        .filter(|(_, [l, a, b])| LIGHTNESS.contains(l) && CHROMA.contains(&a.hypot(*b)))
         .collect()
 }
 

@@ -1,10 +1,13 @@
 //! Figures: rows and columns of pictures with titles.
 
-use super::text::wrap;
-use super::{Picture, TextSize, WHITE, text_width};
+use super::text::{LINE_HEIGHT, wrap};
+use super::{Picture, TextStyle, WHITE, text_width};
 
 /// The colour of titles.
 const INK: [u8; 3] = [40; 3];
+
+/// The colour of the thin frame around a picture, which shows how far white patches reach.
+const FRAME: [u8; 3] = [205; 3];
 
 /// White around the figure, in pixels.
 const MARGIN: usize = 10;
@@ -17,7 +20,8 @@ const MAX_ROW_TITLE: usize = 160;
 
 /// A figure: for example a row per modality and the columns masked input, prediction and original.
 ///
-/// Several samples lie side by side as groups of columns, see [`Grid::group`].
+/// Several samples lie side by side as groups of columns, see [`Grid::group`]. Figures up to about
+/// 1000 pixels wide show in full size in a [`Report`](crate::Report).
 #[derive(Debug, Clone, Default)]
 pub struct Grid {
     rows: Vec<(String, Vec<Option<Picture>>)>,
@@ -100,7 +104,7 @@ impl Grid {
             for (cell, &(x, width)) in cells.iter().zip(&layout.columns) {
                 if let Some(cell) = cell {
                     let (left, top) = ((width - cell.width) / 2, (height - cell.height) / 2);
-                    picture.draw(cell, x + left, y + top);
+                    draw_framed(&mut picture, cell, (x + left, y + top));
                 }
             }
         }
@@ -115,24 +119,24 @@ impl Grid {
             if let (Some(first), Some(last)) = (columns.first(), columns.last()) {
                 let span = (first.0, last.0 + last.1 - first.0);
                 let lines = [group.title.clone()];
-                draw_centred(picture, &lines, span, MARGIN, TextSize::SmallBold);
+                draw_centred(picture, &lines, span, MARGIN, TextStyle::Bold);
             }
             for (title, &&span) in group.columns.iter().zip(&columns) {
-                let lines = wrap(title, span.1, TextSize::Small);
-                let height = lines.len() * TextSize::Small.line_height();
+                let lines = wrap(title, span.1, TextStyle::Regular);
+                let height = lines.len() * LINE_HEIGHT;
                 let bottom = layout.rows.first().map_or(layout.bottom, |row| row.0);
                 let y = bottom.saturating_sub(TITLE_GAP + height);
-                draw_centred(picture, &lines, span, y, TextSize::Small);
+                draw_centred(picture, &lines, span, y, TextStyle::Regular);
             }
         }
         for ((title, _), &(y, height)) in self.rows.iter().zip(&layout.rows) {
-            let lines = wrap(title, MAX_ROW_TITLE, TextSize::Small);
-            let text_height = lines.len() * TextSize::Small.line_height();
+            let lines = wrap(title, MAX_ROW_TITLE, TextStyle::Regular);
+            let text_height = lines.len() * LINE_HEIGHT;
             let mut y = y + height.saturating_sub(text_height) / 2;
             for line in lines {
-                let x = layout.row_titles.saturating_sub(text_width(&line, TextSize::Small));
-                picture.draw_text((x, y), &line, TextSize::Small, INK);
-                y += TextSize::Small.line_height();
+                let x = layout.row_titles.saturating_sub(text_width(&line, TextStyle::Regular));
+                picture.draw_text((x, y), &line, TextStyle::Regular, INK);
+                y += LINE_HEIGHT;
             }
         }
     }
@@ -144,8 +148,8 @@ impl Grid {
     }
 
     fn row_title_width(&self) -> usize {
-        let lines = self.rows.iter().flat_map(|(t, _)| wrap(t, MAX_ROW_TITLE, TextSize::Small));
-        lines.map(|line| text_width(&line, TextSize::Small)).max().unwrap_or(0)
+        let lines = self.rows.iter().flat_map(|(t, _)| wrap(t, MAX_ROW_TITLE, TextStyle::Regular));
+        lines.map(|line| text_width(&line, TextStyle::Regular)).max().unwrap_or(0)
     }
 
     fn layout(&self) -> Layout {
@@ -174,7 +178,7 @@ impl Grid {
     /// The widest picture of a column, and no word of its title is wider.
     fn column_width(&self, column: usize, title: &str) -> usize {
         let pictures = self.rows.iter().filter_map(|(_, cells)| cells.get(column)?.as_ref());
-        let words = title.split_whitespace().map(|word| text_width(word, TextSize::Small));
+        let words = title.split_whitespace().map(|word| text_width(word, TextStyle::Regular));
         pictures.map(Picture::width).chain(words).max().unwrap_or(0)
     }
 
@@ -196,13 +200,12 @@ impl Grid {
         let lines = titles
             .zip(columns)
             .filter(|(title, _)| !title.is_empty())
-            .map(|(title, &(_, width))| wrap(title, width, TextSize::Small).len())
+            .map(|(title, &(_, width))| wrap(title, width, TextStyle::Regular).len())
             .max()
             .unwrap_or(0);
         let groups = usize::from(self.groups.iter().any(|group| !group.title.is_empty()));
-        let line_height = TextSize::Small.line_height();
-        let gap = if lines + groups > 0 { TITLE_GAP } else { 0 };
-        (lines + groups) * line_height + gap
+        let gaps = usize::from(lines > 0) + groups;
+        (lines + groups) * LINE_HEIGHT + gaps * TITLE_GAP
     }
 
     /// Between cells: a little, but visible, in proportion to the pictures.
@@ -212,17 +215,23 @@ impl Grid {
     }
 }
 
+/// The frame lies outside of the picture, in the gap.
+fn draw_framed(picture: &mut Picture, cell: &Picture, (x, y): (usize, usize)) {
+    picture.fill_rectangle((x - 1, y - 1), (cell.height + 2, cell.width + 2), FRAME);
+    picture.draw(cell, x, y);
+}
+
 fn draw_centred(
     picture: &mut Picture,
     lines: &[String],
     (x, width): (usize, usize),
     mut y: usize,
-    size: TextSize,
+    style: TextStyle,
 ) {
     for line in lines {
-        let indent = width.saturating_sub(text_width(line, size)) / 2;
-        picture.draw_text((x + indent, y), line, size, INK);
-        y += size.line_height();
+        let indent = width.saturating_sub(text_width(line, style)) / 2;
+        picture.draw_text((x + indent, y), line, style, INK);
+        y += LINE_HEIGHT;
     }
 }
 
@@ -241,7 +250,8 @@ mod tests {
         assert_eq!(figure.size(), (2 * MARGIN + 60 + gap, 2 * MARGIN + 80 + gap));
         assert_eq!(figure.pixel(MARGIN, MARGIN), BLACK);
         assert_eq!(figure.pixel(MARGIN + 39, MARGIN + 29), BLACK);
-        assert_eq!(figure.pixel(MARGIN + 40, MARGIN), WHITE);
+        assert_eq!(figure.pixel(MARGIN + 40, MARGIN), FRAME);
+        assert_eq!(figure.pixel(MARGIN + 41, MARGIN), WHITE);
         assert_eq!(figure.pixel(MARGIN + 44, MARGIN), [9; 3]);
         assert_eq!(figure.pixel(MARGIN, MARGIN + 34), [7; 3]);
         assert_eq!(figure.pixel(MARGIN + 44, MARGIN + 34), WHITE);

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{BLACK, Picture, TextSize, WHITE, text_width};
+use super::text::LINE_HEIGHT;
+use super::{BLACK, Picture, TextStyle, WHITE, text_width};
 use crate::colormap::{Colormap, ValueRange};
 use crate::palette::Palette;
 
@@ -15,7 +16,7 @@ const SQUARE: usize = 14;
 /// Between things that belong together, in pixels.
 const GAP: usize = 6;
 
-const TEXT: TextSize = TextSize::Small;
+const TEXT: TextStyle = TextStyle::Regular;
 
 /// The colours and names of the classes that occur in `labels`, in as many rows as `width` pixels
 /// need.
@@ -36,10 +37,10 @@ pub fn palette_legend<'a>(
     let cell = SQUARE + GAP + widest + 3 * GAP;
     let columns = (width / cell).clamp(1, entries.len().max(1));
     let rows = entries.len().div_ceil(columns);
-    let mut legend = Picture::filled((rows * TEXT.line_height(), width.max(cell)), WHITE);
+    let mut legend = Picture::filled((rows * LINE_HEIGHT, width.max(cell)), WHITE);
     for (index, (_, name, color)) in entries.into_iter().enumerate() {
-        let (x, y) = (index % columns * cell, index / columns * TEXT.line_height());
-        draw_square(&mut legend, (x, y + (TEXT.line_height() - SQUARE) / 2), color);
+        let (x, y) = (index % columns * cell, index / columns * LINE_HEIGHT);
+        draw_square(&mut legend, (x, y + (LINE_HEIGHT - SQUARE) / 2), color);
         legend.draw_text((x + SQUARE + GAP, y), name, TEXT, INK);
     }
     legend
@@ -60,10 +61,10 @@ pub fn color_bar(
     let (before, after) = (before.trim(), after.trim());
     let text = text_width(before, TEXT) + text_width(after, TEXT) + 2 * GAP;
     let bar = width.saturating_sub(text).clamp(80, 260);
-    let mut picture = Picture::filled((TEXT.line_height(), width.max(text + bar)), WHITE);
+    let mut picture = Picture::filled((LINE_HEIGHT, width.max(text + bar)), WHITE);
     picture.draw_text((0, 0), before, TEXT, INK);
     let left = text_width(before, TEXT) + GAP;
-    let top = (TEXT.line_height() - SQUARE) / 2;
+    let top = (LINE_HEIGHT - SQUARE) / 2;
     for x in 0..bar {
         let color = colormap.color(x as f64 / (bar - 1) as f64);
         picture.fill_rectangle((left + x, top), (SQUARE, 1), color);
@@ -97,11 +98,11 @@ mod tests {
         let palette = Palette::nyu40();
         let one = palette_legend(&palette, &[3, 3, 3], 400);
         assert_eq!(one.pixel(2, 4), palette.color(3));
-        assert_eq!(one.height(), TEXT.line_height());
+        assert_eq!(one.height(), LINE_HEIGHT);
         let void = palette_legend(&palette, &[0, 255, -1, 77], 400);
-        assert_eq!(void.height(), TEXT.line_height());
+        assert_eq!(void.height(), LINE_HEIGHT);
         let narrow = palette_legend(&palette, &[1, 2, 255], 10);
-        assert_eq!(narrow.height(), 3 * TEXT.line_height());
+        assert_eq!(narrow.height(), 3 * LINE_HEIGHT);
         assert_eq!(palette_legend(&palette, &[], 10).height(), 0);
     }
 

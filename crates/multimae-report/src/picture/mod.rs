@@ -17,7 +17,7 @@ use crate::{Error, Result};
 
 pub use grid::Grid;
 pub use legend::{color_bar, palette_legend};
-pub use text::{TextSize, text_width};
+pub use text::{LINE_HEIGHT, TextStyle, text_width};
 
 /// White, the colour of blank paper and of hidden patches.
 pub const WHITE: [u8; 3] = [255; 3];

@@ -4,43 +4,36 @@ use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_wid
 
 use super::Picture;
 
-/// Drawn for characters that the font lacks.
-const MISSING: char = '?';
+/// Height of the letters' boxes.
+const HEIGHT: RasterHeight = RasterHeight::Size16;
 
-/// How large text is.
+/// Height of a line of text in pixels.
+pub const LINE_HEIGHT: usize = 18;
+
+/// How text looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub enum TextSize {
-    /// 16 pixels high.
+pub enum TextStyle {
+    /// For nearly everything.
     #[default]
-    Small,
-    /// 16 pixels high and bold.
-    SmallBold,
-    /// 24 pixels high.
-    Large,
+    Regular,
+    /// For headings.
+    Bold,
 }
 
-impl TextSize {
-    /// Height of a line in pixels.
-    #[must_use]
-    pub fn line_height(self) -> usize {
-        self.raster().1.val() + 2
-    }
-
-    fn raster(self) -> (FontWeight, RasterHeight) {
+impl TextStyle {
+    fn weight(self) -> FontWeight {
         match self {
-            Self::Small => (FontWeight::Regular, RasterHeight::Size16),
-            Self::SmallBold => (FontWeight::Bold, RasterHeight::Size16),
-            Self::Large => (FontWeight::Regular, RasterHeight::Size24),
+            Self::Regular => FontWeight::Regular,
+            Self::Bold => FontWeight::Bold,
         }
     }
 }
 
 /// Width of a line of text in pixels.
 #[must_use]
-pub fn text_width(text: &str, size: TextSize) -> usize {
-    let (weight, height) = size.raster();
-    text.chars().count() * get_raster_width(weight, height)
+pub fn text_width(text: &str, style: TextStyle) -> usize {
+    text.chars().count() * get_raster_width(style.weight(), HEIGHT)
 }
 
 impl Picture {
@@ -49,14 +42,13 @@ impl Picture {
         &mut self,
         (x, y): (usize, usize),
         text: &str,
-        size: TextSize,
+        style: TextStyle,
         color: [u8; 3],
     ) {
-        let (weight, height) = size.raster();
-        let advance = get_raster_width(weight, height);
+        let weight = style.weight();
+        let advance = get_raster_width(weight, HEIGHT);
         for (index, character) in text.chars().enumerate() {
-            let glyph = get_raster(character, weight, height)
-                .or_else(|| get_raster(MISSING, weight, height));
+            let glyph = get_raster(printable(character), weight, HEIGHT);
             for (row, pixels) in glyph.iter().flat_map(|g| g.rows().enumerate()) {
                 for (column, &ink) in pixels.iter().enumerate() {
                     self.ink((x + index * advance + column, y + row), color, ink);
@@ -76,14 +68,25 @@ impl Picture {
     }
 }
 
+/// The character, or what stands for it where the font (Latin-1) lacks it.
+fn printable(character: char) -> char {
+    match character {
+        '–' | '—' | '−' => '-',
+        '‘' | '’' => '\'',
+        '“' | '”' => '"',
+        '\u{20}'..='\u{7e}' | '\u{a0}'..='\u{ff}' => character,
+        _ => '?',
+    }
+}
+
 /// Breaks text into lines of at most `width` pixels, between words where possible. `\n` breaks too.
-pub(super) fn wrap(text: &str, width: usize, size: TextSize) -> Vec<String> {
+pub(super) fn wrap(text: &str, width: usize, style: TextStyle) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.split('\n') {
         let mut line = String::new();
         for word in paragraph.split_whitespace() {
             let longer = if line.is_empty() { word.to_owned() } else { format!("{line} {word}") };
-            if !line.is_empty() && text_width(&longer, size) > width {
+            if !line.is_empty() && text_width(&longer, style) > width {
                 lines.push(std::mem::replace(&mut line, word.to_owned()));
             } else {
                 line = longer;
@@ -101,10 +104,10 @@ mod tests {
 
     #[test]
     fn text_stays_within_its_box() {
-        let size = TextSize::Small;
-        let (height, width) = (size.line_height(), text_width("Äg|", size));
+        let style = TextStyle::Regular;
+        let (height, width) = (LINE_HEIGHT, text_width("Äg|", style));
         let mut picture = Picture::filled((height + 20, width + 20), WHITE);
-        picture.draw_text((10, 10), "Äg|", size, BLACK);
+        picture.draw_text((10, 10), "Äg|", style, BLACK);
         let inked = |x: usize, y: usize| picture.pixel(x, y) != WHITE;
         let mut any = false;
         for y in 0..height + 20 {
@@ -120,16 +123,16 @@ mod tests {
     #[test]
     fn text_outside_is_cut() {
         let mut picture = Picture::filled((4, 4), WHITE);
-        picture.draw_text((2, 2), "漢字 text", TextSize::Large, BLACK);
+        picture.draw_text((2, 2), "漢字 text", TextStyle::Bold, BLACK);
     }
 
     #[test]
     fn wraps_between_words() {
-        let width = text_width("masked", TextSize::Small);
+        let width = text_width("masked", TextStyle::Regular);
         assert_eq!(
-            wrap("masked input\nof it", width, TextSize::Small),
+            wrap("masked input\nof it", width, TextStyle::Regular),
             ["masked", "input", "of it"]
         );
-        assert_eq!(wrap("", 10, TextSize::Small), [""]);
+        assert_eq!(wrap("", 10, TextStyle::Regular), [""]);
     }
 }

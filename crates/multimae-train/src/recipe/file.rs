@@ -21,6 +21,14 @@ pub struct Override {
     value: Value,
 }
 
+impl Override {
+    /// Sets a key that is in no map.
+    #[must_use]
+    pub fn new(key: &str, value: Value) -> Self {
+        Self { path: vec![key.to_owned()], value }
+    }
+}
+
 impl FromStr for Override {
     type Err = String;
 

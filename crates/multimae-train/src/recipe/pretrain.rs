@@ -3,7 +3,7 @@
 use multimae::modality::Size;
 use multimae::positions::NonSquareTables;
 
-use super::keys::{RecipeValue, choice, recipe_keys};
+use super::keys::{choice, recipe_keys};
 use super::modalities::{Modalities, ModalityDefaults, TaskModality};
 use super::values::{Alphas, EncoderChoice, Names};
 use crate::{Error, Result};

@@ -34,8 +34,31 @@ pub struct Position {
     pub rejected: Vec<String>,
     /// Optimiser steps that `skip_grad` left out so far.
     pub skipped_steps: u64,
+    /// Sum of the losses of this epoch's steps so far.
+    pub epoch_loss: f64,
+    /// Steps in that sum.
+    pub epoch_steps: u64,
     /// What must not change when a run is resumed.
     pub fingerprint: String,
+}
+
+impl Position {
+    /// Before the first step.
+    #[must_use]
+    pub fn start(fingerprint: String) -> Self {
+        Self {
+            step: 0,
+            epoch: 0,
+            batch: 0,
+            seconds: 0.0,
+            best: None,
+            rejected: Vec::new(),
+            skipped_steps: 0,
+            epoch_loss: 0.0,
+            epoch_steps: 0,
+            fingerprint,
+        }
+    }
 }
 
 /// A run's state.
@@ -105,6 +128,12 @@ impl CheckpointStore {
     #[must_use]
     pub fn new(dir: PathBuf, keep: usize) -> Self {
         Self { dir, keep: keep.max(1) }
+    }
+
+    /// The folder of the files.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Writes a checkpoint and then removes those that are too many.
@@ -177,6 +206,8 @@ mod tests {
             best: Some(0.25),
             rejected: vec!["0007".to_owned()],
             skipped_steps: 1,
+            epoch_loss: 1.5,
+            epoch_steps: 3,
             fingerprint: "f".to_owned(),
         };
         let mut checkpoint = Checkpoint { position, tensors: StateDict::new() };

@@ -22,7 +22,7 @@ impl RunFolder {
     /// If the folder already holds a run, or cannot be made.
     pub fn create(dir: &Path) -> Result<Self> {
         let folder = Self { dir: dir.to_owned() };
-        if folder.recipe().exists() {
+        if Self::holds_run(dir) {
             return Err(Error::RunFolder {
                 path: dir.to_owned(),
                 problem: "already holds a run; continue it with --resume or choose another folder"
@@ -39,7 +39,7 @@ impl RunFolder {
     /// If there is no run in it.
     pub fn open(dir: &Path) -> Result<Self> {
         let folder = Self { dir: dir.to_owned() };
-        if !folder.recipe().exists() {
+        if !Self::holds_run(dir) {
             return Err(Error::RunFolder {
                 path: dir.to_owned(),
                 problem: "holds no run to resume (no recipe.yaml); leave --resume out to start one"
@@ -47,6 +47,18 @@ impl RunFolder {
             });
         }
         Ok(folder)
+    }
+
+    /// Where the recipe of a run in `dir` is.
+    #[must_use]
+    pub fn recipe_in(dir: &Path) -> PathBuf {
+        dir.join("recipe.yaml")
+    }
+
+    /// Whether `dir` holds a run.
+    #[must_use]
+    pub fn holds_run(dir: &Path) -> bool {
+        Self::recipe_in(dir).exists()
     }
 
     /// The folder itself.
@@ -58,7 +70,7 @@ impl RunFolder {
     /// The resolved recipe.
     #[must_use]
     pub fn recipe(&self) -> PathBuf {
-        self.dir.join("recipe.yaml")
+        Self::recipe_in(&self.dir)
     }
 
     /// One JSON object per logged step.
@@ -77,6 +89,12 @@ impl RunFolder {
     #[must_use]
     pub fn pictures(&self) -> PathBuf {
         self.dir.join("pictures")
+    }
+
+    /// The picture after so many steps; names sort by step.
+    #[must_use]
+    pub fn picture(&self, step: u64) -> PathBuf {
+        self.pictures().join(format!("step-{step:09}.png"))
     }
 
     /// The trained model.

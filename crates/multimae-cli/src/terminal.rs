@@ -1,0 +1,153 @@
+//! What a person sees: a progress bar on a terminal, and lines that are worth keeping anywhere.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use multimae_train::observer::{Event, Observer, StepReport};
+
+/// Weight of the past in the figures of the progress bar.
+const SMOOTHING: f64 = 0.9;
+
+/// Prints an error with what caused it.
+#[expect(clippy::print_stderr, reason = "errors go there")]
+pub(crate) fn error(error: &anyhow::Error) {
+    // Transparent errors repeat the text of their cause.
+    let mut texts: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if !texts.iter().any(|shown| shown.contains(&text)) {
+            texts.push(text);
+        }
+    }
+    eprintln!("error: {}", texts.join(": "));
+}
+
+/// Shows a run of training.
+pub(crate) struct TrainingTerminal {
+    bar: ProgressBar,
+    smooth: Smooth,
+    total: u64,
+}
+
+/// Figures that jump from step to step, smoothed.
+#[derive(Default)]
+struct Smooth {
+    losses: IndexMap<String, f64>,
+    seconds: f64,
+    waited: f64,
+    samples: f64,
+}
+
+impl Smooth {
+    fn add(&mut self, report: &StepReport) {
+        let first = self.losses.is_empty();
+        let mix = |old: &mut f64, new: f64| {
+            *old = if first { new } else { SMOOTHING * *old + (1.0 - SMOOTHING) * new };
+        };
+        for (task, loss) in &report.losses {
+            mix(self.losses.entry(task.clone()).or_insert(*loss), *loss);
+        }
+        mix(&mut self.seconds, report.seconds);
+        mix(&mut self.waited, report.wait_seconds);
+        mix(&mut self.samples, report.samples as f64);
+    }
+
+    fn message(&self, epoch: u64) -> String {
+        let seconds = self.seconds.max(f64::MIN_POSITIVE);
+        format!(
+            "epoch {epoch}  {:.1} samples/s  waiting {:.0} %  {}",
+            self.samples / seconds,
+            100.0 * self.waited / seconds,
+            losses(&self.losses)
+        )
+    }
+}
+
+fn losses(losses: &IndexMap<String, f64>) -> String {
+    losses.iter().fold(String::new(), |mut text, (task, loss)| {
+        let separator = if text.is_empty() { "" } else { "  " };
+        let _ = write!(text, "{separator}{task} {loss:.4}");
+        text
+    })
+}
+
+impl TrainingTerminal {
+    /// Draws on standard error, and only if that is a terminal.
+    pub(crate) fn new() -> Self {
+        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+        let template = "{wide_bar} {pos}/{len}  {elapsed_precise}  ETA {prefix}\n{msg}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        Self { bar, smooth: Smooth::default(), total: 0 }
+    }
+
+    /// A line that stays.
+    #[expect(clippy::print_stderr, reason = "the progress bar is there too")]
+    fn line(&self, text: &str) {
+        self.bar.suspend(|| eprintln!("{text}"));
+    }
+
+    fn step(&mut self, report: &StepReport) {
+        self.smooth.add(report);
+        let left = self.total.saturating_sub(report.step + 1) as f64 * self.smooth.seconds;
+        self.bar.set_prefix(format!("{}", indicatif::HumanDuration(Duration::from_secs_f64(left))));
+        self.bar.set_message(self.smooth.message(report.epoch));
+        self.bar.set_position(report.step + 1);
+    }
+}
+
+impl Observer for TrainingTerminal {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Notice(text) => self.line(&format!("note: {text}")),
+            Event::Started { total_steps, done_steps, samples, parameters, baseline } => {
+                self.total = *total_steps;
+                self.bar.set_length(*total_steps);
+                self.bar.set_position(*done_steps);
+                let from = if *done_steps > 0 {
+                    format!(", going on at step {done_steps}")
+                } else {
+                    String::new()
+                };
+                self.line(&format!(
+                    "{samples} samples, {:.2} million parameters, {total_steps} steps{from}",
+                    *parameters as f64 / 1e6
+                ));
+                self.line(&format!(
+                    "predicting the mean ({} samples): {}",
+                    baseline.on,
+                    losses(&baseline.losses)
+                ));
+            }
+            Event::Step(report) => self.step(report),
+            Event::Evaluated { epoch, losses: measured, best } => {
+                let mark = if *best { "  (best so far)" } else { "" };
+                self.line(&format!("epoch {epoch}: {}{mark}", losses(measured)));
+            }
+            Event::Ended(outcome) => {
+                self.bar.finish_and_clear();
+                self.line(&format!(
+                    "{} at step {} of {} after {:.1} minutes of training; {:.1} samples/s, \
+                     waiting for data {:.1} % of the time, {} samples left out as bad",
+                    if outcome.interrupted { "stopped" } else { "done" },
+                    outcome.step,
+                    outcome.total_steps,
+                    outcome.seconds / 60.0,
+                    outcome.samples_per_second,
+                    100.0 * outcome.wait_share,
+                    outcome.rejected,
+                ));
+                if outcome.interrupted {
+                    self.line("a checkpoint was written; go on with --resume");
+                }
+                if let Some(report) = &outcome.report {
+                    self.line(&format!("look at {}", report.display()));
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The lasting records of a run: `metrics.jsonl` and TensorBoard events.
+
+use indexmap::IndexMap;
+use multimae_report::events::EventWriter;
+use multimae_report::metrics_log::MetricsLog;
+use multimae_report::picture::Picture;
+use serde_json::{Map, Value, json};
+
+use crate::Result;
+use crate::observer::StepReport;
+use crate::run::RunFolder;
+
+/// Both records, written together.
+pub(super) struct Logs {
+    metrics: MetricsLog,
+    events: EventWriter,
+}
+
+impl Logs {
+    /// Records of a run that goes on at `step`; what was recorded of that step and later is
+    /// replaced.
+    ///
+    /// # Errors
+    /// If a file cannot be read or written.
+    pub(super) fn open(folder: &RunFolder, step: u64) -> Result<Self> {
+        fs_err::create_dir_all(folder.events())?;
+        let (metrics, events) = if step == 0 {
+            (MetricsLog::create(&folder.metrics())?, EventWriter::create(&folder.events(), None)?)
+        } else {
+            (
+                MetricsLog::resume(&folder.metrics(), step)?,
+                EventWriter::create(&folder.events(), Some(step))?,
+            )
+        };
+        Ok(Self { metrics, events })
+    }
+
+    /// Records a step.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub(super) fn step(&mut self, report: &StepReport, log_vars: &IndexMap<String, f64>) -> Result<()> {
+        let mut record = Map::new();
+        record.insert("loss".to_owned(), json!(report.loss()));
+        let mut insert = |prefix: &str, suffix: &str, values: &IndexMap<String, f64>| {
+            for (task, value) in values {
+                record.insert(format!("{prefix}{task}{suffix}"), json!(value));
+            }
+        };
+        insert("", "_loss", &report.losses);
+        if !log_vars.is_empty() {
+            insert("", "_loss_weighted", &report.weighted);
+            insert("log_var_", "", log_vars);
+        }
+        record.insert("lr".to_owned(), json!(report.lr));
+        record.insert("weight_decay".to_owned(), json!(report.weight_decay));
+        record.insert("grad_norm".to_owned(), json!(report.grad_norm));
+        let seconds = report.seconds.max(f64::MIN_POSITIVE);
+        record.insert("samples_per_second".to_owned(), json!(report.samples as f64 / seconds));
+        record.insert("wait_share".to_owned(), json!(report.wait_seconds / seconds));
+        self.record("train", report.step, report.epoch, record)
+    }
+
+    /// Records losses on the evaluation samples, or those of a constant prediction.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub(super) fn losses(
+        &mut self,
+        kind: &str,
+        step: u64,
+        epoch: u64,
+        losses: &IndexMap<String, f64>,
+    ) -> Result<()> {
+        let mut record = Map::new();
+        record.insert("loss".to_owned(), json!(losses.values().sum::<f64>()));
+        record.extend(losses.iter().map(|(task, loss)| (format!("{task}_loss"), json!(loss))));
+        self.record(kind, step, epoch, record)
+    }
+
+    /// Records a picture.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub(super) fn picture(&mut self, tag: &str, step: u64, picture: &Picture) -> Result<()> {
+        let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
+        let (width, height) = (side(picture.width()), side(picture.height()));
+        self.events.image(tag, step, picture.png()?, width, height)?;
+        Ok(self.events.flush()?)
+    }
+
+    fn record(
+        &mut self,
+        kind: &str,
+        step: u64,
+        epoch: u64,
+        values: Map<String, Value>,
+    ) -> Result<()> {
+        for (name, value) in &values {
+            if let Some(value) = value.as_f64() {
+                self.events.scalar(&format!("{kind}/{name}"), step, value)?;
+            }
+        }
+        self.events.flush()?;
+        let mut record = Map::new();
+        record.insert("step".to_owned(), json!(step));
+        record.insert("epoch".to_owned(), json!(epoch));
+        record.insert("kind".to_owned(), json!(kind));
+        record.extend(values);
+        Ok(self.metrics.append(&Value::Object(record))?)
+    }
+}

@@ -1,0 +1,282 @@
+//! The figure of a reconstruction: masked input, prediction and original of every task.
+
+use multimae::encoder::Phase;
+use multimae::losses::{ReconstructionLoss, TaskObjective};
+use multimae::masking::TaskMask;
+use multimae::modality::Size;
+use multimae_data::{Encoding, Map, Sample, Values};
+use multimae_report::colormap::{Colormap, ValueRange};
+use multimae_report::palette::Palette;
+use multimae_report::picture::{GREY, Grid, Picture, WHITE, color_bar, palette_legend};
+
+use super::Setting;
+use super::evaluation::MASK_EPOCH;
+use super::step::{forward, masks_of};
+use crate::Result;
+use crate::learner::Learner;
+use crate::recipe::TaskModality;
+
+const COLUMNS: [&str; 3] = ["masked input", "prediction", "original"];
+/// Pictures smaller than this are enlarged, in pixels.
+const SMALLEST: usize = 128;
+
+/// Draws what the model makes of samples: a row per task, three columns per sample. Predictions
+/// have the visible patches pasted in, as in the paper's figures.
+///
+/// # Errors
+/// If the samples do not fit the model.
+pub fn reconstructions(setting: &Setting, learner: &Learner, samples: &[Sample]) -> Result<Picture> {
+    let pass = forward(setting, learner, samples, MASK_EPOCH, &mut Phase::Evaluation)?;
+    let masks = masks_of(setting, samples, MASK_EPOCH)?;
+    let mut grid = samples
+        .iter()
+        .fold(Grid::default(), |grid, sample| grid.group(sample.id.clone(), COLUMNS));
+    let mut legends = Vec::new();
+    for task in &setting.objective.tasks {
+        let (Some(modality), Some(prediction)) =
+            (setting.modalities.get(&task.target), pass.output.predictions.get(&task.name))
+        else {
+            continue;
+        };
+        let values: Vec<f32> = prediction.clone().into_data().iter::<f32>().collect();
+        let task_masks = pass.output.layout.task_mask(&masks, &task.target);
+        let view = TaskView::new(setting, task, modality, samples);
+        let cells = view.row(samples, &values, task_masks.as_ref())?;
+        grid.row(task.name.clone(), cells);
+        legends.push(view);
+    }
+    let width = grid.content_width();
+    for view in &legends {
+        if let Some(legend) = view.legend(samples, width) {
+            grid.footer(legend);
+        }
+    }
+    Ok(grid.render())
+}
+
+/// How one task is drawn.
+struct TaskView<'a> {
+    task: &'a TaskObjective,
+    modality: &'a TaskModality,
+    palette: Palette,
+    range: ValueRange,
+    tokens: Size,
+    full: Size,
+    scale: usize,
+}
+
+impl<'a> TaskView<'a> {
+    fn new(
+        setting: &Setting,
+        task: &'a TaskObjective,
+        modality: &'a TaskModality,
+        samples: &[Sample],
+    ) -> Self {
+        let originals: Vec<f32> = samples
+            .iter()
+            .filter_map(|sample| match &sample.maps.get(&task.target)?.values {
+                Values::Continuous { data, .. } => Some(data.as_slice()),
+                Values::Labels(_) => None,
+            })
+            .flatten()
+            .copied()
+            .collect();
+        let full = setting.recipe.input_size;
+        let smallest = full.height.min(full.width).max(1);
+        Self {
+            task,
+            modality,
+            palette: palette(modality),
+            range: ValueRange::quantiles(&originals, 0.01, 0.99),
+            tokens: setting.layout.grid,
+            full,
+            scale: SMALLEST.div_ceil(smallest),
+        }
+    }
+
+    /// The cells of all samples, three each.
+    fn row(
+        &self,
+        samples: &[Sample],
+        predictions: &[f32],
+        masks: Option<&TaskMask>,
+    ) -> Result<Vec<Option<Picture>>> {
+        let per_sample = predictions.len() / samples.len().max(1);
+        let mut cells = Vec::new();
+        for ((index, sample), prediction) in
+            samples.iter().enumerate().zip(predictions.chunks(per_sample.max(1)))
+        {
+            let Some(map) = sample.maps.get(&self.task.target) else { continue };
+            let original = self.draw(map)?;
+            let mut predicted = self.draw(&self.predicted_map(prediction, map))?;
+            let hidden = match masks.map(|masks| masks.sample(index)) {
+                Some(masked) => {
+                    let grid = (self.tokens.height, self.tokens.width);
+                    predicted.paste_visible_patches(&original, masked, grid)?;
+                    let mut hidden = original.clone();
+                    let paper =
+                        if matches!(map.values, Values::Labels(_)) { WHITE } else { GREY };
+                    hidden.hide_patches(masked, grid, paper)?;
+                    Some(hidden)
+                }
+                None => None,
+            };
+            cells.extend([hidden, Some(predicted), Some(original)]);
+        }
+        let enlarge = |cell: Option<Picture>| cell.map(|picture| picture.upscale(self.scale));
+        Ok(cells.into_iter().map(enlarge).collect())
+    }
+
+    /// A prediction `(C, h, w)` as a map like the target's.
+    fn predicted_map(&self, prediction: &[f32], like: &Map) -> Map {
+        let values = match &like.values {
+            Values::Labels(_) => Values::Labels(argmax(prediction, like.height * like.width)),
+            Values::Continuous { channels, data } => {
+                let data = match self.task.loss {
+                    ReconstructionLoss::Mse { norm_pix: true }
+                    | ReconstructionLoss::L1 { norm_pix: true } => {
+                        restore_patches(prediction, data, *channels, like, self.task.patch)
+                    }
+                    _ => prediction.to_vec(),
+                };
+                Values::Continuous { channels: *channels, data }
+            }
+        };
+        Map { height: like.height, width: like.width, values }
+    }
+
+    /// A map at the image's size.
+    fn draw(&self, map: &Map) -> Result<Picture> {
+        let size = (map.height, map.width);
+        let pixels = map.height * map.width;
+        let picture = match (&map.values, &self.modality.data.encoding) {
+            (Values::Labels(labels), _) => Picture::from_labels(labels, size, &self.palette, 1)?,
+            (Values::Continuous { data, .. }, Encoding::Color { mean, std }) => {
+                Picture::from_chw(data, size, *mean, *std)?
+            }
+            (Values::Continuous { channels: 3, data }, _) => {
+                // Three numbers as the three colours, over the range of the originals.
+                let (low, width) = (self.range.min as f32, (self.range.max - self.range.min) as f32);
+                let width = width.max(f32::MIN_POSITIVE);
+                Picture::from_chw(data, size, [-low / width; 3], [1.0 / width; 3])?
+            }
+            (Values::Continuous { data, .. }, _) => {
+                Picture::from_map(&data[..pixels], size, Colormap::Viridis, self.range)?
+            }
+        };
+        Ok(picture.upscale((self.full.height / map.height.max(1)).max(1)))
+    }
+
+    fn legend(&self, samples: &[Sample], width: usize) -> Option<Picture> {
+        match &self.modality.data.encoding {
+            Encoding::Labels { .. } => {
+                let labels = samples.iter().filter_map(|sample| {
+                    match &sample.maps.get(&self.task.target)?.values {
+                        Values::Labels(labels) => Some(labels),
+                        Values::Continuous { .. } => None,
+                    }
+                });
+                Some(palette_legend(&self.palette, labels.flatten(), width))
+            }
+            Encoding::Continuous { channels: 1, standardize, .. } => {
+                let unit = match (&self.modality.unit, standardize) {
+                    (_, true) => "standard deviations",
+                    (Some(unit), false) => unit,
+                    (None, false) => "",
+                };
+                Some(color_bar(Colormap::Viridis, self.range, &self.task.name, unit, width))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The colours of a modality's classes.
+fn palette(modality: &TaskModality) -> Palette {
+    let Encoding::Labels { classes, ignore, .. } = modality.data.encoding else {
+        return Palette::generated(0);
+    };
+    // Data sets count their void class as 0, or leave it out.
+    let fitting = |palette: Palette| {
+        if palette.len() == classes + 1 { palette.without_first() } else { palette }
+    };
+    match (modality.palette.as_deref(), classes, ignore) {
+        (Some("nyu40"), ..) => fitting(Palette::nyu40()),
+        (Some("nyu13"), ..) => fitting(Palette::nyu13()),
+        (Some("coco133"), ..) | (None, 133, _) => Palette::coco133(),
+        _ => Palette::generated(classes),
+    }
+}
+
+/// The class with the largest logit of every pixel.
+fn argmax(logits: &[f32], pixels: usize) -> Vec<i64> {
+    (0..pixels)
+        .map(|pixel| {
+            let of_pixel = logits.iter().skip(pixel).step_by(pixels.max(1));
+            let best = of_pixel.enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+            best.map_or(0, |(class, _)| class as i64)
+        })
+        .collect()
+}
+
+/// Undoes the standardisation of patches with the mean and deviation of the target's patches.
+fn restore_patches(
+    prediction: &[f32],
+    target: &[f32],
+    channels: usize,
+    map: &Map,
+    patch: usize,
+) -> Vec<f32> {
+    let mut restored = prediction.to_vec();
+    let (height, width) = (map.height, map.width);
+    let corners = (0..height / patch).flat_map(|r| (0..width / patch).map(move |c| (r, c)));
+    for (row, column) in corners {
+        let cells: Vec<usize> = (0..channels * patch * patch)
+            .map(|i| {
+                let (channel, rest) = (i / (patch * patch), i % (patch * patch));
+                let (y, x) = (row * patch + rest / patch, column * patch + rest % patch);
+                (channel * height + y) * width + x
+            })
+            .collect();
+        let n = cells.len() as f32;
+        let mean = cells.iter().map(|&cell| target[cell]).sum::<f32>() / n;
+        let squares: f32 = cells.iter().map(|&cell| (target[cell] - mean).powi(2)).sum();
+        let deviation = (squares / (n - 1.0).max(1.0) + 1e-6).sqrt();
+        for cell in cells {
+            restored[cell] = prediction[cell] * deviation + mean;
+        }
+    }
+    restored
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_logit_wins() {
+        assert_eq!(argmax(&[0.0, 5.0, 1.0, 2.0, 0.5, 9.0], 2), [1, 1 + 1]);
+    }
+
+    #[test]
+    fn restoring_undoes_the_standardisation() {
+        let target: Vec<f32> = (0..32).map(|i| ((i * 7) % 11) as f32).collect();
+        let map = Map { height: 4, width: 4, values: Values::Labels(Vec::new()) };
+        // Standardise by hand, patch side 2, two channels together.
+        let mut standardised = target.clone();
+        for (row, column) in [(0, 0), (0, 2), (2, 0), (2, 2)] {
+            let cells: Vec<usize> = [0, 16]
+                .iter()
+                .flat_map(|c| [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(y, x)| c + (row + y) * 4 + column + x))
+                .collect();
+            let mean = cells.iter().map(|&i| target[i]).sum::<f32>() / 8.0;
+            let variance = cells.iter().map(|&i| (target[i] - mean).powi(2)).sum::<f32>() / 7.0;
+            for i in cells {
+                standardised[i] = (target[i] - mean) / (variance + 1e-6).sqrt();
+            }
+        }
+        for (got, expected) in restore_patches(&standardised, &target, 2, &map, 2).iter().zip(&target) {
+            assert!((got - expected).abs() < 1e-4);
+        }
+    }
+}
