@@ -7,10 +7,10 @@ mod terminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use multimae_kernels::allocator::{self, Allocator};
 
-// Freed pages stay with the process: training allocates the same sizes over and over.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Allocator = allocator::ALLOCATOR;
 
 /// Multi-modal masked autoencoders: pre-train on aligned RGB, depth and labels.
 #[derive(Debug, Parser)]
@@ -27,6 +27,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    allocator::keep_freed_memory();
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Command::Pretrain(command) => command.run(),

@@ -14,6 +14,7 @@ use multimae::modality::{Modality, Size};
 use multimae::model::{Inputs, MultiMae, MultiMaeConfig};
 use multimae::output_adapters::{DecoderConfig, OutputTask};
 use multimae::positions::NonSquareTables;
+use multimae_kernels::allocator::{self, Allocator};
 use multimae_train::learner::Learner;
 use multimae_train::optim::{AdamW, AdamWConfig};
 use rand::SeedableRng;
@@ -23,7 +24,7 @@ const CLASSES: usize = 41;
 const PATCH: usize = 16;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Allocator = allocator::ALLOCATOR;
 
 fn config(encoder: EncoderConfig, size: Size) -> MultiMaeConfig {
     let inputs = vec![
@@ -83,6 +84,7 @@ fn inputs(batch: usize, size: Size, device: &Device) -> Inputs {
 
 #[allow(clippy::print_stdout, reason = "a program reports its measurement there")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    allocator::keep_freed_memory();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |index: usize, default: usize| {
         arguments.get(index).map_or(Ok(default), |text| text.parse())

@@ -74,7 +74,11 @@ pub fn targets<'a>(
 /// The inputs among the targets. Labels that are ignored and are no class become the padding
 /// class.
 #[must_use]
-pub fn inputs(targets: &Inputs, names: &[String], modalities: &IndexMap<String, TaskModality>) -> Inputs {
+pub fn inputs(
+    targets: &Inputs,
+    names: &[String],
+    modalities: &IndexMap<String, TaskModality>,
+) -> Inputs {
     let input = |name: &String| {
         let values = targets.get(name)?.clone();
         let values = match (values, modalities.get(name)) {

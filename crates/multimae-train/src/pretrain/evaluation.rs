@@ -18,7 +18,11 @@ pub(super) const MASK_EPOCH: u64 = u64::MAX;
 ///
 /// # Errors
 /// If a sample cannot be read or does not fit.
-pub fn evaluate(setting: &Setting, learner: &Learner, data: &Loader) -> Result<IndexMap<String, f64>> {
+pub fn evaluate(
+    setting: &Setting,
+    learner: &Learner,
+    data: &Loader,
+) -> Result<IndexMap<String, f64>> {
     let mut sums: IndexMap<String, (f64, usize)> = IndexMap::new();
     for batch in data.batches((0, 0), 1) {
         let samples = batch?.samples;

@@ -39,7 +39,11 @@ impl Logs {
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub(super) fn step(&mut self, report: &StepReport, log_vars: &IndexMap<String, f64>) -> Result<()> {
+    pub(super) fn step(
+        &mut self,
+        report: &StepReport,
+        log_vars: &IndexMap<String, f64>,
+    ) -> Result<()> {
         let mut record = Map::new();
         record.insert("loss".to_owned(), json!(report.loss()));
         let mut insert = |prefix: &str, suffix: &str, values: &IndexMap<String, f64>| {

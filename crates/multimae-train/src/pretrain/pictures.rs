@@ -25,12 +25,15 @@ const SMALLEST: usize = 128;
 ///
 /// # Errors
 /// If the samples do not fit the model.
-pub fn reconstructions(setting: &Setting, learner: &Learner, samples: &[Sample]) -> Result<Picture> {
+pub fn reconstructions(
+    setting: &Setting,
+    learner: &Learner,
+    samples: &[Sample],
+) -> Result<Picture> {
     let pass = forward(setting, learner, samples, MASK_EPOCH, &mut Phase::Evaluation)?;
     let masks = masks_of(setting, samples, MASK_EPOCH)?;
-    let mut grid = samples
-        .iter()
-        .fold(Grid::default(), |grid, sample| grid.group(sample.id.clone(), COLUMNS));
+    let mut grid =
+        samples.iter().fold(Grid::default(), |grid, sample| grid.group(sample.id.clone(), COLUMNS));
     let mut legends = Vec::new();
     for task in &setting.objective.tasks {
         let (Some(modality), Some(prediction)) =
@@ -114,8 +117,7 @@ impl<'a> TaskView<'a> {
                     let grid = (self.tokens.height, self.tokens.width);
                     predicted.paste_visible_patches(&original, masked, grid)?;
                     let mut hidden = original.clone();
-                    let paper =
-                        if matches!(map.values, Values::Labels(_)) { WHITE } else { GREY };
+                    let paper = if matches!(map.values, Values::Labels(_)) { WHITE } else { GREY };
                     hidden.hide_patches(masked, grid, paper)?;
                     Some(hidden)
                 }
@@ -156,7 +158,8 @@ impl<'a> TaskView<'a> {
             }
             (Values::Continuous { channels: 3, data }, _) => {
                 // Three numbers as the three colours, over the range of the originals.
-                let (low, width) = (self.range.min as f32, (self.range.max - self.range.min) as f32);
+                let (low, width) =
+                    (self.range.min as f32, (self.range.max - self.range.min) as f32);
                 let width = width.max(f32::MIN_POSITIVE);
                 Picture::from_chw(data, size, [-low / width; 3], [1.0 / width; 3])?
             }
@@ -267,7 +270,9 @@ mod tests {
         for (row, column) in [(0, 0), (0, 2), (2, 0), (2, 2)] {
             let cells: Vec<usize> = [0, 16]
                 .iter()
-                .flat_map(|c| [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(y, x)| c + (row + y) * 4 + column + x))
+                .flat_map(|c| {
+                    [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(y, x)| c + (row + y) * 4 + column + x)
+                })
                 .collect();
             let mean = cells.iter().map(|&i| target[i]).sum::<f32>() / 8.0;
             let variance = cells.iter().map(|&i| (target[i] - mean).powi(2)).sum::<f32>() / 7.0;
@@ -275,7 +280,9 @@ mod tests {
                 standardised[i] = (target[i] - mean) / (variance + 1e-6).sqrt();
             }
         }
-        for (got, expected) in restore_patches(&standardised, &target, 2, &map, 2).iter().zip(&target) {
+        for (got, expected) in
+            restore_patches(&standardised, &target, 2, &map, 2).iter().zip(&target)
+        {
             assert!((got - expected).abs() < 1e-4);
         }
     }

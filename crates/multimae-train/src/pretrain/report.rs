@@ -51,11 +51,26 @@ fn summary(report: &mut Report, setting: &Setting, state: &State) {
         .sum();
     let size = setting.recipe.input_size;
     report.definitions(&[
-        ("Encoder", format!("{} wide, {} blocks, {} heads", encoder.width, encoder.depth, encoder.heads)),
+        (
+            "Encoder",
+            format!("{} wide, {} blocks, {} heads", encoder.width, encoder.depth, encoder.heads),
+        ),
         ("Trained parameters", format!("{:.2} million", parameters as f64 / 1e6)),
-        ("Images", format!("{} x {} (height x width), patches of {}", size.height, size.width, setting.recipe.patch_size)),
-        ("Visible tokens", format!("{} of {}", setting.masking.num_encoded_tokens, setting.layout.num_tokens())),
-        ("Steps done", format!("{} (epoch {} of {})", position.step, position.epoch, setting.recipe.epochs)),
+        (
+            "Images",
+            format!(
+                "{} x {} (height x width), patches of {}",
+                size.height, size.width, setting.recipe.patch_size
+            ),
+        ),
+        (
+            "Visible tokens",
+            format!("{} of {}", setting.masking.num_encoded_tokens, setting.layout.num_tokens()),
+        ),
+        (
+            "Steps done",
+            format!("{} (epoch {} of {})", position.step, position.epoch, setting.recipe.epochs),
+        ),
         ("Time of training", format!("{:.1} minutes", position.seconds / 60.0)),
         ("Steps left out by skip_grad", position.skipped_steps.to_string()),
         ("Samples left out as bad", position.rejected.len().to_string()),
@@ -79,12 +94,7 @@ fn value(record: &Record, key: &str) -> Option<f64> {
     record.get(key).and_then(Value::as_f64)
 }
 
-fn losses_table(
-    report: &mut Report,
-    setting: &Setting,
-    records: &[Record],
-    baseline: &Baseline,
-) {
+fn losses_table(report: &mut Report, setting: &Setting, records: &[Record], baseline: &Baseline) {
     let kind = if last(records, "eval").is_some() { "eval" } else { "train" };
     let Some(record) = last(records, kind) else { return };
     let number = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.4}"));

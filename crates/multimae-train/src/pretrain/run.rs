@@ -164,11 +164,8 @@ impl<'a> Pretraining<'a> {
 
     fn step(&mut self, batch: &Batch, waited: f64, since: Instant) -> Result<()> {
         let step = self.state.position.step;
-        let place = StepPlace {
-            step,
-            lr: self.lr.at(step),
-            weight_decay: self.weight_decay.at(step),
-        };
+        let place =
+            StepPlace { step, lr: self.lr.at(step), weight_decay: self.weight_decay.at(step) };
         for rejected in &batch.rejected {
             self.observer.event(&Event::Notice(format!("left out: {rejected}")));
         }
@@ -226,7 +223,9 @@ impl<'a> Pretraining<'a> {
         };
         let values = balancer.log_vars.val();
         let tasks = self.setting.objective.tasks.iter().enumerate();
-        tasks.map(|(i, task)| (task.name.clone(), number(&values.clone().narrow(0, i, 1)))).collect()
+        tasks
+            .map(|(i, task)| (task.name.clone(), number(&values.clone().narrow(0, i, 1))))
+            .collect()
     }
 
     fn epoch_is_over(&self) -> bool {

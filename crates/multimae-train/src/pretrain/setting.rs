@@ -92,10 +92,11 @@ impl Setting {
         let model = MultiMae::new(&self.model, &device)?;
         // A stream per parameter: its name is the purpose.
         let model = multimae::init::initialise(model, |name| stream(seed, name, 0, 0));
-        let balancer = matches!(self.recipe.task_balancer, BalancerChoice::Uncertainty).then(|| {
-            let tasks = self.objective.tasks.iter().map(|task| task.name.clone());
-            TaskBalancer::new(tasks.collect(), &device)
-        });
+        let balancer =
+            matches!(self.recipe.task_balancer, BalancerChoice::Uncertainty).then(|| {
+                let tasks = self.objective.tasks.iter().map(|task| task.name.clone());
+                TaskBalancer::new(tasks.collect(), &device)
+            });
         Ok(Learner {
             model,
             balancer,

@@ -50,7 +50,8 @@ pub(super) fn train_step(
     let mut drop_path = stream(setting.recipe.seed, "drop_path", data.epoch, data.batch);
     for samples in data.samples.chunks(setting.recipe.batch_size) {
         let share = samples.len() as f64 / data.samples.len() as f64;
-        let pass = forward(setting, &learner, samples, data.epoch, &mut Phase::Training(&mut drop_path))?;
+        let pass =
+            forward(setting, &learner, samples, data.epoch, &mut Phase::Training(&mut drop_path))?;
         guard_losses(&pass, samples, data.epoch, place.step)?;
         add_losses(&mut numbers.losses, pass.losses.iter().map(|(t, l)| (t, &l.value)), share);
         add_losses(&mut numbers.weighted, pass.weighted.iter(), share);

@@ -155,7 +155,8 @@ impl PretrainRecipe {
     /// The recipe as a file that sets every key, with what each means.
     #[must_use]
     pub fn to_yaml(&self) -> String {
-        let mut text = String::from("# The resolved recipe of this run: every key, as it was used.\n");
+        let mut text =
+            String::from("# The resolved recipe of this run: every key, as it was used.\n");
         let mut group = "";
         for (key, (name, value)) in Self::keys().iter().zip(self.values()) {
             if key.group != group {
@@ -189,8 +190,7 @@ impl PretrainRecipe {
     /// Lists the keys that differ.
     pub fn check_continues(&self, fingerprint: &str) -> Result<()> {
         let old: Map<String, Value> = serde_json::from_str(fingerprint).unwrap_or_default();
-        let new: Map<String, Value> =
-            serde_json::from_str(&self.fingerprint()).unwrap_or_default();
+        let new: Map<String, Value> = serde_json::from_str(&self.fingerprint()).unwrap_or_default();
         let differing: Vec<String> = new
             .iter()
             .filter(|(key, value)| old.get(*key) != Some(value))
@@ -265,10 +265,7 @@ output_dir: 'output/pretrain/multimae-b_98_rgb+-depth-semseg_1600e'
         assert!((recipe.lr() - 1e-4).abs() < 1e-12);
         let named: Vec<&str> =
             notices.iter().filter_map(|notice| notice.split('`').nth(1)).collect();
-        assert_eq!(
-            named,
-            ["warmup_lr", "fp32_output_adapters", "wandb_project", "wandb_run_name"]
-        );
+        assert_eq!(named, ["warmup_lr", "fp32_output_adapters", "wandb_project", "wandb_run_name"]);
     }
 
     #[test]

@@ -258,7 +258,8 @@ impl ModalityRecipe {
         if !matches!(self.channels, None | Some(3)) {
             return Err("colour images have 3 channels".to_owned());
         }
-        let three = |what: &str, values: &Option<Vec<f32>>, otherwise: f32| match values.as_deref() {
+        let three = |what: &str, values: &Option<Vec<f32>>, otherwise: f32| match values.as_deref()
+        {
             None => Ok([otherwise; 3]),
             Some(values) => <[f32; 3]>::try_from(values)
                 .map_err(|_| format!("`{what}` needs 3 numbers, one per channel")),
@@ -271,9 +272,9 @@ impl ModalityRecipe {
     }
 
     fn continuous(&self) -> Result<(Encoding, ModalityKind, ReconstructionLoss), String> {
-        let channels = self
-            .channels
-            .ok_or("it is not known; say how many `channels` (numbers) or `classes` (labels) it has")?;
+        let channels = self.channels.ok_or(
+            "it is not known; say how many `channels` (numbers) or `classes` (labels) it has",
+        )?;
         let encoding = Encoding::Continuous {
             channels,
             divisor: self.divisor.unwrap_or(1.0),
@@ -289,7 +290,9 @@ impl ModalityRecipe {
         match self.loss.unwrap_or(LossName::L1) {
             LossName::Mse => Ok(ReconstructionLoss::Mse { norm_pix: false }),
             LossName::L1 => Ok(ReconstructionLoss::L1 { norm_pix: false }),
-            LossName::CrossEntropy => Err("numbers are learned with `loss: l1` or `mse`".to_owned()),
+            LossName::CrossEntropy => {
+                Err("numbers are learned with `loss: l1` or `mse`".to_owned())
+            }
         }
     }
 }

@@ -309,7 +309,9 @@ impl RecipeValue for EncoderChoice {
             Value::Object(sizes) => sizes,
             _ => return Err(expected::<Self>(value)),
         };
-        if let Some(other) = sizes.keys().find(|key| !["width", "depth", "heads"].contains(&key.as_str())) {
+        if let Some(other) =
+            sizes.keys().find(|key| !["width", "depth", "heads"].contains(&key.as_str()))
+        {
             return Err(format!("`{other}` is none of width, depth, heads"));
         }
         let size = |key: &str| {

@@ -1,0 +1,147 @@
+//! A run that is interrupted, in whatever way, ends with the weights of one that is not.
+
+#![cfg(unix)]
+
+mod common;
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{Scratch, stderr, succeed};
+use fs_err as fs;
+
+/// The kills of one run.
+const KILLS: u64 = 20;
+
+fn model(scratch: &Scratch, run: &str) -> Vec<u8> {
+    fs::read(scratch.path(run).join("model.safetensors")).unwrap()
+}
+
+/// The records of a run without the figures that depend on time.
+fn records(scratch: &Scratch, run: &str) -> Vec<serde_json::Value> {
+    let text = fs::read_to_string(scratch.path(run).join("metrics.jsonl")).unwrap();
+    let strip = |line: &str| {
+        let mut record: serde_json::Value = serde_json::from_str(line).unwrap();
+        let object = record.as_object_mut().unwrap();
+        object.shift_remove("samples_per_second");
+        object.shift_remove("wait_share");
+        record
+    };
+    text.lines().map(strip).collect()
+}
+
+/// The tensors of a model file: the metadata holds the run's own paths.
+fn tensors(bytes: &[u8]) -> &[u8] {
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    &bytes[8 + header..]
+}
+
+fn assert_same_run(scratch: &Scratch, run: &str, undisturbed: &str) {
+    let (a, b) = (model(scratch, run), model(scratch, undisturbed));
+    assert_eq!(tensors(&a), tensors(&b), "weights differ");
+    assert_eq!(records(scratch, run), records(scratch, undisturbed));
+}
+
+fn checkpoints(run: &Path) -> usize {
+    fs::read_dir(run.join("checkpoints")).map_or(0, Iterator::count)
+}
+
+fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(120), "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn spawn(command: &mut Command) -> Child {
+    command.stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn ctrl_c_writes_a_checkpoint_in_the_middle_of_an_epoch() {
+    let scratch = Scratch::new();
+    let longer = ["--set", "epochs=40", "--set", "save_ckpt_freq=1000"];
+    succeed(&mut scratch.pretrain("whole", &longer));
+    let run = scratch.path("stopped");
+    let child = spawn(&mut scratch.pretrain("stopped", &longer));
+    wait_for("a few steps", || {
+        fs::read_to_string(run.join("metrics.jsonl")).is_ok_and(|text| text.lines().count() > 9)
+    });
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("--resume"), "{}", stderr(&output));
+    assert!(run.join("report.html").exists());
+    let resumed = Command::new(env!("CARGO_BIN_EXE_multimae"))
+        .args(["pretrain", "--resume", "--out"])
+        .arg(&run)
+        .output()
+        .unwrap();
+    assert!(resumed.status.success(), "{}", stderr(&resumed));
+    assert!(stderr(&resumed).contains("going on at step"), "{}", stderr(&resumed));
+    assert_same_run(&scratch, "stopped", "whole");
+}
+
+#[test]
+fn sigkill_at_random_moments() {
+    let scratch = Scratch::new();
+    // A checkpoint after every step: many kills meet one being written.
+    let often = ["--set", "epochs=60", "--set", "save_ckpt_steps=1"];
+    let start = Instant::now();
+    succeed(&mut scratch.pretrain("whole", &often));
+    let whole = start.elapsed();
+    let run = scratch.path("killed");
+    let mut kills = 0;
+    let mut attempts = 0_u64;
+    loop {
+        attempts += 1;
+        assert!(attempts < 200, "the run never ends");
+        let mut arguments = often.to_vec();
+        if run.join("recipe.yaml").exists() {
+            arguments.push("--resume");
+        }
+        let mut child = spawn(&mut scratch.pretrain("killed", &arguments));
+        if kills < KILLS {
+            // Moments spread evenly over a part of the run, in an order without pattern.
+            let moment = whole.mul_f64(0.02 + 0.25 * ((attempts * 13) % 20) as f64 / 20.0);
+            std::thread::sleep(moment);
+            if child.try_wait().unwrap().is_none() {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                kills += 1;
+                continue;
+            }
+        }
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "after {kills} kills: {}", stderr(&output));
+        if kills >= KILLS {
+            break;
+        }
+        // It ended before enough kills: begin again.
+        fs::remove_dir_all(&run).unwrap();
+    }
+    assert_same_run(&scratch, "killed", "whole");
+    assert!(checkpoints(&run) > 0);
+    let left: Vec<_> = fs::read_dir(run.join("checkpoints"))
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().path().to_string_lossy().contains(".part"))
+        .collect();
+    assert!(left.is_empty(), "half-written files stay: {left:?}");
+}
+
+#[test]
+fn a_run_is_not_overwritten_nor_continued_with_another_recipe() {
+    let scratch = Scratch::new();
+    succeed(&mut scratch.pretrain("run", &[]));
+    let again = common::fail(&mut scratch.pretrain("run", &[]));
+    assert!(again.contains("--resume"), "{again}");
+    let other = common::fail(&mut scratch.pretrain("run", &["--resume", "--set", "blr=0.2"]));
+    assert!(other.contains("`blr` was 0.1, now 0.2"), "{other}");
+    let none = common::fail(&mut scratch.pretrain("nothing", &["--resume"]));
+    assert!(none.contains("holds no run to resume"), "{none}");
+    // A finished run has nothing left to do.
+    succeed(&mut scratch.pretrain("run", &["--resume"]));
+}

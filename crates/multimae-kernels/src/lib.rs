@@ -1,0 +1,15 @@
+//! What makes `multimae` fast on a CPU. The one crate with `unsafe` code; it knows nothing of the
+//! model.
+//!
+//! [`allocator`] keeps the memory of one step for the next:
+//!
+//! ```
+//! use multimae_kernels::allocator::{Allocator, keep_freed_memory};
+//!
+//! #[global_allocator]
+//! static ALLOCATOR: Allocator = multimae_kernels::allocator::ALLOCATOR;
+//!
+//! assert!(keep_freed_memory());
+//! ```
+
+pub mod allocator;
