@@ -24,6 +24,22 @@ pub(crate) fn error(error: &anyhow::Error) {
     eprintln!("error: {}", texts.join(": "));
 }
 
+/// Prints a line that is worth keeping.
+#[expect(clippy::print_stderr, reason = "standard output is for results")]
+pub(crate) fn line(text: &str) {
+    eprintln!("{text}");
+}
+
+/// A plain progress bar over `total` things, on a terminal only.
+pub(crate) fn bar(total: u64, what: &str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+    let template = "{wide_bar} {pos}/{len} {msg}  {per_sec}  ETA {eta}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.with_message(what.to_owned())
+}
+
 /// Shows a run of training.
 pub(crate) struct TrainingTerminal {
     bar: ProgressBar,
@@ -84,10 +100,9 @@ impl TrainingTerminal {
         Self { bar, smooth: Smooth::default(), total: 0 }
     }
 
-    /// A line that stays.
-    #[expect(clippy::print_stderr, reason = "the progress bar is there too")]
+    /// A line that stays, above the bar.
     fn line(&self, text: &str) {
-        self.bar.suspend(|| eprintln!("{text}"));
+        self.bar.suspend(|| line(text));
     }
 
     fn step(&mut self, report: &StepReport) {
