@@ -1,6 +1,8 @@
 //! Each kind of bad input gets its own clear error, and leaves nothing behind that blocks the next
 //! attempt.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
+
 mod common;
 
 use common::{Scratch, fail, succeed};

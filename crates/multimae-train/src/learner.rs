@@ -51,6 +51,16 @@ impl Learner {
         }
     }
 
+    /// The same values as parameters that share no gradient tape with the original's.
+    #[must_use]
+    pub fn with_new_leaves(self) -> Self {
+        Self {
+            model: update(self.model, |_, value| Some(value)),
+            balancer: self.balancer.map(|balancer| update(balancer, |_, value| Some(value))),
+            ..self
+        }
+    }
+
     /// Predictions and losses of a batch.
     ///
     /// # Errors

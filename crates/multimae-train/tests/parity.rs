@@ -1,7 +1,10 @@
 //! Agreement with numbers computed by the published PyTorch implementation (see
 //! `tests/golden/README.md`), through the same code as the `parity` program.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
+
 #[path = "../examples/parity/case.rs"]
+#[allow(dead_code, reason = "the program also reads the kind of a case")]
 mod case;
 #[path = "../examples/parity/metrics.rs"]
 mod metrics;

@@ -1,5 +1,7 @@
 //! The published models: names, shapes and counts of their parameters.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
+
 use multimae::burn::tensor::Device;
 use multimae::encoder::EncoderConfig;
 use multimae::modality::{Modality, Size};

@@ -1,5 +1,8 @@
 //! One step of the optimiser: forward and backward passes, guards, clipping, update.
 
+use std::num::NonZero;
+use std::thread;
+
 use indexmap::IndexMap;
 use multimae::burn::tensor::Tensor;
 use multimae::encoder::Phase;
@@ -47,22 +50,15 @@ pub(super) fn train_step(
 ) -> Result<(Learner, StepNumbers)> {
     let mut numbers = StepNumbers::default();
     let (mut of_model, mut of_balancer) = (GradientMap::new(), GradientMap::new());
-    let mut drop_path = stream(setting.recipe.seed, "drop_path", data.epoch, data.batch);
-    for samples in data.samples.chunks(setting.recipe.batch_size) {
-        let share = samples.len() as f64 / data.samples.len() as f64;
-        let pass =
-            forward(setting, &learner, samples, data.epoch, &mut Phase::Training(&mut drop_path))?;
-        guard_losses(&pass, samples, data.epoch, place.step)?;
-        add_losses(&mut numbers.losses, pass.losses.iter().map(|(t, l)| (t, &l.value)), share);
-        add_losses(&mut numbers.weighted, pass.weighted.iter(), share);
-        let total = if share < 1.0 { pass.total.mul_scalar(share) } else { pass.total };
-        let (model, balancer) = learner.backward(&total);
-        accumulate(&mut of_model, model);
-        accumulate(&mut of_balancer, balancer);
+    for part in parts(setting, &learner, data, place.step)? {
+        add(&mut numbers.losses, part.losses);
+        add(&mut numbers.weighted, part.weighted);
+        accumulate(&mut of_model, part.of_model);
+        accumulate(&mut of_balancer, part.of_balancer);
     }
     numbers.grad_norm = norm(&of_model);
     if let Some(limit) = setting.recipe.skip_grad
-        && !(numbers.grad_norm < limit)
+        && (numbers.grad_norm >= limit || numbers.grad_norm.is_nan())
     {
         numbers.skipped = true;
         return Ok((learner, numbers));
@@ -80,6 +76,74 @@ pub(super) fn train_step(
         of_model = clip(of_model, numbers.grad_norm, limit);
     }
     Ok((learner.step(of_model, of_balancer, place.lr, place.weight_decay), numbers))
+}
+
+/// One forward and backward pass over a part of a batch, weighted by its share of the samples.
+struct Part {
+    losses: IndexMap<String, f64>,
+    weighted: IndexMap<String, f64>,
+    of_model: GradientMap,
+    of_balancer: GradientMap,
+}
+
+/// All passes of a batch, in order. They run side by side as far as there are processors: the
+/// engine uses one for most of what it does between matrix products. The numbers are those of one
+/// pass after the other.
+fn parts(setting: &Setting, learner: &Learner, data: &Batch, step: u64) -> Result<Vec<Part>> {
+    let samples: Vec<&[Sample]> = data.samples.chunks(setting.recipe.batch_size).collect();
+    if let [only] = samples.as_slice() {
+        return Ok(vec![part(setting, learner, data, (0, only), step)?]);
+    }
+    let at_once = thread::available_parallelism().map_or(1, NonZero::get);
+    let numbered: Vec<(usize, &[Sample])> = samples.into_iter().enumerate().collect();
+    let mut parts = Vec::with_capacity(numbered.len());
+    for group in numbered.chunks(at_once) {
+        let results: Vec<Result<Part>> = thread::scope(|scope| {
+            let threads: Vec<_> = group
+                .iter()
+                .map(|&samples| {
+                    // Leaves of its own: the passes' gradient tapes must not meet.
+                    let learner = learner.clone().with_new_leaves();
+                    scope.spawn(move || part(setting, &learner, data, samples, step))
+                })
+                .collect();
+            let join = |thread: thread::ScopedJoinHandle<'_, _>| {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            threads.into_iter().map(join).collect()
+        });
+        parts.extend(results.into_iter().collect::<Result<Vec<_>>>()?);
+    }
+    Ok(parts)
+}
+
+fn part(
+    setting: &Setting,
+    learner: &Learner,
+    data: &Batch,
+    (index, samples): (usize, &[Sample]),
+    step: u64,
+) -> Result<Part> {
+    let share = samples.len() as f64 / data.samples.len() as f64;
+    let number_of_pass = data.batch * setting.recipe.update_freq as u64 + index as u64;
+    let mut drop_path = stream(setting.recipe.seed, "drop_path", data.epoch, number_of_pass);
+    let phase = &mut Phase::Training(&mut drop_path);
+    let pass = forward(setting, learner, samples, data.epoch, phase)?;
+    guard_losses(&pass, samples, data.epoch, step)?;
+    let shares = |losses: IndexMap<&String, &Tensor<1>>| {
+        losses.into_iter().map(|(task, loss)| (task.clone(), share * number(loss))).collect()
+    };
+    let losses = shares(pass.losses.iter().map(|(task, loss)| (task, &loss.value)).collect());
+    let weighted = shares(pass.weighted.iter().collect());
+    let total = if share < 1.0 { pass.total.mul_scalar(share) } else { pass.total };
+    let (of_model, of_balancer) = learner.backward(&total);
+    Ok(Part { losses, weighted, of_model, of_balancer })
+}
+
+fn add(sums: &mut IndexMap<String, f64>, losses: IndexMap<String, f64>) {
+    for (task, loss) in losses {
+        *sums.entry(task).or_default() += loss;
+    }
 }
 
 /// Predictions and losses of samples, with the masks of that epoch.
@@ -115,16 +179,6 @@ pub(super) fn masks_of(setting: &Setting, samples: &[Sample], epoch: u64) -> Res
 /// The value of a loss `(1)`.
 pub(super) fn number(loss: &Tensor<1>) -> f64 {
     loss.clone().into_data().iter::<f64>().sum()
-}
-
-fn add_losses<'a>(
-    sums: &mut IndexMap<String, f64>,
-    losses: impl Iterator<Item = (&'a String, &'a Tensor<1>)>,
-    share: f64,
-) {
-    for (task, loss) in losses {
-        *sums.entry(task.clone()).or_default() += share * number(loss);
-    }
 }
 
 fn guard_losses(pass: &Pass, samples: &[Sample], epoch: u64, step: u64) -> Result<()> {

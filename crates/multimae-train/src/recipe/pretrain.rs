@@ -120,7 +120,8 @@ recipe_keys! {
         group "Optimisation" {
             /// Samples per forward pass.
             batch_size: usize = 256,
-            /// Forward passes per step of the optimiser.
+            /// Forward passes per step of the optimiser; they run side by side where there are
+            /// processors.
             update_freq: usize = 1,
             /// Passes over the data.
             epochs: usize = 1600,

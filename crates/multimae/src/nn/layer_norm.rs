@@ -8,7 +8,7 @@ use super::parameter;
 /// The epsilon of every LayerNorm of MultiMAE.
 pub(crate) const LAYER_NORM_EPS: f64 = 1e-6;
 
-/// Affine LayerNorm over the last axis (Ba et al., 2016), epsilon [`LAYER_NORM_EPS`].
+/// Affine LayerNorm over the last axis (Ba et al., 2016), epsilon 1e-6.
 #[derive(Module, Debug)]
 pub struct LayerNorm {
     /// `(width)`.
