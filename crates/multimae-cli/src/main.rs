@@ -2,7 +2,7 @@
 
 mod interrupt;
 mod pretrain;
-// mod synth;
+mod synth;
 mod terminal;
 
 use std::process::ExitCode;
@@ -25,8 +25,8 @@ struct Arguments {
 enum Command {
     /// Pre-train a multi-modal masked autoencoder.
     Pretrain(pretrain::Pretrain),
-    // Render furnished rooms to pre-train on.
-    // Synth(synth::Synth),
+    /// Render furnished rooms to pre-train on.
+    Synth(synth::Synth),
 }
 
 fn main() -> ExitCode {
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Command::Pretrain(command) => command.run(),
-        // Command::Synth(command) => command.run(),
+        Command::Synth(command) => command.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -63,23 +63,26 @@ impl std::fmt::Display for FrameSize {
 impl Synth {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let stop = interrupt::flag()?;
-        let threads = match self.threads {
-            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            threads => threads,
-        };
         let options = SynthOptions {
             count: self.count,
             seed: self.seed,
             size: (self.size.height, self.size.width),
             val_share: self.val_share,
-            threads,
+            threads: self.threads,
         };
         let bar = terminal::bar(self.count as u64, "rooms");
         let summary =
             write_dataset(&self.out, &options, |done, _| bar.set_position(done as u64), &stop)
                 .with_context(|| format!("rendering rooms into {}", self.out.display()))?;
         bar.finish_and_clear();
-        terminal::line(&summary.to_string());
+        let end = if summary.complete { "done" } else { "stopped; the same command goes on" };
+        terminal::line(&format!(
+            "{end}: {} rooms rendered, {} were there before, {} in all in {}",
+            summary.written,
+            summary.skipped,
+            summary.count,
+            self.out.display()
+        ));
         Ok(())
     }
 }

@@ -34,9 +34,10 @@ impl Axis {
         if min > max {
             return None;
         }
-        let padding = if max - min <= 1e-9 * min.abs().max(max.abs()) {
+        let size = min.abs().max(max.abs());
+        let padding = if max - min <= (1e-9 * size).max(1.0 / MAX_SIZE) {
             // One value only: show it in the middle.
-            if min == 0.0 || log { 1.0 } else { min.abs() / 2.0 }
+            if size < 1.0 / MAX_SIZE || log { 1.0 } else { size / 2.0 }
         } else if padded {
             PADDING * (max - min)
         } else {

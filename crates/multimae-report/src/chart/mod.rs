@@ -159,6 +159,8 @@ mod tests {
             vec![(0.0, 1.0), (1.0, f64::NAN), (2.0, f64::INFINITY), (3.0, 2.0)],
             vec![(0.0, -1e300), (1.0, 1e300), (2.0, 1.0)],
             vec![(0.0, 1e15), (1.0, 1e15 + 1.0)],
+            vec![(0.0, 0.0), (1.0, 1e-320)],
+            vec![(0.0, -1e99), (1.0, 1e99)],
         ] {
             for log_y in [false, true] {
                 let mut chart = chart(points.clone());

@@ -10,7 +10,7 @@ const LIGHTNESS: std::ops::Range<f64> = 0.4..0.93;
 const CHROMA: std::ops::Range<f64> = 0.055..0.24;
 
 /// `n` colours, each as far from black, white and all earlier ones as possible (in Oklab). The
-/// first colours are the same for every `n`; beyond about 800 they repeat.
+/// first colours are the same for every `n`; beyond about 1300 they repeat.
 #[must_use]
 pub fn distinct_colors(n: usize) -> Vec<[u8; 3]> {
     let candidates = candidates();

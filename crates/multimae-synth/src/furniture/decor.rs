@@ -40,8 +40,9 @@ pub(crate) fn rug(
     style: &Style,
     rng: &mut Stream,
 ) {
-    let base = pick(rng, [style.accent, any_colour(rng), any_colour(rng), Vec3::splat(0.55)]);
-    let second = pick(rng, [Vec3::splat(0.6), any_colour(rng), base * 0.4]);
+    let (first, other) = (any_colour(rng), any_colour(rng));
+    let base = pick(rng, [style.accent, style.wood, first, first, Vec3::splat(0.55)]);
+    let second = pick(rng, [Vec3::splat(0.6), other, base * 0.4]);
     let material = match between(rng, 0.0, 1.0) {
         s if s < 0.3 => Material::hard(Texture::Pile, base, base, 0.0),
         s if s < 0.65 => Material::printed(Texture::Medallion, base, second),
@@ -123,7 +124,8 @@ pub(crate) fn book_pile(piece: &mut Assembly<'_>, rng: &mut Stream) -> f32 {
 pub(crate) fn carton(piece: &mut Assembly<'_>, size: Vec3, style: &Style, rng: &mut Stream) {
     let cardboard = vec3(0.38, 0.24, 0.12) * between(rng, 0.8, 1.2);
     let plain = chance(rng, 0.6);
-    let colour = if plain { cardboard } else { pick(rng, [style.accent, any_colour(rng)]) };
+    let other = any_colour(rng);
+    let colour = if plain { cardboard } else { pick(rng, [style.accent, other]) };
     let surface = Material::paint(colour).on(Label::Box);
     let (x, y) = (0.5 * size.x, 0.5 * size.y);
     piece.block((-x, x), (-y, y), (0.0, size.z), surface);
