@@ -1,7 +1,6 @@
 //! A run that is interrupted, in whatever way, ends with the weights of one that is not.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
-
 #![cfg(unix)]
 
 mod common;

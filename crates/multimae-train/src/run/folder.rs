@@ -10,10 +10,17 @@ use crate::{Error, Result};
 
 /// The files of one run: `recipe.yaml`, `metrics.jsonl`, `events/`, `checkpoints/`, `pictures/`,
 /// `model.safetensors`, `report.html`. Nothing in it is ever deleted but old checkpoints.
-#[derive(Debug, Clone)]
+///
+/// While a process has the folder open, no other can.
+#[derive(Debug)]
 pub struct RunFolder {
     dir: PathBuf,
+    /// Its lock ends with the process, however that ends.
+    _lock: fs::File,
 }
+
+/// The file whose lock says that a process works in the folder.
+const LOCK: &str = ".lock";
 
 impl RunFolder {
     /// A folder for a new run.
@@ -21,7 +28,6 @@ impl RunFolder {
     /// # Errors
     /// If the folder already holds a run, or cannot be made.
     pub fn create(dir: &Path) -> Result<Self> {
-        let folder = Self { dir: dir.to_owned() };
         if Self::holds_run(dir) {
             return Err(Error::RunFolder {
                 path: dir.to_owned(),
@@ -30,7 +36,7 @@ impl RunFolder {
             });
         }
         fs::create_dir_all(dir)?;
-        Ok(folder)
+        Self::lock(dir)
     }
 
     /// The folder of a run that was begun before.
@@ -38,7 +44,6 @@ impl RunFolder {
     /// # Errors
     /// If there is no run in it.
     pub fn open(dir: &Path) -> Result<Self> {
-        let folder = Self { dir: dir.to_owned() };
         if !Self::holds_run(dir) {
             return Err(Error::RunFolder {
                 path: dir.to_owned(),
@@ -46,7 +51,25 @@ impl RunFolder {
                     .to_owned(),
             });
         }
-        Ok(folder)
+        Self::lock(dir)
+    }
+
+    fn lock(dir: &Path) -> Result<Self> {
+        let file = fs::File::create(dir.join(LOCK))?;
+        match file.file().try_lock() {
+            Ok(()) => Ok(Self { dir: dir.to_owned(), _lock: file }),
+            Err(std::fs::TryLockError::WouldBlock) => Err(Error::RunFolder {
+                path: dir.to_owned(),
+                problem: "another process works on this run; wait for it or stop it".to_owned(),
+            }),
+            // A file system without locks: go on without.
+            Err(std::fs::TryLockError::Error(error))
+                if error.kind() == std::io::ErrorKind::Unsupported =>
+            {
+                Ok(Self { dir: dir.to_owned(), _lock: file })
+            }
+            Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
+        }
     }
 
     /// Where the recipe of a run in `dir` is.
@@ -121,5 +144,23 @@ impl RunFolder {
     /// If the file cannot be written.
     pub fn write_recipe(&self, text: &str) -> Result<()> {
         Ok(write_atomically(&self.recipe(), text.as_bytes())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_for_one_process_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = RunFolder::create(dir.path()).unwrap();
+        let second = RunFolder::create(dir.path()).unwrap_err().to_string();
+        assert!(second.contains("another process"), "{second}");
+        first.write_recipe("epochs: 1").unwrap();
+        drop(first);
+        assert!(RunFolder::create(dir.path()).is_err(), "it holds a run now");
+        RunFolder::open(dir.path()).unwrap();
+        assert!(RunFolder::open(&dir.path().join("nothing")).is_err());
     }
 }
