@@ -6,7 +6,7 @@ use crate::draw::{Stream, between};
 use crate::vec3::{Vec3, vec3};
 
 /// What the eye is to see as the mean brightness, before the tone curve.
-const MEAN: (f32, f32) = (0.17, 0.32);
+const MEAN: (f32, f32) = (0.26, 0.55);
 
 /// Brighter pixels do not pull the exposure down further.
 const GLARE: f32 = 4.0;

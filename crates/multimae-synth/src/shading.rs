@@ -2,10 +2,22 @@
 
 use crate::geometry::Ray;
 use crate::scene::{Hit, Light, Scene};
-use crate::vec3::{Vec3, vec3};
+use crate::vec3::Vec3;
 
 /// Shadow rays start this far off the surface, in metres.
 const OFF_SURFACE: f32 = 1e-3;
+
+/// How far a place looks around for things that hide the surroundings from it, in metres.
+const NEARBY: f32 = 0.45;
+
+/// What one sample of a pixel asks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sample {
+    /// The point of each light's area, each coordinate from -1 to 1.
+    pub(crate) on_light: (f32, f32),
+    /// Added to the normal: a direction in which the surroundings are looked at, shorter than 1.
+    pub(crate) around: Vec3,
+}
 
 /// The light that is everywhere.
 #[derive(Debug, Clone, Copy)]
@@ -28,14 +40,13 @@ impl Ambient {
     }
 }
 
-/// The light that leaves the place `hit` towards the ray's origin. `sample` says which points of
-/// the lights' areas are asked.
+/// The light that leaves the place `hit` towards the ray's origin.
 pub(crate) fn radiance(
     scene: &Scene,
     ambient: &Ambient,
     ray: &Ray,
     hit: &Hit,
-    sample: (f32, f32),
+    sample: &Sample,
 ) -> Vec3 {
     let material = &hit.surface.material;
     let colour = material.colour(&hit.patch);
@@ -43,12 +54,12 @@ pub(crate) fn radiance(
         return colour * material.emission;
     }
     let point = ray.at(hit.distance);
-    let open = openness(scene, point, hit.normal) * (0.72 + 0.28 * hit.normal.z);
+    let open = openness(scene, point, hit.normal, sample) * (0.78 + 0.22 * hit.normal.z);
     let mut light = ambient.colour * open;
     let mut gloss = Vec3::default();
     let eye = -ray.direction.normalised();
     for lamp in &scene.lights {
-        let (diffuse, highlight) = direct(scene, lamp, point, hit.normal, eye, sample);
+        let (diffuse, highlight) = direct(scene, lamp, point, hit.normal, eye, sample.on_light);
         light += diffuse;
         gloss += highlight;
     }
@@ -62,10 +73,10 @@ fn direct(
     point: Vec3,
     normal: Vec3,
     eye: Vec3,
-    sample: (f32, f32),
+    on_light: (f32, f32),
 ) -> (Vec3, Vec3) {
     let start = point + normal * OFF_SURFACE;
-    let way = lamp.point(sample) - start;
+    let way = lamp.point(on_light) - start;
     let towards = way.normalised();
     let angle = normal.dot(towards);
     let arriving = lamp.arriving(way);
@@ -81,15 +92,16 @@ fn direct(
     (arriving * angle, arriving * shine)
 }
 
-/// How much of the surroundings a place sees: less in the corners of the room.
-fn openness(scene: &Scene, point: Vec3, normal: Vec3) -> f32 {
+/// How much of the surroundings a place sees: less in the corners of the room and close to
+/// furniture.
+fn openness(scene: &Scene, point: Vec3, normal: Vec3, sample: &Sample) -> f32 {
+    let start = point + normal * OFF_SURFACE;
+    let look = Ray { origin: start, direction: (normal + sample.around) * NEARBY };
+    let furniture = if scene.blocked(&look, 1.0) { 0.45 } else { 1.0 };
     let size = scene.room.size;
-    let gap = vec3(
-        point.x.min(size.x - point.x),
-        point.y.min(size.y - point.y),
-        point.z.min(size.z - point.z),
-    );
+    let gap = point.min(size - point);
     // The surface that the place lies on does not hide it: only the ones across its normal do.
     let hidden = |gap: f32, along: f32| 1.0 - 0.35 * (1.0 - along.abs()) * (-gap / 0.25).exp();
-    hidden(gap.x, normal.x) * hidden(gap.y, normal.y) * hidden(gap.z, normal.z)
+    let walls = hidden(gap.x, normal.x) * hidden(gap.y, normal.y) * hidden(gap.z, normal.z);
+    walls * furniture
 }

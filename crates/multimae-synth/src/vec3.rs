@@ -54,11 +54,12 @@ impl Vec3 {
     }
 
     pub(crate) fn min(self, other: Self) -> Self {
-        self.zip(other, f32::min)
+        // One instruction each, unlike `f32::min`, which looks after numbers that are none.
+        self.zip(other, |a, b| if a < b { a } else { b })
     }
 
     pub(crate) fn max(self, other: Self) -> Self {
-        self.zip(other, f32::max)
+        self.zip(other, |a, b| if a > b { a } else { b })
     }
 
     pub(crate) fn abs(self) -> Self {

@@ -2,8 +2,9 @@
 
 use crate::camera::{Camera, Intrinsics, intrinsics};
 use crate::draw::{Stream, between};
+use crate::labels::Label;
 use crate::scene::Scene;
-use crate::vec3::{Vec3, vec3};
+use crate::vec3::vec3;
 
 /// Viewpoints that are tried; the best one is taken.
 const CANDIDATES: usize = 24;
@@ -63,19 +64,20 @@ fn score(scene: &Scene, camera: &Camera) -> f32 {
         too_far += u32::from(hit.distance > FARTHEST_DEPTH);
     }
     let classes = seen.iter().filter(|&&n| n > 0).count() as f32;
-    let floor = seen[crate::labels::Label::Floor as usize];
+    // What the room is about should be in the picture, and not just a corner of it.
+    let main = [Label::Bed, Label::Sofa, Label::Desk, Label::Counter];
+    let about = main.iter().filter(|&&label| seen[label as usize] > 3).count() as f32;
+    let floor = seen[Label::Floor as usize];
     let largest = seen.iter().max().copied().unwrap_or(0) as f32 / rays.len() as f32;
     let blind = if floor < 4 { 4.0 } else { 0.0 };
-    classes - 8.0 * (largest - 0.4).max(0.0) - 3.0 * too_near as f32 - too_far as f32 - blind
+    classes + 2.0 * about.min(1.0)
+        - 8.0 * (largest - 0.4).max(0.0)
+        - 3.0 * too_near as f32
+        - too_far as f32
+        - blind
 }
 
 fn grid(intrinsics: &Intrinsics) -> Vec<(f32, f32)> {
     let side = (2.0 * intrinsics.cx) as usize;
     (0..side * side).map(|i| ((i % side) as f32 + 0.5, (i / side) as f32 + 0.5)).collect()
-}
-
-/// Where a pixel of this depth is in the room.
-#[cfg(test)]
-pub(crate) fn unproject(camera: &Camera, at: &Intrinsics, (x, y): (f32, f32), depth: f32) -> Vec3 {
-    camera.ray(at, x, y).at(depth)
 }

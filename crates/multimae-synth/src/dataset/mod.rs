@@ -4,6 +4,7 @@ mod files;
 mod manifest;
 mod split;
 
+use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -41,6 +42,14 @@ pub struct Summary {
     pub count: usize,
     /// Whether all frames and lists are there. If not, `stop` was set: the same call goes on.
     pub complete: bool,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { written, skipped, count, complete } = self;
+        write!(f, "{written} rooms rendered, {skipped} were there before, {count} in all")?;
+        if *complete { Ok(()) } else { f.write_str("; stopped: the same command goes on") }
+    }
 }
 
 impl SynthOptions {

@@ -66,12 +66,7 @@ fn bedding(
     }
 }
 
-fn pillows(
-    piece: &mut Assembly<'_>,
-    (half, top): (f32, f32),
-    style: &Style,
-    rng: &mut Stream,
-) {
+fn pillows(piece: &mut Assembly<'_>, (half, top): (f32, f32), style: &Style, rng: &mut Stream) {
     let white = Material::cloth(Vec3::splat(between(rng, 0.6, 0.85))).on(Label::Pillow);
     let sleepers = if half > 0.65 { 2 } else { 1 };
     for i in 0..sleepers {

@@ -15,12 +15,15 @@ pub(crate) fn picture(
     rng: &mut Stream,
 ) {
     let x = 0.5 * width;
-    let frame = pick(rng, [
-        Material::wood(style.wood),
-        Material::paint(Vec3::splat(0.02)),
-        Material::paint(Vec3::splat(0.8)),
-        Material::metal(vec3(0.5, 0.35, 0.1)),
-    ]);
+    let frame = pick(
+        rng,
+        [
+            Material::wood(style.wood),
+            Material::paint(Vec3::splat(0.02)),
+            Material::paint(Vec3::splat(0.8)),
+            Material::metal(vec3(0.5, 0.35, 0.1)),
+        ],
+    );
     piece.block((-x, x), (0.0, 0.022), z, frame.on(Label::Picture));
     let mut rim = between(rng, 0.015, 0.04);
     if chance(rng, 0.5) {
@@ -101,8 +104,14 @@ pub(crate) fn book_row(
         }
         let front = y.1 - between(rng, 0.0, 0.35) * (y.1 - y.0) * 0.3;
         let tint = between(rng, 0.8, 1.1);
-        let surface = Material::hard(Texture::Bands { period: 0.055 }, colour * tint, colour * 0.6, 0.1);
-        piece.block((left, left + width - 0.001), (y.0, front), (z, z + height), surface.on(Label::Books));
+        let surface =
+            Material::hard(Texture::Bands { period: 0.055 }, colour * tint, colour * 0.6, 0.1);
+        piece.block(
+            (left, left + width - 0.001),
+            (y.0, front),
+            (z, z + height),
+            surface.on(Label::Books),
+        );
         left += width;
     }
 }
@@ -131,7 +140,12 @@ pub(crate) fn carton(piece: &mut Assembly<'_>, size: Vec3, style: &Style, rng: &
     piece.block((-x, x), (-y, y), (0.0, size.z), surface);
     if plain {
         let tape = Material::paint(vec3(0.5, 0.38, 0.22)).on(Label::Box);
-        piece.block((-x - 0.001, x + 0.001), (-0.025, 0.025), (size.z * 0.75, size.z + 0.001), tape);
+        piece.block(
+            (-x - 0.001, x + 0.001),
+            (-0.025, 0.025),
+            (size.z * 0.75, size.z + 0.001),
+            tape,
+        );
     } else {
         piece.block((-x - 0.01, x + 0.01), (-y - 0.01, y + 0.01), (size.z * 0.85, size.z), surface);
     }

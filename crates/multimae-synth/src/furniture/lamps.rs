@@ -7,10 +7,13 @@ use crate::material::{Material, Texture};
 use crate::scene::Style;
 use crate::vec3::{Vec3, vec3};
 
-/// A glowing shade.
+/// A shade: glowing, or plain cloth if the brightness is 0.
 fn shade(style: &Style, brightness: f32, rng: &mut Stream) -> Material {
     let warm = vec3(1.0, 0.85, 0.62);
     let colour = pick(rng, [warm, warm, warm * style.accent.lerp(Vec3::splat(1.0), 0.6)]);
+    if brightness == 0.0 {
+        return Material::cloth(colour * 0.7);
+    }
     Material::glowing(Texture::Mottled { scale: 2.0, amount: 0.1 }, colour, colour, brightness)
 }
 
@@ -54,7 +57,7 @@ pub(crate) fn floor_lamp(
     let height = between(rng, 1.4, 1.7);
     piece.column((0.0, 0.0), 0.14, (0.0, 0.025), 0.2, metal);
     piece.column((0.0, 0.0), 0.012, (0.025, height - 0.2), 0.0, metal);
-    let glow = shade(style, if lit { 3.0 } else { 0.02 }, rng).on(Label::Lamp);
+    let glow = shade(style, if lit { 3.0 } else { 0.0 }, rng).on(Label::Lamp);
     piece.column((0.0, 0.0), between(rng, 0.17, 0.24), (height - 0.28, height), 0.35, glow);
     piece.point(vec3(0.0, 0.0, height - 0.12))
 }
@@ -66,7 +69,7 @@ pub(crate) fn table_lamp(piece: &mut Assembly<'_>, lit: bool, style: &Style, rng
     piece.column((0.0, 0.0), 0.06, (0.0, 0.02), 0.0, foot);
     piece.ellipsoid(vec3(0.0, 0.0, 0.1), vec3(0.055, 0.055, 0.1), 0.0, foot);
     piece.column((0.0, 0.0), 0.01, (0.18, height - 0.1), 0.0, foot);
-    let glow = shade(style, if lit { 2.5 } else { 0.02 }, rng).on(Label::Lamp);
+    let glow = shade(style, if lit { 2.5 } else { 0.0 }, rng).on(Label::Lamp);
     let radius = between(rng, 0.1, 0.14);
     piece.column((0.0, 0.0), radius, (height - 0.18, height), 0.4, glow);
 }

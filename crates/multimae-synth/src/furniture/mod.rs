@@ -10,12 +10,12 @@ mod tables;
 
 pub(crate) use beds::bed;
 pub(crate) use decor::{
-    book_pile, book_row, carton, cushions, picture, rug, television, things_on_top, wall_television,
+    book_pile, book_row, carton, picture, rug, television, things_on_top, wall_television,
 };
 pub(crate) use lamps::{ceiling_lamp, floor_lamp, table_lamp};
 pub(crate) use openings::{curtains, door, window};
 pub(crate) use seats::{armchair, chair, office_chair, sofa, stool};
-pub(crate) use storage::{bookshelf, cupboard, kitchen_row, sideboard, wardrobe, wall_shelf};
+pub(crate) use storage::{bookshelf, cupboard, kitchen_row, sideboard, wall_shelf, wardrobe};
 pub(crate) use tables::{coffee_table, desk, night_table, table};
 
 use std::f32::consts::FRAC_PI_2;

@@ -20,7 +20,12 @@ pub(crate) fn chair(piece: &mut Assembly<'_>, style: &Style, rng: &mut Stream) {
     piece.block((-w, w), (-d, d), (0.43, 0.46), frame);
     piece.block((-w + 0.01, w - 0.01), (-d + 0.02, d), (0.46, 0.485), seat);
     for x in [-w + 0.018, w - 0.018] {
-        piece.leaning(vec3(x, -d, 0.5 * (0.45 + back)), vec3(0.018, 0.016, 0.5 * (back - 0.45)), 0.1, frame);
+        piece.leaning(
+            vec3(x, -d, 0.5 * (0.45 + back)),
+            vec3(0.018, 0.016, 0.5 * (back - 0.45)),
+            0.1,
+            frame,
+        );
     }
     chair_back(piece, (w, -d, back), (frame, seat), pick(rng, [0, 1, 2]));
 }
@@ -116,7 +121,7 @@ fn upholstered(
     let half = 0.5 * width;
     let (depth, arm) = (0.88, between(rng, 0.12, 0.2));
     let (arm_top, back_top) = (between(rng, 0.54, 0.66), between(rng, 0.76, 0.92));
-    let feet = style.frame.material_on(cloth);
+    let feet = style.frame.on(cloth.label);
     piece.legs((-half, half), (0.03, depth), (0.0, 0.1), 0.03, feet);
     piece.block((-half, half), (0.0, depth - 0.02), (0.1, 0.3), cloth);
     piece.block((-half, half), (0.0, 0.16), (0.3, back_top - 0.04), cloth);
@@ -147,12 +152,5 @@ impl Assembly<'_> {
         let centre = vec3(0.5 * (x.0 + x.1), y, z);
         let half = vec3(0.5 * (x.1 - x.0), 0.085, 0.05);
         self.part(Shape::Ellipsoid, centre, half, Rotation::NONE, surface);
-    }
-}
-
-impl crate::material::Material {
-    /// This material, as part of the same thing as `other`.
-    fn material_on(self, other: Surface) -> Surface {
-        self.on(other.label)
     }
 }

@@ -26,9 +26,20 @@ pub(crate) fn table(
     }
     piece.block((-x, x), (-y, y), (height - 0.035, height), frame);
     let inset = 0.05;
-    piece.legs((-x + inset, x - inset), (-y + inset, y - inset), (0.0, height - 0.035), 0.032, frame);
+    piece.legs(
+        (-x + inset, x - inset),
+        (-y + inset, y - inset),
+        (0.0, height - 0.035),
+        0.032,
+        frame,
+    );
     for side in [-y + 0.08, y - 0.08] {
-        piece.block((-x + 0.1, x - 0.1), (side - 0.01, side + 0.01), (height - 0.12, height - 0.035), frame);
+        piece.block(
+            (-x + 0.1, x - 0.1),
+            (side - 0.01, side + 0.01),
+            (height - 0.12, height - 0.035),
+            frame,
+        );
     }
     height
 }
@@ -87,7 +98,13 @@ pub(crate) fn desk(
     if drawers != 0.0 {
         let centre = drawers * (x - 0.24);
         let mut chest = piece.at(centre, 0.05, 0.0, 0.0);
-        super::storage::drawers(&mut chest, (0.4, depth - 0.1), (0.05, height - 0.03), 3, (frame, style.metal.on(Label::Desk)));
+        super::storage::drawers(
+            &mut chest,
+            (0.4, depth - 0.1),
+            (0.05, height - 0.03),
+            3,
+            (frame, style.metal.on(Label::Desk)),
+        );
     }
     height
 }

@@ -1,13 +1,14 @@
 //! A tree of boxes about the solids, so that a ray asks only those near its way.
 
+use super::body::Body;
 use super::{Ray, Solid};
 use crate::vec3::Vec3;
 
-/// Solids in one leaf.
-const LEAF: usize = 3;
+/// So few solids are not split further.
+const LEAF: usize = 2;
 
-/// Deeper than any tree of halves can be.
-const STACK: usize = 64;
+/// Nor is a node so deep: the way down must fit the stack.
+const DEEPEST: usize = 60;
 
 /// An upright box.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,22 +25,31 @@ impl Bounds {
         Self { low: self.low.min(other.low), high: self.high.max(other.high) }
     }
 
+    fn surface(&self) -> f32 {
+        let size = self.high - self.low;
+        size.x * size.y + size.y * size.z + size.z * size.x
+    }
+
+    #[cfg(test)]
     pub(crate) fn padded(self, by: f32) -> Self {
         Self { low: self.low - Vec3::splat(by), high: self.high + Vec3::splat(by) }
     }
 
+    #[cfg(test)]
     pub(crate) fn contains(&self, p: Vec3) -> bool {
         self.low.max(p) == p && self.high.min(p) == p
     }
 
-    /// Where the ray enters the box, if it does before `limit`.
-    fn enter(&self, origin: Vec3, inverse: Vec3, limit: f32) -> Option<f32> {
+    /// Where the ray enters the box; infinity if it does not before `limit`.
+    fn enter(&self, origin: Vec3, inverse: Vec3, limit: f32) -> f32 {
         let a = (self.low - origin) * inverse;
         let b = (self.high - origin) * inverse;
         let (low, high) = (a.min(b), a.max(b));
-        let near = low.x.max(low.y).max(low.z).max(0.0);
-        let far = high.x.min(high.y).min(high.z).min(limit);
-        (near <= far).then_some(near)
+        let larger = |a: f32, b: f32| if a > b { a } else { b };
+        let smaller = |a: f32, b: f32| if a < b { a } else { b };
+        let near = larger(larger(low.x, low.y), larger(low.z, 0.0));
+        let far = smaller(smaller(high.x, high.y), smaller(high.z, limit));
+        if near <= far { near } else { f32::INFINITY }
     }
 }
 
@@ -51,64 +61,69 @@ struct Node {
     count: u32,
 }
 
-/// The tree. It holds indices into the slice of solids that it was made from.
+impl Node {
+    const NOTHING: Self = Self { bounds: Bounds::NOTHING, first: 0, count: 0 };
+}
+
+/// The tree.
 #[derive(Debug, Clone)]
 pub(crate) struct Tree {
     nodes: Vec<Node>,
+    /// In the order of the leaves.
+    bodies: Vec<Body>,
+    /// The index of each body among the solids that the tree was made from.
     order: Vec<u32>,
 }
 
 impl Tree {
     pub(crate) fn new(solids: &[Solid]) -> Self {
         let bounds: Vec<Bounds> = solids.iter().map(Solid::bounds).collect();
-        let mut tree = Self { nodes: Vec::new(), order: (0..solids.len() as u32).collect() };
-        tree.nodes.push(Node { bounds: Bounds::NOTHING, first: 0, count: 0 });
-        tree.split(0, 0, solids.len(), &bounds);
+        let order = (0..solids.len() as u32).collect();
+        let mut tree = Self { nodes: vec![Node::NOTHING], bodies: Vec::new(), order };
+        tree.split(0, (0, solids.len()), &bounds, 0);
+        tree.bodies = tree.order.iter().map(|&i| Body::of(&solids[i as usize])).collect();
         tree
     }
 
     /// Makes `node` hold the entries from `start` to `end`.
-    fn split(&mut self, node: usize, start: usize, end: usize, bounds: &[Bounds]) {
+    fn split(
+        &mut self,
+        node: usize,
+        (start, end): (usize, usize),
+        bounds: &[Bounds],
+        depth: usize,
+    ) {
         let entries = &mut self.order[start..end];
         let all = entries.iter().fold(Bounds::NOTHING, |all, &i| all.with(bounds[i as usize]));
         let mut made = Node { bounds: all, first: start as u32, count: (end - start) as u32 };
-        if entries.len() > LEAF {
-            let size = (all.high - all.low).to_array();
-            let axis = (0..3).max_by(|&a, &b| size[a].total_cmp(&size[b])).unwrap_or(0);
-            let middle = |i: &u32| {
-                let bounds = &bounds[*i as usize];
-                (bounds.low + bounds.high).to_array()[axis]
-            };
-            let half = entries.len() / 2;
-            entries.select_nth_unstable_by(half, |a, b| middle(a).total_cmp(&middle(b)));
-            made.first = self.nodes.len() as u32;
-            made.count = 0;
-            let empty = Node { bounds: Bounds::NOTHING, first: 0, count: 0 };
-            self.nodes.extend([empty; 2]);
-            self.split(made.first as usize, start, start + half, bounds);
-            self.split(made.first as usize + 1, start + half, end, bounds);
+        if entries.len() > LEAF && depth < DEEPEST {
+            let middle = start + sort_into_halves(entries, bounds);
+            made = Node { bounds: all, first: self.nodes.len() as u32, count: 0 };
+            self.nodes.extend([Node::NOTHING; 2]);
+            let child = made.first as usize;
+            self.split(child, (start, middle), bounds, depth + 1);
+            self.split(child + 1, (middle, end), bounds, depth + 1);
         }
         self.nodes[node] = made;
     }
 
     /// The nearest solid before `limit`: its index and the distance.
-    pub(crate) fn nearest(&self, solids: &[Solid], ray: &Ray, limit: f32) -> Option<(usize, f32)> {
+    pub(crate) fn nearest(&self, ray: &Ray, limit: f32) -> Option<(usize, f32)> {
         let mut found = None;
         self.visit(ray, limit, |index, limit| {
-            let distance = solids[index].intersect(ray).filter(|&t| t < limit)?;
-            found = Some((index, distance));
+            let distance = self.bodies[index].intersect(ray).filter(|&t| t < limit)?;
+            found = Some((self.order[index] as usize, distance));
             Some(distance)
         });
         found
     }
 
     /// Whether anything that casts shadows lies before `limit`.
-    pub(crate) fn blocked(&self, solids: &[Solid], ray: &Ray, limit: f32) -> bool {
+    pub(crate) fn blocked(&self, ray: &Ray, limit: f32) -> bool {
         let mut blocked = false;
         self.visit(ray, limit, |index, limit| {
-            let solid = &solids[index];
-            blocked = !solid.surface.material.shines()
-                && solid.intersect(ray).is_some_and(|distance| distance < limit);
+            let body = &self.bodies[index];
+            blocked = body.casts_shadow && body.intersect(ray).is_some_and(|t| t < limit);
             // Nothing lies before zero: the search ends.
             blocked.then_some(-1.0)
         });
@@ -117,8 +132,8 @@ impl Tree {
 
     /// Shows `visit` the solids near the ray, near nodes first. It may return a shorter limit.
     fn visit(&self, ray: &Ray, mut limit: f32, mut visit: impl FnMut(usize, f32) -> Option<f32>) {
-        let inverse = ray.direction.map(f32::recip);
-        let mut stack = [(0_u32, 0_f32); STACK];
+        let inverse = ray.inverse();
+        let mut stack = [(0_u32, 0_f32); DEEPEST + 2];
         let mut len = 1;
         while len > 0 {
             len -= 1;
@@ -127,32 +142,68 @@ impl Tree {
                 continue;
             }
             let node = &self.nodes[index as usize];
-            for &i in self.order.iter().skip(node.first as usize).take(node.count as usize) {
-                if let Some(shorter) = visit(i as usize, limit) {
+            for index in node.first..node.first + node.count {
+                if let Some(shorter) = visit(index as usize, limit) {
                     limit = shorter;
                     if limit < 0.0 {
                         return;
                     }
                 }
             }
-            if node.count > 0 || self.order.is_empty() {
+            if node.count > 0 || self.bodies.is_empty() {
                 continue;
             }
-            let children = [node.first, node.first + 1].map(|child| {
-                let bounds = &self.nodes[child as usize].bounds;
-                (child, bounds.enter(ray.origin, inverse, limit))
-            });
+            let (mut near, mut far) = (node.first, node.first + 1);
+            let mut enter_near = self.enter(near, ray, inverse, limit);
+            let mut enter_far = self.enter(far, ray, inverse, limit);
+            if enter_far < enter_near {
+                (near, far) = (far, near);
+                (enter_near, enter_far) = (enter_far, enter_near);
+            }
             // The nearer child goes on top.
-            let swap = matches!((children[0].1, children[1].1), (Some(a), Some(b)) if a < b);
-            let ordered = if swap { [children[1], children[0]] } else { children };
-            for (child, entered) in ordered {
-                if let Some(entered) = entered {
+            for (child, entered) in [(far, enter_far), (near, enter_near)] {
+                if entered < f32::INFINITY {
                     stack[len] = (child, entered);
                     len += 1;
                 }
             }
         }
     }
+
+    fn enter(&self, node: u32, ray: &Ray, inverse: Vec3, limit: f32) -> f32 {
+        self.nodes[node as usize].bounds.enter(ray.origin, inverse, limit)
+    }
+}
+
+/// Orders the entries so that two compact halves come one after the other; returns the length of
+/// the first. Of all cuts across an axis it takes the one whose halves have the least surface,
+/// each counted once per entry: so many rays will meet them.
+fn sort_into_halves(entries: &mut [u32], bounds: &[Bounds]) -> usize {
+    let (mut best, mut least) = ((0, entries.len() / 2), f32::INFINITY);
+    for axis in 0..3 {
+        sort_along(entries, axis, bounds);
+        let mut right = vec![0.0; entries.len()];
+        let mut rest = Bounds::NOTHING;
+        for (i, &entry) in entries.iter().enumerate().rev() {
+            rest = rest.with(bounds[entry as usize]);
+            right[i] = rest.surface() * (entries.len() - i) as f32;
+        }
+        let mut left = Bounds::NOTHING;
+        for i in 1..entries.len() {
+            left = left.with(bounds[entries[i - 1] as usize]);
+            let cost = left.surface() * i as f32 + right[i];
+            if cost < least {
+                (best, least) = ((axis, i), cost);
+            }
+        }
+    }
+    sort_along(entries, best.0, bounds);
+    best.1
+}
+
+fn sort_along(entries: &mut [u32], axis: usize, bounds: &[Bounds]) {
+    let middle = |i: u32| (bounds[i as usize].low + bounds[i as usize].high).to_array()[axis];
+    entries.sort_by(|&a, &b| middle(a).total_cmp(&middle(b)));
 }
 
 #[cfg(test)]
@@ -190,10 +241,10 @@ mod tests {
                 let expected = solids
                     .iter()
                     .enumerate()
-                    .filter_map(|(index, solid)| Some((index, solid.intersect(&ray)?)))
+                    .filter_map(|(index, solid)| Some((index, Body::of(solid).intersect(&ray)?)))
                     .min_by(|a, b| a.1.total_cmp(&b.1));
-                assert_eq!(tree.nearest(&solids, &ray, f32::INFINITY), expected);
-                assert_eq!(tree.blocked(&solids, &ray, f32::INFINITY), expected.is_some());
+                assert_eq!(tree.nearest(&ray, f32::INFINITY), expected);
+                assert_eq!(tree.blocked(&ray, f32::INFINITY), expected.is_some());
             }
         }
     }

@@ -3,7 +3,6 @@
 mod noise;
 mod texture;
 
-pub(crate) use noise::{hash, unit};
 pub(crate) use texture::{Patch, Texture};
 
 use crate::labels::Label;

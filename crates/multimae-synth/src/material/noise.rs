@@ -17,12 +17,25 @@ pub(crate) fn unit(hash: u32) -> f32 {
     (hash >> 8) as f32 / 16_777_216.0
 }
 
+/// The whole number below. Faster than `f32::floor`, which is a call on older processors; for
+/// numbers that fit an `i32`.
+pub(super) fn floor(x: f32) -> f32 {
+    let whole = x as i32 as f32;
+    if whole > x { whole - 1.0 } else { whole }
+}
+
+/// What is above the whole number below.
+pub(super) fn fraction(x: f32) -> f32 {
+    x - floor(x)
+}
+
 /// Noise from 0 to 1 that varies over lengths of about 1.
 pub(super) fn smooth(p: Vec3) -> f32 {
-    let cell = p.map(f32::floor);
+    let cell = p.map(floor);
     let share = (p - cell).map(|s| s * s * (3.0 - 2.0 * s));
     let (x, y, z) = (cell.x as i32, cell.y as i32, cell.z as i32);
-    let corner = |dx, dy, dz| unit(hash(x.wrapping_add(dx), y.wrapping_add(dy), z.wrapping_add(dz)));
+    let corner =
+        |dx, dy, dz| unit(hash(x.wrapping_add(dx), y.wrapping_add(dy), z.wrapping_add(dz)));
     let mix = |a: f32, b: f32, share: f32| a + (b - a) * share;
     let edge = |dy, dz| mix(corner(0, dy, dz), corner(1, dy, dz), share.x);
     let face = |dz| mix(edge(0, dz), edge(1, dz), share.y);

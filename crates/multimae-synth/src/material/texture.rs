@@ -2,7 +2,7 @@
 
 use std::f32::consts::TAU;
 
-use super::noise::{hash, rough, smooth, unit};
+use super::noise::{floor, fraction, hash, rough, smooth, unit};
 use crate::vec3::{Vec3, vec3};
 
 /// A place on a surface.
@@ -107,16 +107,16 @@ impl Texture {
             Self::Bricks => bricks(base, second, patch),
             Self::Checks { size } => {
                 let (u, v) = patch.uv();
-                let odd = ((u / size).floor() + (v / size).floor()).rem_euclid(2.0) > 0.5;
+                let odd = fraction(0.5 * (floor(u / size) + floor(v / size))) > 0.25;
                 let grime = 0.94 + 0.12 * rough(patch.own_point() * 3.0);
                 (if odd { second } else { base }) * grime
             }
             Self::Stripes { period, share } => {
-                let inside = (patch.uv().0 / period).rem_euclid(1.0) < share;
+                let inside = fraction(patch.uv().0 / period) < share;
                 if inside { second } else { base }
             }
             Self::Bands { period } => {
-                let band = (patch.uv().1 / period).floor() as i32;
+                let band = floor(patch.uv().1 / period) as i32;
                 let share = [0.0, 1.0, 0.35][band.rem_euclid(3) as usize];
                 base.lerp(second, share) * (0.95 + 0.1 * patch.random(band, 7))
             }
@@ -132,7 +132,7 @@ impl Texture {
             }
             Self::Veins => {
                 let p = patch.own_point();
-                let wave = (p.x * 2.3 + p.y * 3.1 + p.z * 2.0 + 5.0 * rough(p * 1.6)).sin().abs();
+                let wave = (p.x * 2.3 + p.y * 3.1 + p.z * 2.0 + 9.0 * rough(p * 2.6)).sin().abs();
                 second.lerp(base, step(0.08, 0.1, wave) * 0.7 + 0.3 * rough(p * 6.0))
             }
             Self::Folds { period } => {
@@ -166,9 +166,9 @@ fn wood(base: Vec3, second: Vec3, p: Vec3, half: Vec3) -> Vec3 {
 
 fn planks(base: Vec3, second: Vec3, patch: &Patch, (width, length): (f32, f32)) -> Vec3 {
     let (u, v) = patch.uv();
-    let row = (u / width).floor();
+    let row = floor(u / width);
     let along = v / length + patch.random(row as i32, 1);
-    let board = along.floor();
+    let board = floor(along);
     let (across, along) = (u / width - row, along - board);
     if across.min(1.0 - across) * width < 0.002 || along.min(1.0 - along) * length < 0.002 {
         return second * 0.35;
@@ -180,7 +180,7 @@ fn planks(base: Vec3, second: Vec3, patch: &Patch, (width, length): (f32, f32)) 
 
 fn tiles(base: Vec3, second: Vec3, patch: &Patch, size: f32, joint: f32) -> Vec3 {
     let (u, v) = patch.uv();
-    let (column, row) = ((u / size).floor(), (v / size).floor());
+    let (column, row) = (floor(u / size), floor(v / size));
     let (a, b) = (u / size - column, v / size - row);
     let gap = a.min(1.0 - a).min(b.min(1.0 - b)) * size;
     if gap < 0.5 * joint {
@@ -194,9 +194,9 @@ fn bricks(base: Vec3, second: Vec3, patch: &Patch) -> Vec3 {
     const LENGTH: f32 = 0.24;
     const HEIGHT: f32 = 0.075;
     let (u, v) = patch.uv();
-    let row = (v / HEIGHT).floor();
-    let u = u / LENGTH + 0.5 * row.rem_euclid(2.0);
-    let column = u.floor();
+    let row = floor(v / HEIGHT);
+    let u = u / LENGTH + fraction(0.5 * row);
+    let column = floor(u);
     let (a, b) = (u - column, v / HEIGHT - row);
     if a.min(1.0 - a) * LENGTH < 0.006 || b.min(1.0 - b) * HEIGHT < 0.006 {
         return second;
@@ -207,8 +207,8 @@ fn bricks(base: Vec3, second: Vec3, patch: &Patch) -> Vec3 {
 
 fn dots(base: Vec3, second: Vec3, patch: &Patch, period: f32, radius: f32) -> Vec3 {
     let (u, v) = patch.uv();
-    let row = (v / period).floor();
-    let a = (u / period + 0.5 * row.rem_euclid(2.0)).rem_euclid(1.0) - 0.5;
+    let row = floor(v / period);
+    let a = fraction(u / period + fraction(0.5 * row)) - 0.5;
     let b = v / period - row - 0.5;
     let petals = 1.0 + 0.3 * (5.0 * b.atan2(a)).sin();
     base.lerp(second, step(0.0, 0.05, radius * petals - a.hypot(b)))
@@ -228,7 +228,8 @@ fn wainscot(base: Vec3, second: Vec3, patch: &Patch, height: f32) -> Vec3 {
     if over_floor > height {
         return paper;
     }
-    let edge = (u / 0.35).rem_euclid(1.0).min(1.0 - (u / 0.35).rem_euclid(1.0));
+    let panel = fraction(u / 0.35);
+    let edge = panel.min(1.0 - panel);
     let groove = edge < 0.03 || over_floor > height - 0.03 && over_floor < height - 0.015;
     if groove { second * 0.55 } else { second }
 }
@@ -264,7 +265,7 @@ fn painting(base: Vec3, second: Vec3, patch: &Patch) -> Vec3 {
         let near = v < hill(0.2, 2.0);
         return (if near { second } else { third }) * (0.6 + 0.7 * noise);
     }
-    let field = (u * 3.0 + noise).floor() + 2.0 * (v * 2.0 + noise).floor();
+    let field = floor(u * 3.0 + noise) + 2.0 * floor(v * 2.0 + noise);
     let colours = [base, second, third, Vec3::splat(0.6), base * 0.3];
     colours[(field as i32).rem_euclid(5) as usize] * (0.8 + 0.4 * noise)
 }
@@ -277,10 +278,10 @@ fn outside(patch: &Patch) -> Vec3 {
     let skyline = 0.25 + 0.25 * unit(patch.seed);
     if patch.seed.is_multiple_of(3) {
         // Houses.
-        let column = (u * 5.0).floor();
+        let column = floor(u * 5.0);
         let roof = skyline + 0.2 * patch.random(column as i32, 3);
         let wall = vec3(0.55, 0.5, 0.45) * (0.5 + 0.6 * patch.random(column as i32, 9));
-        let pane = (u * 25.0).fract() > 0.5 && (v * 18.0).fract() > 0.5;
+        let pane = fraction(u * 25.0) > 0.5 && fraction(v * 18.0) > 0.5;
         return if v > roof { sky } else { wall * if pane { 0.5 } else { 1.0 } };
     }
     let trees = skyline + 0.25 * (rough(vec3(u * 6.0, 0.5, own)) - 0.3);
@@ -292,7 +293,7 @@ fn screen(base: Vec3, second: Vec3, patch: &Patch) -> Vec3 {
     let (u, v) = patch.share();
     let own = (patch.seed % 61) as f32;
     let bar = v > 0.9 || u < 0.12;
-    let text = (v * 24.0).fract() > 0.5 && smooth(vec3(u * 30.0, (v * 24.0).floor(), own)) > 0.45;
+    let text = fraction(v * 24.0) > 0.5 && smooth(vec3(u * 30.0, floor(v * 24.0), own)) > 0.45;
     match () {
         () if bar => second,
         () if text => base.lerp(second, 0.5),

@@ -160,7 +160,8 @@ impl Layout {
     ) -> Option<Pose> {
         (0..ATTEMPTS).find_map(|_| {
             let (x, y) = (self.room.size.x, self.room.size.y);
-            let origin = crate::vec3::vec3(between(rng, 0.2, x - 0.2), between(rng, 0.2, y - 0.2), 0.0);
+            let origin =
+                crate::vec3::vec3(between(rng, 0.2, x - 0.2), between(rng, 0.2, y - 0.2), 0.0);
             let quarter = if chance(rng, 0.5) { 0.0 } else { std::f32::consts::FRAC_PI_2 };
             let pose = Pose { origin, yaw: quarter + between(rng, -turn, turn) };
             let (x, y) = (0.5 * width, 0.5 * depth);

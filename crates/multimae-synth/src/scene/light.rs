@@ -30,9 +30,8 @@ impl Light {
     pub(crate) fn arriving(&self, to_light: Vec3) -> Vec3 {
         // The floor under the square keeps lamps from burning holes into what they touch.
         let square = to_light.dot(to_light).max(0.09);
-        let angle = self.facing.map_or(1.0, |facing| {
-            (-facing.dot(to_light) / square.sqrt()).max(0.0)
-        });
+        let angle =
+            self.facing.map_or(1.0, |facing| (-facing.dot(to_light) / square.sqrt()).max(0.0));
         self.power * (angle / square)
     }
 }

@@ -30,9 +30,9 @@ fn put_sofa(layout: &mut Layout, rng: &mut Stream) -> Option<usize> {
     let width = between(rng, 1.5, 2.4);
     let needs = Needs { width, depth: 0.92, height: 0.95, front: 1.1 };
     let side = count(rng, 0, 3);
-    let (side, pose) = (0..4).map(|i| (side + i) % 4).find_map(|side| {
-        layout.against(side, needs, rng).map(|pose| (side, pose))
-    })?;
+    let (side, pose) = (0..4)
+        .map(|i| (side + i) % 4)
+        .find_map(|side| layout.against(side, needs, rng).map(|pose| (side, pose)))?;
     let style = layout.style;
     sofa(&mut layout.build(pose), width, &style, rng);
     put_coffee_table(layout, (pose, width), rng);
@@ -93,7 +93,11 @@ fn put_television(layout: &mut Layout, across: Option<usize>, rng: &mut Stream) 
     let width = between(rng, 0.75, 1.3).min(size.0);
     if chance(rng, 0.35) {
         let low = size.2 + between(rng, 0.3, 0.5);
-        wall_television(&mut piece.at(0.0, -0.02, 0.0, 0.0), (width, (low, low + 0.57 * width)), rng);
+        wall_television(
+            &mut piece.at(0.0, -0.02, 0.0, 0.0),
+            (width, (low, low + 0.57 * width)),
+            rng,
+        );
         let x = 0.5 * size.0;
         things_on_top(&mut piece, ((-x, x), 0.2, size.2), &style, rng);
     } else {

@@ -13,7 +13,7 @@ mod style;
 
 pub(crate) use layout::{Layout, Needs};
 pub(crate) use light::Light;
-pub(crate) use pose::{Pose, Rect};
+pub(crate) use pose::Pose;
 pub(crate) use room::{Kind, Room};
 pub(crate) use style::{Style, any_colour, cloth};
 
@@ -62,7 +62,7 @@ impl Scene {
     /// What the ray meets first. In a closed room it always meets something.
     pub(crate) fn hit(&self, ray: &Ray) -> Hit {
         let room = self.room.hit(ray);
-        let Some((index, distance)) = self.tree.nearest(&self.solids, ray, room.distance) else {
+        let Some((index, distance)) = self.tree.nearest(ray, room.distance) else {
             let half = self.room.size * 0.5;
             let point = ray.at(room.distance) - half;
             let patch = Patch { point, half, normal: room.normal, seed: 1 };
@@ -71,7 +71,7 @@ impl Scene {
         };
         let solid = &self.solids[index];
         let point = solid.local(ray.at(distance));
-        let normal = solid.local_normal(point);
+        let normal = solid.local_normal(point, solid.rotation.to_local(ray.direction));
         let patch = Patch { point, half: solid.half, normal, seed: index as u32 + 2 };
         let normal = solid.rotation.to_outer(normal);
         Hit { distance, surface: solid.surface, normal, patch }
@@ -79,7 +79,7 @@ impl Scene {
 
     /// Whether something stands in the way before `limit`.
     pub(crate) fn blocked(&self, ray: &Ray, limit: f32) -> bool {
-        self.tree.blocked(&self.solids, ray, limit)
+        self.tree.blocked(ray, limit)
     }
 }
 

@@ -111,13 +111,10 @@ impl Room {
 
 fn wall_material(style: &Style, rng: &mut Stream) -> Material {
     let colour = style.wall;
-    match rng_share(rng) {
-        s if s < 0.6 => Material::hard(
-            Texture::Mottled { scale: 1.4, amount: 0.08 },
-            colour,
-            colour,
-            0.0,
-        ),
+    match between(rng, 0.0, 1.0) {
+        s if s < 0.6 => {
+            Material::hard(Texture::Mottled { scale: 1.4, amount: 0.08 }, colour, colour, 0.0)
+        }
         s if s < 0.72 => {
             let period = between(rng, 0.06, 0.3);
             Material::printed(Texture::Stripes { period, share: 0.5 }, colour, colour * 0.82)
@@ -135,13 +132,9 @@ fn wall_material(style: &Style, rng: &mut Stream) -> Material {
     }
 }
 
-fn rng_share(rng: &mut Stream) -> f32 {
-    between(rng, 0.0, 1.0)
-}
-
 fn accent_material(style: &Style, rng: &mut Stream) -> Material {
     let colour = style.accent * 0.8;
-    match rng_share(rng) {
+    match between(rng, 0.0, 1.0) {
         s if s < 0.5 => Material::paint(colour),
         s if s < 0.7 => {
             let clay = hsv(between(rng, 0.02, 0.06), between(rng, 0.3, 0.6), 0.7);
@@ -152,18 +145,23 @@ fn accent_material(style: &Style, rng: &mut Stream) -> Material {
             style.wall,
             colour,
         ),
-        _ => Material::hard(Texture::Planks { width: 0.12, length: 2.2 }, style.wood, style.wood * 0.6, 0.1),
+        _ => Material::hard(
+            Texture::Planks { width: 0.12, length: 2.2 },
+            style.wood,
+            style.wood * 0.6,
+            0.1,
+        ),
     }
 }
 
 fn floor_material(kind: Kind, style: &Style, rng: &mut Stream) -> Material {
     let wood = style.floor_wood;
-    let share = rng_share(rng);
+    let share = between(rng, 0.0, 1.0);
     let tiled = if kind == Kind::Kitchen { 0.6 } else { 0.15 };
     if share < tiled {
         let size = pick(rng, [0.3, 0.4, 0.6]);
         let stone = hsv(between(rng, 0.05, 0.15), between(rng, 0.02, 0.25), between(rng, 0.5, 0.9));
-        return match rng_share(rng) {
+        return match between(rng, 0.0, 1.0) {
             s if s < 0.6 => {
                 Material::hard(Texture::Tiles { size, joint: 0.008 }, stone, stone * 0.5, 0.35)
             }
@@ -173,7 +171,7 @@ fn floor_material(kind: Kind, style: &Style, rng: &mut Stream) -> Material {
     }
     let soft = if matches!(kind, Kind::Kitchen) { 0.0 } else { 0.25 };
     if share > 1.0 - soft {
-        let colour = hsv(rng_share(rng), between(rng, 0.02, 0.3), between(rng, 0.35, 0.75));
+        let colour = hsv(between(rng, 0.0, 1.0), between(rng, 0.02, 0.3), between(rng, 0.35, 0.75));
         return Material::hard(Texture::Pile, colour, colour, 0.0);
     }
     let (width, length) = (between(rng, 0.07, 0.2), between(rng, 0.7, 1.8));

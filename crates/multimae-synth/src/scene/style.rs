@@ -23,15 +23,17 @@ pub(crate) struct Style {
 impl Style {
     pub(crate) fn draw(rng: &mut Stream) -> Self {
         let wood = wood_colour(rng);
-        let accent =
-            hsv(between(rng, 0.0, 1.0), between(rng, 0.25, 0.8), between(rng, 0.35, 0.85));
-        let lacquer = Material::paint(pick(rng, [
-            hsv(0.1, 0.03, 0.93),
-            hsv(0.1, 0.05, 0.85),
-            hsv(0.6, 0.05, 0.35),
-            hsv(0.0, 0.0, 0.18),
-            accent,
-        ]));
+        let accent = hsv(between(rng, 0.0, 1.0), between(rng, 0.25, 0.8), between(rng, 0.35, 0.85));
+        let lacquer = Material::paint(pick(
+            rng,
+            [
+                hsv(0.1, 0.03, 0.93),
+                hsv(0.1, 0.05, 0.85),
+                hsv(0.6, 0.05, 0.35),
+                hsv(0.0, 0.0, 0.18),
+                accent,
+            ],
+        ));
         let body = if chance(rng, 0.6) { Material::wood(wood) } else { lacquer };
         let frame = if chance(rng, 0.7) { Material::wood(wood) } else { lacquer };
         Self {
@@ -65,14 +67,17 @@ fn wood_colour(rng: &mut Stream) -> Vec3 {
 /// Some cloth: plain or printed, muted or in the colour of the room.
 pub(crate) fn cloth(rng: &mut Stream, accent: Vec3) -> Material {
     let hue = between(rng, 0.0, 1.0);
-    let colour = pick(rng, [
-        accent,
-        hsv(hue, 0.5, 0.6),
-        hsv(hue, 0.15, 0.75),
-        hsv(0.1, 0.15, 0.85),
-        hsv(0.08, 0.4, 0.4),
-        hsv(0.6, 0.1, 0.35),
-    ]);
+    let colour = pick(
+        rng,
+        [
+            accent,
+            hsv(hue, 0.5, 0.6),
+            hsv(hue, 0.15, 0.75),
+            hsv(0.1, 0.15, 0.85),
+            hsv(0.08, 0.4, 0.4),
+            hsv(0.6, 0.1, 0.35),
+        ],
+    );
     let second = pick(rng, [Vec3::splat(0.75), accent * 0.5, colour * 0.45]);
     match between(rng, 0.0, 1.0) {
         s if s < 0.6 => Material::cloth(colour),
