@@ -75,14 +75,7 @@ impl Synth {
             write_dataset(&self.out, &options, |done, _| bar.set_position(done as u64), &stop)
                 .with_context(|| format!("rendering rooms into {}", self.out.display()))?;
         bar.finish_and_clear();
-        let end = if summary.complete { "done" } else { "stopped; the same command goes on" };
-        terminal::line(&format!(
-            "{end}: {} rooms rendered, {} were there before, {} in all in {}",
-            summary.written,
-            summary.skipped,
-            summary.count,
-            self.out.display()
-        ));
+        terminal::line(&format!("{summary}, in {}", self.out.display()));
         Ok(())
     }
 }
