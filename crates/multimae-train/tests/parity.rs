@@ -6,10 +6,14 @@
 #[path = "../examples/parity/case.rs"]
 #[allow(dead_code, reason = "the program also reads the kind of a case")]
 mod case;
+#[path = "../examples/parity/head.rs"]
+mod head;
 #[path = "../examples/parity/metrics.rs"]
 mod metrics;
 #[path = "../examples/parity/pretrain.rs"]
 mod pretrain;
+#[path = "../examples/parity/shared.rs"]
+mod shared;
 
 use std::path::PathBuf;
 
@@ -55,7 +59,8 @@ fn assert_forward_backward(dir: &std::path::Path, files: &Files) {
     let (expected, _) = read_safetensors(&dir.join("forward_backward.safetensors")).unwrap();
     let mut compared = 0;
     for (name, value) in &expected {
-        if name.starts_with("input.") || name.starts_with("mask.") {
+        let given = |prefix: &&str| name.starts_with(*prefix);
+        if ["input.", "mask.", "target", "valid"].iter().any(given) {
             continue;
         }
         let Some(computed) = got.get(name) else {
@@ -132,6 +137,37 @@ fn pretrain_rgb_only_rect() {
 #[test]
 fn pretrain_uncertainty_clip() {
     pretrain_case("pretrain_uncertainty_clip");
+}
+
+fn head_case(name: &str) {
+    let dir = golden(name);
+    let files = head::compute(&Case::open(&dir).unwrap()).unwrap();
+    assert_forward_backward(&dir, &files);
+}
+
+#[test]
+fn head_linear() {
+    head_case("head_linear");
+}
+
+#[test]
+fn head_segmenter() {
+    head_case("head_segmenter");
+}
+
+#[test]
+fn head_convnext() {
+    head_case("head_convnext");
+}
+
+#[test]
+fn head_dpt() {
+    head_case("head_dpt");
+}
+
+#[test]
+fn head_dpt_rgbd_rect() {
+    head_case("head_dpt_rgbd_rect");
 }
 
 #[test]

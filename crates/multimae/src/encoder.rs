@@ -65,9 +65,14 @@ impl EncoderConfig {
     /// Stochastic depth of every block: `linspace(0, drop_path, depth)`.
     #[must_use]
     pub fn drop_path_rates(&self) -> Vec<f64> {
-        let steps = self.depth.saturating_sub(1).max(1) as f64;
-        (0..self.depth).map(|i| self.drop_path * i as f64 / steps).collect()
+        drop_path_ramp(self.drop_path, self.depth)
     }
+}
+
+/// Stochastic depth of a stack of blocks: `linspace(0, last, depth)`.
+pub(crate) fn drop_path_ramp(last: f64, depth: usize) -> Vec<f64> {
+    let steps = depth.saturating_sub(1).max(1) as f64;
+    (0..depth).map(|i| last * i as f64 / steps).collect()
 }
 
 pub(crate) fn check_heads(part: &str, width: usize, heads: usize) -> Result<()> {

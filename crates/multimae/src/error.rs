@@ -19,6 +19,15 @@ pub enum Error {
         problem: String,
     },
 
+    /// A head cannot work on what the encoder gives.
+    #[error("head `{head}`: {problem}")]
+    Head {
+        /// The head's name.
+        head: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+
     /// Masks do not fit the tokens.
     #[error("masks: {0}")]
     Masks(String),

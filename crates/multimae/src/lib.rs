@@ -44,6 +44,7 @@
 //! ```
 
 pub mod encoder;
+pub mod encoder_output;
 mod error;
 pub mod init;
 pub mod input_adapters;
@@ -53,10 +54,12 @@ pub mod masking;
 pub mod metrics;
 pub mod modality;
 pub mod model;
+pub mod multivit;
 pub mod nn;
 pub mod output_adapters;
 pub mod positions;
 pub mod state;
+pub mod tokens;
 pub mod weights;
 
 pub use error::{Error, Result};

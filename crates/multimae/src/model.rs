@@ -6,13 +6,16 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::encoder::{EncoderConfig, Phase, encode};
-use crate::input_adapters::{InputAdapter, InputAdapterConfig, ModalityTensor};
-use crate::masking::{TaskMask, TokenMasks};
+use crate::input_adapters::{InputAdapter, InputAdapterConfig};
+use crate::masking::TokenMasks;
 use crate::modality::{Modality, Size};
 use crate::nn::{Block, ModuleMap, parameter};
 use crate::output_adapters::{DecoderConfig, OutputTask, SpatialOutputAdapter};
 use crate::positions::NonSquareTables;
+use crate::tokens::{check_inputs, check_unique, input_adapters, tokenise, with_global_tokens};
 use crate::{Error, Result};
+
+pub use crate::tokens::{Inputs, TaskTokens, TokenLayout};
 
 /// Everything that makes the shape of a [`MultiMae`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,63 +37,6 @@ pub struct MultiMaeConfig {
     /// How position tables that are not square are built.
     #[serde(default)]
     pub tables: NonSquareTables,
-}
-
-/// The values of a batch, by modality, in the order of their tokens.
-pub type Inputs = IndexMap<String, ModalityTensor>;
-
-/// Where one modality's tokens are in the sequence.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TaskTokens {
-    /// The modality.
-    pub name: String,
-    /// Index of its first token.
-    pub start: usize,
-}
-
-/// The sequence of all modalities' tokens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenLayout {
-    /// The modalities in order.
-    pub tasks: Vec<TaskTokens>,
-    /// The token grid that all of them share.
-    pub grid: Size,
-}
-
-impl TokenLayout {
-    /// The layout of modalities that share a grid.
-    #[must_use]
-    pub fn new<'a>(names: impl IntoIterator<Item = &'a str>, grid: Size) -> Self {
-        let place = |(index, name): (usize, &str)| TaskTokens {
-            name: name.to_owned(),
-            start: index * grid.area(),
-        };
-        Self { tasks: names.into_iter().enumerate().map(place).collect(), grid }
-    }
-
-    /// Where a modality's tokens are, if it is an input.
-    #[must_use]
-    pub fn task(&self, name: &str) -> Option<&TaskTokens> {
-        self.tasks.iter().find(|task| task.name == name)
-    }
-
-    /// Tokens of all modalities together.
-    #[must_use]
-    pub fn num_tokens(&self) -> usize {
-        self.tasks.len() * self.grid.area()
-    }
-
-    /// Tokens of each modality.
-    #[must_use]
-    pub fn tokens_per_task(&self) -> Vec<usize> {
-        vec![self.grid.area(); self.tasks.len()]
-    }
-
-    /// One modality's part of the masks, if it is an input.
-    #[must_use]
-    pub fn task_mask(&self, masks: &TokenMasks, name: &str) -> Option<TaskMask> {
-        self.task(name).map(|task| masks.task(task.start, self.grid.area()))
-    }
 }
 
 /// What a forward pass gives.
@@ -144,11 +90,7 @@ impl MultiMae {
         let block = config.encoder.block()?;
         Ok(Self {
             global_tokens: parameter([1, config.num_global_tokens, width], device),
-            input_adapters: config
-                .inputs
-                .iter()
-                .map(|m| Ok((m.name.clone(), InputAdapter::new(m, adapter, device)?)))
-                .collect::<Result<_>>()?,
+            input_adapters: input_adapters(&config.inputs, adapter, device)?,
             output_adapters: config
                 .outputs
                 .iter()
@@ -171,7 +113,7 @@ impl MultiMae {
     /// Encodes the visible tokens and decodes every task.
     ///
     /// # Shapes
-    /// Inputs as [`ModalityTensor`]; predictions `(B, C, H, W)`.
+    /// Inputs as [`ModalityTensor`](crate::input_adapters::ModalityTensor); predictions `(B, C, H, W)`.
     ///
     /// # Errors
     /// If the inputs or the masks do not fit the model.
@@ -181,7 +123,7 @@ impl MultiMae {
         masks: &TokenMasks,
         phase: &mut Phase<'_>,
     ) -> Result<Reconstruction> {
-        let (tokens, layout) = self.tokenise(inputs)?;
+        let (tokens, layout) = tokenise(&self.input_adapters, inputs)?;
         check_masks(&tokens, masks)?;
         let sequence = self.visible_sequence(tokens, masks);
         let rates = self.config.encoder.drop_path_rates();
@@ -195,43 +137,6 @@ impl MultiMae {
             })
             .collect();
         Ok(Reconstruction { predictions, encoder_tokens, layout })
-    }
-
-    /// The tokens of all inputs, one modality after the other in the order of the inputs.
-    ///
-    /// # Shapes
-    /// `(B, S, width)`.
-    fn tokenise(&self, inputs: Inputs) -> Result<(Tensor<3>, TokenLayout)> {
-        let batch = inputs.values().next().map_or(0, ModalityTensor::batch);
-        let mut names = Vec::new();
-        let mut sequences = Vec::new();
-        let mut shared: Option<(String, Size)> = None;
-        for (name, input) in inputs {
-            let problem = |problem: String| Error::Input { modality: name.clone(), problem };
-            let Some(adapter) = self.input_adapters.get(&name) else {
-                return Err(problem("the model has no input adapter for it".to_owned()));
-            };
-            if input.batch() != batch {
-                return Err(problem(format!("{} samples, others have {batch}", input.batch())));
-            }
-            let (tokens, grid) = adapter.forward(&name, input)?;
-            match &shared {
-                Some((first, first_grid)) if *first_grid != grid => {
-                    return Err(problem(format!(
-                        "its token grid {grid} is not that of `{first}`, {first_grid}"
-                    )));
-                }
-                Some(_) => {}
-                None => shared = Some((name.clone(), grid)),
-            }
-            names.push(name);
-            sequences.push(tokens);
-        }
-        let Some((_, grid)) = shared else {
-            return Err(Error::Config("a forward pass needs at least one input".to_owned()));
-        };
-        let layout = TokenLayout::new(names.iter().map(String::as_str), grid);
-        Ok((Tensor::cat(sequences, 1), layout))
     }
 
     /// The visible tokens with the global tokens after them.
@@ -250,12 +155,7 @@ impl MultiMae {
                 width,
             ])
         };
-        let [_, global, _] = self.global_tokens.dims();
-        if global == 0 {
-            return visible;
-        }
-        let global = self.global_tokens.val().expand([batch, global, width]);
-        Tensor::cat(vec![visible, global], 1)
+        with_global_tokens(visible, &self.global_tokens)
     }
 }
 
@@ -270,23 +170,9 @@ impl MultiMaeConfig {
     }
 
     fn check(&self) -> Result<()> {
-        if self.inputs.is_empty() {
-            return Err(Error::Config("at least one input modality is needed".to_owned()));
-        }
-        check_unique("input modality", self.inputs.iter().map(|m| &m.name))?;
-        check_unique("output task", self.outputs.iter().map(|t| &t.name))?;
-        Ok(())
+        check_inputs(&self.inputs)?;
+        check_unique("output task", self.outputs.iter().map(|t| &t.name))
     }
-}
-
-fn check_unique<'a>(what: &str, names: impl Iterator<Item = &'a String>) -> Result<()> {
-    let mut seen = std::collections::HashSet::new();
-    for name in names {
-        if !seen.insert(name) {
-            return Err(Error::Config(format!("{what} `{name}` is listed twice")));
-        }
-    }
-    Ok(())
 }
 
 fn check_masks(tokens: &Tensor<3>, masks: &TokenMasks) -> Result<()> {

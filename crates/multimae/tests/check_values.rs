@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
+use multimae::burn::module::Module;
 use multimae::burn::tensor::{Device, Tensor, TensorData};
 use multimae::encoder::{EncoderConfig, Phase};
 use multimae::input_adapters::ModalityTensor;
@@ -10,7 +11,11 @@ use multimae::losses::ReconstructionLoss;
 use multimae::masking::{SampleMask, TokenMasks};
 use multimae::modality::{Modality, ModalityKind, Size};
 use multimae::model::{Inputs, MultiMae, MultiMaeConfig, Reconstruction};
-use multimae::output_adapters::{DecoderConfig, OutputTask};
+use multimae::multivit::{MultiVit, MultiVitConfig};
+use multimae::output_adapters::{
+    ConvNeXtConfig, DecoderConfig, DptConfig, DptOutput, HeadConfig, LinearConfig, OutputTask,
+    Prediction, SegmenterConfig, TaskHead,
+};
 use multimae::positions::NonSquareTables;
 use multimae::state::update;
 
@@ -34,7 +39,7 @@ fn config() -> MultiMaeConfig {
 }
 
 /// `0.08 sin(0.7 i + h)`, `h` = sum of the name's ASCII codes modulo 101, plus one for norms.
-fn formula(model: MultiMae) -> MultiMae {
+fn formula<M: Module>(model: M) -> M {
     update(model, |name, current| {
         if name.ends_with("pos_emb") {
             return None;
@@ -160,4 +165,153 @@ fn losses_on_masked_patches_and_on_all() {
             assert!((value - expected).abs() < 1e-4, "{task}: {value}, expected {expected}");
         }
     }
+}
+
+/// The same encoder on RGB, or on RGB and depth, with a head named `t` that reads them all.
+fn model_with_head(num_inputs: usize, head: HeadConfig) -> MultiVit {
+    let MultiMaeConfig { encoder, patch_size, image_size, num_global_tokens, tables, .. } =
+        config();
+    let inputs: Vec<Modality> = config().inputs.into_iter().take(num_inputs).collect();
+    let main_tasks = inputs.iter().map(|m| m.name.clone()).collect();
+    let config = MultiVitConfig {
+        encoder,
+        patch_size,
+        image_size,
+        num_global_tokens,
+        inputs,
+        heads: vec![TaskHead { name: "t".to_owned(), main_tasks, head }],
+        tables,
+    };
+    formula(MultiVit::new(&config, &Device::default()).unwrap())
+}
+
+fn predict(model: &MultiVit, inputs: Inputs) -> TensorData {
+    let layers = model.forward(inputs, &mut Phase::Evaluation).unwrap();
+    match &model.forward_heads(&layers, &mut Phase::Evaluation).unwrap()["t"] {
+        Prediction::Maps(maps) => maps.to_data(),
+        Prediction::Classes(logits) => logits.to_data(),
+    }
+}
+
+fn predict_from(num_inputs: usize, head: HeadConfig) -> TensorData {
+    predict(&model_with_head(num_inputs, head), inputs().into_iter().take(num_inputs).collect())
+}
+
+fn convnext() -> HeadConfig {
+    HeadConfig::ConvNeXt(ConvNeXtConfig {
+        embed_dim: 128,
+        preds_per_patch: 16,
+        depth: 2,
+        ..ConvNeXtConfig::new(6)
+    })
+}
+
+#[test]
+fn linear_heads() {
+    let linear = |use_mean_pooling| {
+        predict_from(1, HeadConfig::Linear(LinearConfig { num_classes: 7, use_mean_pooling }))
+    };
+    assert_values(
+        "mean of the tokens",
+        &linear(true),
+        [0.20169601, 2.20197378],
+        [-0.19736949, -0.04668263, 0.28804357, -0.30470968, -0.45137709, 0.37656987],
+    );
+    assert_values(
+        "global token",
+        &linear(false),
+        [0.34191797, 6.61308538],
+        [0.46781643, -0.97832686, 1.33257024, -1.28993494, -0.86732191, 0.37637808],
+    );
+}
+
+#[test]
+fn convnext_heads() {
+    let rgb = predict_from(1, convnext());
+    assert_eq!(rgb.shape().as_slice(), [1, 6, 64, 64]);
+    assert_values(
+        "rgb",
+        &rgb,
+        [-222.37220444, 490.57968068],
+        [-0.02502035, -0.02502035, -0.02433069, -0.02295137, 0.05283860, 0.05283860],
+    );
+    assert_values(
+        "rgb and depth",
+        &predict_from(2, convnext()),
+        [71.99977146, 1519.63937931],
+        [-0.04305711, -0.04305711, -0.04359981, -0.04468521, -0.09101330, -0.09101330],
+    );
+}
+
+#[test]
+fn segmenter_head() {
+    let head = SegmenterConfig { depth: 1, heads: 4, embed_dim: 32, ..SegmenterConfig::new(6) };
+    assert_values(
+        "segmenter",
+        &predict_from(1, HeadConfig::Segmenter(head)),
+        [-415.14554792, 21310.72628414],
+        [0.71489823, 0.71489823, 0.71489823, 0.71489823, 1.09494729, 1.09494729],
+    );
+}
+
+#[test]
+fn dpt_heads() {
+    let dpt = |head_type| {
+        predict_from(
+            1,
+            HeadConfig::Dpt(DptConfig {
+                num_classes: 2,
+                head_type,
+                hooks: [0, 0, 1, 1],
+                layer_dims: [8, 12, 16, 24],
+                feature_dim: 16,
+            }),
+        )
+    };
+    assert_values(
+        "regression",
+        &dpt(DptOutput::Regression),
+        [209.77358728, 325.60760120],
+        [0.06567338, 0.06640818, 0.06812962, 0.06889391, -0.01414483, -0.01429734],
+    );
+    assert_values(
+        "semseg",
+        &dpt(DptOutput::Semseg),
+        [117.21699632, 220.21754385],
+        [0.04288541, 0.04144116, 0.03999691, 0.03998611, -0.01118803, -0.00952231],
+    );
+}
+
+/// Position tables of 4x4 brought to 6x6: bicubic for images, bilinear for labels.
+#[test]
+fn images_larger_than_the_position_tables() {
+    let model = model_with_head(1, convnext());
+    let rgb = wave([1, 3, 96, 96], |j| (0.13 * j).sin());
+    let (tokens, grid) =
+        model.input_adapters.get("rgb").unwrap().forward("rgb", rgb.clone()).unwrap();
+    assert_eq!(grid, Size::square(6));
+    assert_values(
+        "rgb tokens",
+        &tokens.to_data(),
+        [566.17946767, 713.61210202],
+        [-0.22451385, 0.16756218, -0.36879088, 0.20931135, 0.70452980, 1.10321370],
+    );
+    assert_values(
+        "prediction",
+        &predict(&model, [("rgb".to_owned(), rgb)].into_iter().collect()),
+        [-490.68858599, 1084.66472771],
+        [-0.02451017, -0.02451017, -0.02395254, -0.02283727, 0.05282220, 0.05282220],
+    );
+
+    let labels: Vec<i64> = (0..576).map(|j| (7 * j / 3) % 5).collect();
+    let labels = Tensor::from_data(TensorData::new(labels, [1, 24, 24]), &Device::default());
+    let model = model_with_head(3, convnext());
+    let adapter = model.input_adapters.get("semseg").unwrap();
+    let (tokens, _) = adapter.forward("semseg", ModalityTensor::Categorical(labels)).unwrap();
+    assert_values(
+        "semseg tokens",
+        &tokens.to_data(),
+        [565.46605036, 622.99261309],
+        [-0.01354408, -0.08456925, -0.08662854, -0.03597543, 0.95075974, 0.99549581],
+    );
 }

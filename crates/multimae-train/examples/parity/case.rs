@@ -67,7 +67,8 @@ impl Case {
         Ok(Self { dir: dir.to_owned(), kind, config })
     }
 
-    fn config_error(&self, key: &str, problem: &str) -> ParityError {
+    /// An error about a key of the configuration.
+    pub(crate) fn config_error(&self, key: &str, problem: &str) -> ParityError {
         ParityError::Config {
             path: self.dir.join("config.json"),
             problem: format!("`{key}`: {problem}"),
@@ -102,6 +103,21 @@ impl Case {
         self.config[key].as_bool().unwrap_or(false)
     }
 
+    /// A list of as many counts.
+    pub(crate) fn counts<const N: usize>(&self, key: &str) -> Result<[usize; N], ParityError> {
+        let count = |value: &serde_json::Value| usize::try_from(value.as_u64()?).ok();
+        self.config[key]
+            .as_array()
+            .and_then(|list| list.iter().map(count).collect::<Option<Vec<_>>>())
+            .and_then(|list| list.try_into().ok())
+            .ok_or_else(|| self.config_error(key, &format!("{N} whole numbers are expected")))
+    }
+
+    /// A text that must be there.
+    pub(crate) fn required_text(&self, key: &str) -> Result<&str, ParityError> {
+        self.text(key).ok_or_else(|| self.config_error(key, "a text is expected"))
+    }
+
     /// A list of names.
     pub(crate) fn names(&self, key: &str) -> Result<Vec<String>, ParityError> {
         let list = self.config[key].as_array();
@@ -130,7 +146,8 @@ impl Tensors {
         self.tensors.get(name).ok_or_else(|| self.error(name, "is missing"))
     }
 
-    fn error(&self, name: &str, problem: &str) -> ParityError {
+    /// An error about a tensor.
+    pub(crate) fn error(&self, name: &str, problem: &str) -> ParityError {
         ParityError::Tensor {
             path: self.path.clone(),
             name: name.to_owned(),

@@ -5,8 +5,10 @@
 //! tensor names. It knows no expected value and judges nothing.
 
 mod case;
+mod head;
 mod metrics;
 mod pretrain;
+mod shared;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -17,6 +19,7 @@ fn run(case_dir: &Path, out_dir: &Path) -> Result<(), ParityError> {
     let case = Case::open(case_dir)?;
     let files = match case.kind.as_str() {
         "pretrain" => pretrain::compute(&case)?,
+        "head" => head::compute(&case)?,
         "metrics" => metrics::compute(&case)?,
         other => return Err(ParityError::Unknown(other.to_owned())),
     };

@@ -1,27 +1,25 @@
 //! Cases of masked pre-training.
 
-use multimae::burn::module::Module;
-use multimae::burn::tensor::{Device, Tensor, TensorData};
-use multimae::encoder::{EncoderConfig, Phase};
+use multimae::burn::tensor::{Device, Tensor};
+use multimae::encoder::Phase;
 use multimae::losses::{Objective, ReconstructionLoss, TaskBalancer, TaskObjective};
 use multimae::masking::TokenMasks;
-use multimae::modality::{Modality, ModalityKind, Size};
+use multimae::modality::{ModalityKind, Size};
 use multimae::model::{Inputs, MultiMae, MultiMaeConfig};
 use multimae::output_adapters::{DecoderConfig, OutputTask};
 use multimae::positions::NonSquareTables;
 use multimae::state::{Allowed, StateDict, load, state_dict};
 use multimae_train::learner::{Learner, Pass};
-use multimae_train::optim::{AdamW, AdamWConfig, GradientMap, clip, norm};
+use multimae_train::optim::{AdamW, AdamWConfig, clip, norm};
 use serde_json::json;
 
 use crate::case::{Case, Files, ParityError, Tensors, encode};
+use crate::shared::{encoder, insert_gradients, modality};
 
 /// The trace: as many steps, up to this learning rate in equal parts.
 const TRACE_STEPS: usize = 6;
 const TRACE_LR: f64 = 1e-3;
 const WEIGHT_DECAY: f64 = 0.05;
-/// Label maps are stored at a quarter of the image's resolution.
-const SEMSEG_STRIDE: usize = 4;
 
 /// A case ready to run.
 struct Setting {
@@ -45,22 +43,6 @@ pub(crate) fn compute(case: &Case) -> Result<Files, ParityError> {
     ])
 }
 
-fn modality(case: &Case, name: &str) -> Result<Modality, ParityError> {
-    let classes = case.count_or("classes", 0)?;
-    Ok(match name {
-        "semseg" => Modality {
-            kind: ModalityKind::Categorical {
-                classes,
-                dim_class_emb: case.count_or("dim_class_emb", 64)?,
-                padding: case.number("padding_idx").is_some(),
-            },
-            ..Modality::categorical(name, classes, SEMSEG_STRIDE)
-        },
-        "depth" => Modality::continuous(name, 1),
-        _ => Modality::continuous(name, case.count_or(&format!("channels_{name}"), 3)?),
-    })
-}
-
 fn model_config(case: &Case) -> Result<MultiMaeConfig, ParityError> {
     let modalities = |key| {
         case.names(key)?.iter().map(|name| modality(case, name)).collect::<Result<Vec<_>, _>>()
@@ -71,7 +53,7 @@ fn model_config(case: &Case) -> Result<MultiMaeConfig, ParityError> {
         outputs.push(OutputTask { name: "norm_rgb".to_owned(), modality: modality(case, "rgb")? });
     }
     Ok(MultiMaeConfig {
-        encoder: EncoderConfig::new(case.count("dim")?, case.count("depth")?, case.count("heads")?),
+        encoder: encoder(case)?,
         patch_size: case.count("patch")?,
         image_size: Size::square(case.count("image")?),
         num_global_tokens: case.count_or("global_tokens", 1)?,
@@ -229,19 +211,6 @@ fn balancer(
     let log_vars = batch.get("balancer.log_vars")?.clone();
     let weights: StateDict = [("log_vars".to_owned(), log_vars)].into_iter().collect();
     Ok(Some(load(TaskBalancer::new(tasks, device), &weights, &Allowed::default())?))
-}
-
-/// Gradients in the shapes of their parameters.
-fn insert_gradients(out: &mut StateDict, gradients: &GradientMap, model: &impl Module) {
-    for parameter in multimae::state::parameters(model) {
-        if let Some(gradient) = gradients.get(&parameter.name) {
-            let values: Vec<f32> = gradient.to_data().iter::<f32>().collect();
-            out.insert(
-                format!("grad.{}", parameter.name),
-                TensorData::new(values, parameter.shape),
-            );
-        }
-    }
 }
 
 fn number(loss: &Tensor<1>) -> f64 {

@@ -1,8 +1,9 @@
 //! Losses over the masked patches of one task (MultiMAE, section 3.3).
 
-use burn::tensor::{Int, Tensor, activation};
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::cross_entropy::pixel_cross_entropy;
 use crate::input_adapters::ModalityTensor;
 use crate::masking::TaskMask;
 use crate::{Error, Result};
@@ -41,10 +42,21 @@ pub type ReconstructionTarget = ModalityTensor;
 pub struct TaskLoss {
     /// `(1)`.
     pub value: Tensor<1>,
-    /// Nothing was masked: the value is a constant zero without gradient.
+    /// No pixel counted: the value is a constant zero without gradient.
     pub empty: bool,
     /// `(B)`, each sample's own mean, zero where it has no pixel that counts.
     pub per_sample: Tensor<1>,
+}
+
+impl TaskLoss {
+    /// The loss where no pixel counts.
+    pub(super) fn empty(batch: usize, device: &Device) -> Self {
+        Self {
+            value: Tensor::zeros([1], device),
+            empty: true,
+            per_sample: Tensor::zeros([batch], device),
+        }
+    }
 }
 
 impl ReconstructionLoss {
@@ -71,11 +83,7 @@ impl ReconstructionLoss {
         let [batch, _, height, width] = prediction.dims();
         let device = prediction.device();
         if mask.is_some_and(|mask| !mask.any()) {
-            return Ok(TaskLoss {
-                value: Tensor::zeros([1], &device),
-                empty: true,
-                per_sample: Tensor::zeros([batch], &device),
-            });
+            return Ok(TaskLoss::empty(batch, &device));
         }
         let (pixels, counted) = self.per_pixel(task, prediction, target, patch)?;
         let masked = mask.map(|mask| {
@@ -141,7 +149,7 @@ impl ReconstructionLoss {
                         labels.dims()
                     )));
                 }
-                Ok(cross_entropy(prediction, labels.clone(), label_smoothing, ignore))
+                Ok(pixel_cross_entropy(prediction, labels.clone(), label_smoothing, ignore))
             }
             (Self::CrossEntropy { .. }, ModalityTensor::Continuous(_)) => {
                 Err(error("cross_entropy needs class indices as its target".to_owned()))
@@ -174,31 +182,6 @@ fn standardise_patches(target: Tensor<4>, patch: usize) -> Tensor<4> {
         .reshape([batch, channels, height, width])
 }
 
-/// Softmax cross-entropy per pixel, and the pixels that count where one label is ignored.
-fn cross_entropy(
-    logits: Tensor<4>,
-    labels: Tensor<3, Int>,
-    smoothing: f64,
-    ignore: Option<usize>,
-) -> (Tensor<3>, Option<Tensor<3>>) {
-    let [batch, classes, height, width] = logits.dims();
-    let counted = ignore.map(|label| labels.clone().not_equal_elem(label as i64).float());
-    // A label that is ignored may lie beyond the classes; look up class 0 there.
-    let labels = match ignore {
-        Some(label) => labels.clone().mask_fill(labels.equal_elem(label as i64), 0),
-        None => labels,
-    };
-    let pixels = batch * height * width;
-    let logits = logits.permute([0, 2, 3, 1]).reshape([pixels, classes]);
-    let log_probabilities = activation::log_softmax(logits, 1);
-    let mut loss = log_probabilities.clone().gather(1, labels.reshape([pixels, 1])).neg();
-    if smoothing > 0.0 {
-        let uniform = log_probabilities.mean_dim(1).neg();
-        loss = loss.mul_scalar(1.0 - smoothing) + uniform.mul_scalar(smoothing);
-    }
-    (loss.reshape([batch, height, width]), counted)
-}
-
 fn mean_of_samples(
     pixels: Tensor<3>,
     weights: Option<Tensor<3>>,
@@ -226,7 +209,7 @@ fn mean_of_samples(
 mod tests {
     use super::*;
     use crate::masking::{SampleMask, TokenMasks};
-    use burn::tensor::{Device, TensorData};
+    use burn::tensor::TensorData;
 
     const CE: ReconstructionLoss =
         ReconstructionLoss::CrossEntropy { label_smoothing: 0.0, ignore: Some(0) };

@@ -1,9 +1,14 @@
-//! Reconstruction losses and their balancing.
+//! Losses: of reconstruction and of downstream tasks, and their balancing.
 
 mod balancer;
+mod cross_entropy;
 mod masked;
 mod objective;
+mod regression;
+mod supervised;
 
 pub use balancer::{TaskBalancer, weighted_loss};
 pub use masked::{ReconstructionLoss, ReconstructionTarget, TaskLoss};
 pub use objective::{Objective, TaskObjective};
+pub use regression::RegressionLoss;
+pub use supervised::{SupervisedLoss, SupervisedTarget};

@@ -24,6 +24,12 @@ impl Linear {
         }
     }
 
+    /// The same without bias.
+    #[must_use]
+    pub fn without_bias(self) -> Self {
+        Self { bias: None, ..self }
+    }
+
     /// Applies the layer to the last axis.
     ///
     /// # Shapes

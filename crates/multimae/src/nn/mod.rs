@@ -5,6 +5,8 @@
 
 mod attention;
 mod block;
+mod conv;
+mod dropout;
 mod layer_norm;
 mod linear;
 mod mlp;
@@ -12,6 +14,8 @@ mod module_map;
 
 pub use attention::{Attention, CrossAttention};
 pub use block::{Block, BlockConfig};
+pub use conv::{Conv2d, Upconv2d};
+pub(crate) use dropout::dropout;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use mlp::Mlp;

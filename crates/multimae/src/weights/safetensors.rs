@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use burn::tensor::{DType, TensorData};
+use burn::tensor::{BoolStore, DType, TensorData};
 use fs_err as fs;
 use indexmap::IndexMap;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
+use super::{Problem, tensor};
 use crate::state::StateDict;
 use crate::{Error, Result};
 
@@ -18,43 +19,58 @@ use crate::{Error, Result};
 /// If the file cannot be read or is damaged.
 pub fn read_safetensors(path: &Path) -> Result<(StateDict, IndexMap<String, String>)> {
     let bytes = fs::read(path)?;
-    let error = |problem: String| Error::WeightsFile { path: path.to_owned(), problem };
-    let (_, header) = SafeTensors::read_metadata(&bytes)
-        .map_err(|e| error(format!("not a safetensors file, or damaged: {e}")))?;
+    parse_safetensors(&bytes)
+        .map_err(|problem| Error::WeightsFile { path: path.to_owned(), problem })
+}
+
+/// Reads the bytes of a file.
+///
+/// # Errors
+/// As [`read_safetensors`].
+pub(super) fn parse_safetensors(
+    bytes: &[u8],
+) -> Result<(StateDict, IndexMap<String, String>), Problem> {
+    let damaged = |e| format!("not a safetensors file, or damaged: {e}");
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
     let metadata: IndexMap<String, String> = header
         .metadata()
         .iter()
         .flatten()
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
-    let file = SafeTensors::deserialize(&bytes)
-        .map_err(|e| error(format!("not a safetensors file, or damaged: {e}")))?;
+    let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
     let mut names = file.names();
     names.sort_unstable();
     let mut tensors = StateDict::new();
     for name in names {
-        let view = file.tensor(name).map_err(|e| error(format!("tensor `{name}`: {e}")))?;
-        let data = to_data(&view)
-            .ok_or_else(|| error(format!("tensor `{name}` has type {:?}", view.dtype())))?;
+        let read = file.tensor(name).map_err(|e| e.to_string()).and_then(|view| to_data(&view));
+        let data = read.map_err(|problem| format!("tensor `{name}`: {problem}"))?;
         tensors.insert(name.to_owned(), data);
     }
     Ok((tensors, metadata))
 }
 
-fn to_data(view: &TensorView<'_>) -> Option<TensorData> {
-    let dtype = match view.dtype() {
-        Dtype::F32 => DType::F32,
-        Dtype::F64 => DType::F64,
-        Dtype::F16 => DType::F16,
-        Dtype::BF16 => DType::BF16,
-        Dtype::I64 => DType::I64,
-        Dtype::I32 => DType::I32,
-        Dtype::U8 => DType::U8,
-        // One byte each, 0 or 1.
-        Dtype::BOOL => DType::U8,
-        _ => return None,
-    };
-    Some(TensorData::from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), dtype))
+/// The types that both sides know.
+const DTYPES: [(Dtype, DType); 13] = [
+    (Dtype::F64, DType::F64),
+    (Dtype::F32, DType::F32),
+    (Dtype::F16, DType::F16),
+    (Dtype::BF16, DType::BF16),
+    (Dtype::I64, DType::I64),
+    (Dtype::I32, DType::I32),
+    (Dtype::I16, DType::I16),
+    (Dtype::I8, DType::I8),
+    (Dtype::U64, DType::U64),
+    (Dtype::U32, DType::U32),
+    (Dtype::U16, DType::U16),
+    (Dtype::U8, DType::U8),
+    (Dtype::BOOL, DType::Bool(BoolStore::Native)),
+];
+
+fn to_data(view: &TensorView<'_>) -> Result<TensorData, Problem> {
+    let known = DTYPES.iter().find(|(theirs, _)| *theirs == view.dtype());
+    let (_, dtype) = known.ok_or_else(|| format!("its type is {:?}", view.dtype()))?;
+    tensor::data(view.data().to_vec(), view.shape(), *dtype)
 }
 
 /// The bytes of a file with these tensors and this metadata; writing them in one piece is the
@@ -69,21 +85,14 @@ pub fn write_safetensors(
     let views = tensors
         .iter()
         .map(|(name, data)| {
-            let dtype = match data.dtype() {
-                DType::F32 => Dtype::F32,
-                DType::F64 => Dtype::F64,
-                DType::F16 => Dtype::F16,
-                DType::BF16 => Dtype::BF16,
-                DType::I64 => Dtype::I64,
-                DType::I32 => Dtype::I32,
-                DType::U8 => Dtype::U8,
-                other => {
-                    return Err(Error::Weights(format!(
-                        "`{name}` has type {other:?}, which safetensors does not hold"
-                    )));
-                }
-            };
-            TensorView::new(dtype, data.shape().to_vec(), data.as_bytes())
+            let known = DTYPES.iter().find(|(_, ours)| *ours == data.dtype());
+            let (dtype, _) = known.ok_or_else(|| {
+                Error::Weights(format!(
+                    "`{name}` has type {:?}, which safetensors does not hold",
+                    data.dtype()
+                ))
+            })?;
+            TensorView::new(*dtype, data.shape().to_vec(), data.as_bytes())
                 .map(|view| (name.as_str(), view))
                 .map_err(|e| Error::Weights(format!("`{name}`: {e}")))
         })

@@ -1,0 +1,153 @@
+//! MultiViT: the encoder on whole inputs, with heads for downstream tasks.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::encoder::{EncoderConfig, Phase, encode};
+use crate::encoder_output::EncoderOutput;
+use crate::input_adapters::{InputAdapter, InputAdapterConfig};
+use crate::modality::{Modality, Size};
+use crate::nn::{Block, ModuleMap, parameter};
+use crate::output_adapters::{Head, HeadConfig, HeadSurroundings, Prediction, TaskHead};
+use crate::positions::NonSquareTables;
+use crate::tokens::{
+    Inputs, check_inputs, check_unique, input_adapters, tokenise, with_global_tokens,
+};
+use crate::{Error, Result};
+
+/// Everything that makes the shape of a [`MultiVit`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MultiVitConfig {
+    /// The encoder's sizes.
+    pub encoder: EncoderConfig,
+    /// Side of a patch at full resolution.
+    pub patch_size: usize,
+    /// Image size that the position tables are built for; inputs may have another.
+    pub image_size: Size,
+    /// Learned tokens that belong to no patch.
+    pub num_global_tokens: usize,
+    /// The input modalities, in the order of their tokens.
+    pub inputs: Vec<Modality>,
+    /// The heads.
+    pub heads: Vec<TaskHead>,
+    /// How position tables that are not square are built.
+    #[serde(default)]
+    pub tables: NonSquareTables,
+}
+
+impl MultiVitConfig {
+    fn check(&self) -> Result<()> {
+        check_inputs(&self.inputs)?;
+        check_unique("head", self.heads.iter().map(|head| &head.name))?;
+        if self.encoder.depth == 0 {
+            return Err(Error::Config("the encoder needs at least one block".to_owned()));
+        }
+        self.heads.iter().try_for_each(|head| self.check_main_tasks(head))
+    }
+
+    fn check_main_tasks(&self, head: &TaskHead) -> Result<()> {
+        let error = |problem: String| Error::Config(format!("head `{}`: {problem}", head.name));
+        if head.main_tasks.is_empty() && !matches!(head.head, HeadConfig::Linear(_)) {
+            return Err(error("at least one main modality is needed".to_owned()));
+        }
+        check_unique(&format!("main modality of head `{}`", head.name), head.main_tasks.iter())?;
+        match head.main_tasks.iter().find(|name| !self.inputs.iter().any(|m| m.name == **name)) {
+            Some(name) => Err(error(format!("its main modality `{name}` is no input"))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The encoder of MultiMAE on all tokens of its inputs, and the heads that read its layers.
+#[derive(Module, Debug)]
+pub struct MultiVit {
+    /// `(1, G, width)`.
+    pub global_tokens: Param<Tensor<3>>,
+    /// By modality.
+    pub input_adapters: ModuleMap<InputAdapter>,
+    /// By task.
+    pub output_adapters: ModuleMap<Head>,
+    /// The encoder's blocks.
+    pub encoder: Vec<Block>,
+    #[module(skip)]
+    config: MultiVitConfig,
+}
+
+impl MultiVit {
+    /// A model of zeros but for the position tables; see [`crate::init::initialise`].
+    ///
+    /// # Errors
+    /// If the configuration does not fit together.
+    pub fn new(config: &MultiVitConfig, device: &Device) -> Result<Self> {
+        config.check()?;
+        let width = config.encoder.width;
+        let adapter = InputAdapterConfig {
+            patch_size: config.patch_size,
+            width,
+            image_size: config.image_size,
+            tables: config.tables,
+        };
+        let block = config.encoder.block()?;
+        let head = |head: &TaskHead| {
+            let around = HeadSurroundings {
+                name: &head.name,
+                main_tasks: &head.main_tasks,
+                encoder_width: width,
+                encoder_depth: config.encoder.depth,
+            };
+            Ok((head.name.clone(), Head::new(&head.head, around, device)?))
+        };
+        Ok(Self {
+            global_tokens: parameter([1, config.num_global_tokens, width], device),
+            input_adapters: input_adapters(&config.inputs, adapter, device)?,
+            output_adapters: config.heads.iter().map(head).collect::<Result<_>>()?,
+            encoder: (0..config.encoder.depth).map(|_| Block::new(block, device)).collect(),
+            config: config.clone(),
+        })
+    }
+
+    /// The configuration that the model was built from.
+    #[must_use]
+    pub fn config(&self) -> &MultiVitConfig {
+        &self.config
+    }
+
+    /// Encodes all tokens of the inputs; any of the model's modalities may be left out.
+    ///
+    /// # Shapes
+    /// Inputs as [`ModalityTensor`](crate::input_adapters::ModalityTensor); every layer
+    /// `(B, S + G, width)`.
+    ///
+    /// # Errors
+    /// If the inputs do not fit the model.
+    pub fn forward(&self, inputs: Inputs, phase: &mut Phase<'_>) -> Result<EncoderOutput> {
+        let (tokens, layout) = tokenise(&self.input_adapters, inputs)?;
+        let sequence = with_global_tokens(tokens, &self.global_tokens);
+        let rates = self.config.encoder.drop_path_rates();
+        let patch = self.config.patch_size;
+        let image_size = Size::new(layout.grid.height * patch, layout.grid.width * patch);
+        Ok(EncoderOutput {
+            layers: encode(&self.encoder, sequence, &rates, phase),
+            layout,
+            num_global_tokens: self.config.num_global_tokens,
+            image_size,
+        })
+    }
+
+    /// The predictions of all heads from one pass of the encoder, by task.
+    ///
+    /// # Errors
+    /// If a head cannot work on these inputs; see [`Head::forward`].
+    pub fn forward_heads(
+        &self,
+        output: &EncoderOutput,
+        phase: &mut Phase<'_>,
+    ) -> Result<IndexMap<String, Prediction>> {
+        self.output_adapters
+            .iter()
+            .map(|(name, head)| Ok((name.to_owned(), head.forward(output, phase)?)))
+            .collect()
+    }
+}

@@ -1,0 +1,223 @@
+//! Conversions between MultiMAE and the vision transformer of timm, which MAE uses too.
+//!
+//! MultiMAE's global token stands where the ViT has its class token. The ViT adds a position
+//! embedding to its class token and MultiMAE does not, so the embedding is added once and for all
+//! on the way in, and is zero on the way out. MultiMAE has no final norm: a ViT that was trained
+//! with one gives other features here. The rules are those of the published conversion scripts.
+
+use burn::tensor::{DType, TensorData};
+
+use super::layout::Layout;
+use crate::state::StateDict;
+use crate::{Error, Result};
+
+/// The parameters of a block, which has the same parts in both models.
+const BLOCK_PARAMETERS: [&str; 12] = [
+    "norm1.weight",
+    "norm1.bias",
+    "attn.qkv.weight",
+    "attn.qkv.bias",
+    "attn.proj.weight",
+    "attn.proj.bias",
+    "norm2.weight",
+    "norm2.bias",
+    "mlp.fc1.weight",
+    "mlp.fc1.bias",
+    "mlp.fc2.weight",
+    "mlp.fc2.bias",
+];
+/// Parameters that have the same values in both models, first as MultiMAE calls them.
+const PATCHES: [(&str, &str); 2] = [
+    ("input_adapters.rgb.proj.weight", "patch_embed.proj.weight"),
+    ("input_adapters.rgb.proj.bias", "patch_embed.proj.bias"),
+];
+const GLOBAL: &str = "global_tokens";
+const POSITIONS: &str = "input_adapters.rgb.pos_emb";
+const VIT_CLASS: &str = "cls_token";
+const VIT_POSITIONS: &str = "pos_embed";
+/// What a ViT may have besides and MultiMAE has no place for: the final norm, the classifier and
+/// MAE's decoder.
+const VIT_DROPPED: [&str; 6] =
+    ["norm.", "fc_norm.", "head.", "decoder_", "mask_token", "pre_logits."];
+
+/// Converted weights.
+#[derive(Debug, Clone)]
+pub struct Converted {
+    /// The weights under their new names.
+    pub weights: StateDict,
+    /// The names of those that the other model has no place for.
+    pub dropped: Vec<String>,
+}
+
+/// Converts MultiMAE or MultiViT weights to a ViT on RGB. The other modalities and all decoders and
+/// heads are dropped; the result has no final norm and no classifier.
+///
+/// # Errors
+/// If the weights are no MultiMAE weights with RGB input and exactly one global token.
+pub fn to_timm(weights: &StateDict) -> Result<Converted> {
+    if !matches!(Layout::of(weights), Layout::MultiMae | Layout::MultiVit) {
+        return Err(problem(format!("no MultiMAE weights but: {}", Layout::of(weights))));
+    }
+    let global = get(weights, GLOBAL)?;
+    let &[1, 1, width] = global.shape().as_slice() else {
+        let shape = global.shape().as_slice();
+        return Err(problem(format!(
+            "`{GLOBAL}` has shape {shape:?}, a ViT has exactly one class token"
+        )));
+    };
+    let mut converted = StateDict::new();
+    converted.insert(VIT_CLASS.to_owned(), global.clone());
+    let positions = positions_to_timm(get(weights, POSITIONS)?, width)?;
+    converted.insert(VIT_POSITIONS.to_owned(), positions);
+    for (ours, theirs) in PATCHES {
+        converted.insert(theirs.to_owned(), get(weights, ours)?.clone());
+    }
+    let mut dropped = Vec::new();
+    for (name, data) in weights {
+        if let Some(block) = name.strip_prefix("encoder.") {
+            check_block(name, block)?;
+            converted.insert(format!("blocks.{block}"), data.clone());
+        } else if !used_by_to_timm(name) {
+            dropped.push(name.clone());
+        }
+    }
+    Ok(Converted { weights: converted, dropped })
+}
+
+fn used_by_to_timm(name: &str) -> bool {
+    name == GLOBAL || name == POSITIONS || PATCHES.iter().any(|(ours, _)| name == *ours)
+}
+
+/// Converts the weights of a ViT, of timm or MAE, to a MultiViT on RGB without heads. Its final
+/// norm, its classifier and MAE's decoder are dropped.
+///
+/// # Errors
+/// If the weights are not those of a plain ViT with a class token and a square position table.
+pub fn from_timm(weights: &StateDict) -> Result<Converted> {
+    match Layout::of(weights) {
+        Layout::TimmVit | Layout::Unknown => {}
+        Layout::JaxVit => {
+            return Err(problem(
+                "a ViT under its JAX names; convert it with timm to a state dict first".to_owned(),
+            ));
+        }
+        other => return Err(problem(format!("no ViT weights but: {other}"))),
+    }
+    let class = get(weights, VIT_CLASS)?;
+    let positions = get(weights, VIT_POSITIONS)?;
+    let (first, grid) = positions_from_timm(positions)?;
+    let mut converted = StateDict::new();
+    converted.insert(GLOBAL.to_owned(), add(class, &first)?);
+    converted.insert(POSITIONS.to_owned(), grid);
+    for (ours, theirs) in PATCHES {
+        converted.insert(ours.to_owned(), get(weights, theirs)?.clone());
+    }
+    let mut dropped = Vec::new();
+    for (name, data) in weights {
+        if let Some(block) = name.strip_prefix("blocks.") {
+            check_block(name, block)?;
+            converted.insert(format!("encoder.{block}"), data.clone());
+        } else if VIT_DROPPED.iter().any(|prefix| name.starts_with(prefix)) {
+            dropped.push(name.clone());
+        } else if !used_by_from_timm(name) {
+            return Err(problem(format!("a plain ViT has no `{name}`")));
+        }
+    }
+    Ok(Converted { weights: converted, dropped })
+}
+
+fn used_by_from_timm(name: &str) -> bool {
+    name == VIT_CLASS || name == VIT_POSITIONS || PATCHES.iter().any(|(_, theirs)| name == *theirs)
+}
+
+fn problem(text: String) -> Error {
+    Error::Weights(format!("conversion between MultiMAE and timm: {text}"))
+}
+
+fn get<'a>(weights: &'a StateDict, name: &str) -> Result<&'a TensorData> {
+    weights.get(name).ok_or_else(|| problem(format!("`{name}` is missing")))
+}
+
+/// Refuses parts of a block that the other model would lack, such as layer scales: dropping them
+/// would change what the block computes.
+fn check_block(name: &str, block: &str) -> Result<()> {
+    let known = block.split_once('.').is_some_and(|(index, parameter)| {
+        index.parse::<usize>().is_ok() && BLOCK_PARAMETERS.contains(&parameter)
+    });
+    if known { Ok(()) } else { Err(problem(format!("a plain block has no `{name}`"))) }
+}
+
+/// `(1, D, h, w)` to `(1, 1 + h·w, D)`, the first row zero.
+fn positions_to_timm(table: &TensorData, width: usize) -> Result<TensorData> {
+    let shape = table.shape().as_slice();
+    let &[1, channels, height, columns] = shape else {
+        return Err(problem(format!("`{POSITIONS}` has shape {shape:?}")));
+    };
+    if channels != width {
+        return Err(problem(format!(
+            "`{POSITIONS}` has shape {shape:?}, `{GLOBAL}` {width} values"
+        )));
+    }
+    let cells = height * columns;
+    let unit = table.dtype().size();
+    let rows = transpose(table.as_bytes(), channels, cells, unit);
+    let mut bytes = vec![0; channels * unit];
+    bytes.extend(rows);
+    rebuilt(bytes, &[1, 1 + cells, channels], table.dtype())
+}
+
+/// `(1, 1 + n·n, D)` to the first row as `(1, 1, D)` and the others as `(1, D, n, n)`.
+fn positions_from_timm(table: &TensorData) -> Result<(TensorData, TensorData)> {
+    let shape = table.shape().as_slice();
+    let (rows, width) = match *shape {
+        [1, rows, width] if rows > 0 => (rows, width),
+        _ => return Err(problem(format!("`{VIT_POSITIONS}` has shape {shape:?}"))),
+    };
+    let side = (rows - 1).isqrt();
+    if side == 0 || side * side != rows - 1 {
+        return Err(problem(format!(
+            "`{VIT_POSITIONS}` has {rows} rows, not one and those of a square grid"
+        )));
+    }
+    let unit = table.dtype().size();
+    let (first, grid) = table.as_bytes().split_at(width * unit);
+    let grid = transpose(grid, rows - 1, width, unit);
+    Ok((
+        rebuilt(first.to_vec(), &[1, 1, width], table.dtype())?,
+        rebuilt(grid, &[1, width, side, side], table.dtype())?,
+    ))
+}
+
+/// A row-major matrix of `rows` rows with rows and columns swapped; `unit` bytes per value.
+fn transpose(bytes: &[u8], rows: usize, columns: usize, unit: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    for column in 0..columns {
+        for row in 0..rows {
+            let at = (row * columns + column) * unit;
+            out.extend_from_slice(&bytes[at..at + unit]);
+        }
+    }
+    out
+}
+
+/// The sum of two tensors of real numbers, in the type of the first.
+fn add(a: &TensorData, b: &TensorData) -> Result<TensorData> {
+    let (shape, dtype) = (a.shape().as_slice(), a.dtype());
+    if shape != b.shape().as_slice() {
+        return Err(problem(format!(
+            "`{VIT_CLASS}` has shape {shape:?}, a row of `{VIT_POSITIONS}` {:?}",
+            b.shape().as_slice()
+        )));
+    }
+    // Exact for single and half precision: the sum is rounded once, to the first one's type.
+    let sum: Vec<f64> = a.iter::<f64>().zip(b.iter::<f64>()).map(|(a, b)| a + b).collect();
+    let sum = TensorData::new(sum, shape.to_vec());
+    match dtype {
+        DType::F64 | DType::F32 | DType::F16 | DType::BF16 => Ok(sum.convert_dtype(dtype)),
+        other => Err(problem(format!("`{VIT_CLASS}` has type {other:?}"))),
+    }
+}
+
+fn rebuilt(bytes: Vec<u8>, shape: &[usize], dtype: DType) -> Result<TensorData> {
+    TensorData::try_from_bytes_vec(bytes, shape.to_vec(), dtype).map_err(|e| problem(e.to_string()))
+}
