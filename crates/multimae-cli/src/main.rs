@@ -1,5 +1,7 @@
 //! The `multimae` command. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
+mod convert;
+mod inspect;
 mod interrupt;
 mod pretrain;
 mod synth;
@@ -27,6 +29,10 @@ enum Command {
     Pretrain(pretrain::Pretrain),
     /// Render furnished rooms to pre-train on.
     Synth(synth::Synth),
+    /// Convert a weight file into another format or layout.
+    Convert(convert::Convert),
+    /// Show what a weight file holds.
+    Inspect(inspect::Inspect),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +41,8 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Pretrain(command) => command.run(),
         Command::Synth(command) => command.run(),
+        Command::Convert(command) => command.run(),
+        Command::Inspect(command) => command.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
