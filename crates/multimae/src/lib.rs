@@ -1,12 +1,14 @@
 //! The model of Enhanced MultiMAE, a multi-modal masked autoencoder (Bachmann et al., ECCV 2022,
 //! arXiv 2204.01678).
 //!
-//! Three nouns carry the crate:
+//! Four nouns carry the crate:
 //!
 //! * a [`Modality`](modality::Modality) is data: a name, channels or classes, a stride;
 //! * [`TokenMasks`](masking::TokenMasks) say which tokens of which modality the encoder sees;
 //! * a [`MultiMae`](model::MultiMae) turns inputs and masks into a
-//!   [`Reconstruction`](model::Reconstruction), one map per task.
+//!   [`Reconstruction`](model::Reconstruction), one map per task;
+//! * a [`MultiVit`](multivit::MultiVit) turns whole inputs into the outputs of its layers, and its
+//!   [`Head`](output_adapters::Head)s turn those into depth, labels, classes.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};

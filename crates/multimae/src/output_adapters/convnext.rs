@@ -100,9 +100,17 @@ impl ConvNeXtBlock {
     /// # Shapes
     /// `(B, C, h, w)` to `(B, C, h, w)`.
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let channels_last = self.dwconv.forward(x.clone()).permute([0, 2, 3, 1]);
-        let hidden = activation::gelu(self.pwconv1.forward(self.norm.forward(channels_last)));
-        x + self.pwconv2.forward(hidden).permute([0, 3, 1, 2])
+        let [batch, channels, height, width] = x.dims();
+        // One row per pixel: products of maps would be made row by row of the image, and the
+        // gradient of a weight as often.
+        let pixels = self
+            .dwconv
+            .forward(x.clone())
+            .permute([0, 2, 3, 1])
+            .reshape([batch * height * width, channels]);
+        let hidden = activation::gelu(self.pwconv1.forward(self.norm.forward(pixels)));
+        let y = self.pwconv2.forward(hidden).reshape([batch, height, width, channels]);
+        x + y.permute([0, 3, 1, 2])
     }
 }
 
