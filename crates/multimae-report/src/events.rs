@@ -32,7 +32,8 @@ pub struct EventWriter {
 }
 
 impl EventWriter {
-    /// Opens a new event file `events.out.tfevents.<seconds>.multimae.<pid>.<n>` in `dir`.
+    /// Opens a new event file `events.out.tfevents.<seconds>.multimae.<pid>.<n>` in `dir`, which is
+    /// made if it is not there.
     ///
     /// A run that goes on at `resume_step` says so in the file; TensorBoard then forgets what
     /// earlier files of the directory hold at that step and later.
@@ -40,6 +41,7 @@ impl EventWriter {
     /// # Errors
     /// If the file cannot be written.
     pub fn create(dir: &Path, resume_step: Option<u64>) -> Result<Self> {
+        fs::create_dir_all(dir)?;
         let mut writer = Self { file: BufWriter::new(create_file(dir)?) };
         writer.event(0, What::FileVersion(FILE_VERSION.to_owned()))?;
         if let Some(step) = resume_step {

@@ -1,6 +1,6 @@
 //! The transformer encoder: tokens in, the outputs of every layer out.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,15 @@ impl EncoderConfig {
     pub fn block(&self) -> Result<BlockConfig> {
         check_heads("encoder", self.width, self.heads)?;
         Ok(BlockConfig { width: self.width, heads: self.heads, mlp_ratio: self.mlp_ratio })
+    }
+
+    /// All blocks, of zeros.
+    ///
+    /// # Errors
+    /// If the heads do not divide the width.
+    pub(crate) fn blocks(&self, device: &Device) -> Result<Vec<Block>> {
+        let block = self.block()?;
+        Ok((0..self.depth).map(|_| Block::new(block, device)).collect())
     }
 
     /// Stochastic depth of every block: `linspace(0, drop_path, depth)`.

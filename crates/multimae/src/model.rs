@@ -87,7 +87,6 @@ impl MultiMae {
             image_size: config.image_size,
             tables: config.tables,
         };
-        let block = config.encoder.block()?;
         Ok(Self {
             global_tokens: parameter([1, config.num_global_tokens, width], device),
             input_adapters: input_adapters(&config.inputs, adapter, device)?,
@@ -99,7 +98,7 @@ impl MultiMae {
                     Ok((task.name.clone(), decoder))
                 })
                 .collect::<Result<_>>()?,
-            encoder: (0..config.encoder.depth).map(|_| Block::new(block, device)).collect(),
+            encoder: config.encoder.blocks(device)?,
             config: config.clone(),
         })
     }

@@ -89,7 +89,6 @@ impl MultiVit {
             image_size: config.image_size,
             tables: config.tables,
         };
-        let block = config.encoder.block()?;
         let head = |head: &TaskHead| {
             let around = HeadSurroundings {
                 name: &head.name,
@@ -103,7 +102,7 @@ impl MultiVit {
             global_tokens: parameter([1, config.num_global_tokens, width], device),
             input_adapters: input_adapters(&config.inputs, adapter, device)?,
             output_adapters: config.heads.iter().map(head).collect::<Result<_>>()?,
-            encoder: (0..config.encoder.depth).map(|_| Block::new(block, device)).collect(),
+            encoder: config.encoder.blocks(device)?,
             config: config.clone(),
         })
     }

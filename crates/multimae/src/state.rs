@@ -91,6 +91,14 @@ pub fn parameters(module: &impl Module) -> Vec<ParameterInfo> {
     visit(module, List(Vec::new())).0
 }
 
+/// Number of values in all parameters that training changes. Known for models on a device with
+/// autodiff.
+#[must_use]
+pub fn trained_values(module: &impl Module) -> usize {
+    let trained = parameters(module).into_iter().filter(|p| p.trainable);
+    trained.map(|p| p.shape.iter().product::<usize>()).sum()
+}
+
 /// All parameters' values, copied to the host.
 #[must_use]
 pub fn state_dict(module: &impl Module) -> StateDict {

@@ -6,7 +6,7 @@ use multimae::losses::ReconstructionLoss;
 use multimae_data::{Loader, Sample, Values};
 
 use super::Setting;
-use super::step::{forward, number};
+use super::step::{forward, masks_of, number};
 use crate::Result;
 use crate::learner::Learner;
 
@@ -26,7 +26,8 @@ pub fn evaluate(
     let mut sums: IndexMap<String, (f64, usize)> = IndexMap::new();
     for batch in data.batches((0, 0), 1) {
         let samples = batch?.samples;
-        let pass = forward(setting, learner, &samples, MASK_EPOCH, &mut Phase::Evaluation)?;
+        let masks = masks_of(setting, &samples, MASK_EPOCH)?;
+        let pass = forward(setting, learner, &samples, &masks, &mut Phase::Evaluation)?;
         for (task, loss) in pass.losses.iter().filter(|(_, loss)| !loss.empty) {
             let (sum, count) = sums.entry(task.clone()).or_default();
             *sum += number(&loss.value) * samples.len() as f64;

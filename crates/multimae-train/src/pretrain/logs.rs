@@ -23,7 +23,6 @@ impl Logs {
     /// # Errors
     /// If a file cannot be read or written.
     pub(super) fn open(folder: &RunFolder, step: u64) -> Result<Self> {
-        fs_err::create_dir_all(folder.events())?;
         let (metrics, events) = if step == 0 {
             (MetricsLog::create(&folder.metrics())?, EventWriter::create(&folder.events(), None)?)
         } else {

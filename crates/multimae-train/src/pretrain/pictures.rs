@@ -30,8 +30,8 @@ pub fn reconstructions(
     learner: &Learner,
     samples: &[Sample],
 ) -> Result<Picture> {
-    let pass = forward(setting, learner, samples, MASK_EPOCH, &mut Phase::Evaluation)?;
     let masks = masks_of(setting, samples, MASK_EPOCH)?;
+    let pass = forward(setting, learner, samples, &masks, &mut Phase::Evaluation)?;
     let mut grid =
         samples.iter().fold(Grid::default(), |grid, sample| grid.group(sample.id.clone(), COLUMNS));
     let mut legends = Vec::new();

@@ -44,11 +44,7 @@ pub(super) fn write_report(
 fn summary(report: &mut Report, setting: &Setting, state: &State) {
     let position = &state.position;
     let encoder = &setting.model.encoder;
-    let parameters: usize = multimae::state::parameters(&state.learner.model)
-        .iter()
-        .filter(|p| p.trainable)
-        .map(|p| p.shape.iter().product::<usize>())
-        .sum();
+    let parameters = multimae::state::trained_values(&state.learner.model);
     let size = setting.recipe.input_size;
     report.definitions(&[
         (

@@ -20,7 +20,7 @@ use crate::run::{CheckpointStore, RunFolder};
 use crate::schedule::CosineSchedule;
 use crate::{Error, Result};
 
-/// The baseline is measured on no more samples than this.
+/// Without evaluation samples, the baseline is measured on no more training samples than this.
 const BASELINE_SAMPLES: usize = 512;
 
 /// A run of pre-training.
@@ -107,12 +107,6 @@ impl<'a> Pretraining<'a> {
         })
     }
 
-    /// What predicting the mean gives.
-    #[must_use]
-    pub fn baseline(&self) -> &Baseline {
-        &self.baseline
-    }
-
     /// Trains until the last step, or until `stop` is set; then a checkpoint is written and the
     /// run can be resumed.
     ///
@@ -146,13 +140,11 @@ impl<'a> Pretraining<'a> {
     }
 
     fn started(&mut self) {
-        let parameters = multimae::state::parameters(&self.state.learner.model);
-        let trained = parameters.iter().filter(|p| p.trainable);
         let event = Event::Started {
             total_steps: self.total_steps(),
             done_steps: self.state.position.step,
             samples: self.training.samples(),
-            parameters: trained.map(|p| p.shape.iter().product::<usize>()).sum(),
+            parameters: multimae::state::trained_values(&self.state.learner.model),
             baseline: self.baseline.clone(),
         };
         self.observer.event(&event);

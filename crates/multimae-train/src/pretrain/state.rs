@@ -4,7 +4,7 @@ use std::path::Path;
 
 use indexmap::IndexMap;
 use multimae::state::{Allowed, StateDict, load, state_dict};
-use multimae::weights::write_safetensors;
+use multimae::weights::{write_model_config, write_safetensors};
 use multimae_report::atomic::write_atomically;
 
 use super::Setting;
@@ -100,16 +100,14 @@ impl State {
     /// If the file cannot be written.
     pub fn write_model(&self, setting: &Setting, path: &Path) -> Result<()> {
         let model = self.evaluated().model;
-        let config = serde_json::to_string(&setting.model)
-            .map_err(|e| Error::Recipe(format!("the model's configuration: {e}")))?;
-        let metadata: IndexMap<String, String> = [
+        let mut metadata: IndexMap<String, String> = [
             ("format".to_owned(), "multimae".to_owned()),
-            ("config".to_owned(), config),
             ("recipe".to_owned(), setting.recipe.to_yaml()),
             ("step".to_owned(), self.position.step.to_string()),
         ]
         .into_iter()
         .collect();
+        write_model_config(&setting.model, &mut metadata)?;
         Ok(write_atomically(path, &write_safetensors(&state_dict(&model), &metadata)?)?)
     }
 }

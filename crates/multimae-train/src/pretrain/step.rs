@@ -128,13 +128,17 @@ fn part(
     let number_of_pass = data.batch * setting.recipe.update_freq as u64 + index as u64;
     let mut drop_path = stream(setting.recipe.seed, "drop_path", data.epoch, number_of_pass);
     let phase = &mut Phase::Training(&mut drop_path);
-    let pass = forward(setting, learner, samples, data.epoch, phase)?;
-    guard_losses(&pass, samples, data.epoch, step)?;
-    let shares = |losses: IndexMap<&String, &Tensor<1>>| {
-        losses.into_iter().map(|(task, loss)| (task.clone(), share * number(loss))).collect()
+    let masks = masks_of(setting, samples, data.epoch)?;
+    let pass = forward(setting, learner, samples, &masks, phase)?;
+    let value = |(task, loss): (&String, &Tensor<1>)| (task.clone(), number(loss));
+    let losses: IndexMap<String, f64> =
+        pass.losses.iter().map(|(task, loss)| value((task, &loss.value))).collect();
+    guard_losses(&losses, &pass, samples, data.epoch, step)?;
+    let weighted: IndexMap<String, f64> = pass.weighted.iter().map(value).collect();
+    let shared = |losses: IndexMap<String, f64>| {
+        losses.into_iter().map(|(task, loss)| (task, share * loss)).collect()
     };
-    let losses = shares(pass.losses.iter().map(|(task, loss)| (task, &loss.value)).collect());
-    let weighted = shares(pass.weighted.iter().collect());
+    let (losses, weighted) = (shared(losses), shared(weighted));
     let total = if share < 1.0 { pass.total.mul_scalar(share) } else { pass.total };
     let (of_model, of_balancer) = learner.backward(&total);
     Ok(Part { losses, weighted, of_model, of_balancer })
@@ -146,7 +150,7 @@ fn add(sums: &mut IndexMap<String, f64>, losses: IndexMap<String, f64>) {
     }
 }
 
-/// Predictions and losses of samples, with the masks of that epoch.
+/// Predictions and losses of samples under these masks.
 ///
 /// # Errors
 /// If the samples do not fit the model.
@@ -154,7 +158,7 @@ pub(super) fn forward(
     setting: &Setting,
     learner: &Learner,
     samples: &[Sample],
-    epoch: u64,
+    masks: &TokenMasks,
     phase: &mut Phase<'_>,
 ) -> Result<Pass> {
     let device = match phase {
@@ -163,8 +167,7 @@ pub(super) fn forward(
     };
     let targets = batch::targets(samples, setting.modalities.values(), &device)?;
     let inputs = batch::inputs(&targets, &setting.recipe.in_domains.0, &setting.modalities);
-    let masks = masks_of(setting, samples, epoch)?;
-    Ok(learner.forward(&setting.objective, inputs, &targets, &masks, phase)?)
+    Ok(learner.forward(&setting.objective, inputs, &targets, masks, phase)?)
 }
 
 /// The masks of samples in an epoch.
@@ -181,9 +184,16 @@ pub(super) fn number(loss: &Tensor<1>) -> f64 {
     loss.clone().into_data().iter::<f64>().sum()
 }
 
-fn guard_losses(pass: &Pass, samples: &[Sample], epoch: u64, step: u64) -> Result<()> {
+/// Stops at the first loss that is not finite; `values` are those of the pass's losses.
+fn guard_losses(
+    values: &IndexMap<String, f64>,
+    pass: &Pass,
+    samples: &[Sample],
+    epoch: u64,
+    step: u64,
+) -> Result<()> {
     for (task, loss) in &pass.losses {
-        let value = number(&loss.value);
+        let value = values.get(task).copied().unwrap_or(f64::NAN);
         if value.is_finite() {
             continue;
         }

@@ -93,6 +93,21 @@ fn looks_like_safetensors(bytes: &[u8]) -> bool {
     bytes.get(8) == Some(&b'{')
 }
 
+/// Puts a model's configuration into the metadata of a safetensors file, for
+/// [`read_model_config`].
+///
+/// # Errors
+/// If the configuration cannot be written.
+pub fn write_model_config(
+    config: &MultiMaeConfig,
+    metadata: &mut IndexMap<String, String>,
+) -> Result<()> {
+    let text = serde_json::to_string(config)
+        .map_err(|e| Error::Config(format!("it cannot be written: {e}")))?;
+    metadata.insert(CONFIG.to_owned(), text);
+    Ok(())
+}
+
 /// The model's configuration in the metadata of a safetensors file, if it is there.
 ///
 /// # Errors

@@ -13,7 +13,7 @@ mod timm;
 mod value;
 mod zip;
 
-pub use self::format::{Format, Loaded, read_model_config, read_weights};
+pub use self::format::{Format, Loaded, read_model_config, read_weights, write_model_config};
 pub use self::layout::Layout;
 pub use self::npz::read_npz;
 pub use self::positions::{Fitted, fit_input_adapters};
