@@ -1,7 +1,9 @@
 //! What makes `multimae` fast on a CPU. The one crate with `unsafe` code; it knows nothing of the
 //! model.
 //!
-//! [`allocator`] keeps the memory of one step for the next:
+//! * [`cpu`]: fused kernels over slices, forward and backward.
+//! * [`ops`]: the kernels as operations on the engine's tensors, each with a plain twin.
+//! * [`allocator`]: keeps the memory of one step for the next:
 //!
 //! ```
 //! use multimae_kernels::allocator::{Allocator, keep_freed_memory};
@@ -13,3 +15,5 @@
 //! ```
 
 pub mod allocator;
+pub mod cpu;
+pub mod ops;

@@ -3,6 +3,8 @@
 use indexmap::IndexMap;
 use multimae::burn::tensor::{Device, Tensor, TensorData};
 use multimae::state::StateDict;
+use multimae_kernels::cpu::adamw::AdamWStep;
+use multimae_kernels::ops;
 use serde::{Deserialize, Serialize};
 
 /// The constants of AdamW.
@@ -63,14 +65,10 @@ impl AdamW {
             Moments { steps: 0, mean: gradient.zeros_like(), square: gradient.zeros_like() }
         });
         let steps = steps + 1;
-        let mean = mean.mul_scalar(beta_1) + gradient.clone().mul_scalar(1.0 - beta_1);
-        let square = square.mul_scalar(beta_2) + gradient.square().mul_scalar(1.0 - beta_2);
-        let correction_1 = 1.0 - beta_1.powf(steps as f64);
-        let correction_2 = 1.0 - beta_2.powf(steps as f64);
-        let denominator = square.clone().sqrt().div_scalar(correction_2.sqrt()).add_scalar(eps);
-        let change = (mean.clone() / denominator).mul_scalar(lr / correction_1);
+        let step = AdamWStep { beta_1, beta_2, eps, lr, weight_decay, step: steps };
+        let (value, mean, square) = ops::adamw(step, value, gradient, mean, square);
         self.moments.insert(name.to_owned(), Moments { steps, mean, square });
-        value.mul_scalar(1.0 - lr * weight_decay) - change
+        value
     }
 
     /// The whole state as tensors: `<parameter>.mean`, `.square` and `.steps`.

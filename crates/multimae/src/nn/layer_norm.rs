@@ -2,6 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
+use multimae_kernels::ops;
 
 use super::parameter;
 
@@ -30,11 +31,6 @@ impl LayerNorm {
     /// `(..., width)` to `(..., width)`.
     #[must_use]
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        burn::tensor::module::layer_norm(
-            x,
-            self.weight.val(),
-            Some(self.bias.val()),
-            LAYER_NORM_EPS,
-        )
+        ops::layer_norm(x, self.weight.val(), self.bias.val(), LAYER_NORM_EPS)
     }
 }

@@ -2,6 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
+use multimae_kernels::ops;
 
 use super::parameter;
 
@@ -36,10 +37,6 @@ impl Linear {
     /// `(..., inputs)` to `(..., outputs)`.
     #[must_use]
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        burn::tensor::module::linear(
-            x,
-            self.weight.val().transpose(),
-            self.bias.as_ref().map(Param::val),
-        )
+        ops::linear(x, self.weight.val(), self.bias.as_ref().map(Param::val))
     }
 }

@@ -1,7 +1,8 @@
 //! The two-layer perceptron of a transformer block.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor};
+use multimae_kernels::ops;
 
 use super::Linear;
 
@@ -25,6 +26,6 @@ impl Mlp {
     /// `(B, N, width)` to `(B, N, width)`.
     #[must_use]
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.fc2.forward(activation::gelu(self.fc1.forward(x)))
+        self.fc2.forward(ops::gelu(self.fc1.forward(x)))
     }
 }

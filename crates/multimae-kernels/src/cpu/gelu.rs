@@ -1,0 +1,138 @@
+//! The exact GELU, `x Phi(x)` (Hendrycks and Gimpel, 2016), and its derivative.
+
+use super::lanes::{exp, vectorized};
+use super::parallel;
+
+/// Elements that one thread takes at a time.
+const PART: usize = 1 << 13;
+
+/// Scale of the argument of [`ERFC`].
+const ERFC_SCALE: f32 = 0.4;
+
+/// `erfc(z) exp(z^2) = t P(t)` with `t = 1 / (1 + 0.4 z)`, for `z >= 0`: the minimax polynomial of
+/// degree 8 by relative error, 6e-8.
+const ERFC: [f32; 9] = [
+    0.225_634_23,
+    0.226_443_11,
+    0.201_887_58,
+    0.193_393_26,
+    0.079_756_38,
+    0.087_964_505,
+    0.083_987_14,
+    -0.140_319_17,
+    0.041_253_03,
+];
+
+/// `x Phi(x)` and its derivative `Phi(x) + x phi(x)`.
+#[inline(always)]
+fn value_and_slope(x: f32) -> (f32, f32) {
+    const INV_SQRT_TAU: f32 = 0.398_942_28;
+    let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
+    let bell = exp(-z * z);
+    let t = 1.0 / z.mul_add(ERFC_SCALE, 1.0);
+    let mut series = ERFC[8];
+    for term in [ERFC[7], ERFC[6], ERFC[5], ERFC[4], ERFC[3], ERFC[2], ERFC[1], ERFC[0]] {
+        series = series.mul_add(t, term);
+    }
+    let tail = 0.5 * t * series * bell;
+    let phi = if x > 0.0 { 1.0 - tail } else { tail };
+    (x * phi, (x * INV_SQRT_TAU).mul_add(bell, phi))
+}
+
+/// `gelu(x)` of every element.
+#[must_use]
+pub fn forward(x: &[f32]) -> Vec<f32> {
+    let mut y = vec![0.0; x.len()];
+    let parts = y.chunks_mut(PART).zip(x.chunks(PART));
+    parallel::for_each(x.len(), parts, |(y, x)| {
+        vectorized(|| y.iter_mut().zip(x).for_each(|(y, &x)| *y = value_and_slope(x).0));
+    });
+    y
+}
+
+/// `gelu(x)` and the derivative there: what the backward pass needs takes no more memory than `x`.
+#[must_use]
+pub fn forward_with_slope(x: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    let (mut y, mut slope) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+    let parts = y.chunks_mut(PART).zip(slope.chunks_mut(PART)).zip(x.chunks(PART));
+    parallel::for_each(x.len(), parts, |((y, slope), x)| {
+        vectorized(|| {
+            for ((y, slope), &x) in y.iter_mut().zip(slope).zip(x) {
+                (*y, *slope) = value_and_slope(x);
+            }
+        });
+    });
+    (y, slope)
+}
+
+/// The gradient of the input: `dy` times the derivative.
+///
+/// # Panics
+/// Never; of slices of unequal length the rest counts as zero.
+#[must_use]
+pub fn input_gradient(dy: &[f32], slope: &[f32]) -> Vec<f32> {
+    let mut dx = vec![0.0; dy.len()];
+    let parts = dx.chunks_mut(PART).zip(dy.chunks(PART)).zip(slope.chunks(PART));
+    parallel::for_each(dy.len(), parts, |((dx, dy), slope)| {
+        vectorized(|| {
+            for ((dx, dy), slope) in dx.iter_mut().zip(dy).zip(slope) {
+                *dx = dy * slope;
+            }
+        });
+    });
+    dx
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `gelu(x)` to 10 digits, computed with 30.
+    const EXACT: [(f32, f64); 8] = [
+        (-6.0, -5.919_525_870e-9),
+        (-3.0, -0.004_049_694_095),
+        (-1.0, -0.158_655_253_9),
+        (-0.125, -0.056_282_721_90),
+        (0.0, 0.0),
+        (0.5, 0.345_731_230_6),
+        (1.0, 0.841_344_746_1),
+        (4.0, 3.999_873_315),
+    ];
+
+    #[test]
+    fn known_values() {
+        for (x, exact) in EXACT {
+            let got = f64::from(forward(&[x])[0]);
+            assert!((got - exact).abs() < 3e-7 * exact.abs().max(1e-2), "gelu({x}) = {got}");
+        }
+    }
+
+    #[test]
+    fn slope_is_the_difference_quotient() {
+        let x: Vec<f32> = (-500..500).map(|i| i as f32 * 0.01).collect();
+        let step = 1.0 / 64.0;
+        let beside = |step: f32| forward(&x.iter().map(|x| x + step).collect::<Vec<_>>());
+        let (up, down) = (beside(step), beside(-step));
+        let (values, slope) = forward_with_slope(&x);
+        assert_eq!(values, forward(&x));
+        for i in 0..x.len() {
+            let quotient = (up[i] - down[i]) / (2.0 * step);
+            assert!((slope[i] - quotient).abs() < 1e-4, "{} at {}", slope[i] - quotient, x[i]);
+        }
+    }
+
+    #[test]
+    fn no_number_stays_none() {
+        assert!(forward(&[f32::NAN])[0].is_nan());
+        assert_eq!(forward(&[]), Vec::<f32>::new());
+    }
+
+    #[test]
+    fn many_elements_are_those_one_by_one() {
+        let x: Vec<f32> = (0..100_003).map(|i| (i % 977) as f32 * 0.01 - 5.0).collect();
+        let together = forward(&x);
+        for (index, &x) in x.iter().enumerate().step_by(371) {
+            assert_eq!(together[index].to_bits(), forward(&[x])[0].to_bits());
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Matrix products of strided views, checked before they reach the unchecked routine.
+
+use gemm::Parallelism;
+
+/// Multiplications below which a product runs on one thread.
+const WORTH_SHARING: usize = 192 * 192 * 192;
+
+/// Where the elements of a matrix lie in a slice.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    pub rows: usize,
+    pub columns: usize,
+    pub row_stride: usize,
+    pub column_stride: usize,
+}
+
+impl Shape {
+    /// Rows one after the other, `row_stride` apart.
+    pub(crate) fn rows(rows: usize, columns: usize, row_stride: usize) -> Self {
+        Self { rows, columns, row_stride, column_stride: 1 }
+    }
+
+    /// The same elements, mirrored.
+    pub(crate) fn transposed(self) -> Self {
+        Self {
+            rows: self.columns,
+            columns: self.rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+        }
+    }
+
+    /// Elements of the slice that the matrix reaches over.
+    fn extent(self) -> usize {
+        if self.rows == 0 || self.columns == 0 {
+            return 0;
+        }
+        (self.rows - 1) * self.row_stride + (self.columns - 1) * self.column_stride + 1
+    }
+}
+
+/// A matrix in a slice.
+pub(crate) type Matrix<'a> = (&'a [f32], Shape);
+
+/// The same matrix, mirrored.
+pub(crate) fn transposed((slice, shape): Matrix<'_>) -> Matrix<'_> {
+    (slice, shape.transposed())
+}
+
+/// What becomes of the product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Into {
+    /// It takes the place of what was there.
+    Replace,
+    /// It is added to what was there.
+    Add,
+}
+
+/// `into = scale * a b`, or `into += scale * a b`.
+///
+/// # Panics
+/// If the shapes do not fit each other or their slices, or if elements of `into` share a place.
+pub(crate) fn multiply(
+    (into, shape): (&mut [f32], Shape),
+    how: Into,
+    scale: f32,
+    (a, a_shape): Matrix<'_>,
+    (b, b_shape): Matrix<'_>,
+) {
+    let (rows, columns, inner) = (shape.rows, shape.columns, a_shape.columns);
+    assert!(
+        a_shape.rows == rows && b_shape.columns == columns && b_shape.rows == inner,
+        "a product of {a_shape:?} and {b_shape:?} into {shape:?}"
+    );
+    assert!(
+        shape.extent() <= into.len()
+            && a_shape.extent() <= a.len()
+            && b_shape.extent() <= b.len(),
+        "a matrix reaches over its slice"
+    );
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    let (inside, outside) = if shape.row_stride >= shape.column_stride {
+        ((columns, shape.column_stride), (rows, shape.row_stride))
+    } else {
+        ((rows, shape.row_stride), (columns, shape.column_stride))
+    };
+    assert!(
+        (inside.0 == 1 || inside.1 >= 1)
+            && (outside.0 == 1 || outside.1 > (inside.0 - 1) * inside.1),
+        "elements of the product share a place: {shape:?}"
+    );
+    let work = rows.saturating_mul(columns).saturating_mul(inner);
+    let parallelism = if work >= WORTH_SHARING && rayon::current_num_threads() > 1 {
+        Parallelism::Rayon(0)
+    } else {
+        Parallelism::None
+    };
+    // SAFETY: every element that the strides reach lies in its slice and the shapes fit (both
+    // asserted above); `into` is borrowed mutably, so it overlaps neither `a` nor `b`, and no two
+    // of its elements share a place (asserted), so threads write apart.
+    #[allow(unsafe_code)]
+    unsafe {
+        gemm::gemm(
+            rows,
+            columns,
+            inner,
+            into.as_mut_ptr(),
+            shape.column_stride as isize,
+            shape.row_stride as isize,
+            how == Into::Add,
+            a.as_ptr(),
+            a_shape.column_stride as isize,
+            a_shape.row_stride as isize,
+            b.as_ptr(),
+            b_shape.column_stride as isize,
+            b_shape.row_stride as isize,
+            1.0,
+            scale,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{assert_close, values};
+    use super::*;
+
+    fn plain((a, a_shape): Matrix<'_>, (b, b_shape): Matrix<'_>) -> Vec<f32> {
+        let mut product = Vec::new();
+        for row in 0..a_shape.rows {
+            for column in 0..b_shape.columns {
+                let term = |i: usize| {
+                    f64::from(a[row * a_shape.row_stride + i * a_shape.column_stride])
+                        * f64::from(b[i * b_shape.row_stride + column * b_shape.column_stride])
+                };
+                product.push((0..a_shape.columns).map(term).sum::<f64>() as f32);
+            }
+        }
+        product
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_plain_product(m in 0usize..40, n in 0usize..40, k in 0usize..40,
+                                         gap in 0usize..3, mirrored: bool, seed in 0u64..9) {
+            let a = values(seed, m * (k + gap));
+            let b = values(seed + 1, k.max(n) * (k.max(n) + gap));
+            let a = (a.as_slice(), Shape::rows(m, k, k + gap));
+            let b_shape = if mirrored {
+                Shape::rows(n, k, k + gap).transposed()
+            } else {
+                Shape::rows(k, n, n + gap)
+            };
+            let b = (b.as_slice(), b_shape);
+            let mut into = vec![1.0; m * n];
+            multiply((&mut into, Shape::rows(m, n, n)), Into::Add, 2.0, a, b);
+            let expected: Vec<f32> = plain(a, b).iter().map(|v| 1.0 + 2.0 * v).collect();
+            assert_close(&into, &expected, 1e-5);
+        }
+    }
+
+    #[test]
+    fn no_products_give_zero() {
+        let mut into = [1.0; 4];
+        let shape = Shape::rows(2, 2, 2);
+        let none = (&[] as &[f32], Shape::rows(2, 0, 0));
+        multiply((&mut into, shape), Into::Replace, 1.0, none, (none.0, none.1.transposed()));
+        assert_eq!(into, [0.0; 4]);
+    }
+
+    #[test]
+    #[should_panic(expected = "reaches over")]
+    fn a_matrix_beyond_its_slice_is_refused() {
+        let a = [0.0; 5];
+        let shape = Shape::rows(2, 3, 3);
+        let mut into = [0.0; 4];
+        let b = [0.0; 6];
+        multiply(
+            (&mut into, Shape::rows(2, 2, 2)),
+            Into::Replace,
+            1.0,
+            (&a, shape),
+            (&b, Shape::rows(3, 2, 2)),
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "share a place")]
+    fn overlapping_rows_are_refused() {
+        let mut into = [0.0; 9];
+        let a = [0.0; 9];
+        let square = Shape::rows(3, 3, 3);
+        multiply((&mut into, Shape::rows(3, 3, 1)), Into::Replace, 1.0, (&a, square), (&a, square));
+    }
+}

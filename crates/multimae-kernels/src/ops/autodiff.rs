@@ -1,0 +1,298 @@
+//! The operations' gradients, behind the engine's automatic differentiation.
+//!
+//! A backward step keeps an input only if the gradient of something else needs it: under a frozen
+//! weight no input is kept, and no gradient of the weight is computed.
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Flex};
+
+use super::extension::KernelOps;
+use super::flex::{
+    cross_attention_shape, dims, elements, layer_norm_of, linear_shape, self_attention_shape,
+    tensor,
+};
+use crate::cpu::attention::{self, AttentionShape, Inputs};
+use crate::cpu::layer_norm::Statistics;
+use crate::cpu::linear::{self, LinearShape};
+use crate::cpu::{gelu, layer_norm};
+
+/// An affine map; its state is the input if the weight is trained, and the weight if the input has
+/// a gradient.
+#[derive(Debug)]
+struct LinearBackward;
+
+/// What the backward pass of an affine map needs.
+#[derive(Debug, Clone)]
+struct LinearState {
+    shape: LinearShape,
+    /// The extents of the input.
+    input: Vec<usize>,
+    x: Option<FlexTensor>,
+    weight: Option<FlexTensor>,
+}
+
+impl LinearState {
+    fn input_gradient(&self, dy: &[f32]) -> Option<FlexTensor> {
+        let weight = self.weight.as_ref()?;
+        let dx = linear::input_gradient(self.shape, dy, &elements(weight));
+        Some(tensor(dx, self.input.clone()))
+    }
+
+    fn weight_gradient(&self, dy: &[f32]) -> Option<FlexTensor> {
+        let x = self.x.as_ref()?;
+        let dw = linear::weight_gradient(self.shape, dy, &elements(x));
+        Some(tensor(dw, [self.shape.outputs, self.shape.inputs]))
+    }
+}
+
+impl Backward<Flex, 3> for LinearBackward {
+    type State = LinearState;
+
+    fn backward(self, ops: Ops<LinearState, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = grads.consume::<Flex>(&ops.node);
+        let dy = elements(&dy);
+        let [x, weight, bias] = ops.parents;
+        if let (Some(node), Some(dx)) = (x, ops.state.input_gradient(&dy)) {
+            grads.register::<Flex>(node.id, dx);
+        }
+        if let (Some(node), Some(dw)) = (weight, ops.state.weight_gradient(&dy)) {
+            grads.register::<Flex>(node.id, dw);
+        }
+        if let Some(node) = bias {
+            let outputs = ops.state.shape.outputs;
+            grads.register::<Flex>(node.id, tensor(linear::bias_gradient(outputs, &dy), [outputs]));
+        }
+    }
+}
+
+impl Backward<Flex, 2> for LinearBackward {
+    type State = LinearState;
+
+    fn backward(self, ops: Ops<LinearState, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = grads.consume::<Flex>(&ops.node);
+        let dy = elements(&dy);
+        let [x, weight] = ops.parents;
+        if let (Some(node), Some(dx)) = (x, ops.state.input_gradient(&dy)) {
+            grads.register::<Flex>(node.id, dx);
+        }
+        if let (Some(node), Some(dw)) = (weight, ops.state.weight_gradient(&dy)) {
+            grads.register::<Flex>(node.id, dw);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct LayerNormBackward;
+
+/// What the backward pass of layer normalisation needs.
+#[derive(Debug, Clone)]
+struct LayerNormState {
+    x: FlexTensor,
+    weight: FlexTensor,
+    statistics: Statistics,
+}
+
+impl Backward<Flex, 3> for LayerNormBackward {
+    type State = LayerNormState;
+
+    fn backward(self, ops: Ops<LayerNormState, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = grads.consume::<Flex>(&ops.node);
+        let LayerNormState { x, weight, statistics } = &ops.state;
+        let of =
+            layer_norm::gradients(&elements(&dy), &elements(x), &elements(weight), statistics);
+        let width = of.weight.len();
+        let all = [tensor(of.x, dims(x)), tensor(of.weight, [width]), tensor(of.bias, [width])];
+        for (node, gradient) in ops.parents.into_iter().zip(all) {
+            if let Some(node) = node {
+                grads.register::<Flex>(node.id, gradient);
+            }
+        }
+    }
+}
+
+/// Its state is the derivative.
+#[derive(Debug)]
+struct GeluBackward;
+
+impl Backward<Flex, 1> for GeluBackward {
+    type State = FlexTensor;
+
+    fn backward(self, ops: Ops<FlexTensor, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = grads.consume::<Flex>(&ops.node);
+        if let [Some(node)] = ops.parents {
+            let dx = gelu::input_gradient(&elements(&dy), &elements(&ops.state));
+            grads.register::<Flex>(node.id, tensor(dx, dims(&dy)));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct AttentionBackward;
+
+/// What the backward pass of attention needs: its inputs and results.
+#[derive(Debug, Clone)]
+struct AttentionState<const N: usize> {
+    shape: AttentionShape,
+    inputs: [FlexTensor; N],
+    out: FlexTensor,
+    log_sums: Vec<f32>,
+}
+
+impl<const N: usize> AttentionState<N> {
+    fn gradients(&self, inputs: Inputs<'_>, d_out: &FlexTensor) -> attention::Gradients {
+        let results = (&*elements(&self.out), self.log_sums.as_slice());
+        attention::gradients(self.shape, inputs, results, &elements(d_out))
+    }
+}
+
+impl Backward<Flex, 1> for AttentionBackward {
+    type State = AttentionState<1>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let d_out = grads.consume::<Flex>(&ops.node);
+        let [qkv] = &ops.state.inputs;
+        let of = ops.state.gradients(Inputs::Fused(&elements(qkv)), &d_out);
+        if let ([Some(node)], attention::Gradients::Fused(of_qkv)) = (ops.parents, of) {
+            grads.register::<Flex>(node.id, tensor(of_qkv, dims(qkv)));
+        }
+    }
+}
+
+impl Backward<Flex, 2> for AttentionBackward {
+    type State = AttentionState<2>;
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let d_out = grads.consume::<Flex>(&ops.node);
+        let [q, kv] = &ops.state.inputs;
+        let of = ops.state.gradients(Inputs::Context(&elements(q), &elements(kv)), &d_out);
+        let attention::Gradients::Context(of_q, of_kv) = of else {
+            return;
+        };
+        let all = [tensor(of_q, dims(q)), tensor(of_kv, dims(kv))];
+        for (node, gradient) in ops.parents.into_iter().zip(all) {
+            if let Some(node) = node {
+                grads.register::<Flex>(node.id, gradient);
+            }
+        }
+    }
+}
+
+type Tracked<C> = Autodiff<Flex, C>;
+
+impl<C: CheckpointStrategy> KernelOps for Tracked<C> {
+    fn linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let (keep_x, keep_weight) = (weight.is_tracked(), x.is_tracked());
+        let nodes = [x.node(), weight.node(), bias.node()];
+        let (x, weight) = (x.into_primitive(), weight.into_primitive());
+        let y = Flex::linear(x.clone(), weight.clone(), bias.into_primitive());
+        let state = || linear_state((x, keep_x), (weight, keep_weight));
+        match Backward::<Flex, 3>::prepare::<C>(LinearBackward, nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish(state(), y),
+            OpsKind::UnTracked(prepared) => prepared.finish(y),
+        }
+    }
+
+    fn linear_without_bias(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (keep_x, keep_weight) = (weight.is_tracked(), x.is_tracked());
+        let nodes = [x.node(), weight.node()];
+        let (x, weight) = (x.into_primitive(), weight.into_primitive());
+        let y = Flex::linear_without_bias(x.clone(), weight.clone());
+        let state = || linear_state((x, keep_x), (weight, keep_weight));
+        match Backward::<Flex, 2>::prepare::<C>(LinearBackward, nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish(state(), y),
+            OpsKind::UnTracked(prepared) => prepared.finish(y),
+        }
+    }
+
+    fn layer_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        eps: f32,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), weight.node(), bias.node()];
+        let (x, weight) = (x.into_primitive(), weight.into_primitive());
+        let (y, statistics) = layer_norm_of(&x, &weight, bias.primitive(), eps);
+        match LayerNormBackward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => {
+                prepared.finish(LayerNormState { x, weight, statistics }, y)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(y),
+        }
+    }
+
+    fn gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let node = x.node();
+        let x = x.into_primitive();
+        match GeluBackward.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => {
+                let (y, slope) = gelu::forward_with_slope(&elements(&x));
+                prepared.finish(tensor(slope, dims(&x)), tensor(y, dims(&x)))
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(Flex::gelu(x)),
+        }
+    }
+
+    fn self_attention(qkv: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
+        let node = qkv.node();
+        let qkv = qkv.into_primitive();
+        let shape = self_attention_shape(&qkv, heads);
+        let (out, log_sums) = attention::forward(shape, Inputs::Fused(&elements(&qkv)));
+        let out = tensor(out, [shape.batch, shape.queries, shape.heads * shape.dim]);
+        match Backward::<Flex, 1>::prepare::<C>(AttentionBackward, [node])
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(prepared) => {
+                let state = AttentionState { shape, inputs: [qkv], out: out.clone(), log_sums };
+                prepared.finish(state, out)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(out),
+        }
+    }
+
+    fn cross_attention(
+        q: FloatTensor<Self>,
+        kv: FloatTensor<Self>,
+        heads: usize,
+    ) -> FloatTensor<Self> {
+        let nodes = [q.node(), kv.node()];
+        let (q, kv) = (q.into_primitive(), kv.into_primitive());
+        let shape = cross_attention_shape(&q, &kv, heads);
+        let inputs = Inputs::Context(&elements(&q), &elements(&kv));
+        let (out, log_sums) = attention::forward(shape, inputs);
+        let out = tensor(out, dims(&q));
+        match Backward::<Flex, 2>::prepare::<C>(AttentionBackward, nodes)
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(prepared) => {
+                let state = AttentionState { shape, inputs: [q, kv], out: out.clone(), log_sums };
+                prepared.finish(state, out)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(out),
+        }
+    }
+}
+
+/// Keeps of the input and the weight what a gradient will ask for.
+fn linear_state(
+    (x, keep_x): (FlexTensor, bool),
+    (weight, keep_weight): (FlexTensor, bool),
+) -> LinearState {
+    LinearState {
+        shape: linear_shape(&x, &weight),
+        input: dims(&x),
+        x: keep_x.then_some(x),
+        weight: keep_weight.then_some(weight),
+    }
+}

@@ -1,0 +1,55 @@
+//! The operations by which the engine's backends are extended.
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, backend_extension};
+
+use crate::cpu::adamw::AdamWStep;
+
+/// Operations with a backward pass. Tensors are `f32`; the first argument's leading axes are
+/// rows.
+#[backend_extension(Autodiff, Flex)]
+pub(crate) trait KernelOps: Backend {
+    /// `x W^T + b`.
+    fn linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+
+    /// `x W^T`.
+    fn linear_without_bias(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// Layer normalisation over the last axis.
+    fn layer_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        eps: f32,
+    ) -> FloatTensor<Self>;
+
+    /// The exact GELU.
+    fn gelu(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// Attention over `[q | k | v]`.
+    fn self_attention(qkv: FloatTensor<Self>, heads: usize) -> FloatTensor<Self>;
+
+    /// Attention from queries to `[k | v]` of a context.
+    fn cross_attention(
+        q: FloatTensor<Self>,
+        kv: FloatTensor<Self>,
+        heads: usize,
+    ) -> FloatTensor<Self>;
+}
+
+/// Operations without a backward pass.
+#[backend_extension(Flex)]
+pub(crate) trait UpdateOps: Backend {
+    /// The new value, mean and mean square of AdamW.
+    fn adamw(
+        value: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        square: FloatTensor<Self>,
+        step: AdamWStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+}

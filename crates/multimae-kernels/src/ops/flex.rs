@@ -1,0 +1,177 @@
+//! The operations on the engine's CPU backend: views of its tensors as slices, and back.
+
+use std::borrow::Cow;
+
+use burn::backend::flex::{FlexTensor, Layout};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::Flex;
+use burn::tensor::{Bytes, DType, Shape};
+
+use super::extension::{KernelOps, UpdateOps};
+use crate::cpu::adamw::{self, AdamWStep};
+use crate::cpu::attention::{self, AttentionShape, Inputs};
+use crate::cpu::linear::{self, LinearShape};
+use crate::cpu::{gelu, layer_norm};
+
+/// The elements in order; copied only if the tensor is a view with gaps or another order.
+pub(super) fn elements(tensor: &FlexTensor) -> Cow<'_, [f32]> {
+    match tensor.as_slice::<f32>() {
+        Some(slice) => Cow::Borrowed(slice),
+        None => Cow::Owned(tensor.to_contiguous().storage::<f32>().to_vec()),
+    }
+}
+
+/// A tensor of these elements.
+pub(super) fn tensor(elements: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
+    let layout = Layout::contiguous(shape.into());
+    FlexTensor::new(Bytes::from_elems(elements), layout, DType::F32)
+}
+
+/// The extents of a tensor.
+pub(super) fn dims(tensor: &FlexTensor) -> Vec<usize> {
+    tensor.layout().shape().to_vec()
+}
+
+/// The sizes of an affine map of `x` by `weight`.
+pub(super) fn linear_shape(x: &FlexTensor, weight: &FlexTensor) -> LinearShape {
+    let (x, weight) = (dims(x), dims(weight));
+    let inputs = weight.get(1).copied().unwrap_or(0);
+    assert!(
+        weight.len() == 2 && x.last() == Some(&inputs),
+        "a weight {weight:?} for an input {x:?}"
+    );
+    LinearShape { rows: x[..x.len() - 1].iter().product(), inputs, outputs: weight[0] }
+}
+
+/// The sizes of self-attention over `qkv`.
+pub(super) fn self_attention_shape(qkv: &FlexTensor, heads: usize) -> AttentionShape {
+    let [batch, tokens, width] = dims3(qkv);
+    assert!(heads > 0 && width.is_multiple_of(3 * heads), "{heads} heads in a width of {width}");
+    AttentionShape { batch, heads, queries: tokens, keys: tokens, dim: width / (3 * heads) }
+}
+
+/// The sizes of attention from `q` to `kv`.
+pub(super) fn cross_attention_shape(
+    q: &FlexTensor,
+    kv: &FlexTensor,
+    heads: usize,
+) -> AttentionShape {
+    let ([batch, queries, width], [samples, keys, double]) = (dims3(q), dims3(kv));
+    assert!(
+        samples == batch && double == 2 * width && heads > 0 && width.is_multiple_of(heads),
+        "{heads} heads in a width of {width} and a context of {double}"
+    );
+    AttentionShape { batch, heads, queries, keys, dim: width / heads }
+}
+
+fn dims3(tensor: &FlexTensor) -> [usize; 3] {
+    let dims = dims(tensor);
+    assert!(dims.len() == 3, "attention over a tensor {dims:?}");
+    [dims[0], dims[1], dims[2]]
+}
+
+/// `dims` with another last axis.
+pub(super) fn with_last(mut dims: Vec<usize>, last: usize) -> Vec<usize> {
+    if let Some(place) = dims.last_mut() {
+        *place = last;
+    }
+    dims
+}
+
+fn linear_of(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> FlexTensor {
+    let shape = linear_shape(x, weight);
+    let bias = bias.map(elements);
+    if let Some(bias) = &bias {
+        assert!(bias.len() == shape.outputs, "a bias of {} for {shape:?}", bias.len());
+    }
+    let y = linear::forward(shape, &elements(x), &elements(weight), bias.as_deref());
+    tensor(y, with_last(dims(x), shape.outputs))
+}
+
+/// Layer normalisation with what its backward pass needs.
+pub(super) fn layer_norm_of(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    bias: &FlexTensor,
+    eps: f32,
+) -> (FlexTensor, layer_norm::Statistics) {
+    let (weight, bias) = (elements(weight), elements(bias));
+    assert!(dims(x).last() == Some(&weight.len()), "a norm of {} for {:?}", weight.len(), dims(x));
+    let (y, statistics) = layer_norm::forward(&elements(x), &weight, &bias, eps);
+    (tensor(y, dims(x)), statistics)
+}
+
+impl KernelOps for Flex {
+    fn linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        linear_of(&x, &weight, Some(&bias))
+    }
+
+    fn linear_without_bias(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        linear_of(&x, &weight, None)
+    }
+
+    fn layer_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        eps: f32,
+    ) -> FloatTensor<Self> {
+        layer_norm_of(&x, &weight, &bias, eps).0
+    }
+
+    fn gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        tensor(gelu::forward(&elements(&x)), dims(&x))
+    }
+
+    fn self_attention(qkv: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
+        let shape = self_attention_shape(&qkv, heads);
+        let (out, _) = attention::forward(shape, Inputs::Fused(&elements(&qkv)));
+        tensor(out, [shape.batch, shape.queries, shape.heads * shape.dim])
+    }
+
+    fn cross_attention(
+        q: FloatTensor<Self>,
+        kv: FloatTensor<Self>,
+        heads: usize,
+    ) -> FloatTensor<Self> {
+        let shape = cross_attention_shape(&q, &kv, heads);
+        let (out, _) = attention::forward(shape, Inputs::Context(&elements(&q), &elements(&kv)));
+        tensor(out, dims(&q))
+    }
+}
+
+impl UpdateOps for Flex {
+    fn adamw(
+        value: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        square: FloatTensor<Self>,
+        step: AdamWStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [mut value, mut mean, mut square] = [value, mean, square].map(whole);
+        adamw::update(
+            step,
+            value.storage_mut(),
+            &elements(&gradient),
+            mean.storage_mut(),
+            square.storage_mut(),
+        );
+        (value, mean, square)
+    }
+}
+
+/// The tensor itself if its elements are its whole storage, in order; otherwise a copy that is so.
+fn whole(tensor: FlexTensor) -> FlexTensor {
+    let count = tensor.layout().num_elements();
+    match tensor.as_slice::<f32>() {
+        Some(slice) if slice.len() == tensor.storage::<f32>().len() => tensor,
+        _ => {
+            debug_assert_eq!(elements(&tensor).len(), count);
+            self::tensor(elements(&tensor).into_owned(), dims(&tensor))
+        }
+    }
+}

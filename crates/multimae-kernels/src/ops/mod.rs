@@ -1,0 +1,128 @@
+//! The kernels as operations on the engine's tensors, with their gradients.
+//!
+//! Every function here has a plain twin in [`plain`], made of the engine's own operations: the
+//! oracle of its tests, and what runs when the environment variable `MULTIMAE_KERNELS` is `plain`
+//! or the tensors are not `f32`.
+
+mod autodiff;
+mod extension;
+mod flex;
+pub mod plain;
+
+use std::sync::OnceLock;
+
+use burn::backend::Dispatch;
+use burn::tensor::{DType, Tensor};
+
+use crate::cpu::adamw::AdamWStep;
+use extension::{KernelOps, UpdateOps};
+
+/// Whether the fused operations are switched on.
+#[must_use]
+pub fn enabled() -> bool {
+    static ENABLED: OnceLock<bool> = OnceLock::new();
+    *ENABLED.get_or_init(|| std::env::var("MULTIMAE_KERNELS").as_deref() != Ok("plain"))
+}
+
+fn fused<const D: usize>(x: &Tensor<D>) -> bool {
+    enabled() && x.dtype() == DType::F32
+}
+
+/// `y = x W^T + b` over the last axis.
+///
+/// # Shapes
+/// `x (..., inputs)`, `weight (outputs, inputs)`, `bias (outputs)` to `(..., outputs)`.
+#[must_use]
+pub fn linear<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+) -> Tensor<D> {
+    if !fused(&x) {
+        return plain::linear(x, weight, bias);
+    }
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    Tensor::from_dispatch(match bias {
+        Some(bias) => <Dispatch as KernelOps>::linear(x, weight, bias.into_dispatch()),
+        None => <Dispatch as KernelOps>::linear_without_bias(x, weight),
+    })
+}
+
+/// Layer normalisation over the last axis, biased variance.
+///
+/// # Shapes
+/// `x (..., width)`, `weight` and `bias (width)` to `(..., width)`.
+#[must_use]
+pub fn layer_norm<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    eps: f64,
+) -> Tensor<D> {
+    if !fused(&x) {
+        return plain::layer_norm(x, weight, bias, eps);
+    }
+    let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as KernelOps>::layer_norm(x, weight, bias, eps as f32))
+}
+
+/// The exact GELU.
+#[must_use]
+pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if !fused(&x) {
+        return plain::gelu(x);
+    }
+    Tensor::from_dispatch(<Dispatch as KernelOps>::gelu(x.into_dispatch()))
+}
+
+/// Multi-head self-attention over a fused projection.
+///
+/// # Shapes
+/// `qkv (B, N, 3 * width)`, `[q | k | v]` of every token and in each the heads side by side, to
+/// `(B, N, width)`.
+#[must_use]
+pub fn self_attention(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
+    if !fused(&qkv) {
+        return plain::self_attention(qkv, heads);
+    }
+    Tensor::from_dispatch(<Dispatch as KernelOps>::self_attention(qkv.into_dispatch(), heads))
+}
+
+/// Multi-head attention from queries to a context.
+///
+/// # Shapes
+/// `q (B, N, width)`, `kv (B, M, 2 * width)`, `[k | v]` of every token, to `(B, N, width)`.
+#[must_use]
+pub fn cross_attention(q: Tensor<3>, kv: Tensor<3>, heads: usize) -> Tensor<3> {
+    if !fused(&q) {
+        return plain::cross_attention(q, kv, heads);
+    }
+    let (q, kv) = (q.into_dispatch(), kv.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as KernelOps>::cross_attention(q, kv, heads))
+}
+
+/// One step of AdamW: the new value, mean of the gradient and mean of the squared gradient. Tensors
+/// that nothing else holds are changed in place.
+///
+/// # Shapes
+/// All `(n)`.
+#[must_use]
+pub fn adamw(
+    step: AdamWStep,
+    value: Tensor<1>,
+    gradient: Tensor<1>,
+    mean: Tensor<1>,
+    square: Tensor<1>,
+) -> (Tensor<1>, Tensor<1>, Tensor<1>) {
+    if !fused(&value) {
+        return plain::adamw(step, value, gradient, mean, square);
+    }
+    let (value, mean, square) = <Dispatch as UpdateOps>::adamw(
+        value.into_dispatch(),
+        gradient.into_dispatch(),
+        mean.into_dispatch(),
+        square.into_dispatch(),
+        step,
+    );
+    (Tensor::from_dispatch(value), Tensor::from_dispatch(mean), Tensor::from_dispatch(square))
+}

@@ -1,0 +1,89 @@
+//! The same operations from the engine's own: slower, and what the kernels are tested against.
+
+use burn::tensor::{Tensor, activation};
+
+use crate::cpu::adamw::AdamWStep;
+
+/// The plain [`super::linear`].
+#[must_use]
+pub fn linear<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+) -> Tensor<D> {
+    burn::tensor::module::linear(x, weight.transpose(), bias)
+}
+
+/// The plain [`super::layer_norm`].
+#[must_use]
+pub fn layer_norm<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    eps: f64,
+) -> Tensor<D> {
+    burn::tensor::module::layer_norm(x, weight, Some(bias), eps)
+}
+
+/// The plain [`super::gelu`].
+#[must_use]
+pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    activation::gelu(x)
+}
+
+/// The plain [`super::self_attention`].
+#[must_use]
+pub fn self_attention(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
+    let [q, k, v] = split_heads(qkv, heads);
+    attend(q, k, v)
+}
+
+/// The plain [`super::cross_attention`].
+#[must_use]
+pub fn cross_attention(q: Tensor<3>, kv: Tensor<3>, heads: usize) -> Tensor<3> {
+    let [q] = split_heads(q, heads);
+    let [k, v] = split_heads(kv, heads);
+    attend(q, k, v)
+}
+
+/// `softmax(q k^T / sqrt(d)) v`, per head.
+///
+/// # Shapes
+/// `q (B, heads, N, d)`, `k` and `v (B, heads, M, d)` to `(B, N, heads * d)`.
+fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<3> {
+    let [batch, heads, queries, dim] = q.dims();
+    let scores = q.matmul(k.swap_dims(2, 3)).mul_scalar((dim as f64).powf(-0.5));
+    activation::softmax(scores, 3).matmul(v).swap_dims(1, 2).reshape([batch, queries, heads * dim])
+}
+
+/// Splits a fused projection into its `P` parts, each with its heads contiguous.
+///
+/// # Shapes
+/// `(B, N, P * heads * d)` to `P` tensors `(B, heads, N, d)`.
+fn split_heads<const P: usize>(fused: Tensor<3>, heads: usize) -> [Tensor<4>; P] {
+    let [batch, tokens, width] = fused.dims();
+    let dim = width / (P * heads);
+    let parts = fused.reshape([batch, tokens, P, heads, dim]);
+    std::array::from_fn(|part| {
+        parts.clone().narrow(2, part, 1).reshape([batch, tokens, heads, dim]).swap_dims(1, 2)
+    })
+}
+
+/// The plain [`super::adamw`].
+#[must_use]
+pub fn adamw(
+    step: AdamWStep,
+    value: Tensor<1>,
+    gradient: Tensor<1>,
+    mean: Tensor<1>,
+    square: Tensor<1>,
+) -> (Tensor<1>, Tensor<1>, Tensor<1>) {
+    let AdamWStep { beta_1, beta_2, eps, lr, weight_decay, step } = step;
+    let mean = mean.mul_scalar(beta_1) + gradient.clone().mul_scalar(1.0 - beta_1);
+    let square = square.mul_scalar(beta_2) + gradient.square().mul_scalar(1.0 - beta_2);
+    let correction_1 = 1.0 - beta_1.powf(step as f64);
+    let correction_2 = 1.0 - beta_2.powf(step as f64);
+    let denominator = square.clone().sqrt().div_scalar(correction_2.sqrt()).add_scalar(eps);
+    let change = (mean.clone() / denominator).mul_scalar(lr / correction_1);
+    (value.mul_scalar(1.0 - lr * weight_decay) - change, mean, square)
+}

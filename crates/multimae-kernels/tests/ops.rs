@@ -1,0 +1,182 @@
+//! Every fused operation against its plain twin: values and all gradients, over random shapes.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use multimae_kernels::cpu::adamw::AdamWStep;
+use multimae_kernels::ops::{self, plain};
+use proptest::prelude::*;
+
+/// Numbers in [-2, 2) that hang on the seed alone.
+fn values(seed: u64, count: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03;
+    let mut next = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1u64 << 22) as f32 - 2.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+fn tensor<const D: usize>(seed: u64, dims: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(values(seed, dims.iter().product()), dims), device)
+}
+
+fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_to_vec().unwrap()
+}
+
+#[track_caller]
+fn assert_close(what: &str, got: &[f32], expected: &[f32]) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    let scale = expected.iter().fold(1.0f32, |scale, v| scale.max(v.abs()));
+    for (index, (got, expected)) in got.iter().zip(expected).enumerate() {
+        let close = (got - expected).abs() <= 2e-5 * scale;
+        assert!(close, "{what}, element {index}: {got} instead of {expected}");
+    }
+}
+
+/// Values and gradients of an operation on leaves, from the sum of its outputs times fixed weights.
+macro_rules! run {
+    ($op:expr, $($leaf:ident),+) => {{
+        let device = Device::default().autodiff();
+        $(let $leaf = Tensor::from_data($leaf.clone().into_data(), &device).require_grad();)+
+        let out = $op($($leaf.clone()),+);
+        let dims = out.dims();
+        let total = (out.clone() * tensor(99, dims, &device)).sum();
+        let grads = total.backward();
+        let mut all = vec![numbers(out)];
+        $(all.push(numbers($leaf.grad(&grads).unwrap()));)+
+        all
+    }};
+}
+
+#[track_caller]
+fn assert_all_close(what: &str, got: Vec<Vec<f32>>, expected: Vec<Vec<f32>>) {
+    for (index, (got, expected)) in got.iter().zip(&expected).enumerate() {
+        assert_close(&format!("{what}, result {index}"), got, expected);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn linear(batch in 1usize..4, rows in 1usize..40, inputs in 1usize..70, outputs in 1usize..70) {
+        let device = Device::default();
+        let x = tensor(1, [batch, rows, inputs], &device);
+        let w = tensor(2, [outputs, inputs], &device);
+        let b = tensor(3, [outputs], &device);
+        let fused = |x: Tensor<3>, w, b| ops::linear(x, w, Some(b));
+        let slow = |x: Tensor<3>, w, b| plain::linear(x, w, Some(b));
+        assert_all_close("linear", run!(fused, x, w, b), run!(slow, x, w, b));
+        let fused = |x: Tensor<3>, w| ops::linear(x, w, None);
+        let slow = |x: Tensor<3>, w| plain::linear(x, w, None);
+        assert_all_close("without bias", run!(fused, x, w), run!(slow, x, w));
+    }
+
+    #[test]
+    fn layer_norm(batch in 1usize..4, rows in 1usize..60, width in 2usize..200) {
+        let device = Device::default();
+        let x = tensor(1, [batch, rows, width], &device);
+        let w = tensor(2, [width], &device);
+        let b = tensor(3, [width], &device);
+        // A wide epsilon: with two columns that are nearly equal both sides are ill conditioned.
+        let fused = |x: Tensor<3>, w, b| ops::layer_norm(x, w, b, 1e-2);
+        let slow = |x: Tensor<3>, w, b| plain::layer_norm(x, w, b, 1e-2);
+        assert_all_close("norm", run!(fused, x, w, b), run!(slow, x, w, b));
+    }
+
+    #[test]
+    fn gelu(rows in 1usize..400, width in 1usize..70) {
+        let device = Device::default();
+        let x = tensor(4, [rows, width], &device).mul_scalar(3.0);
+        let fused = |x: Tensor<2>| ops::gelu(x);
+        let slow = |x: Tensor<2>| plain::gelu(x);
+        assert_all_close("gelu", run!(fused, x), run!(slow, x));
+    }
+
+    #[test]
+    fn self_attention(batch in 1usize..4, tokens in 1usize..150, heads in 1usize..5,
+                      dim in 1usize..33) {
+        let qkv = tensor(1, [batch, tokens, 3 * heads * dim], &Device::default());
+        let fused = |qkv| ops::self_attention(qkv, heads);
+        let slow = |qkv| plain::self_attention(qkv, heads);
+        assert_all_close("self-attention", run!(fused, qkv), run!(slow, qkv));
+    }
+
+    #[test]
+    fn cross_attention(batch in 1usize..4, queries in 1usize..150, keys in 1usize..90,
+                       heads in 1usize..5, dim in 1usize..33) {
+        let device = Device::default();
+        let q = tensor(1, [batch, queries, heads * dim], &device);
+        let kv = tensor(2, [batch, keys, 2 * heads * dim], &device);
+        let fused = |q, kv| ops::cross_attention(q, kv, heads);
+        let slow = |q, kv| plain::cross_attention(q, kv, heads);
+        assert_all_close("cross-attention", run!(fused, q, kv), run!(slow, q, kv));
+    }
+
+    #[test]
+    fn adamw(count in 1usize..40_000, step in 1u64..1000, lr in 1e-5f64..1e-1) {
+        let device = Device::default();
+        let step = AdamWStep { beta_1: 0.9, beta_2: 0.95, eps: 1e-8, lr, weight_decay: 0.05, step };
+        let value = tensor(1, [count], &device);
+        let gradient = tensor(2, [count], &device);
+        let mean = tensor(3, [count], &device);
+        let square = tensor(4, [count], &device).square();
+        let run = |op: fn(_, _, _, _, _) -> (Tensor<1>, Tensor<1>, Tensor<1>)| {
+            let (value, mean, square) =
+                op(step, value.clone(), gradient.clone(), mean.clone(), square.clone());
+            vec![numbers(value), numbers(mean), numbers(square)]
+        };
+        // Not nearly but exactly: every operation is rounded in both.
+        prop_assert_eq!(run(ops::adamw), run(plain::adamw));
+    }
+}
+
+#[test]
+fn views_with_gaps_are_read_as_they_are_meant() {
+    let device = Device::default();
+    let x = tensor(1, [3, 8, 5], &device).swap_dims(1, 2).narrow(2, 2, 4);
+    let w = tensor(2, [4, 6], &device).transpose();
+    let got = numbers(ops::linear(x.clone(), w.clone(), None));
+    assert_close("a view", &got, &numbers(plain::linear(x.clone(), w, None)));
+    let got = numbers(ops::gelu(x.clone()));
+    assert_close("a view", &got, &numbers(plain::gelu(x)));
+}
+
+#[test]
+fn empty_batches_give_empty_outputs() {
+    let device = Device::default();
+    let none = |width| Tensor::<3>::zeros([0, 4, width], &device);
+    let (w, b) = (tensor(1, [5, 3], &device), tensor(2, [5], &device));
+    assert_eq!(ops::linear(none(3), w, Some(b)).dims(), [0, 4, 5]);
+    assert_eq!(ops::gelu(none(3)).dims(), [0, 4, 3]);
+    assert_eq!(ops::self_attention(none(12), 2).dims(), [0, 4, 4]);
+    let ones = Tensor::<1>::ones([3], &device);
+    assert_eq!(ops::layer_norm(none(3), ones.clone(), ones, 1e-6).dims(), [0, 4, 3]);
+}
+
+#[test]
+fn shared_moments_are_not_changed_behind_their_owner() {
+    let device = Device::default();
+    let step =
+        AdamWStep { beta_1: 0.9, beta_2: 0.95, eps: 1e-8, lr: 0.1, weight_decay: 0.0, step: 1 };
+    let value = tensor(1, [10], &device);
+    let before = numbers(value.clone());
+    let kept = value.clone();
+    let zeros = Tensor::<1>::zeros([10], &device);
+    let (new, _, _) = ops::adamw(step, value, tensor(2, [10], &device), zeros.clone(), zeros);
+    assert_eq!(numbers(kept), before);
+    assert_ne!(numbers(new), before);
+}
+
+#[test]
+fn a_frozen_weight_has_no_gradient_and_the_input_still_has_one() {
+    let device = Device::default().autodiff();
+    let x = tensor(1, [2, 3, 4], &device).require_grad();
+    let w = tensor(2, [5, 4], &device);
+    let b = tensor(3, [5], &device);
+    let grads = ops::linear(x.clone(), w.clone(), Some(b)).sum().backward();
+    assert!(x.grad(&grads).is_some());
+    assert!(w.grad(&grads).is_none());
+}
