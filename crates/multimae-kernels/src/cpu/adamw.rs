@@ -1,6 +1,7 @@
 //! AdamW (Loshchilov and Hutter, 2019) in one pass over the parameters.
 
-use super::lanes::vectorized;
+use multiversion::multiversion;
+
 use super::parallel;
 
 /// Elements that one thread takes at a time.
@@ -76,14 +77,21 @@ pub fn update(
         .zip(gradient.chunks(PART))
         .zip(mean.chunks_mut(PART).zip(square.chunks_mut(PART)));
     parallel::for_each(length, parts, |((value, gradient), (mean, square))| {
-        vectorized(|| {
-            for (((value, &gradient), mean), square) in
-                value.iter_mut().zip(gradient).zip(mean.iter_mut()).zip(square.iter_mut())
-            {
-                one(factors, value, gradient, mean, square);
-            }
-        });
+        part(factors, (value, gradient), (mean, square));
     });
+}
+
+#[multiversion(targets = "simd")]
+fn part(
+    factors: Factors,
+    (value, gradient): (&mut [f32], &[f32]),
+    (mean, square): (&mut [f32], &mut [f32]),
+) {
+    for (((value, &gradient), mean), square) in
+        value.iter_mut().zip(gradient).zip(mean.iter_mut()).zip(square.iter_mut())
+    {
+        one(factors, value, gradient, mean, square);
+    }
 }
 
 #[inline(always)]

@@ -1,7 +1,9 @@
 //! Multi-head attention that keeps no scores: the forward pass leaves one number per query and
 //! head, from which the backward pass computes the scores again (Dao et al., 2022).
 
-use super::lanes::{dot, exp, max, sum, vectorized};
+use multiversion::multiversion;
+
+use super::lanes::{dot, exp, max, sum};
 use super::matrix::{Into, Matrix, Shape, multiply, transposed};
 use super::parallel;
 
@@ -157,21 +159,31 @@ fn block_forward(
         let v = head(shape, sample.values, index, (0, keys));
         let k = (k, k_shape.transposed());
         multiply((&mut scores, scores_shape), Into::Replace, shape.scale(), q, k);
-        vectorized(|| {
-            for (row, scores) in scores.chunks_exact_mut(keys).enumerate() {
-                let largest = max(scores);
-                scores.iter_mut().for_each(|score| *score = exp(*score - largest));
-                let total = sum(scores);
-                reciprocals[row] = total.recip();
-                log_sums[row * heads + index] = largest + total.ln();
-            }
-        });
+        exponentials(&mut scores, &mut reciprocals, &mut log_sums[index..], heads);
         let place = &mut out[index * dim..];
         let p = (scores.as_slice(), scores_shape);
         multiply((place, shape.head(rows, 1)), Into::Replace, 1.0, p, v);
         for (row, &reciprocal) in out.chunks_exact_mut(shape.width()).zip(&reciprocals) {
             row[index * dim..][..dim].iter_mut().for_each(|value| *value *= reciprocal);
         }
+    }
+}
+
+/// Turns every row of scores into the exponentials of their distance from the largest; of every row
+/// the reciprocal of their sum, and at every `step`-th place the logarithm of the sum of the
+/// exponentials of the scores.
+#[multiversion(targets = "simd")]
+fn exponentials(scores: &mut [f32], reciprocals: &mut [f32], log_sums: &mut [f32], step: usize) {
+    let keys = scores.len() / reciprocals.len().max(1);
+    let rows = scores.chunks_exact_mut(keys.max(1));
+    for ((row, reciprocal), log_sum) in rows.zip(reciprocals).zip(log_sums.iter_mut().step_by(step)) {
+        let largest = max(row);
+        for score in row.iter_mut() {
+            *score = exp(*score - largest);
+        }
+        let total = sum(row);
+        *reciprocal = total.recip();
+        *log_sum = largest + total.ln();
     }
 }
 
@@ -293,18 +305,8 @@ fn sample_gradients(
             let o = head(shape, (results.out, 1, 0), index, (first, rows));
             multiply((p, square), Into::Replace, shape.scale(), q, k_mirrored);
             multiply((d_p, square), Into::Replace, 1.0, d_o, v_mirrored);
-            vectorized(|| {
-                for row in 0..rows {
-                    let log_sum = results.log_sums[(first + row) * heads + index];
-                    let inner = dot(&o.0[row * width..][..dim], &d_o.0[row * width..][..dim]);
-                    let p = &mut p[row * keys..][..keys];
-                    let d_s = &mut d_p[row * keys..][..keys];
-                    for (p, d_s) in p.iter_mut().zip(d_s) {
-                        *p = exp(*p - log_sum);
-                        *d_s = *p * (*d_s - inner);
-                    }
-                }
-            });
+            let log_sums = &results.log_sums[first * heads + index..];
+            score_gradients(p, d_p, (log_sums, heads), (o.0, d_o.0), (keys, width, dim));
             let (p, d_s): (Matrix<'_>, Matrix<'_>) = ((p, square), (d_p, square));
             let start = |first: usize, (offset, parts): (usize, usize)| {
                 first * parts * width + offset + index * dim
@@ -316,6 +318,27 @@ fn sample_gradients(
             let into = &mut to.queries()[start(first, of_queries)..];
             let into = (into, shape.head(rows, of_queries.1));
             multiply(into, Into::Replace, shape.scale(), d_s, k);
+        }
+    }
+}
+
+/// Turns rows of scores into probabilities, and the probabilities' gradients beside them into the
+/// scores' gradients. `log_sums` has one number per row, `heads` apart; outputs and their gradients
+/// have rows of `dim` numbers, `width` apart.
+#[multiversion(targets = "simd")]
+fn score_gradients(
+    p: &mut [f32],
+    d_p: &mut [f32],
+    (log_sums, heads): (&[f32], usize),
+    (out, d_out): (&[f32], &[f32]),
+    (keys, width, dim): (usize, usize, usize),
+) {
+    let rows = p.chunks_exact_mut(keys).zip(d_p.chunks_exact_mut(keys));
+    for ((row, (p, d_p)), &log_sum) in rows.enumerate().zip(log_sums.iter().step_by(heads)) {
+        let inner = dot(&out[row * width..][..dim], &d_out[row * width..][..dim]);
+        for (p, d_p) in p.iter_mut().zip(d_p) {
+            *p = exp(*p - log_sum);
+            *d_p = *p * (*d_p - inner);
         }
     }
 }

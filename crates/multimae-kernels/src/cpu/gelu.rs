@@ -1,6 +1,8 @@
 //! The exact GELU, `x Phi(x)` (Hendrycks and Gimpel, 2016), and its derivative.
 
-use super::lanes::{exp, vectorized};
+use multiversion::multiversion;
+
+use super::lanes::exp;
 use super::parallel;
 
 /// Elements that one thread takes at a time.
@@ -44,10 +46,15 @@ fn value_and_slope(x: f32) -> (f32, f32) {
 pub fn forward(x: &[f32]) -> Vec<f32> {
     let mut y = vec![0.0; x.len()];
     let parts = y.chunks_mut(PART).zip(x.chunks(PART));
-    parallel::for_each(x.len(), parts, |(y, x)| {
-        vectorized(|| y.iter_mut().zip(x).for_each(|(y, &x)| *y = value_and_slope(x).0));
-    });
+    parallel::for_each(x.len(), parts, |(y, x)| values(y, x));
     y
+}
+
+#[multiversion(targets = "simd")]
+fn values(y: &mut [f32], x: &[f32]) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = value_and_slope(x).0;
+    }
 }
 
 /// `gelu(x)` and the derivative there: what the backward pass needs takes no more memory than `x`.
@@ -55,14 +62,15 @@ pub fn forward(x: &[f32]) -> Vec<f32> {
 pub fn forward_with_slope(x: &[f32]) -> (Vec<f32>, Vec<f32>) {
     let (mut y, mut slope) = (vec![0.0; x.len()], vec![0.0; x.len()]);
     let parts = y.chunks_mut(PART).zip(slope.chunks_mut(PART)).zip(x.chunks(PART));
-    parallel::for_each(x.len(), parts, |((y, slope), x)| {
-        vectorized(|| {
-            for ((y, slope), &x) in y.iter_mut().zip(slope).zip(x) {
-                (*y, *slope) = value_and_slope(x);
-            }
-        });
-    });
+    parallel::for_each(x.len(), parts, |((y, slope), x)| values_and_slopes(y, slope, x));
     (y, slope)
+}
+
+#[multiversion(targets = "simd")]
+fn values_and_slopes(y: &mut [f32], slope: &mut [f32], x: &[f32]) {
+    for ((y, slope), &x) in y.iter_mut().zip(slope).zip(x) {
+        (*y, *slope) = value_and_slope(x);
+    }
 }
 
 /// The gradient of the input: `dy` times the derivative.
@@ -73,14 +81,15 @@ pub fn forward_with_slope(x: &[f32]) -> (Vec<f32>, Vec<f32>) {
 pub fn input_gradient(dy: &[f32], slope: &[f32]) -> Vec<f32> {
     let mut dx = vec![0.0; dy.len()];
     let parts = dx.chunks_mut(PART).zip(dy.chunks(PART)).zip(slope.chunks(PART));
-    parallel::for_each(dy.len(), parts, |((dx, dy), slope)| {
-        vectorized(|| {
-            for ((dx, dy), slope) in dx.iter_mut().zip(dy).zip(slope) {
-                *dx = dy * slope;
-            }
-        });
-    });
+    parallel::for_each(dy.len(), parts, |((dx, dy), slope)| products(dx, dy, slope));
     dx
+}
+
+#[multiversion(targets = "simd")]
+fn products(product: &mut [f32], a: &[f32], b: &[f32]) {
+    for ((product, a), b) in product.iter_mut().zip(a).zip(b) {
+        *product = a * b;
+    }
 }
 
 #[cfg(test)]

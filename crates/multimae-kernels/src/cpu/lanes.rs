@@ -1,13 +1,9 @@
-//! Arithmetic that the compiler turns into vector instructions.
+//! Arithmetic that the compiler turns into vector instructions, in functions marked
+//! `#[multiversion(targets = "simd")]`. All of it is `#[inline(always)]`: outside such a function a
+//! fused product would be a call.
 
 /// Lanes of a sum. One AVX-512 register; narrower processors use several.
 const LANES: usize = 16;
-
-/// Runs `op` compiled for the best vector instructions of this processor.
-#[inline(always)]
-pub(crate) fn vectorized<R>(op: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(op)
-}
 
 /// `e^x` to about 1 ulp between -87 and 88, and clamped outside.
 ///

@@ -1,6 +1,8 @@
 //! Layer normalisation (Ba et al., 2016) and its gradients.
 
-use super::lanes::{sum, sum_of_pairs, vectorized};
+use multiversion::multiversion;
+
+use super::lanes::{sum, sum_of_pairs};
 use super::linear::add_rows;
 use super::parallel;
 
@@ -44,16 +46,26 @@ pub fn forward(x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> (Vec<f32>, 
         .chunks_mut(part * width)
         .zip(x.chunks(part * width))
         .zip(mean.chunks_mut(part).zip(reciprocal.chunks_mut(part)));
-    parallel::for_each(x.len(), parts, |((y, x), (mean, reciprocal))| {
-        vectorized(|| {
-            let rows = y.chunks_exact_mut(width).zip(x.chunks_exact(width));
-            for ((y, x), (mean, reciprocal)) in rows.zip(mean.iter_mut().zip(reciprocal)) {
-                (*mean, *reciprocal) = moments(x, eps);
-                normalize(y, x, (*mean, *reciprocal), weight, bias);
-            }
-        });
+    parallel::for_each(x.len(), parts, |((y, x), statistics)| {
+        normalize_rows(y, x, statistics, (weight, bias), eps);
     });
     (y, Statistics { mean, reciprocal })
+}
+
+#[multiversion(targets = "simd")]
+fn normalize_rows(
+    y: &mut [f32],
+    x: &[f32],
+    (mean, reciprocal): (&mut [f32], &mut [f32]),
+    (weight, bias): (&[f32], &[f32]),
+    eps: f32,
+) {
+    let width = weight.len().max(1);
+    let rows = y.chunks_exact_mut(width).zip(x.chunks_exact(width));
+    for ((y, x), (mean, reciprocal)) in rows.zip(mean.iter_mut().zip(reciprocal)) {
+        (*mean, *reciprocal) = moments(x, eps);
+        normalize(y, x, (*mean, *reciprocal), weight, bias);
+    }
 }
 
 #[inline(always)]
@@ -89,13 +101,8 @@ pub fn gradients(dy: &[f32], x: &[f32], weight: &[f32], statistics: &Statistics)
         .zip(mean.chunks(part).zip(reciprocal.chunks(part)));
     let sums = parallel::map(x.len(), parts, |((dx, (dy, x)), (mean, reciprocal))| {
         let (mut of_weight, mut of_bias) = (vec![0.0; width], vec![0.0; width]);
-        vectorized(|| {
-            let rows = dy.chunks_exact(width).zip(x.chunks_exact(width));
-            let statistics = mean.iter().copied().zip(reciprocal.iter().copied());
-            for ((dx, (dy, x)), row) in dx.chunks_exact_mut(width).zip(rows).zip(statistics) {
-                row_gradients(dx, (dy, x), row, weight, (&mut of_weight, &mut of_bias));
-            }
-        });
+        let of_parameters = (of_weight.as_mut_slice(), of_bias.as_mut_slice());
+        rows_gradients(dx, (dy, x), (mean, reciprocal), weight, of_parameters);
         (of_weight, of_bias)
     });
     let (mut of_weight, mut of_bias) = (vec![0.0; weight.len()], vec![0.0; weight.len()]);
@@ -104,6 +111,22 @@ pub fn gradients(dy: &[f32], x: &[f32], weight: &[f32], statistics: &Statistics)
         add_rows(&mut of_bias, bias);
     }
     Gradients { x: dx, weight: of_weight, bias: of_bias }
+}
+
+#[multiversion(targets = "simd")]
+fn rows_gradients(
+    dx: &mut [f32],
+    (dy, x): (&[f32], &[f32]),
+    (mean, reciprocal): (&[f32], &[f32]),
+    weight: &[f32],
+    (of_weight, of_bias): (&mut [f32], &mut [f32]),
+) {
+    let width = weight.len().max(1);
+    let rows = dy.chunks_exact(width).zip(x.chunks_exact(width));
+    let statistics = mean.iter().copied().zip(reciprocal.iter().copied());
+    for ((dx, (dy, x)), row) in dx.chunks_exact_mut(width).zip(rows).zip(statistics) {
+        row_gradients(dx, (dy, x), row, weight, (of_weight, of_bias));
+    }
 }
 
 /// With `h = (x - mean) r` and `g = dy w`: `dx = r (g - mean(g) - h mean(g h))`, `dw += dy h`,

@@ -1,6 +1,7 @@
 //! The affine map `y = x W^T + b` and its gradients.
 
-use super::lanes::vectorized;
+use multiversion::multiversion;
+
 use super::matrix::{Into, Shape, multiply};
 use super::parallel;
 
@@ -80,7 +81,7 @@ pub fn bias_gradient(outputs: usize, dy: &[f32]) -> Vec<f32> {
     let part = parallel::rows_per_part(outputs) * outputs.max(1);
     let sums = parallel::map(dy.len(), dy.chunks(part), |rows| {
         let mut sum = vec![0.0; outputs];
-        vectorized(|| add_rows(&mut sum, rows));
+        add_rows(&mut sum, rows);
         sum
     });
     let mut total = vec![0.0; outputs];
@@ -89,7 +90,7 @@ pub fn bias_gradient(outputs: usize, dy: &[f32]) -> Vec<f32> {
 }
 
 /// Adds every row of `rows` to `sum`.
-#[inline(always)]
+#[multiversion(targets = "simd")]
 pub(crate) fn add_rows(sum: &mut [f32], rows: &[f32]) {
     for row in rows.chunks_exact(sum.len().max(1)) {
         sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
