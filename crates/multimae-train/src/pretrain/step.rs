@@ -1,13 +1,11 @@
 //! One step of the optimiser: forward and backward passes, guards, clipping, update.
 
-use std::num::NonZero;
-use std::thread;
-
 use indexmap::IndexMap;
 use multimae::burn::tensor::Tensor;
 use multimae::encoder::Phase;
 use multimae::masking::TokenMasks;
 use multimae_data::{Batch, Sample, stream};
+use multimae_kernels::side_by_side;
 
 use super::Setting;
 use crate::learner::{Learner, Pass};
@@ -94,27 +92,11 @@ fn parts(setting: &Setting, learner: &Learner, data: &Batch, step: u64) -> Resul
     if let [only] = samples.as_slice() {
         return Ok(vec![part(setting, learner, data, (0, only), step)?]);
     }
-    let at_once = thread::available_parallelism().map_or(1, NonZero::get);
-    let numbered: Vec<(usize, &[Sample])> = samples.into_iter().enumerate().collect();
-    let mut parts = Vec::with_capacity(numbered.len());
-    for group in numbered.chunks(at_once) {
-        let results: Vec<Result<Part>> = thread::scope(|scope| {
-            let threads: Vec<_> = group
-                .iter()
-                .map(|&samples| {
-                    // Leaves of its own: the passes' gradient tapes must not meet.
-                    let learner = learner.clone().with_new_leaves();
-                    scope.spawn(move || part(setting, &learner, data, samples, step))
-                })
-                .collect();
-            let join = |thread: thread::ScopedJoinHandle<'_, _>| {
-                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            };
-            threads.into_iter().map(join).collect()
-        });
-        parts.extend(results.into_iter().collect::<Result<Vec<_>>>()?);
-    }
-    Ok(parts)
+    // Leaves of its own for every pass: their gradient tapes must not meet.
+    let passes = samples.into_iter().enumerate();
+    let passes = passes.map(|pass| (learner.clone().with_new_leaves(), pass)).collect();
+    let run = |(learner, pass): (Learner, _)| part(setting, &learner, data, pass, step);
+    side_by_side::map(passes, run).into_iter().collect()
 }
 
 fn part(

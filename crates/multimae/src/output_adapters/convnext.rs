@@ -1,7 +1,8 @@
 //! The ConvNeXt head of dense prediction (blocks of Liu et al., 2022, arXiv 2201.03545).
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor};
+use multimae_kernels::ops;
 use serde::{Deserialize, Serialize};
 
 use super::{HeadSurroundings, Prediction};
@@ -108,7 +109,7 @@ impl ConvNeXtBlock {
             .forward(x.clone())
             .permute([0, 2, 3, 1])
             .reshape([batch * height * width, channels]);
-        let hidden = activation::gelu(self.pwconv1.forward(self.norm.forward(pixels)));
+        let hidden = ops::gelu(self.pwconv1.forward(self.norm.forward(pixels)));
         let y = self.pwconv2.forward(hidden).reshape([batch, height, width, channels]);
         x + y.permute([0, 3, 1, 2])
     }

@@ -4,7 +4,8 @@
 //! the same four layers as DPT, and with a ViT-B has less than half a million parameters.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor};
+use multimae_kernels::ops;
 use serde::{Deserialize, Serialize};
 
 use super::{HeadSurroundings, Prediction};
@@ -82,7 +83,7 @@ impl LightBlock {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [_, _, height, width] = x.dims();
         let x = resize(x, Size::new(2 * height, 2 * width), Interpolation::Bilinear);
-        let y = activation::gelu(self.depthwise.forward(x.clone()));
+        let y = ops::gelu(self.depthwise.forward(x.clone()));
         x + self.pointwise.forward(y)
     }
 }
