@@ -3,6 +3,7 @@
 mod convert;
 mod inspect;
 mod interrupt;
+mod prepare;
 mod pretrain;
 mod synth;
 mod terminal;
@@ -29,6 +30,8 @@ enum Command {
     Pretrain(pretrain::Pretrain),
     /// Render furnished rooms to pre-train on.
     Synth(synth::Synth),
+    /// Bring a published data set into a folder that can be trained on.
+    Prepare(prepare::Prepare),
     /// Convert a weight file into another format or layout.
     Convert(convert::Convert),
     /// Show what a weight file holds.
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Pretrain(command) => command.run(),
         Command::Synth(command) => command.run(),
+        Command::Prepare(command) => command.run(),
         Command::Convert(command) => command.run(),
         Command::Inspect(command) => command.run(),
     };

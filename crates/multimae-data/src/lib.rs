@@ -70,6 +70,7 @@ mod error;
 mod loader;
 mod map;
 mod modality;
+pub mod nyuv2;
 mod pipeline;
 mod raw;
 pub mod resize;
