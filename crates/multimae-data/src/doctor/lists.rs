@@ -133,7 +133,9 @@ impl Lists {
             "lists_overlap",
             &format!("{a}.txt"),
             &both,
-            format!("samples are on {b}.txt too; scores would be measured on what was trained on"),
+            format!(
+                "samples are on {b}.txt too; scores would be measured on what was learnt or tuned with"
+            ),
         )
     }
 
@@ -143,7 +145,8 @@ impl Lists {
         let ids = &self.lists[val].ids;
         ids.is_subset(&self.lists[train].ids)
             && self.lists.iter().any(|(name, list)| {
-                role(name) == Some("train") && name != train && list.ids.is_disjoint(ids)
+                let other = role(name) == Some("train") && name != train;
+                other && !list.ids.is_empty() && list.ids.is_disjoint(ids)
             })
     }
 }

@@ -115,7 +115,7 @@ impl Unread {
             findings.extend(found);
         }
         findings.extend(checks::samples(&read, &lists));
-        findings.sort_by(|a, b| b.severity.cmp(&a.severity));
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         let samples = pairing::ids(&self.folders).len();
         Ok(Part { name: self.name, samples, lists: lists.sizes(), folders, findings })
     }

@@ -92,7 +92,7 @@ pub struct Summary {
 ///
 /// Files appear whole or not at all. When `stop` is set, the frames at work are finished and the
 /// call returns; the same call later goes on. A finished folder is left alone unless it is to be
-/// overwritten. The frames are streamed: less than 400 MB are in memory, whatever the file.
+/// overwritten. The frames are streamed: some hundred MB are in memory, whatever the file.
 /// `progress` is called in rising order, from the threads that work.
 ///
 /// # Errors
