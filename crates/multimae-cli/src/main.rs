@@ -1,8 +1,10 @@
 //! The `multimae` command. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
 mod convert;
+mod doctor;
 mod inspect;
 mod interrupt;
+mod prepare;
 mod pretrain;
 mod synth;
 mod terminal;
@@ -29,6 +31,10 @@ enum Command {
     Pretrain(pretrain::Pretrain),
     /// Render furnished rooms to pre-train on.
     Synth(synth::Synth),
+    /// Bring a published data set into a folder that can be trained on.
+    Prepare(prepare::Prepare),
+    /// Say what is wrong with a folder of data.
+    Doctor(doctor::Doctor),
     /// Convert a weight file into another format or layout.
     Convert(convert::Convert),
     /// Show what a weight file holds.
@@ -41,6 +47,8 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Pretrain(command) => command.run(),
         Command::Synth(command) => command.run(),
+        Command::Prepare(command) => command.run(),
+        Command::Doctor(command) => command.run(),
         Command::Convert(command) => command.run(),
         Command::Inspect(command) => command.run(),
     };

@@ -66,10 +66,12 @@
 mod augment;
 mod dataset;
 mod decode;
+pub mod doctor;
 mod error;
 mod loader;
 mod map;
 mod modality;
+pub mod nyuv2;
 mod pipeline;
 mod raw;
 pub mod resize;

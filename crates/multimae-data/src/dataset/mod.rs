@@ -12,6 +12,7 @@ use rand::RngExt;
 
 pub use layout::Layout;
 pub use pairing::PairingProblems;
+pub(crate) use walk::Files;
 
 use crate::{DataModality, Error, RawSample, Result, decode, stream};
 

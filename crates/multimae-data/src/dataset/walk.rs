@@ -9,11 +9,11 @@ use crate::{DataModality, Error, Result};
 /// The files of one modality by sample id: the path below its folder without the extension, with
 /// `/` between the parts.
 #[derive(Debug, Default)]
-pub(super) struct Files {
+pub(crate) struct Files {
     /// Files that can be read. More than one for an id is a problem.
-    pub(super) usable: BTreeMap<String, Vec<PathBuf>>,
+    pub(crate) usable: BTreeMap<String, Vec<PathBuf>>,
     /// Files with other extensions.
-    pub(super) unsupported: BTreeMap<String, Vec<PathBuf>>,
+    pub(crate) unsupported: BTreeMap<String, Vec<PathBuf>>,
 }
 
 impl Files {
@@ -22,8 +22,13 @@ impl Files {
         if !folder.is_dir() {
             return Err(Error::MissingFolder { modality: modality.name.clone(), path: folder });
         }
+        Self::below(&folder)
+    }
+
+    /// All files below a folder.
+    pub(crate) fn below(folder: &Path) -> Result<Self> {
         let mut files = Self::default();
-        files.walk(&folder, "", &mut vec![fs_err::canonicalize(&folder)?])?;
+        files.walk(folder, "", &mut vec![fs_err::canonicalize(folder)?])?;
         Ok(files)
     }
 

@@ -5,8 +5,11 @@ mod continuous;
 mod labels;
 mod npy;
 mod png_file;
+mod stored;
 
 use std::path::Path;
+
+pub(crate) use stored::{Container, Stored};
 
 use crate::{Encoding, RawMap};
 

@@ -1,0 +1,162 @@
+//! Class indices.
+
+use std::collections::BTreeMap;
+
+use super::super::Options;
+use super::super::facts::Facts;
+use super::super::hints::Hints;
+use super::super::part::ReadFolder;
+use super::super::report::{Finding, LabelShare, Severity, Values};
+use super::{those, those_with};
+use crate::decode::Container;
+
+/// The usual label of pixels to ignore.
+const IGNORED: i64 = 255;
+
+pub(super) fn check(
+    folder: &ReadFolder,
+    options: &Options,
+    hints: &Hints,
+) -> (Values, Vec<Finding>) {
+    let names = hints.names(&folder.name);
+    let most = options
+        .max_label
+        .or_else(|| names.and_then(|names| names.keys().next_back().copied()))
+        .or_else(|| number_in(&folder.name));
+    let shares = shares(folder, names);
+    let mut found = stored_badly(folder);
+    match most {
+        Some(most) => found.extend(outside(folder, most)),
+        None => found.extend(unknown_count(folder, &shares)),
+    }
+    found.extend(void_only(folder));
+    found.extend(conventions(folder, &shares, most));
+    found.extend(most.and_then(|most| absent(folder, &shares, most, names)));
+    (Values::Labels(shares), found)
+}
+
+/// The number of classes in a name like `label40`.
+fn number_in(name: &str) -> Option<i64> {
+    let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
+    digits.parse().ok().filter(|&number| number > 0)
+}
+
+fn is_index(facts: &Facts) -> bool {
+    facts.channels == 1 && facts.container != Container::Jpeg
+}
+
+fn shares(folder: &ReadFolder, names: Option<&BTreeMap<i64, String>>) -> Vec<LabelShare> {
+    let mut counts = BTreeMap::<i64, (u64, usize)>::new();
+    for (_, facts) in folder.good().filter(|(_, facts)| is_index(facts)) {
+        for (&label, &pixels) in &facts.values.histogram {
+            let count = counts.entry(label).or_default();
+            *count = (count.0 + pixels, count.1 + 1);
+        }
+    }
+    let total = counts.values().map(|(pixels, _)| pixels).sum::<u64>().max(1) as f64;
+    let share = |(label, (pixels, files)): (i64, (u64, usize))| LabelShare {
+        label,
+        name: names.and_then(|names| names.get(&label)).cloned(),
+        pixels: pixels as f64 / total,
+        files,
+    };
+    counts.into_iter().map(share).collect()
+}
+
+fn stored_badly(folder: &ReadFolder) -> Vec<Finding> {
+    let jpeg = those(folder, |facts| facts.container == Container::Jpeg);
+    let colour = those(folder, |facts| facts.channels != 1 && facts.container != Container::Jpeg);
+    let about = |code, things: &[String], message: &str| {
+        Finding::about(Severity::Error, code, &folder.name, things, message)
+    };
+    [
+        about("labels_as_jpeg", &jpeg, "jpeg does not keep labels exactly; find the originals"),
+        about(
+            "not_labels",
+            &colour,
+            "files have several channels; colours are not class indices, so convert them",
+        ),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn outside(folder: &ReadFolder, most: i64) -> Option<Finding> {
+    let bad = |label: i64| !(0..=most).contains(&label) && label != IGNORED;
+    let files = those_with(folder, |_, facts| {
+        let histogram = facts.values.histogram.iter().filter(|_| is_index(facts));
+        let outside = histogram.filter(|(label, _)| bad(**label));
+        let outside: Vec<String> =
+            outside.take(4).map(|(label, pixels)| format!("{label}: {pixels} pixels")).collect();
+        (!outside.is_empty()).then(|| outside.join(", "))
+    });
+    Finding::about(
+        Severity::Error,
+        "label_out_of_range",
+        &folder.name,
+        &files,
+        format!("files hold labels beyond 0 to {most} (and {IGNORED}, to ignore)"),
+    )
+}
+
+fn unknown_count(folder: &ReadFolder, shares: &[LabelShare]) -> Option<Finding> {
+    let greatest =
+        shares.iter().map(|share| share.label).filter(|&label| label != IGNORED).max()?;
+    let message = format!(
+        "the number of classes is not known, so their range was not checked; the greatest label is \
+         {greatest}"
+    );
+    Some(Finding::whole(Severity::Note, "classes_unknown", &folder.name, message))
+}
+
+fn void_only(folder: &ReadFolder) -> Option<Finding> {
+    let void = |facts: &Facts| facts.values.histogram.keys().all(|&l| l == 0 || l == IGNORED);
+    Finding::about(
+        Severity::Warning,
+        "void_only",
+        &folder.name,
+        &those(folder, |facts| is_index(facts) && void(facts)),
+        "files have no label but 0 or 255, which usually mean void",
+    )
+}
+
+/// Two ways to mark void at once, or labels that seem to count from 0.
+fn conventions(folder: &ReadFolder, shares: &[LabelShare], most: Option<i64>) -> Vec<Finding> {
+    let has = |label| shares.iter().any(|share| share.label == label);
+    let mut found = Vec::new();
+    if has(0) && has(IGNORED) {
+        let shifted = most.is_some_and(|most| most != IGNORED && !has(most));
+        let message = if shifted {
+            "255 marks void, and the greatest class never occurs: the labels seem to be shifted by \
+             one, with 0 for the first class"
+        } else {
+            "both 0 and 255 occur; check which of them is void"
+        };
+        let severity = if shifted { Severity::Warning } else { Severity::Note };
+        found.push(Finding::whole(severity, "void_label", &folder.name, message));
+    }
+    found
+}
+
+fn absent(
+    folder: &ReadFolder,
+    shares: &[LabelShare],
+    most: i64,
+    names: Option<&BTreeMap<i64, String>>,
+) -> Option<Finding> {
+    let has = |label: &i64| shares.iter().any(|share| share.label == *label);
+    let named = |label: i64| match names.and_then(|names| names.get(&label)) {
+        Some(name) => format!("{label} {name}"),
+        None => label.to_string(),
+    };
+    // Beyond any number of classes in use, the limit is only a limit.
+    let absent = (1..=most.min(1024)).filter(|label| !has(label)).map(named);
+    Finding::about(
+        Severity::Note,
+        "absent_labels",
+        &folder.name,
+        &absent.collect::<Vec<String>>(),
+        "labels never occur",
+    )
+}

@@ -1,0 +1,95 @@
+//! Checks of files that were read.
+
+mod color;
+mod depth;
+mod duplicates;
+mod labels;
+mod mask;
+mod sizes;
+
+use super::facts::{Facts, File};
+use super::hints::Hints;
+use super::lists::Lists;
+use super::part::ReadFolder;
+use super::report::{Finding, Severity, Values};
+use super::{Kind, Options};
+
+/// Checks of one folder, and what its values look like.
+pub(super) fn folder(
+    folder: &ReadFolder,
+    options: &Options,
+    hints: &Hints,
+) -> (Values, Vec<Finding>) {
+    let mut found = common(folder);
+    if folder.good().next().is_none() {
+        return (Values::Other { min: 0.0, max: 0.0 }, found);
+    }
+    let (values, more) = match folder.kind {
+        Kind::Color => color::check(folder),
+        Kind::Depth => depth::check(folder, options, hints),
+        Kind::Labels => labels::check(folder, options, hints),
+        Kind::Mask => mask::check(folder),
+        Kind::Other => (range(folder), Vec::new()),
+    };
+    found.extend(more);
+    (values, found)
+}
+
+/// Checks of all folders together.
+pub(super) fn samples(folders: &[ReadFolder], lists: &Lists) -> Vec<Finding> {
+    let mut found = sizes::check(folders);
+    found.extend(duplicates::check(folders, lists));
+    found
+}
+
+fn range(folder: &ReadFolder) -> Values {
+    let fold = |of: fn(&Facts) -> f32, pick: fn(f64, f64) -> f64| {
+        folder.good().map(|(_, facts)| f64::from(of(facts))).reduce(pick).unwrap_or_default()
+    };
+    Values::Other { min: fold(|f| f.values.min, f64::min), max: fold(|f| f.values.max, f64::max) }
+}
+
+/// What is wrong with any file.
+fn common(folder: &ReadFolder) -> Vec<Finding> {
+    let broken = folder.files.iter().filter_map(|file| {
+        file.facts.as_ref().err().map(|problem| format!("{} ({problem})", file.path.display()))
+    });
+    let broken: Vec<String> = broken.collect();
+    let about = |severity, code, things: &[String], message: &str| {
+        Finding::about(severity, code, &folder.name, things, message)
+    };
+    [
+        about(Severity::Error, "unreadable", &broken, "files cannot be read; copy them again"),
+        about(
+            Severity::Error,
+            "not_finite",
+            &those(folder, |facts| facts.values.not_finite > 0),
+            "files hold infinite values or such that are no numbers; replace them",
+        ),
+        about(
+            Severity::Warning,
+            "misnamed",
+            &those(folder, |facts| facts.misnamed),
+            "files have an extension that is not their format; rename them",
+        ),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// The ids of the files that are like this.
+fn those(folder: &ReadFolder, is: impl Fn(&Facts) -> bool) -> Vec<String> {
+    folder.good().filter(|(_, facts)| is(facts)).map(|(file, _)| file.id.clone()).collect()
+}
+
+/// The ids of the files that are like this, with something about each.
+fn those_with(
+    folder: &ReadFolder,
+    describe: impl Fn(&File, &Facts) -> Option<String>,
+) -> Vec<String> {
+    let described = folder.good().filter_map(|(file, facts)| {
+        describe(file, facts).map(|text| format!("{} ({text})", file.id))
+    });
+    described.collect()
+}

@@ -1,0 +1,141 @@
+//! What one file is like.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+use super::Kind;
+use crate::decode::{Container, Stored};
+
+/// A file of a sample.
+pub(super) struct File {
+    pub(super) id: String,
+    pub(super) path: PathBuf,
+    /// What it is like, or why it cannot be read.
+    pub(super) facts: Result<Facts, String>,
+}
+
+/// What a file is like.
+pub(super) struct Facts {
+    /// (height, width).
+    pub(super) size: (usize, usize),
+    pub(super) channels: usize,
+    pub(super) bits: usize,
+    pub(super) palette: bool,
+    pub(super) container: Container,
+    pub(super) described: String,
+    /// The extension says something else.
+    pub(super) misnamed: bool,
+    /// Of the size and all values.
+    pub(super) digest: u64,
+    pub(super) values: ValueFacts,
+}
+
+/// Figures of all values.
+pub(super) struct ValueFacts {
+    pub(super) min: f32,
+    pub(super) max: f32,
+    /// Values that are no number or infinite.
+    pub(super) not_finite: usize,
+    /// Values that are 0.
+    pub(super) zeros: usize,
+    pub(super) count: usize,
+    /// The least and the median value that is not 0; of depth.
+    pub(super) depth: Option<(f32, f32)>,
+    /// Pixels of every value; of labels and masks.
+    pub(super) histogram: BTreeMap<i64, u64>,
+    /// Sums and sums of squares per channel, in `0..=1`; of pictures.
+    pub(super) sums: [(f64, f64); 3],
+    /// All channels are equal; of pictures.
+    pub(super) grey: bool,
+}
+
+impl Facts {
+    pub(super) fn of(path: &Path, stored: &Stored, kind: Kind) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (stored.height, stored.width).hash(&mut hasher);
+        stored.values.iter().for_each(|value| hasher.write_u32(value.to_bits()));
+        Self {
+            size: (stored.height, stored.width),
+            channels: stored.channels,
+            bits: stored.bits,
+            palette: stored.palette,
+            container: stored.container,
+            described: stored.describe(),
+            misnamed: !extension_fits(path, stored.container),
+            digest: hasher.finish(),
+            values: ValueFacts::of(stored, kind),
+        }
+    }
+
+    pub(super) fn is_constant(&self) -> bool {
+        self.values.min == self.values.max
+    }
+}
+
+impl ValueFacts {
+    fn of(stored: &Stored, kind: Kind) -> Self {
+        let mut facts = Self {
+            min: f32::INFINITY,
+            max: f32::NEG_INFINITY,
+            not_finite: 0,
+            zeros: 0,
+            count: stored.values.len(),
+            depth: None,
+            histogram: BTreeMap::new(),
+            sums: [(0.0, 0.0); 3],
+            grey: false,
+        };
+        for &value in &stored.values {
+            facts.not_finite += usize::from(!value.is_finite());
+            facts.zeros += usize::from(value == 0.0);
+            facts.min = facts.min.min(value);
+            facts.max = facts.max.max(value);
+        }
+        match kind {
+            Kind::Depth => facts.depth = depth(&stored.values),
+            Kind::Labels | Kind::Mask => {
+                for &value in &stored.values {
+                    *facts.histogram.entry(value as i64).or_default() += 1;
+                }
+            }
+            Kind::Color => facts.color(stored),
+            Kind::Other => {}
+        }
+        facts
+    }
+
+    fn color(&mut self, stored: &Stored) {
+        let channel = |index: usize| if stored.channels < 3 { 0 } else { index };
+        self.grey = true;
+        for pixel in stored.values.chunks_exact(stored.channels) {
+            let rgb = [0, 1, 2].map(|index| pixel[channel(index)]);
+            self.grey &= rgb[0] == rgb[1] && rgb[1] == rgb[2];
+            for (sums, value) in self.sums.iter_mut().zip(rgb) {
+                let value = f64::from(value) / 255.0;
+                sums.0 += value;
+                sums.1 += value * value;
+            }
+        }
+    }
+}
+
+/// The least and the median value above 0.
+fn depth(values: &[f32]) -> Option<(f32, f32)> {
+    let mut known: Vec<f32> = values.iter().copied().filter(|&value| value > 0.0).collect();
+    let middle = known.len() / 2;
+    if known.is_empty() {
+        return None;
+    }
+    let (below, &mut median, _) = known.select_nth_unstable_by(middle, f32::total_cmp);
+    Some((below.iter().copied().fold(median, f32::min), median))
+}
+
+fn extension_fits(path: &Path, container: Container) -> bool {
+    let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    match container {
+        Container::Png => extension == "png",
+        Container::Jpeg => extension == "jpg" || extension == "jpeg",
+        Container::Npy => extension == "npy",
+    }
+}

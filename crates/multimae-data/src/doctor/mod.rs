@@ -1,0 +1,69 @@
+//! What is wrong with a folder of data, before a training run finds out.
+//!
+//! [`examine`] reads every file once, whatever recipe will use it: it tells by the names of the
+//! folders, or by what is in them, which hold pictures, depth, labels and masks. It looks for files
+//! that do not pair up or cannot be read, for sizes, value ranges, labels and depth scales that do
+//! not fit, for lists that overlap, and for the same picture under two names.
+
+mod checks;
+mod facts;
+mod hints;
+mod kind;
+mod lists;
+mod pairing;
+mod part;
+mod report;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::{Error, Result};
+
+pub use kind::Kind;
+pub use report::{Finding, Folder, LabelShare, Part, Report, Severity, Values};
+
+/// What is known about the data.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// What the files of these folders are, where it cannot be told from their names.
+    pub kinds: BTreeMap<String, Kind>,
+    /// Stored units of depth per metre.
+    pub per_metre: Option<f64>,
+    /// The greatest label.
+    pub max_label: Option<i64>,
+    /// Files that are read at the same time; 0 means as many as there are processors.
+    pub threads: usize,
+}
+
+/// Examines a data folder: `<root>/<modality>/...`, or one level lower with `train/`, `val/` and so
+/// on between. `progress` gets the files done and the files in all, in rising order, from the
+/// threads that read.
+///
+/// # Errors
+/// Only if there is nothing to examine, or a folder or list cannot be read; bad files are findings.
+pub fn examine(
+    root: &Path,
+    options: &Options,
+    progress: impl Fn(usize, usize) + Sync,
+) -> Result<Report> {
+    let parts = part::find(root)?;
+    if parts.is_empty() {
+        let problem =
+            "it has no folder with images or arrays, one per modality, as in rgb/0001.png \
+                       and depth/0001.png"
+                .to_owned();
+        return Err(Error::File { path: root.to_owned(), problem });
+    }
+    if let Some(name) = options.kinds.keys().find(|name| !parts.iter().any(|part| part.has(name))) {
+        return Err(Error::Config(format!("there is no folder `{name}` in {}", root.display())));
+    }
+    let total = parts.iter().map(part::Unread::files).sum();
+    let mut done = 0;
+    let mut read = Vec::new();
+    for part in parts {
+        let files = part.files();
+        read.push(part.examine(options, |so_far| progress(done + so_far, total))?);
+        done += files;
+    }
+    Ok(Report { root: root.to_owned(), parts: read })
+}

@@ -1,0 +1,191 @@
+//! Folders of modalities beside each other, before and after their files are read.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::facts::{Facts, File};
+use super::hints::Hints;
+use super::lists::Lists;
+use super::report::{Finding, Folder, Part, Severity, Values};
+use super::{Kind, Options, checks, pairing};
+use crate::Result;
+use crate::dataset::Files;
+use crate::decode::Stored;
+
+/// How many files are looked at to tell what a folder holds.
+const PROBED: usize = 5;
+
+/// A part whose files are known by name only.
+pub(super) struct Unread {
+    name: String,
+    path: PathBuf,
+    folders: BTreeMap<String, Files>,
+}
+
+/// A folder whose files were read.
+pub(super) struct ReadFolder {
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    /// In the order of their ids.
+    pub(super) files: Vec<File>,
+}
+
+/// The parts of a data folder.
+pub(super) fn find(root: &Path) -> Result<Vec<Unread>> {
+    let here = Unread::find(root, "")?;
+    if here.is_named() {
+        return Ok(vec![here]);
+    }
+    // No folder has the name of a modality: perhaps train/ and test/ come first.
+    let below = subfolders(root)?;
+    let below = below.iter().map(|(name, path)| Unread::find(path, name));
+    let below: Vec<Unread> = below.collect::<Result<_>>()?;
+    let named: Vec<Unread> = below.into_iter().filter(Unread::is_named).collect();
+    match named.is_empty() {
+        true if here.files() > 0 => Ok(vec![here]),
+        _ => Ok(named),
+    }
+}
+
+fn subfolders(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs_err::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !name.starts_with('.') && fs_err::metadata(&path)?.is_dir() {
+            found.push((name, path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+impl Unread {
+    /// The folders below `path` that hold files of modalities, or should by their names.
+    fn find(path: &Path, name: &str) -> Result<Self> {
+        let mut folders = BTreeMap::new();
+        for (folder, path) in subfolders(path)? {
+            let files = Files::below(&path)?;
+            if !files.usable.is_empty() || Kind::of_name(&folder).is_some() {
+                folders.insert(folder, files);
+            }
+        }
+        Ok(Self { name: name.to_owned(), path: path.to_owned(), folders })
+    }
+
+    fn is_named(&self) -> bool {
+        self.folders.keys().any(|name| Kind::of_name(name).is_some())
+    }
+
+    pub(super) fn has(&self, folder: &str) -> bool {
+        self.folders.contains_key(folder)
+    }
+
+    /// The files that can be read.
+    pub(super) fn files(&self) -> usize {
+        self.folders.values().flat_map(|files| files.usable.values()).map(Vec::len).sum()
+    }
+
+    /// Reads all files and looks for what is wrong.
+    pub(super) fn examine(
+        self,
+        options: &Options,
+        progress: impl Fn(usize) + Sync,
+    ) -> Result<Part> {
+        let hints = Hints::read(&self.path);
+        let lists = Lists::read(&self.path, &self.folders)?;
+        let mut findings = pairing::findings(&self.folders, &lists);
+        findings.extend(lists.findings());
+        if hints.is_unfinished() {
+            let message = "the program that writes this folder did not finish; run it again";
+            findings.push(Finding::whole(Severity::Error, "unfinished", "manifest.json", message));
+        }
+        let (mut done, mut read) = (0, Vec::new());
+        for (name, files) in &self.folders {
+            let folder = ReadFolder::read(name, files, options, |so_far| progress(done + so_far));
+            done += folder.files.len();
+            read.push(folder);
+        }
+        let mut folders = Vec::new();
+        for folder in &read {
+            let (values, found) = checks::folder(folder, options, &hints);
+            folders.push(folder.summary(values));
+            findings.extend(found);
+        }
+        findings.extend(checks::samples(&read, &lists));
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        let samples = pairing::ids(&self.folders).len();
+        Ok(Part { name: self.name, samples, lists: lists.sizes(), folders, findings })
+    }
+}
+
+impl ReadFolder {
+    fn read(name: &str, files: &Files, options: &Options, progress: impl Fn(usize) + Sync) -> Self {
+        let named =
+            files.usable.iter().flat_map(|(id, paths)| paths.iter().map(move |path| (id, path)));
+        let named: Vec<(&String, &PathBuf)> = named.collect();
+        let kind = options.kinds.get(name).copied().or_else(|| Kind::of_name(name));
+        let kind = kind.unwrap_or_else(|| probe(&named));
+        let files = in_parallel(&named, options.threads, progress, |(id, path)| {
+            let facts = Stored::read(path).map(|stored| Facts::of(path, &stored, kind));
+            File { id: (*id).clone(), path: (*path).clone(), facts }
+        });
+        Self { name: name.to_owned(), kind, files }
+    }
+
+    /// The files that could be read, with what they are like.
+    pub(super) fn good(&self) -> impl Iterator<Item = (&File, &Facts)> {
+        self.files.iter().filter_map(|file| Some((file, file.facts.as_ref().ok()?)))
+    }
+
+    fn summary(&self, values: Values) -> Folder {
+        let (mut sizes, mut stored) = (BTreeMap::new(), BTreeMap::new());
+        for (_, facts) in self.good() {
+            *sizes.entry(format!("{} x {}", facts.size.0, facts.size.1)).or_default() += 1;
+            *stored.entry(facts.described.clone()).or_default() += 1;
+        }
+        let (name, files) = (self.name.clone(), self.files.len());
+        Folder { name, kind: self.kind, files, sizes, stored, values }
+    }
+}
+
+/// What most of the first files are.
+fn probe(files: &[(&String, &PathBuf)]) -> Kind {
+    let kinds = files.iter().filter_map(|(_, path)| Stored::read(path).ok());
+    let kinds: Vec<Kind> = kinds.take(PROBED).map(|stored| Kind::of_file(&stored)).collect();
+    let count = |kind: &Kind| kinds.iter().filter(|other| *other == kind).count();
+    kinds.iter().copied().max_by_key(count).unwrap_or(Kind::Other)
+}
+
+/// Applies `work` to all items in several threads; results are in the order of the items.
+fn in_parallel<T: Sync, R: Send>(
+    items: &[T],
+    threads: usize,
+    progress: impl Fn(usize) + Sync,
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
+    let threads = match threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(items.len())));
+    let run = || {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(index) else { break };
+            let result = work(item);
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            done.push((index, result));
+            progress(done.len());
+        }
+    };
+    std::thread::scope(|scope| {
+        (1..threads.min(items.len())).for_each(|_| drop(scope.spawn(run)));
+        run();
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_unstable_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
+}

@@ -1,0 +1,78 @@
+//! What can go wrong when NYUv2 is prepared.
+
+use std::path::PathBuf;
+
+/// What can go wrong when NYUv2 is prepared.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An input file is damaged or does not hold what it should.
+    #[error("{}: {problem}", path.display())]
+    Input {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+
+    /// A frame has values that NYUv2 does not have.
+    #[error("{}: frame {id}: {problem}", path.display())]
+    Frame {
+        /// The file.
+        path: PathBuf,
+        /// The official 1-based id of the frame.
+        id: u32,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+
+    /// The options contradict each other or the files.
+    #[error("{0}")]
+    Options(String),
+
+    /// The folder holds files that this program did not prepare.
+    #[error(
+        "{} is there, and was not written by `prepare`; choose another folder", path.display()
+    )]
+    Foreign {
+        /// What is in the way.
+        path: PathBuf,
+    },
+
+    /// The folder was prepared with other options.
+    #[error(
+        "{} was prepared otherwise ({difference}); choose another folder, or ask to overwrite it",
+        path.display()
+    )]
+    OtherOptions {
+        /// The manifest.
+        path: PathBuf,
+        /// What differs.
+        difference: String,
+    },
+
+    /// The manifest cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+
+    /// A picture cannot be encoded.
+    #[error("{}: {source}", path.display())]
+    Picture {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// Why.
+        source: png::EncodingError,
+    },
+
+    /// A file or folder could not be read or written; the message names the path.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// The result of preparing.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

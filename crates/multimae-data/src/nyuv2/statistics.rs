@@ -1,0 +1,147 @@
+//! What the values of the frames look like. Sums of integers: exact, and in any order.
+
+use serde::{Deserialize, Serialize};
+
+use super::frame::{Frame, PER_METRE};
+
+/// Sums over frames.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct FrameStatistics {
+    pixels: u64,
+    rgb: [u64; 3],
+    rgb_squares: [u64; 3],
+    /// Pixels with valid depth, and sums over them.
+    depths: u64,
+    depth: u64,
+    depth_squares: u64,
+    depth_range: Option<(u16, u16)>,
+    labels: Vec<u64>,
+}
+
+/// Means and standard deviations over all pixels of a list of frames.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Statistics {
+    /// Frames.
+    pub frames: usize,
+    /// Mean of the RGB channels, in `0..=1`.
+    pub rgb_mean: [f64; 3],
+    /// Standard deviation of the RGB channels.
+    pub rgb_std: [f64; 3],
+    /// Mean of the valid depths, metres; 0 if there are none.
+    pub depth_mean: f64,
+    /// Standard deviation of the valid depths, metres.
+    pub depth_std: f64,
+    /// The least valid depth, metres.
+    pub depth_min: f64,
+    /// The greatest valid depth, metres.
+    pub depth_max: f64,
+    /// Share of the pixels with valid depth.
+    pub depth_valid: f64,
+    /// Share of the pixels of every label, void first.
+    pub label_share: Vec<f64>,
+}
+
+impl FrameStatistics {
+    pub(super) fn of(frame: &Frame, classes: usize) -> Self {
+        let mut sums = Self {
+            pixels: frame.label.len() as u64,
+            labels: vec![0; classes + 1],
+            ..Self::default()
+        };
+        for pixel in frame.rgb.as_chunks::<3>().0 {
+            for (channel, &value) in pixel.iter().enumerate() {
+                sums.rgb[channel] += u64::from(value);
+                sums.rgb_squares[channel] += u64::from(value).pow(2);
+            }
+        }
+        for (&depth, _) in frame.depth.iter().zip(&frame.valid).filter(|(_, valid)| **valid > 0) {
+            sums.depths += 1;
+            sums.depth += u64::from(depth);
+            sums.depth_squares += u64::from(depth).pow(2);
+            sums.widen((depth, depth));
+        }
+        frame.label.iter().for_each(|&label| sums.labels[usize::from(label)] += 1);
+        sums
+    }
+
+    fn widen(&mut self, (low, high): (u16, u16)) {
+        let (min, max) = self.depth_range.unwrap_or((low, high));
+        self.depth_range = Some((min.min(low), max.max(high)));
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.pixels += other.pixels;
+        for channel in 0..3 {
+            self.rgb[channel] += other.rgb[channel];
+            self.rgb_squares[channel] += other.rgb_squares[channel];
+        }
+        self.depths += other.depths;
+        self.depth += other.depth;
+        self.depth_squares += other.depth_squares;
+        if let Some(range) = other.depth_range {
+            self.widen(range);
+        }
+        self.labels.resize(self.labels.len().max(other.labels.len()), 0);
+        self.labels.iter_mut().zip(&other.labels).for_each(|(sum, &more)| *sum += more);
+    }
+}
+
+impl Statistics {
+    pub(super) fn over<'a>(frames: impl Iterator<Item = &'a FrameStatistics>) -> Self {
+        let (mut sums, mut count) = (FrameStatistics::default(), 0);
+        for frame in frames {
+            sums.add(frame);
+            count += 1;
+        }
+        let rgb = [0, 1, 2].map(|c| moments(sums.rgb[c], sums.rgb_squares[c], sums.pixels, 255.0));
+        let depth = moments(sums.depth, sums.depth_squares, sums.depths, f64::from(PER_METRE));
+        let share = |part: u64| part as f64 / sums.pixels.max(1) as f64;
+        let metres = |depth: u16| f64::from(depth) / f64::from(PER_METRE);
+        let (min, max) = sums.depth_range.unwrap_or_default();
+        Self {
+            frames: count,
+            rgb_mean: rgb.map(|(mean, _)| mean),
+            rgb_std: rgb.map(|(_, std)| std),
+            depth_mean: depth.0,
+            depth_std: depth.1,
+            depth_min: metres(min),
+            depth_max: metres(max),
+            depth_valid: share(sums.depths),
+            label_share: sums.labels.iter().map(|&count| share(count)).collect(),
+        }
+    }
+}
+
+/// Mean and standard deviation in units of `unit`.
+fn moments(sum: u64, squares: u64, count: u64, unit: f64) -> (f64, f64) {
+    let count = count.max(1) as f64;
+    let mean = sum as f64 / count;
+    let variance = (squares as f64 / count - mean * mean).max(0.0);
+    (mean / unit, variance.sqrt() / unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(depth: [u16; 4]) -> Frame {
+        Frame {
+            rgb: vec![0, 51, 255, 0, 51, 255, 0, 51, 0, 0, 51, 0],
+            depth: depth.to_vec(),
+            label: vec![0, 1, 1, 2],
+            valid: depth.map(|depth| if depth == 0 { 0 } else { 255 }).to_vec(),
+        }
+    }
+
+    #[test]
+    fn moments_leave_holes_out() {
+        let frames = [frame([1000, 3000, 0, 0]), frame([1000, 3000, 3000, 1000])];
+        let sums = frames.each_ref().map(|frame| FrameStatistics::of(frame, 2));
+        let all = Statistics::over(sums.iter());
+        assert_eq!((all.frames, all.depth_mean, all.depth_std), (2, 2.0, 1.0));
+        assert_eq!((all.depth_min, all.depth_max, all.depth_valid), (1.0, 3.0, 0.75));
+        assert_eq!((all.rgb_mean, all.rgb_std), ([0.0, 0.2, 0.5], [0.0, 0.0, 0.5]));
+        assert_eq!(all.label_share, [0.25, 0.5, 0.25]);
+        assert_eq!(Statistics::over([].iter()).depth_mean, 0.0);
+    }
+}
