@@ -116,6 +116,23 @@ proptest! {
     }
 
     #[test]
+    fn conv2d(batch in 1usize..4, inputs in 1usize..9, outputs in 1usize..9, half in 0usize..4,
+              height in 1usize..12, width in 1usize..20) {
+        let device = Device::default();
+        let kernel = 2 * half + 1;
+        let x = tensor(1, [batch, inputs, height, width], &device);
+        let w = tensor(2, [outputs, inputs, kernel, kernel], &device);
+        let b = tensor(3, [outputs], &device);
+        let fused = |x, w, b| ops::conv2d(x, w, Some(b), false);
+        let slow = |x, w, b| plain::conv2d(x, w, Some(b), false);
+        assert_all_close("dense", run!(fused, x, w, b), run!(slow, x, w, b));
+        let w = tensor(2, [inputs, 1, kernel, kernel], &device);
+        let fused = |x, w| ops::conv2d(x, w, None, true);
+        let slow = |x, w| plain::conv2d(x, w, None, true);
+        assert_all_close("depthwise", run!(fused, x, w), run!(slow, x, w));
+    }
+
+    #[test]
     fn adamw(count in 1usize..40_000, step in 1u64..1000, lr in 1e-5f64..1e-1) {
         let device = Device::default();
         let step = AdamWStep { beta_1: 0.9, beta_2: 0.95, eps: 1e-8, lr, weight_decay: 0.05, step };

@@ -109,14 +109,8 @@ mod tests {
 
     #[test]
     fn every_element_has_its_own_step() {
-        let step = AdamWStep {
-            beta_1: 0.9,
-            beta_2: 0.95,
-            eps: 1e-8,
-            lr: 0.1,
-            weight_decay: 0.5,
-            step: 1,
-        };
+        let step =
+            AdamWStep { beta_1: 0.9, beta_2: 0.95, eps: 1e-8, lr: 0.1, weight_decay: 0.5, step: 1 };
         let count = 40_001;
         let (mut value, gradient) = (values(1, count), values(2, count));
         let start = value.clone();

@@ -75,7 +75,11 @@ impl<'a> Inputs<'a> {
         match self {
             Self::Fused(qkv) => {
                 let rows = &qkv[index * shape.queries * 3 * width..][..shape.queries * 3 * width];
-                Sample { queries: (rows, 3, 0), keys: (rows, 3, width), values: (rows, 3, 2 * width) }
+                Sample {
+                    queries: (rows, 3, 0),
+                    keys: (rows, 3, width),
+                    values: (rows, 3, 2 * width),
+                }
             }
             Self::Context(q, kv) => {
                 let q = &q[index * shape.queries * width..][..shape.queries * width];
@@ -176,7 +180,8 @@ fn block_forward(
 fn exponentials(scores: &mut [f32], reciprocals: &mut [f32], log_sums: &mut [f32], step: usize) {
     let keys = scores.len() / reciprocals.len().max(1);
     let rows = scores.chunks_exact_mut(keys.max(1));
-    for ((row, reciprocal), log_sum) in rows.zip(reciprocals).zip(log_sums.iter_mut().step_by(step)) {
+    for ((row, reciprocal), log_sum) in rows.zip(reciprocals).zip(log_sums.iter_mut().step_by(step))
+    {
         let largest = max(row);
         for score in row.iter_mut() {
             *score = exp(*score - largest);

@@ -149,8 +149,7 @@ fn row_gradients(
     }
     let share = 1.0 / x.len() as f32;
     let mean_g = sum(dx) * share;
-    let mean_gh =
-        sum_of_pairs(dx, x, |sum, g, x| g.mul_add((x - mean) * r, sum)) * share;
+    let mean_gh = sum_of_pairs(dx, x, |sum, g, x| g.mul_add((x - mean) * r, sum)) * share;
     for (dx, &x) in dx.iter_mut().zip(x) {
         *dx = r * (-(x - mean) * r).mul_add(mean_gh, *dx - mean_g);
     }

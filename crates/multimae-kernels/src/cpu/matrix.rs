@@ -73,9 +73,7 @@ pub(crate) fn multiply(
         "a product of {a_shape:?} and {b_shape:?} into {shape:?}"
     );
     assert!(
-        shape.extent() <= into.len()
-            && a_shape.extent() <= a.len()
-            && b_shape.extent() <= b.len(),
+        shape.extent() <= into.len() && a_shape.extent() <= a.len() && b_shape.extent() <= b.len(),
         "a matrix reaches over its slice"
     );
     if rows == 0 || columns == 0 {

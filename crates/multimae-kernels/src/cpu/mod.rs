@@ -6,6 +6,7 @@
 
 pub mod adamw;
 pub mod attention;
+pub mod conv;
 pub mod gelu;
 pub mod layer_norm;
 pub mod linear;

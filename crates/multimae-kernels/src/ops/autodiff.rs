@@ -13,10 +13,11 @@ use burn::backend::{Autodiff, Flex};
 
 use super::extension::KernelOps;
 use super::flex::{
-    cross_attention_shape, dims, elements, layer_norm_of, linear_shape, self_attention_shape,
-    tensor,
+    conv_shape, cross_attention_shape, dims, elements, layer_norm_of, linear_shape,
+    self_attention_shape, tensor,
 };
 use crate::cpu::attention::{self, AttentionShape, Inputs};
+use crate::cpu::conv::{self, ConvShape};
 use crate::cpu::layer_norm::Statistics;
 use crate::cpu::linear::{self, LinearShape};
 use crate::cpu::{gelu, layer_norm};
@@ -103,8 +104,7 @@ impl Backward<Flex, 3> for LayerNormBackward {
     fn backward(self, ops: Ops<LayerNormState, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let dy = grads.consume::<Flex>(&ops.node);
         let LayerNormState { x, weight, statistics } = &ops.state;
-        let of =
-            layer_norm::gradients(&elements(&dy), &elements(x), &elements(weight), statistics);
+        let of = layer_norm::gradients(&elements(&dy), &elements(x), &elements(weight), statistics);
         let width = of.weight.len();
         let all = [tensor(of.x, dims(x)), tensor(of.weight, [width]), tensor(of.bias, [width])];
         for (node, gradient) in ops.parents.into_iter().zip(all) {
@@ -178,6 +178,87 @@ impl Backward<Flex, 2> for AttentionBackward {
             if let Some(node) = node {
                 grads.register::<Flex>(node.id, gradient);
             }
+        }
+    }
+}
+
+/// A convolution; its state is the input if the weight is trained, and the weight if the input has a
+/// gradient.
+#[derive(Debug)]
+struct ConvBackward;
+
+/// What the backward pass of a convolution needs.
+#[derive(Debug, Clone)]
+struct ConvState {
+    shape: ConvShape,
+    depthwise: bool,
+    x: Option<FlexTensor>,
+    weight: Option<FlexTensor>,
+}
+
+impl ConvState {
+    fn new(
+        (x, keep_x): (FlexTensor, bool),
+        (w, keep_w): (FlexTensor, bool),
+        depthwise: bool,
+    ) -> Self {
+        let shape = conv_shape(&x, &w, depthwise);
+        Self { shape, depthwise, x: keep_x.then_some(x), weight: keep_w.then_some(w) }
+    }
+
+    fn input_gradient(&self, dy: &[f32]) -> Option<FlexTensor> {
+        let ConvShape { batch, inputs, height, width, .. } = self.shape;
+        let gradient =
+            if self.depthwise { conv::depthwise_input_gradient } else { conv::input_gradient };
+        let dx = gradient(self.shape, dy, &elements(self.weight.as_ref()?));
+        Some(tensor(dx, [batch, inputs, height, width]))
+    }
+
+    fn weight_gradient(&self, dy: &[f32]) -> Option<FlexTensor> {
+        let ConvShape { inputs, outputs, kernel, .. } = self.shape;
+        let gradient =
+            if self.depthwise { conv::depthwise_weight_gradient } else { conv::weight_gradient };
+        let dw = gradient(self.shape, dy, &elements(self.x.as_ref()?));
+        Some(tensor(dw, [outputs, if self.depthwise { 1 } else { inputs }, kernel, kernel]))
+    }
+
+    fn bias_gradient(&self, dy: &[f32]) -> FlexTensor {
+        let ConvShape { outputs, height, width, .. } = self.shape;
+        tensor(conv::bias_gradient(outputs, height * width, dy), [outputs])
+    }
+}
+
+impl Backward<Flex, 3> for ConvBackward {
+    type State = ConvState;
+
+    fn backward(self, ops: Ops<ConvState, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = grads.consume::<Flex>(&ops.node);
+        let dy = elements(&dy);
+        let [x, weight, bias] = ops.parents;
+        if let (Some(node), Some(dx)) = (x, ops.state.input_gradient(&dy)) {
+            grads.register::<Flex>(node.id, dx);
+        }
+        if let (Some(node), Some(dw)) = (weight, ops.state.weight_gradient(&dy)) {
+            grads.register::<Flex>(node.id, dw);
+        }
+        if let Some(node) = bias {
+            grads.register::<Flex>(node.id, ops.state.bias_gradient(&dy));
+        }
+    }
+}
+
+impl Backward<Flex, 2> for ConvBackward {
+    type State = ConvState;
+
+    fn backward(self, ops: Ops<ConvState, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = grads.consume::<Flex>(&ops.node);
+        let dy = elements(&dy);
+        let [x, weight] = ops.parents;
+        if let (Some(node), Some(dx)) = (x, ops.state.input_gradient(&dy)) {
+            grads.register::<Flex>(node.id, dx);
+        }
+        if let (Some(node), Some(dw)) = (weight, ops.state.weight_gradient(&dy)) {
+            grads.register::<Flex>(node.id, dw);
         }
     }
 }
@@ -271,15 +352,46 @@ impl<C: CheckpointStrategy> KernelOps for Tracked<C> {
         let inputs = Inputs::Context(&elements(&q), &elements(&kv));
         let (out, log_sums) = attention::forward(shape, inputs);
         let out = tensor(out, dims(&q));
-        match Backward::<Flex, 2>::prepare::<C>(AttentionBackward, nodes)
-            .compute_bound()
-            .stateful()
+        match Backward::<Flex, 2>::prepare::<C>(AttentionBackward, nodes).compute_bound().stateful()
         {
             OpsKind::Tracked(prepared) => {
                 let state = AttentionState { shape, inputs: [q, kv], out: out.clone(), log_sums };
                 prepared.finish(state, out)
             }
             OpsKind::UnTracked(prepared) => prepared.finish(out),
+        }
+    }
+
+    fn conv2d(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        depthwise: bool,
+    ) -> FloatTensor<Self> {
+        let (keep_x, keep_weight) = (weight.is_tracked(), x.is_tracked());
+        let nodes = [x.node(), weight.node(), bias.node()];
+        let (x, weight) = (x.into_primitive(), weight.into_primitive());
+        let y = Flex::conv2d(x.clone(), weight.clone(), bias.into_primitive(), depthwise);
+        let state = || ConvState::new((x, keep_x), (weight, keep_weight), depthwise);
+        match Backward::<Flex, 3>::prepare::<C>(ConvBackward, nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish(state(), y),
+            OpsKind::UnTracked(prepared) => prepared.finish(y),
+        }
+    }
+
+    fn conv2d_without_bias(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        depthwise: bool,
+    ) -> FloatTensor<Self> {
+        let (keep_x, keep_weight) = (weight.is_tracked(), x.is_tracked());
+        let nodes = [x.node(), weight.node()];
+        let (x, weight) = (x.into_primitive(), weight.into_primitive());
+        let y = Flex::conv2d_without_bias(x.clone(), weight.clone(), depthwise);
+        let state = || ConvState::new((x, keep_x), (weight, keep_weight), depthwise);
+        match Backward::<Flex, 2>::prepare::<C>(ConvBackward, nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish(state(), y),
+            OpsKind::UnTracked(prepared) => prepared.finish(y),
         }
     }
 }

@@ -39,6 +39,21 @@ pub(crate) trait KernelOps: Backend {
         kv: FloatTensor<Self>,
         heads: usize,
     ) -> FloatTensor<Self>;
+
+    /// A convolution of stride 1 that keeps the size; depthwise or dense.
+    fn conv2d(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        depthwise: bool,
+    ) -> FloatTensor<Self>;
+
+    /// [`Self::conv2d`] without bias.
+    fn conv2d_without_bias(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        depthwise: bool,
+    ) -> FloatTensor<Self>;
 }
 
 /// Operations without a backward pass.

@@ -2,14 +2,15 @@
 
 use std::borrow::Cow;
 
+use burn::backend::Flex;
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::Flex;
 use burn::tensor::{Bytes, DType, Shape};
 
 use super::extension::{KernelOps, UpdateOps};
 use crate::cpu::adamw::{self, AdamWStep};
 use crate::cpu::attention::{self, AttentionShape, Inputs};
+use crate::cpu::conv::{self, ConvShape};
 use crate::cpu::linear::{self, LinearShape};
 use crate::cpu::{gelu, layer_norm};
 
@@ -62,6 +63,44 @@ pub(super) fn cross_attention_shape(
         "{heads} heads in a width of {width} and a context of {double}"
     );
     AttentionShape { batch, heads, queries, keys, dim: width / heads }
+}
+
+/// The sizes of a convolution of `x` by `weight`.
+pub(super) fn conv_shape(x: &FlexTensor, weight: &FlexTensor, depthwise: bool) -> ConvShape {
+    let (x, weight) = (dims(x), dims(weight));
+    assert!(
+        x.len() == 4
+            && weight.len() == 4
+            && weight[1] == if depthwise { 1 } else { x[1] }
+            && (!depthwise || weight[0] == x[1])
+            && weight[2] == weight[3]
+            && weight[2] % 2 == 1,
+        "a convolution of {x:?} by {weight:?}"
+    );
+    ConvShape {
+        batch: x[0],
+        inputs: x[1],
+        outputs: weight[0],
+        kernel: weight[2],
+        height: x[2],
+        width: x[3],
+    }
+}
+
+fn conv2d_of(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    bias: Option<&FlexTensor>,
+    depthwise: bool,
+) -> FlexTensor {
+    let shape = conv_shape(x, weight, depthwise);
+    let bias = bias.map(elements);
+    if let Some(bias) = &bias {
+        assert!(bias.len() == shape.outputs, "a bias of {} for {shape:?}", bias.len());
+    }
+    let forward = if depthwise { conv::depthwise_forward } else { conv::forward };
+    let y = forward(shape, &elements(x), &elements(weight), bias.as_deref());
+    tensor(y, [shape.batch, shape.outputs, shape.height, shape.width])
 }
 
 fn dims3(tensor: &FlexTensor) -> [usize; 3] {
@@ -141,6 +180,23 @@ impl KernelOps for Flex {
         let shape = cross_attention_shape(&q, &kv, heads);
         let (out, _) = attention::forward(shape, Inputs::Context(&elements(&q), &elements(&kv)));
         tensor(out, dims(&q))
+    }
+
+    fn conv2d(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        depthwise: bool,
+    ) -> FloatTensor<Self> {
+        conv2d_of(&x, &weight, Some(&bias), depthwise)
+    }
+
+    fn conv2d_without_bias(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        depthwise: bool,
+    ) -> FloatTensor<Self> {
+        conv2d_of(&x, &weight, None, depthwise)
     }
 }
 

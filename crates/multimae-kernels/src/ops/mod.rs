@@ -101,6 +101,29 @@ pub fn cross_attention(q: Tensor<3>, kv: Tensor<3>, heads: usize) -> Tensor<3> {
     Tensor::from_dispatch(<Dispatch as KernelOps>::cross_attention(q, kv, heads))
 }
 
+/// A convolution of stride 1 with a square kernel of odd side, its borders padded with zeros so that
+/// the size stays; dense, or of every channel by itself.
+///
+/// # Shapes
+/// `x (B, inputs, h, w)`, `weight (outputs, inputs, k, k)`, or `(inputs, 1, k, k)` if depthwise,
+/// `bias (outputs)` to `(B, outputs, h, w)`.
+#[must_use]
+pub fn conv2d(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    depthwise: bool,
+) -> Tensor<4> {
+    if !fused(&x) {
+        return plain::conv2d(x, weight, bias, depthwise);
+    }
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    Tensor::from_dispatch(match bias {
+        Some(bias) => <Dispatch as KernelOps>::conv2d(x, weight, bias.into_dispatch(), depthwise),
+        None => <Dispatch as KernelOps>::conv2d_without_bias(x, weight, depthwise),
+    })
+}
+
 /// One step of AdamW: the new value, mean of the gradient and mean of the squared gradient. Tensors
 /// that nothing else holds are changed in place.
 ///

@@ -1,5 +1,6 @@
 //! The same operations from the engine's own: slower, and what the kernels are tested against.
 
+use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Tensor, activation};
 
 use crate::cpu::adamw::AdamWStep;
@@ -67,6 +68,20 @@ fn split_heads<const P: usize>(fused: Tensor<3>, heads: usize) -> [Tensor<4>; P]
     std::array::from_fn(|part| {
         parts.clone().narrow(2, part, 1).reshape([batch, tokens, heads, dim]).swap_dims(1, 2)
     })
+}
+
+/// The plain [`super::conv2d`].
+#[must_use]
+pub fn conv2d(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    depthwise: bool,
+) -> Tensor<4> {
+    let [_, _, kernel, _] = weight.dims();
+    let groups = if depthwise { x.dims()[1] } else { 1 };
+    let options = ConvOptions::new([1; 2], [kernel / 2; 2], [1; 2], groups);
+    burn::tensor::module::conv2d(x, weight, bias, options)
 }
 
 /// The plain [`super::adamw`].

@@ -3,6 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
+use multimae_kernels::ops;
 
 use super::parameter;
 
@@ -55,6 +56,12 @@ impl Conv2d {
         let [_, _, kernel, _] = self.weight.dims();
         if kernel == 1 && self.stride == 1 && self.groups == 1 {
             return self.pointwise(x);
+        }
+        let [outputs, per_output, _, _] = self.weight.dims();
+        let depthwise = per_output == 1 && self.groups == outputs;
+        if self.stride == 1 && (self.groups == 1 || depthwise) {
+            let bias = self.bias.as_ref().map(Param::val);
+            return ops::conv2d(x, self.weight.val(), bias, depthwise && self.groups > 1);
         }
         let options = ConvOptions::new([self.stride; 2], [kernel / 2; 2], [1, 1], self.groups);
         let bias = self.bias.as_ref().map(Param::val);

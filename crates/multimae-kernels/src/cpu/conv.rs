@@ -1,0 +1,431 @@
+//! Convolutions of stride 1 whose borders are padded with zeros so that the size stays.
+//!
+//! A dense convolution is a matrix product with the unfolded image (Chellapilla et al., 2006); the
+//! gradient of its input is the convolution of the output's gradient with the mirrored kernel. A
+//! depthwise one adds up shifted rows.
+
+use multiversion::multiversion;
+
+use super::lanes::{dot, sum};
+use super::matrix::{Into, Shape, multiply, transposed};
+use super::parallel;
+
+/// Sizes of a convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConvShape {
+    /// Images.
+    pub batch: usize,
+    /// Channels of the input.
+    pub inputs: usize,
+    /// Channels of the output.
+    pub outputs: usize,
+    /// Side of the kernel, odd.
+    pub kernel: usize,
+    /// Rows of an image.
+    pub height: usize,
+    /// Columns of an image.
+    pub width: usize,
+}
+
+impl ConvShape {
+    fn area(self) -> usize {
+        self.height * self.width
+    }
+
+    /// Length of an unfolded column: the input values that an output value hangs on.
+    fn column(self) -> usize {
+        self.inputs * self.kernel * self.kernel
+    }
+
+    /// The convolution that takes the output's gradient to the input's.
+    fn mirrored(self) -> Self {
+        Self { inputs: self.outputs, outputs: self.inputs, ..self }
+    }
+
+    fn work(self) -> usize {
+        self.batch * self.outputs * self.column() * self.area()
+    }
+
+    /// Images of a part of the batch; does not depend on the threads, since the order of sums over
+    /// parts hangs on it.
+    fn images_at_once(self) -> usize {
+        self.batch.div_ceil(8).max(1)
+    }
+
+    fn check(self, x: &[f32], weight: &[f32]) {
+        assert!(self.kernel % 2 == 1, "a kernel of even side {}", self.kernel);
+        assert!(
+            x.len() == self.batch * self.inputs * self.area()
+                && weight.len() == self.outputs * self.column(),
+            "a convolution of {self:?} over slices of another size"
+        );
+    }
+}
+
+/// The dense convolution.
+///
+/// # Shapes
+/// `x (batch, inputs, height, width)`, `weight (outputs, inputs, kernel, kernel)`,
+/// `bias (outputs)` to `(batch, outputs, height, width)`.
+///
+/// # Panics
+/// If a slice does not have its shape or the kernel's side is even.
+#[must_use]
+pub fn forward(shape: ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+    shape.check(x, weight);
+    let (area, column) = (shape.area(), shape.column());
+    let mut y = vec![0.0; shape.batch * shape.outputs * area];
+    if y.is_empty() {
+        return y;
+    }
+    let weight = (weight, Shape::rows(shape.outputs, column, column));
+    let at_once = shape.images_at_once();
+    let parts = y
+        .chunks_mut(at_once * shape.outputs * area)
+        .zip(x.chunks((at_once * shape.inputs * area).max(1)));
+    parallel::for_each(shape.work(), parts, |(y, x)| {
+        let mut unfolded = vec![0.0; column * area];
+        let images = y.chunks_mut(shape.outputs * area).zip(x.chunks(shape.inputs * area));
+        for (y, x) in images {
+            unfold(shape, x, &mut unfolded);
+            let how = fill(y, bias, area);
+            let columns = (unfolded.as_slice(), Shape::rows(column, area, area));
+            multiply((y, Shape::rows(shape.outputs, area, area)), how, 1.0, weight, columns);
+        }
+    });
+    y
+}
+
+/// Fills every channel with its bias and says what a product is to do with it.
+fn fill(y: &mut [f32], bias: Option<&[f32]>, area: usize) -> Into {
+    let Some(bias) = bias else { return Into::Replace };
+    y.chunks_mut(area).zip(bias).for_each(|(channel, &bias)| channel.fill(bias));
+    Into::Add
+}
+
+/// Every value that an output pixel hangs on in a row of its own: `(inputs * kernel^2, area)`.
+fn unfold(shape: ConvShape, x: &[f32], unfolded: &mut [f32]) {
+    let ConvShape { kernel, height, width, .. } = shape;
+    let area = shape.area();
+    let mut rows = unfolded.chunks_mut(area);
+    for plane in x.chunks(area) {
+        for ky in 0..kernel {
+            for kx in 0..kernel {
+                if let Some(row) = rows.next() {
+                    shift(plane, row, (height, width), (ky, kx), kernel / 2);
+                }
+            }
+        }
+    }
+}
+
+/// The plane moved up by `ky - half` rows and left by `kx - half` columns, zeros moving in.
+fn shift(
+    plane: &[f32],
+    shifted: &mut [f32],
+    (height, width): (usize, usize),
+    (ky, kx): (usize, usize),
+    half: usize,
+) {
+    let from = kx.saturating_sub(half).min(width);
+    let to = half.saturating_sub(kx).min(width);
+    let count = width - from.max(to);
+    for (y, row) in shifted.chunks_mut(width).enumerate() {
+        match (y + ky).checked_sub(half).filter(|&source| source < height) {
+            Some(source) => {
+                row[..to].fill(0.0);
+                row[to..to + count].copy_from_slice(&plane[source * width + from..][..count]);
+                row[to + count..].fill(0.0);
+            }
+            None => row.fill(0.0),
+        }
+    }
+}
+
+/// The gradient of the input.
+///
+/// # Panics
+/// If a slice does not have its shape.
+#[must_use]
+pub fn input_gradient(shape: ConvShape, dy: &[f32], weight: &[f32]) -> Vec<f32> {
+    let square = shape.kernel * shape.kernel;
+    let mut mirrored = vec![0.0; weight.len()];
+    for output in 0..shape.outputs {
+        for input in 0..shape.inputs {
+            let from = &weight[(output * shape.inputs + input) * square..][..square];
+            let to = &mut mirrored[(input * shape.outputs + output) * square..][..square];
+            to.iter_mut().zip(from.iter().rev()).for_each(|(to, from)| *to = *from);
+        }
+    }
+    forward(shape.mirrored(), dy, &mirrored, None)
+}
+
+/// The gradient of the weight.
+///
+/// # Panics
+/// If a slice does not have its shape.
+#[must_use]
+pub fn weight_gradient(shape: ConvShape, dy: &[f32], x: &[f32]) -> Vec<f32> {
+    let (area, column) = (shape.area(), shape.column());
+    let whole = Shape::rows(shape.outputs, column, column);
+    let mut total = vec![0.0; shape.outputs * column];
+    assert!(
+        x.len() == shape.batch * shape.inputs * area
+            && dy.len() == shape.batch * shape.outputs * area,
+        "a convolution of {shape:?} over slices of another size"
+    );
+    if x.is_empty() || dy.is_empty() {
+        return total;
+    }
+    let at_once = shape.images_at_once();
+    let parts =
+        dy.chunks(at_once * shape.outputs * area).zip(x.chunks(at_once * shape.inputs * area));
+    let sums = parallel::map(shape.work(), parts, |(dy, x)| {
+        let mut unfolded = vec![0.0; column * area];
+        let mut sum = vec![0.0; shape.outputs * column];
+        for (dy, x) in dy.chunks(shape.outputs * area).zip(x.chunks(shape.inputs * area)) {
+            unfold(shape, x, &mut unfolded);
+            let columns = (unfolded.as_slice(), Shape::rows(column, area, area));
+            let dy = (dy, Shape::rows(shape.outputs, area, area));
+            multiply((&mut sum, whole), Into::Add, 1.0, dy, transposed(columns));
+        }
+        sum
+    });
+    for sum in sums {
+        total.iter_mut().zip(sum).for_each(|(total, value)| *total += value);
+    }
+    total
+}
+
+/// The gradient of the bias: the sum over images and pixels of every channel.
+///
+/// # Panics
+/// Never; channels that are not whole are left out.
+#[must_use]
+pub fn bias_gradient(channels: usize, area: usize, dy: &[f32]) -> Vec<f32> {
+    let mut total = vec![0.0; channels];
+    for image in dy.chunks_exact((channels * area).max(1)) {
+        add_channel_sums(&mut total, image, area);
+    }
+    total
+}
+
+#[multiversion(targets = "simd")]
+fn add_channel_sums(total: &mut [f32], image: &[f32], area: usize) {
+    for (total, channel) in total.iter_mut().zip(image.chunks_exact(area.max(1))) {
+        *total += sum(channel);
+    }
+}
+
+/// A depthwise convolution: every channel by its own kernel; `inputs` equals `outputs`.
+///
+/// # Shapes
+/// `x (batch, channels, height, width)`, `weight (channels, 1, kernel, kernel)`,
+/// `bias (channels)`.
+///
+/// # Panics
+/// If a slice does not have its shape.
+#[must_use]
+pub fn depthwise_forward(
+    shape: ConvShape,
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+) -> Vec<f32> {
+    let (area, square) = (shape.area(), shape.kernel * shape.kernel);
+    assert!(
+        shape.inputs == shape.outputs
+            && x.len() == shape.batch * shape.inputs * area
+            && weight.len() == shape.inputs * square,
+        "a depthwise convolution of {shape:?} over slices of another size"
+    );
+    let mut y = vec![0.0; x.len()];
+    let planes = y.chunks_mut(area.max(1)).zip(x.chunks(area.max(1))).enumerate();
+    parallel::for_each(x.len() * square, planes, |(plane, (y, x))| {
+        let channel = plane % shape.inputs;
+        y.fill(bias.map_or(0.0, |bias| bias[channel]));
+        add_shifted_rows(shape, y, &padded(shape, x), &weight[channel * square..][..square]);
+    });
+    y
+}
+
+/// A plane with `kernel / 2` zeros on every side.
+fn padded(shape: ConvShape, plane: &[f32]) -> Vec<f32> {
+    let half = shape.kernel / 2;
+    let stride = shape.width + 2 * half;
+    let mut padded = vec![0.0; (shape.height + 2 * half) * stride];
+    for (y, row) in plane.chunks(shape.width.max(1)).enumerate() {
+        padded[(y + half) * stride + half..][..row.len()].copy_from_slice(row);
+    }
+    padded
+}
+
+#[multiversion(targets = "simd")]
+fn add_shifted_rows(shape: ConvShape, y: &mut [f32], padded: &[f32], kernel: &[f32]) {
+    let stride = shape.width + 2 * (shape.kernel / 2);
+    for (row, y) in y.chunks_exact_mut(shape.width).enumerate() {
+        for (ky, weights) in kernel.chunks_exact(shape.kernel).enumerate() {
+            let source = &padded[(row + ky) * stride..][..stride];
+            for (kx, &weight) in weights.iter().enumerate() {
+                for (y, &x) in y.iter_mut().zip(&source[kx..]) {
+                    *y = x.mul_add(weight, *y);
+                }
+            }
+        }
+    }
+}
+
+/// The gradient of a depthwise convolution's input.
+///
+/// # Panics
+/// If a slice does not have its shape.
+#[must_use]
+pub fn depthwise_input_gradient(shape: ConvShape, dy: &[f32], weight: &[f32]) -> Vec<f32> {
+    let square = shape.kernel * shape.kernel;
+    let mirrored: Vec<f32> =
+        weight.chunks(square).flat_map(|kernel| kernel.iter().rev().copied()).collect();
+    depthwise_forward(shape, dy, &mirrored, None)
+}
+
+/// The gradient of a depthwise convolution's weight.
+///
+/// # Panics
+/// If a slice does not have its shape.
+#[must_use]
+pub fn depthwise_weight_gradient(shape: ConvShape, dy: &[f32], x: &[f32]) -> Vec<f32> {
+    let (area, square) = (shape.area(), shape.kernel * shape.kernel);
+    assert!(
+        x.len() == dy.len() && x.len() == shape.batch * shape.inputs * area,
+        "a depthwise convolution of {shape:?} over slices of another size"
+    );
+    let mut gradient = vec![0.0; shape.inputs * square];
+    let channels = gradient.chunks_mut(square).enumerate();
+    parallel::for_each(x.len() * square, channels, |(channel, gradient)| {
+        for image in 0..shape.batch {
+            let plane = (image * shape.inputs + channel) * area;
+            let (dy, x) = (&dy[plane..][..area], &x[plane..][..area]);
+            add_products(shape, gradient, &padded(shape, x), dy);
+        }
+    });
+    gradient
+}
+
+#[multiversion(targets = "simd")]
+fn add_products(shape: ConvShape, gradient: &mut [f32], padded: &[f32], dy: &[f32]) {
+    let stride = shape.width + 2 * (shape.kernel / 2);
+    for (row, dy) in dy.chunks_exact(shape.width.max(1)).enumerate() {
+        for (ky, gradient) in gradient.chunks_exact_mut(shape.kernel).enumerate() {
+            let source = &padded[(row + ky) * stride..][..stride];
+            for (kx, gradient) in gradient.iter_mut().enumerate() {
+                *gradient += dot(dy, &source[kx..kx + dy.len()]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{assert_close, values};
+    use super::*;
+
+    /// The definition. The weight has `inputs` kernels per output, or one if depthwise.
+    fn plain(shape: ConvShape, x: &[f32], weight: &[f32], depthwise: bool) -> Vec<f32> {
+        let ConvShape { batch, inputs, outputs, kernel, height, width } = shape;
+        let pixel = |image: usize, channel: usize, row: usize, column: usize| {
+            let half = kernel / 2;
+            let inside =
+                (half..height + half).contains(&row) && (half..width + half).contains(&column);
+            let plane = (image * inputs + channel) * shape.area();
+            if inside { x[plane + (row - half) * width + column - half] } else { 0.0 }
+        };
+        let mut y = Vec::new();
+        for (image, output) in (0..batch * outputs).map(|at| (at / outputs, at % outputs)) {
+            for (row, column) in (0..shape.area()).map(|at| (at / width, at % width)) {
+                let channels: Vec<usize> =
+                    if depthwise { vec![output] } else { (0..inputs).collect() };
+                let kernels = channels.len();
+                let mut total = 0.0;
+                for (number, channel) in channels.into_iter().enumerate() {
+                    for (ky, kx) in (0..kernel * kernel).map(|at| (at / kernel, at % kernel)) {
+                        let at = ((output * kernels + number) * kernel + ky) * kernel + kx;
+                        total += weight[at] * pixel(image, channel, row + ky, column + kx);
+                    }
+                }
+                y.push(total);
+            }
+        }
+        y
+    }
+
+    fn shapes() -> impl Iterator<Item = ConvShape> {
+        let sizes = [
+            (1, 1, 1, 1, 1, 1),
+            (2, 3, 4, 3, 5, 7),
+            (9, 2, 3, 3, 4, 6),
+            (1, 2, 2, 7, 2, 3),
+            (3, 5, 5, 5, 8, 17),
+            (0, 2, 2, 3, 4, 4),
+        ];
+        sizes.into_iter().map(|(batch, inputs, outputs, kernel, height, width)| ConvShape {
+            batch,
+            inputs,
+            outputs,
+            kernel,
+            height,
+            width,
+        })
+    }
+
+    fn inner(a: &[f32], b: &[f32]) -> f32 {
+        a.iter().zip(b).map(|(a, b)| a * b).sum()
+    }
+
+    #[test]
+    fn dense_agrees_with_the_definition_and_its_gradients_with_the_differences() {
+        for shape in shapes() {
+            let x = values(1, shape.batch * shape.inputs * shape.area());
+            let weight = values(2, shape.outputs * shape.column());
+            let bias = values(3, shape.outputs);
+            let expected = plain(shape, &x, &weight, false);
+            let y = forward(shape, &x, &weight, None);
+            assert_close(&y, &expected, 1e-5);
+            // A linear function of its input and of its weight: its value is the product of either
+            // with its gradient.
+            let dy = values(4, y.len());
+            let value = inner(&y, &dy);
+            let by_x = inner(&x, &input_gradient(shape, &dy, &weight));
+            let by_weight = inner(&weight, &weight_gradient(shape, &dy, &x));
+            assert_close(&[by_x, by_weight], &[value; 2], 1e-4);
+            let with_bias = inner(&forward(shape, &x, &weight, Some(&bias)), &dy);
+            let by_bias = inner(&bias, &bias_gradient(shape.outputs, shape.area(), &dy));
+            assert_close(&[value + by_bias], &[with_bias], 1e-4);
+        }
+    }
+
+    #[test]
+    fn depthwise_agrees_with_the_definition_and_its_gradients_with_the_differences() {
+        for shape in shapes().map(|shape| ConvShape { outputs: shape.inputs, ..shape }) {
+            let x = values(1, shape.batch * shape.inputs * shape.area());
+            let weight = values(2, shape.inputs * shape.kernel * shape.kernel);
+            let y = depthwise_forward(shape, &x, &weight, None);
+            assert_close(&y, &plain(shape, &x, &weight, true), 1e-5);
+            let dy = values(4, y.len());
+            let by_x = inner(&x, &depthwise_input_gradient(shape, &dy, &weight));
+            let by_weight = inner(&weight, &depthwise_weight_gradient(shape, &dy, &x));
+            assert_close(&[by_x, by_weight], &[inner(&y, &dy); 2], 1e-4);
+        }
+    }
+
+    #[test]
+    fn gradients_do_not_depend_on_the_threads() {
+        let shape =
+            ConvShape { batch: 5, inputs: 8, outputs: 16, kernel: 3, height: 20, width: 30 };
+        let x = values(1, shape.batch * shape.inputs * shape.area());
+        let dy = values(2, shape.batch * shape.outputs * shape.area());
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| weight_gradient(shape, &dy, &x))
+        };
+        assert!(run(1) == run(3));
+    }
+}
