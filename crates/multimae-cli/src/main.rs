@@ -1,11 +1,13 @@
 //! The `multimae` command. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
 mod convert;
+mod finetune;
 mod inspect;
 mod interrupt;
 mod pretrain;
 mod synth;
 mod terminal;
+mod training;
 
 use std::process::ExitCode;
 
@@ -27,6 +29,8 @@ struct Arguments {
 enum Command {
     /// Pre-train a multi-modal masked autoencoder.
     Pretrain(pretrain::Pretrain),
+    /// Fine-tune a model for depth, segmentation or classes.
+    Finetune(finetune::Finetune),
     /// Render furnished rooms to pre-train on.
     Synth(synth::Synth),
     /// Convert a weight file into another format or layout.
@@ -40,6 +44,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Command::Pretrain(command) => command.run(),
+        Command::Finetune(command) => command.run(),
         Command::Synth(command) => command.run(),
         Command::Convert(command) => command.run(),
         Command::Inspect(command) => command.run(),
