@@ -2,12 +2,14 @@
 
 mod convert;
 mod doctor;
+mod finetune;
 mod inspect;
 mod interrupt;
 mod prepare;
 mod pretrain;
 mod synth;
 mod terminal;
+mod training;
 
 use std::process::ExitCode;
 
@@ -29,6 +31,8 @@ struct Arguments {
 enum Command {
     /// Pre-train a multi-modal masked autoencoder.
     Pretrain(pretrain::Pretrain),
+    /// Fine-tune a model for depth, segmentation or classes.
+    Finetune(finetune::Finetune),
     /// Render furnished rooms to pre-train on.
     Synth(synth::Synth),
     /// Bring a published data set into a folder that can be trained on.
@@ -46,6 +50,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Command::Pretrain(command) => command.run(),
+        Command::Finetune(command) => command.run(),
         Command::Synth(command) => command.run(),
         Command::Prepare(command) => command.run(),
         Command::Doctor(command) => command.run(),

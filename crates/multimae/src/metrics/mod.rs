@@ -1,7 +1,9 @@
-//! Scores of depth and segmentation, accumulated exactly over a whole set.
+//! Scores of depth, segmentation and classification, accumulated exactly over a whole set.
 
+mod classes;
 mod depth;
 mod semseg;
 
+pub use classes::{ClassMetrics, ClassScores};
 pub use depth::{DepthMetrics, DepthScores};
 pub use semseg::{SemsegMetrics, SemsegScores};
