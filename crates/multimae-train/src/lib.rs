@@ -30,6 +30,7 @@ pub mod batch;
 pub mod device;
 pub mod ema;
 mod error;
+pub mod evaluate;
 pub mod learner;
 pub mod observer;
 pub mod optim;
