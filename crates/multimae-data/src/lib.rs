@@ -66,6 +66,7 @@
 mod augment;
 mod dataset;
 mod decode;
+pub mod encode;
 mod error;
 mod loader;
 mod map;
