@@ -32,15 +32,57 @@ pub enum Geometry {
         /// Height and width of the result.
         size: (usize, usize),
     },
+    /// The centre of [`Self::CenterFit`], both sides shortened to a share: evaluation of
+    /// classifiers.
+    CenterCrop {
+        /// Height and width of the result.
+        size: (usize, usize),
+        /// Share of the sides of the largest centred crop that is kept, in `(0, 1]`.
+        share: f64,
+    },
+    /// The whole image as large as it fits into `size`, at the top left; the rest is padding.
+    Inside {
+        /// Height and width of the result.
+        size: (usize, usize),
+    },
+    /// The image brought to `size`, enlarged or reduced by a random factor, perhaps flipped, and
+    /// cropped at random or padded at the bottom and on the right: for training of dense
+    /// predictions. With `base: inside` and factors of 0.1 to 2 this is large-scale jitter.
+    ScaleJitter {
+        /// Height and width of the result.
+        size: (usize, usize),
+        /// What a factor of 1 means.
+        base: Base,
+        /// Smallest and largest factor, drawn uniformly.
+        zoom: (f64, f64),
+        /// Probability of a horizontal flip.
+        hflip: f64,
+    },
 }
 
-/// The part of one image that becomes a sample: first crop, then resize, then flip.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How an image is brought to a size of another aspect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Base {
+    /// All of it is in the result, as in [`Geometry::Inside`].
+    Inside,
+    /// It covers the result, as in [`Geometry::CenterFit`].
+    Cover,
+}
+
+/// The part of one image that becomes a sample: first crop, then resize, then flip, then pad.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Placement {
     /// The crop, inside the image.
     pub crop: CropBox,
     /// Flip left and right.
     pub hflip: bool,
+    /// Height and width of the part of the result that shows the crop, at the top left. The rest
+    /// is padding.
+    pub shown: (usize, usize),
+    /// How many times larger things look than without random scaling. Who enlarges an image
+    /// brings its content nearer: distances are divided by this.
+    pub zoom: f64,
 }
 
 impl Geometry {
@@ -48,7 +90,11 @@ impl Geometry {
     #[must_use]
     pub fn size(&self) -> (usize, usize) {
         match *self {
-            Self::RandomResizedCrop { size, .. } | Self::CenterFit { size } => size,
+            Self::RandomResizedCrop { size, .. }
+            | Self::CenterFit { size }
+            | Self::CenterCrop { size, .. }
+            | Self::Inside { size }
+            | Self::ScaleJitter { size, .. } => size,
         }
     }
 
@@ -61,14 +107,40 @@ impl Geometry {
                 let ratio = (ratio.0 * aspect, ratio.1 * aspect);
                 let crop = random_crop((height, width), scale, ratio, rng)
                     .unwrap_or_else(|| central_crop((height, width), ratio));
-                Placement { crop, hflip }
+                Placement { crop, hflip, shown: size, zoom: 1.0 }
             }
-            Self::CenterFit { size } => {
-                let aspect = size.1 as f64 / size.0 as f64;
-                let crop = central_crop((height, width), (aspect, aspect));
-                Placement { crop, hflip: false }
+            Self::CenterFit { size } => Self::centred((height, width), size, 1.0),
+            Self::CenterCrop { size, share } => Self::centred((height, width), size, share),
+            Self::Inside { size } => {
+                let crop = CropBox::whole((height, width));
+                let factor = base_factor(Base::Inside, (height, width), size);
+                let shown = (scaled(height, factor, size.0), scaled(width, factor, size.1));
+                Placement { crop, hflip: false, shown, zoom: 1.0 }
+            }
+            Self::ScaleJitter { size, base, zoom, hflip } => {
+                let hflip = rng.random::<f64>() < hflip;
+                let zoom = rng.random_range(zoom.0..=zoom.1);
+                let factor = zoom * base_factor(base, (height, width), size);
+                let (top, rows, shown_rows) = window(height, factor, size.0, rng);
+                let (left, columns, shown_columns) = window(width, factor, size.1, rng);
+                let crop = CropBox { top, left, height: rows, width: columns };
+                Placement { crop, hflip, shown: (shown_rows, shown_columns), zoom }
             }
         }
+    }
+
+    fn centred(image: (usize, usize), size: (usize, usize), share: f64) -> Placement {
+        let aspect = size.1 as f64 / size.0 as f64;
+        let full = central_crop(image, (aspect, aspect));
+        let side = |pixels: usize| scaled(pixels, share, pixels);
+        let (height, width) = (side(full.height), side(full.width));
+        let crop = CropBox {
+            top: full.top + (full.height - height) / 2,
+            left: full.left + (full.width - width) / 2,
+            height,
+            width,
+        };
+        Placement { crop, hflip: false, shown: size, zoom: 1.0 }
     }
 
     /// Checks that the geometry makes sense.
@@ -81,7 +153,28 @@ impl Geometry {
         if height == 0 || width == 0 {
             return problem(format!("size {height} x {width} must not be zero"));
         }
-        let Self::RandomResizedCrop { scale, ratio, hflip, .. } = *self else { return Ok(()) };
+        let flips = match *self {
+            Self::RandomResizedCrop { hflip, .. } | Self::ScaleJitter { hflip, .. } => hflip,
+            _ => 0.0,
+        };
+        if !(0.0..=1.0).contains(&flips) {
+            return problem(format!("hflip {flips} must be a probability"));
+        }
+        match *self {
+            Self::CenterCrop { share, .. } if !(share > 0.0 && share <= 1.0) => {
+                return problem(format!("share {share} must be in (0, 1]"));
+            }
+            Self::ScaleJitter { zoom: (low, high), .. }
+                if !(low > 0.0 && low <= high && high.is_finite()) =>
+            {
+                return problem(format!(
+                    "zoom {:?} must be (low, high) with 0 < low <= high",
+                    (low, high)
+                ));
+            }
+            _ => {}
+        }
+        let Self::RandomResizedCrop { scale, ratio, .. } = *self else { return Ok(()) };
         if !(scale.0 > 0.0 && scale.0 <= scale.1 && scale.1 <= 1.0) {
             return problem(format!(
                 "scale {scale:?} must be (low, high) with 0 < low <= high <= 1"
@@ -90,11 +183,36 @@ impl Geometry {
         if !(ratio.0 > 0.0 && ratio.0 <= ratio.1 && ratio.1.is_finite()) {
             return problem(format!("ratio {ratio:?} must be (low, high) with 0 < low <= high"));
         }
-        if !(0.0..=1.0).contains(&hflip) {
-            return problem(format!("hflip {hflip} must be a probability"));
-        }
         Ok(())
     }
+}
+
+/// The factor that brings an image to a size.
+fn base_factor(base: Base, image: (usize, usize), size: (usize, usize)) -> f64 {
+    let (rows, columns) = (size.0 as f64 / image.0 as f64, size.1 as f64 / image.1 as f64);
+    match base {
+        Base::Inside => rows.min(columns),
+        Base::Cover => rows.max(columns),
+    }
+}
+
+/// A scaled number of pixels, at least one and at most `most`.
+fn scaled(pixels: usize, factor: f64, most: usize) -> usize {
+    ((pixels as f64 * factor).round_ties_even() as usize).clamp(1, most.max(1))
+}
+
+/// Along one side: the first pixel and the number of pixels of the crop, and how many pixels of
+/// the result show them. What does not fit is cropped at random.
+fn window(pixels: usize, factor: f64, size: usize, rng: &mut dyn Rng) -> (usize, usize, usize) {
+    // The same number of draws whatever comes out.
+    let draw = rng.random::<f64>();
+    let cropped = (size as f64 / factor).round_ties_even().max(1.0) as usize;
+    if cropped >= pixels {
+        return (0, pixels, scaled(pixels, factor, size));
+    }
+    let places = pixels - cropped + 1;
+    let first = ((draw * places as f64) as usize).min(places - 1);
+    (first, cropped, size)
 }
 
 /// A crop of random area, aspect ratio and place, if one of the draws fits.
@@ -152,9 +270,20 @@ mod tests {
             let ratio = (ratio, 1.0 / ratio);
             let random =
                 Geometry::RandomResizedCrop { scale: (low, 1.0), ratio, hflip: 0.5, size };
-            for geometry in [random, Geometry::CenterFit { size }] {
+            let jitter = |base| Geometry::ScaleJitter { size, base, zoom: (0.1, 2.0), hflip: 0.5 };
+            let geometries = [
+                random,
+                Geometry::CenterFit { size },
+                Geometry::CenterCrop { size, share: low },
+                Geometry::Inside { size },
+                jitter(Base::Inside),
+                jitter(Base::Cover),
+            ];
+            for geometry in geometries {
                 prop_assert!(geometry.check().is_ok());
-                let crop = geometry.place(height, width, &mut stream(seed, "test", 0, 0)).crop;
+                let placement = geometry.place(height, width, &mut stream(seed, "test", 0, 0));
+                let (crop, shown) = (placement.crop, placement.shown);
+                prop_assert!((1..=size.0).contains(&shown.0) && (1..=size.1).contains(&shown.1));
                 prop_assert!(crop.height >= 1 && crop.top + crop.height <= height);
                 prop_assert!(crop.width >= 1 && crop.left + crop.width <= width);
             }
@@ -205,9 +334,49 @@ mod tests {
     fn evaluation_sees_the_centre() {
         let place = |size| Geometry::CenterFit { size }.place(240, 320, &mut stream(0, "", 0, 0));
         let square = CropBox { top: 0, left: 40, height: 240, width: 240 };
-        assert_eq!(place((64, 64)), Placement { crop: square, hflip: false });
+        let expected = Placement { crop: square, hflip: false, shown: (64, 64), zoom: 1.0 };
+        assert_eq!(place((64, 64)), expected);
         assert_eq!(place((96, 128)).crop, CropBox::whole((240, 320)));
         assert_eq!(place((64, 128)).crop, CropBox { top: 40, left: 0, height: 160, width: 320 });
+    }
+
+    #[test]
+    fn all_of_an_image_fits_inside() {
+        let place = Geometry::Inside { size: (64, 64) }.place(240, 320, &mut stream(0, "", 0, 0));
+        assert_eq!(place.crop, CropBox::whole((240, 320)));
+        assert_eq!(place.shown, (48, 64));
+        let share = Geometry::CenterCrop { size: (64, 64), share: 0.5 };
+        let place = share.place(240, 320, &mut stream(0, "", 0, 0));
+        assert_eq!(place.crop, CropBox { top: 60, left: 100, height: 120, width: 120 });
+    }
+
+    #[test]
+    fn scale_jitter_crops_what_is_large_and_pads_what_is_small() {
+        let jitter = |zoom| Geometry::ScaleJitter {
+            size: (96, 128),
+            base: Base::Inside,
+            zoom: (zoom, zoom),
+            hflip: 0.0,
+        };
+        let mut rng = stream(3, "test", 0, 0);
+        let small = jitter(0.5).place(240, 320, &mut rng);
+        assert_eq!((small.crop, small.shown), (CropBox::whole((240, 320)), (48, 64)));
+        let large = jitter(2.0).place(240, 320, &mut rng);
+        assert_eq!((large.crop.height, large.crop.width), (120, 160));
+        assert_eq!((large.shown, large.zoom), ((96, 128), 2.0));
+        let tops: Vec<usize> =
+            (0..500).map(|_| jitter(2.0).place(240, 320, &mut rng).crop.top).collect();
+        assert!(tops.contains(&0) && tops.contains(&120));
+        // A square covers itself and shows a part of the frame.
+        let cover = Geometry::ScaleJitter {
+            size: (64, 64),
+            base: Base::Cover,
+            zoom: (1.0, 1.0),
+            hflip: 1.0,
+        };
+        let place = cover.place(240, 320, &mut rng);
+        assert_eq!((place.crop.height, place.crop.width, place.shown), (240, 240, (64, 64)));
+        assert!(place.hflip);
     }
 
     #[test]

@@ -64,6 +64,7 @@
 //! ```
 
 mod augment;
+mod color;
 mod dataset;
 mod decode;
 pub mod encode;
@@ -77,7 +78,8 @@ pub mod resize;
 mod standardize;
 mod stream;
 
-pub use augment::{Geometry, Placement};
+pub use augment::{Base, Geometry, Placement};
+pub use color::ColorAugmentation;
 pub use dataset::{Dataset, Layout, PairingProblems, SampleEntry};
 pub use error::{Error, Result};
 pub use loader::{BadSamples, Batch, Batches, Loader, LoaderConfig, Rejected, SampleSource};
@@ -85,5 +87,5 @@ pub use map::{Map, Values};
 pub use modality::{DataModality, Encoding, IMAGENET_MEAN, IMAGENET_STD, Interpolation};
 pub use pipeline::{Pipeline, Sample};
 pub use raw::{RawMap, RawSample};
-pub use standardize::robust_standardize;
+pub use standardize::{robust_standardize, robust_statistics};
 pub use stream::stream;

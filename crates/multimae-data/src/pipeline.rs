@@ -5,6 +5,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use crate::augment::{Geometry, Placement};
+use crate::color::ColorAugmentation;
 use crate::resize::{gather, nearest_indices, resize_plane, resize_rgb};
 use crate::{
     DataModality, Dataset, Encoding, Error, Interpolation, Map, RawMap, RawSample, Result, Values,
@@ -28,6 +29,9 @@ pub struct Pipeline {
     dataset: Arc<Dataset>,
     geometry: Geometry,
     seed: u64,
+    color: Option<ColorAugmentation>,
+    distances: Vec<String>,
+    label_padding: IndexMap<String, i64>,
 }
 
 impl Pipeline {
@@ -49,7 +53,39 @@ impl Pipeline {
                 )));
             }
         }
-        Ok(Self { dataset, geometry, seed })
+        Ok(Self {
+            dataset,
+            geometry,
+            seed,
+            color: None,
+            distances: Vec::new(),
+            label_padding: IndexMap::new(),
+        })
+    }
+
+    /// Changes the colours of RGB images at random.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the ranges make no sense.
+    pub fn with_color(mut self, color: ColorAugmentation) -> Result<Self> {
+        color.check()?;
+        self.color = Some(color);
+        Ok(self)
+    }
+
+    /// Names modalities of real values that are distances from the camera: they are divided by
+    /// the [zoom](Placement::zoom).
+    #[must_use]
+    pub fn with_distances(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.distances = names.into_iter().collect();
+        self
+    }
+
+    /// The label of padding in a modality of labels, instead of the ignored one.
+    #[must_use]
+    pub fn with_label_padding(mut self, modality: &str, label: i64) -> Self {
+        self.label_padding.insert(modality.to_owned(), label);
+        self
     }
 
     /// The data set.
@@ -72,7 +108,7 @@ impl Pipeline {
     pub fn sample(&self, epoch: u64, index: usize) -> Result<Sample> {
         let raw = self.dataset.decode(index)?;
         let placement = self.place(epoch, &raw);
-        self.apply(raw, placement)
+        self.apply(&raw, placement, epoch)
     }
 
     /// The part of the sample that `epoch` shows.
@@ -82,17 +118,48 @@ impl Pipeline {
         self.geometry.place(raw.height, raw.width, &mut rng)
     }
 
-    fn apply(&self, raw: RawSample, placement: Placement) -> Result<Sample> {
+    /// The sample that a placement makes of decoded files. Padding is grey in colours, NaN in
+    /// real values (0 where they are standardised), and the ignored label, or the first one that
+    /// is no class, in labels.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the maps are not those of the data set's modalities.
+    pub fn apply(&self, raw: &RawSample, placement: Placement, epoch: u64) -> Result<Sample> {
         let from = (raw.height, raw.width);
         let mut maps = IndexMap::with_capacity(raw.maps.len());
         for (modality, (name, map)) in self.dataset.modalities().iter().zip(&raw.maps) {
             let view =
                 View { from, placement, full: self.geometry.size(), stride: modality.stride };
-            maps.insert(name.clone(), view.map(map, modality)?);
+            let map = match (map, &self.color) {
+                (RawMap::Color(_), Some(color)) => {
+                    let mut rng = stream(self.seed, "color", epoch, raw.index as u64);
+                    view.map(map, modality, &self.extras(modality), &mut |rgb| {
+                        color.apply(rgb, &mut rng);
+                    })
+                }
+                _ => view.map(map, modality, &self.extras(modality), &mut |_| {}),
+            }?;
+            maps.insert(name.clone(), map);
         }
-        Ok(Sample { id: raw.id, index: raw.index, maps })
+        Ok(Sample { id: raw.id.clone(), index: raw.index, maps })
+    }
+
+    fn extras(&self, modality: &DataModality) -> Extras {
+        Extras {
+            distance: self.distances.contains(&modality.name),
+            label_padding: self.label_padding.get(&modality.name).copied(),
+        }
     }
 }
+
+/// What the pipeline knows of a modality besides its description.
+struct Extras {
+    distance: bool,
+    label_padding: Option<i64>,
+}
+
+/// Padding of colours, 8 bits.
+const GREY: u8 = 128;
 
 /// What is to be made of every map of one sample.
 struct View {
@@ -103,14 +170,30 @@ struct View {
 }
 
 impl View {
-    fn map(&self, raw: &RawMap, modality: &DataModality) -> Result<Map> {
+    fn map(
+        &self,
+        raw: &RawMap,
+        modality: &DataModality,
+        extras: &Extras,
+        recolor: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<Map> {
         let (height, width) = self.size();
         let values = match (raw, &modality.encoding) {
-            (RawMap::Color(rgb), Encoding::Color { mean, std }) => self.color(rgb, mean, std)?,
-            (RawMap::Continuous { channels, data }, encoding) => {
-                self.continuous(*channels, data, encoding)?
+            (RawMap::Color(rgb), Encoding::Color { mean, std }) => {
+                self.color(rgb, mean, std, recolor)?
             }
-            (RawMap::Labels(labels), _) => Values::Labels(self.labels(labels)?),
+            (RawMap::Continuous { channels, data }, encoding) => {
+                self.continuous(*channels, data, encoding, extras)?
+            }
+            (RawMap::Labels(labels), encoding) => {
+                let padding = match (extras.label_padding, encoding) {
+                    (Some(label), _) => label,
+                    (None, Encoding::Labels { ignore: Some(ignore), .. }) => *ignore,
+                    (None, Encoding::Labels { classes, .. }) => *classes as i64,
+                    (None, _) => 0,
+                };
+                Values::Labels(self.labels(labels, padding)?)
+            }
             (RawMap::Color(_), _) => {
                 return Err(Error::Config(format!("modality `{}` holds colours", modality.name)));
             }
@@ -122,20 +205,41 @@ impl View {
         (self.full.0 / self.stride, self.full.1 / self.stride)
     }
 
-    fn color(&self, rgb: &[u8], mean: &[f32; 3], std: &[f32; 3]) -> Result<Values> {
-        let rgb = resize_rgb(rgb, self.from, self.placement.crop, self.size())?;
-        let mut data = Vec::with_capacity(rgb.len());
+    /// The part of [`Self::size`] that is no padding.
+    fn shown(&self) -> (usize, usize) {
+        let (height, width) = self.placement.shown;
+        (height.div_ceil(self.stride), width.div_ceil(self.stride))
+    }
+
+    fn color(
+        &self,
+        rgb: &[u8],
+        mean: &[f32; 3],
+        std: &[f32; 3],
+        recolor: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<Values> {
+        let mut rgb = resize_rgb(rgb, self.from, self.placement.crop, self.shown())?;
+        recolor(&mut rgb);
+        let mut data = Vec::with_capacity(3 * self.size().0 * self.size().1);
         for channel in 0..3 {
             let table: [f32; 256] =
                 std::array::from_fn(|value| (value as f32 / 255.0 - mean[channel]) / std[channel]);
             let values = rgb.as_chunks::<3>().0.iter();
-            data.extend(values.map(|pixel| table[usize::from(pixel[channel])]));
+            let mut plane: Vec<f32> =
+                values.map(|pixel| table[usize::from(pixel[channel])]).collect();
+            self.flip(&mut plane);
+            data.append(&mut self.pad(plane, table[usize::from(GREY)]));
         }
-        self.flip(&mut data);
         Ok(Values::Continuous { channels: 3, data })
     }
 
-    fn continuous(&self, channels: usize, planes: &[f32], encoding: &Encoding) -> Result<Values> {
+    fn continuous(
+        &self,
+        channels: usize,
+        planes: &[f32],
+        encoding: &Encoding,
+        extras: &Extras,
+    ) -> Result<Values> {
         let Encoding::Continuous { divisor, mean, std, interpolation, standardize, .. } = encoding
         else {
             return Err(Error::Config(format!("real values for {encoding:?}")));
@@ -145,40 +249,67 @@ impl View {
             let mut plane = self.plane(plane, *interpolation)?;
             let mean = mean.get(channel).copied().unwrap_or(0.0);
             let std = std.get(channel).copied().unwrap_or(1.0);
+            // Without random scaling, exactly as stored.
+            let divisor = match extras.distance && self.placement.zoom != 1.0 {
+                true => *divisor * self.placement.zoom as f32,
+                false => *divisor,
+            };
             plane.iter_mut().for_each(|x| *x = (*x / divisor - mean) / std);
             if *standardize {
                 robust_standardize(&mut plane);
             }
-            data.append(&mut plane);
+            self.flip(&mut plane);
+            data.append(&mut self.pad(plane, if *standardize { 0.0 } else { f32::NAN }));
         }
-        self.flip(&mut data);
         Ok(Values::Continuous { channels, data })
     }
 
     fn plane(&self, plane: &[f32], interpolation: Interpolation) -> Result<Vec<f32>> {
-        resize_plane(plane, self.from, self.placement.crop, self.size(), interpolation)
+        resize_plane(plane, self.from, self.placement.crop, self.shown(), interpolation)
     }
 
     /// Resized to the full size, flipped, and from there to 1/stride, each to the nearest pixel,
     /// as the published code does: both steps become one choice of rows and columns.
-    fn labels(&self, labels: &[i64]) -> Result<Vec<i64>> {
-        let Placement { crop, hflip } = self.placement;
-        let full_rows = nearest_indices(crop.height, self.full.0);
-        let mut full_columns = nearest_indices(crop.width, self.full.1);
+    fn labels(&self, labels: &[i64], padding: i64) -> Result<Vec<i64>> {
+        let Placement { crop, hflip, shown, .. } = self.placement;
+        let full_rows = nearest_indices(crop.height, shown.0);
+        let mut full_columns = nearest_indices(crop.width, shown.1);
         if hflip {
             full_columns.reverse();
         }
         let (height, width) = self.size();
-        let pick = |full: &[usize], to: usize| -> Vec<usize> {
-            nearest_indices(full.len(), to).into_iter().map(|index| full[index]).collect()
+        // What lies beyond the part that is shown is padding.
+        let pick = |full: &[usize], all: usize, to: usize| -> Vec<usize> {
+            let chosen = nearest_indices(all, to).into_iter();
+            chosen.map_while(|index| full.get(index).copied()).collect()
         };
-        let (rows, columns) = (pick(&full_rows, height), pick(&full_columns, width));
-        gather(labels, self.from, crop, &rows, &columns)
+        let rows = pick(&full_rows, self.full.0, height);
+        let columns = pick(&full_columns, self.full.1, width);
+        let picked = gather(labels, self.from, crop, &rows, &columns)?;
+        Ok(pad(picked, (rows.len(), columns.len()), (height, width), padding))
     }
 
-    fn flip(&self, planes: &mut [f32]) {
+    fn flip(&self, plane: &mut [f32]) {
         if self.placement.hflip {
-            planes.chunks_exact_mut(self.size().1).for_each(<[f32]>::reverse);
+            plane.chunks_exact_mut(self.shown().1).for_each(<[f32]>::reverse);
         }
     }
+
+    fn pad(&self, plane: Vec<f32>, value: f32) -> Vec<f32> {
+        pad(plane, self.shown(), self.size(), value)
+    }
+}
+
+/// A plane of size `from` at the top left of one of size `to`.
+fn pad<T: Copy>(plane: Vec<T>, from: (usize, usize), to: (usize, usize), value: T) -> Vec<T> {
+    if from == to {
+        return plane;
+    }
+    let mut padded = Vec::with_capacity(to.0 * to.1);
+    for row in plane.chunks_exact(from.1.max(1)).take(from.0) {
+        padded.extend_from_slice(row);
+        padded.extend(std::iter::repeat_n(value, to.1 - from.1));
+    }
+    padded.resize(to.0 * to.1, value);
+    padded
 }

@@ -16,8 +16,10 @@ pub fn robust_standardize(values: &mut [f32]) {
     }
 }
 
-/// Mean and unbiased variance of the values without the smallest and the largest tenth.
-fn robust_statistics(values: &[f32]) -> (f64, f64) {
+/// Mean and unbiased variance of the values without the smallest and the largest tenth; zeros
+/// without values.
+#[must_use]
+pub fn robust_statistics(values: &[f32]) -> (f64, f64) {
     let low = (0.1 * values.len() as f64) as usize;
     let high = (0.9 * values.len() as f64) as usize;
     let mut sorted = values.to_vec();

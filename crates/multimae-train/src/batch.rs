@@ -1,5 +1,7 @@
 //! From samples to the tensors of a forward pass.
 
+use std::borrow::Borrow;
+
 use indexmap::IndexMap;
 use multimae::burn::tensor::{Device, Int, Tensor, TensorData};
 use multimae::input_adapters::ModalityTensor;
@@ -7,7 +9,7 @@ use multimae::losses::ReconstructionLoss;
 use multimae::masking::{MaskingStrategy, SampleMask, TokenMasks};
 use multimae::modality::{Modality, ModalityKind};
 use multimae::model::Inputs;
-use multimae_data::{Sample, Values, stream};
+use multimae_data::{Map, Sample, Values, stream};
 
 use crate::recipe::TaskModality;
 use crate::{Error, Result};
@@ -17,13 +19,33 @@ use crate::{Error, Result};
 /// # Errors
 /// If the samples differ in size or kind, or one has no such modality.
 pub fn stack(samples: &[Sample], name: &str, device: &Device) -> Result<ModalityTensor> {
-    let problem = |sample: &Sample, problem: &str| {
-        Error::Recipe(format!("sample `{}`, modality `{name}`: {problem}", sample.id))
-    };
+    let maps = samples
+        .iter()
+        .map(|sample| {
+            let map = sample.maps.get(name);
+            Ok((sample.id.as_str(), map.ok_or_else(|| problem(&sample.id, name, "is missing"))?))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    stack_maps(&maps, name, device)
+}
+
+fn problem(id: &str, modality: &str, problem: &str) -> Error {
+    Error::Recipe(format!("sample `{id}`, modality `{modality}`: {problem}"))
+}
+
+/// Maps with the ids of their samples as one tensor: `(B, C, h, w)` or `(B, h, w)`.
+///
+/// # Errors
+/// If there is none, or they differ in size or kind.
+pub(crate) fn stack_maps(
+    maps: &[(&str, impl Borrow<Map>)],
+    name: &str,
+    device: &Device,
+) -> Result<ModalityTensor> {
     let (mut numbers, mut labels) = (Vec::new(), Vec::new());
     let mut shape = None;
-    for sample in samples {
-        let map = sample.maps.get(name).ok_or_else(|| problem(sample, "is missing"))?;
+    for (id, map) in maps {
+        let map: &Map = map.borrow();
         let channels = match &map.values {
             Values::Continuous { channels, data } => {
                 numbers.extend_from_slice(data);
@@ -36,10 +58,10 @@ pub fn stack(samples: &[Sample], name: &str, device: &Device) -> Result<Modality
         };
         let own = (channels, map.height, map.width);
         if *shape.get_or_insert(own) != own {
-            return Err(problem(sample, "is not like the other samples of its batch"));
+            return Err(problem(id, name, "is not like the other samples of its batch"));
         }
     }
-    let batch = samples.len();
+    let batch = maps.len();
     match shape {
         Some((Some(channels), height, width)) => {
             let data = TensorData::new(numbers, [batch, channels, height, width]);
@@ -133,7 +155,6 @@ pub fn masks(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use multimae_data::Map;
 
     fn sample(id: &str, labels: &[i64]) -> Sample {
         let map = Map { height: 1, width: labels.len(), values: Values::Labels(labels.to_vec()) };

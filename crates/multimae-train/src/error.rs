@@ -23,6 +23,15 @@ pub enum Error {
         problem: String,
     },
 
+    /// A file is no usable fine-tuned model.
+    #[error("{}: {problem}", path.display())]
+    SavedModel {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+
     /// A loss is not a finite number.
     #[error(
         "the loss of `{task}` is {value} in step {step} (epoch {epoch}); samples: {samples}. The \

@@ -37,6 +37,7 @@ pub mod optim;
 pub mod pretrain;
 pub mod recipe;
 pub mod run;
+pub mod saved_model;
 pub mod schedule;
 
 pub use error::{Error, Result};
