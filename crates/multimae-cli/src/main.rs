@@ -1,8 +1,11 @@
 //! The `multimae` command. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
 mod convert;
+mod evaluate;
 mod inspect;
 mod interrupt;
+mod model;
+mod predict;
 mod pretrain;
 mod synth;
 mod terminal;
@@ -27,6 +30,10 @@ struct Arguments {
 enum Command {
     /// Pre-train a multi-modal masked autoencoder.
     Pretrain(pretrain::Pretrain),
+    /// Score a fine-tuned model by a named protocol.
+    Evaluate(evaluate::Evaluate),
+    /// Predict images with a fine-tuned model.
+    Predict(predict::Predict),
     /// Render furnished rooms to pre-train on.
     Synth(synth::Synth),
     /// Convert a weight file into another format or layout.
@@ -40,6 +47,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Command::Pretrain(command) => command.run(),
+        Command::Evaluate(command) => command.run(),
+        Command::Predict(command) => command.run(),
         Command::Synth(command) => command.run(),
         Command::Convert(command) => command.run(),
         Command::Inspect(command) => command.run(),

@@ -55,19 +55,19 @@ pub fn palette_png(labels: &[i64], size: (usize, usize), colors: &[[u8; 3]]) -> 
 /// Values as an npy array of float32.
 ///
 /// # Shapes
-/// `values (H, W)` of `size = (H, W)`.
+/// `values` of `shape`, row-major.
 ///
 /// # Errors
-/// If the size and the number of values do not fit.
-pub fn npy(values: &[f32], (height, width): (usize, usize)) -> Result<Vec<u8>> {
-    check(values.len(), (height, width))?;
+/// If the shape and the number of values do not fit.
+pub fn npy(values: &[f32], shape: &[usize]) -> Result<Vec<u8>> {
+    if values.len() != shape.iter().product::<usize>() {
+        return Err(Error::Config(format!("{} values for an array of {shape:?}", values.len())));
+    }
+    let shape: Vec<u64> = shape.iter().map(|&side| side as u64).collect();
     let mut bytes = Vec::new();
     let written = (|| {
-        let mut writer = npyz::WriteOptions::new()
-            .default_dtype()
-            .shape(&[height as u64, width as u64])
-            .writer(&mut bytes)
-            .begin_nd()?;
+        let options = npyz::WriteOptions::new().default_dtype().shape(&shape);
+        let mut writer = options.writer(&mut bytes).begin_nd()?;
         writer.extend(values)?;
         writer.finish()
     })();
@@ -162,8 +162,9 @@ mod tests {
 
     #[test]
     fn arrays_are_read_back_exactly() {
+        assert!(npy(&[1.0; 5], &[2, 3]).is_err());
         let values = [0.1_f32, -2.5, 3e-20, 4.0, 5.5, 1e9];
-        let file = npy(&values, (2, 3)).unwrap();
+        let file = npy(&values, &[2, 3]).unwrap();
         let data = values.to_vec();
         assert_eq!(read("a.npy", &file, continuous()), RawMap::Continuous { channels: 1, data });
     }

@@ -34,6 +34,7 @@ pub mod evaluate;
 pub mod learner;
 pub mod observer;
 pub mod optim;
+pub mod predict;
 pub mod pretrain;
 pub mod recipe;
 pub mod run;

@@ -16,42 +16,18 @@ const NYU40_TO_13: [u8; 40] = [
 pub const VOID: i64 = 255;
 
 /// The labels of a model or of a data set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Labels {
-    /// Labels are in `0..classes`.
-    pub classes: usize,
-    /// A label that stands for "unknown", in or outside `0..classes`.
+    /// Names and colours; labels are in `0..palette.len()`.
+    pub palette: Palette,
+    /// A label that stands for "unknown", among the others or beyond them.
     pub ignore: Option<i64>,
-    /// Their names and colours, if known: `nyu40`, `nyu13` or `coco133`.
-    pub palette: Option<String>,
 }
 
 impl Labels {
-    /// Whether label 0 is void and the classes count from 1.
-    #[must_use]
-    pub fn void_first(&self) -> bool {
-        self.ignore == Some(0)
-    }
-
-    /// The number of labels that are classes.
-    #[must_use]
-    pub fn real_classes(&self) -> usize {
-        let inside = |ignore: i64| usize::try_from(ignore).is_ok_and(|i| i < self.classes);
-        self.classes - usize::from(self.ignore.is_some_and(inside))
-    }
-
-    /// Names and colours of all labels.
-    #[must_use]
-    pub fn palette(&self) -> Palette {
-        let fitting = |palette: Palette| {
-            if self.void_first() { palette } else { palette.without_first() }
-        };
-        match (self.palette.as_deref(), self.real_classes()) {
-            (Some("nyu40") | None, 40) => fitting(Palette::nyu40()),
-            (Some("nyu13") | None, 13) => fitting(Palette::nyu13()),
-            (Some("coco133") | None, 133) => Palette::coco133(),
-            _ => Palette::generated(self.classes),
-        }
+    /// The labels that are classes.
+    fn classes(&self) -> impl Iterator<Item = i64> + '_ {
+        (0..self.palette.len() as i64).filter(|label| self.ignore != Some(*label))
     }
 }
 
@@ -73,8 +49,8 @@ impl LabelSet {
     pub fn name(self) -> &'static str {
         match self {
             Self::Own => "own classes",
-            Self::Nyu40 => "40 classes",
-            Self::Nyu13 => "13 classes",
+            Self::Nyu40 => "NYUv2-40",
+            Self::Nyu13 => "NYUv2-13",
         }
     }
 
@@ -83,16 +59,16 @@ impl LabelSet {
     /// # Errors
     /// If the labels are of another kind.
     pub fn map(self, labels: &Labels) -> Result<LabelMap> {
+        let found = labels.classes().count();
         let classes = match self {
-            Self::Own => labels.real_classes(),
+            Self::Own => found,
             Self::Nyu40 => 40,
             Self::Nyu13 => 13,
         };
-        let index = Indices::of(labels);
-        let table = match (self, labels.real_classes()) {
-            (Self::Own, _) | (Self::Nyu40, 40) | (Self::Nyu13, 13) => index.0,
-            (Self::Nyu13, 40) => index.0.into_iter().map(to_13).collect(),
-            (_, found) => {
+        let table = match (self, found) {
+            (Self::Own, _) | (Self::Nyu40, 40) | (Self::Nyu13, 13) => indices(labels),
+            (Self::Nyu13, 40) => indices(labels).into_iter().map(to_13).collect(),
+            _ => {
                 return Err(Error::Evaluation(format!(
                     "the model has {found} classes, which are not those of NYUv2 ({}); use the \
                      protocol `semseg` for other classes",
@@ -108,9 +84,9 @@ impl LabelSet {
     pub fn palette(self, labels: &Labels) -> Palette {
         match self {
             Self::Own => {
-                let all = labels.palette();
-                let classes = (0..labels.classes as i64).filter(|id| labels.ignore != Some(*id));
-                Palette::new(classes.map(|id| (all.name(id).to_owned(), all.color(id))).collect())
+                let all = &labels.palette;
+                let class = |id| (all.name(id).to_owned(), all.color(id));
+                Palette::new(labels.classes().map(class).collect())
             }
             Self::Nyu40 => Palette::nyu40().without_first(),
             Self::Nyu13 => Palette::nyu13().without_first(),
@@ -120,12 +96,9 @@ impl LabelSet {
     /// The map in words.
     #[must_use]
     pub fn statement(self, labels: &Labels) -> String {
-        let from = match (labels.ignore, labels.void_first()) {
-            (_, true) => "labels 1, 2, ... as classes, 0 is void".to_owned(),
-            (Some(ignore), false) => format!("labels 0, 1, ... as classes, {ignore} is void"),
-            (None, _) => "labels 0, 1, ... as classes, none is void".to_owned(),
-        };
-        match (self, labels.real_classes()) {
+        let void = labels.ignore.map_or("no label".to_owned(), |ignore| format!("label {ignore}"));
+        let from = format!("{void} is void, the others are classes in their order");
+        match (self, labels.classes().count()) {
             (Self::Nyu13, 40) => format!(
                 "{from}; targets and predictions are mapped from 40 to 13 classes, predictions \
                  after the largest logit is chosen"
@@ -141,16 +114,16 @@ fn to_13(class: i64) -> i64 {
 }
 
 /// For every label its index among the classes.
-struct Indices(Vec<i64>);
-
-impl Indices {
-    fn of(labels: &Labels) -> Self {
-        let mut next = 0..;
-        let index = |label: i64| {
-            if labels.ignore == Some(label) { VOID } else { next.next().unwrap_or(VOID) }
-        };
-        Self((0..labels.classes as i64).map(index).collect())
-    }
+fn indices(labels: &Labels) -> Vec<i64> {
+    let mut next = 0;
+    let index = |label: i64| {
+        if labels.ignore == Some(label) {
+            return VOID;
+        }
+        next += 1;
+        next - 1
+    };
+    (0..labels.palette.len() as i64).map(index).collect()
 }
 
 /// The class of every label.
@@ -181,7 +154,7 @@ mod tests {
     use super::*;
 
     fn labels(classes: usize, ignore: Option<i64>) -> Labels {
-        Labels { classes, ignore, palette: None }
+        Labels { palette: Palette::generated(classes), ignore }
     }
 
     #[test]
@@ -245,10 +218,17 @@ mod tests {
     }
 
     #[test]
-    fn palettes_count_like_the_labels() {
-        assert_eq!(labels(41, Some(0)).palette().name(1), "wall");
-        assert_eq!(labels(40, Some(255)).palette().name(0), "wall");
-        assert_eq!(labels(13, None).palette().name(12), "window");
-        assert_eq!(labels(6, Some(0)).palette().len(), 6);
+    fn palettes_count_like_the_classes() {
+        let zero_void = Labels { palette: Palette::nyu40(), ignore: Some(0) };
+        for set in [LabelSet::Own, LabelSet::Nyu40] {
+            let palette = set.palette(&zero_void);
+            assert_eq!(
+                (palette.len(), palette.name(0), palette.name(39)),
+                (40, "wall", "otherprop")
+            );
+        }
+        assert_eq!(LabelSet::Nyu13.palette(&zero_void).name(12), "window");
+        let middle = LabelSet::Own.palette(&labels(3, Some(1)));
+        assert_eq!((middle.name(0), middle.name(1)), ("class 0", "class 2"));
     }
 }

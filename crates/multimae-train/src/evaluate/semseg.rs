@@ -2,6 +2,7 @@
 
 use multimae::metrics::{SemsegMetrics, SemsegScores};
 use multimae::modality::Size;
+use multimae_report::palette::Palette;
 use serde::{Deserialize, Serialize};
 
 use super::labels::{LabelMap, LabelSet, Labels, VOID};
@@ -137,6 +138,22 @@ impl SemsegScorer {
         Ok(scores)
     }
 
+    /// Target and prediction in the classes of the first label set.
+    #[must_use]
+    pub fn drawn(&self, target: &[i64], prediction: &[i64]) -> (Vec<i64>, Vec<i64>) {
+        let classes = |labels: &[i64]| {
+            let first = self.counts.first();
+            first.map_or_else(Vec::new, |(_, map, _)| map.classes_of(labels))
+        };
+        (classes(target), classes(prediction))
+    }
+
+    /// Names and colours of the first label set.
+    #[must_use]
+    pub fn palette(&self) -> Option<Palette> {
+        self.label_sets().next().map(|set| set.palette(&self.labels))
+    }
+
     /// The scores of all frames so far.
     ///
     /// # Errors
@@ -159,13 +176,11 @@ impl SemsegScorer {
     fn row(&self, label_set: LabelSet, labelled: &[u64], scores: SemsegScores) -> SemsegRow {
         let pixels: u64 = labelled.iter().sum();
         let palette = label_set.palette(&self.labels);
-        let values = scores.iou.iter().zip(&scores.class_acc).zip(labelled);
-        let class = |(index, ((&iou, &accuracy), &count)): (
-            usize,
-            ((&Option<f64>, &Option<f64>), &u64),
-        )| {
-            let name = palette.name(index as i64).to_owned();
-            ClassScore { name, iou, accuracy, share: count as f64 / pixels.max(1) as f64 }
+        let class = |(index, &count): (usize, &u64)| ClassScore {
+            name: palette.name(index as i64).to_owned(),
+            iou: scores.iou[index],
+            accuracy: scores.class_acc[index],
+            share: count as f64 / pixels.max(1) as f64,
         };
         SemsegRow {
             label_set,
@@ -173,7 +188,7 @@ impl SemsegScorer {
             pixel_acc: scores.pixel_acc,
             mean_acc: scores.mean_acc,
             pixels,
-            classes: values.enumerate().map(class).collect(),
+            classes: labelled.iter().enumerate().map(class).collect(),
         }
     }
 }
@@ -194,7 +209,7 @@ mod tests {
     }
 
     fn zero_void() -> Labels {
-        Labels { classes: 41, ignore: Some(0), palette: None }
+        Labels { palette: Palette::nyu40(), ignore: Some(0) }
     }
 
     fn frame<'a>(prediction: &'a [i64], target: &'a [i64]) -> SemsegFrame<'a> {
@@ -226,13 +241,13 @@ mod tests {
 
     #[test]
     fn thirteen_classes_alone_are_scored_alone() {
-        let labels = Labels { classes: 13, ignore: Some(255), palette: None };
+        let labels = Labels { palette: Palette::generated(13), ignore: Some(255) };
         let mut thirteen = scorer(Protocol::nyuv2_semseg(), &labels).unwrap();
         thirteen.add(&frame(&[0, 1], &[0, 1])).unwrap();
         let result = thirteen.result().unwrap();
         assert_eq!(result.rows.len(), 1);
         assert_eq!((result.rows[0].label_set, result.rows[0].miou), (LabelSet::Nyu13, 1.0));
-        let labels = Labels { classes: 6, ..labels };
+        let labels = Labels { palette: Palette::generated(6), ..labels };
         assert!(scorer(Protocol::nyuv2_semseg(), &labels).is_err());
         assert!(scorer(Protocol::semseg(), &labels).is_ok());
     }

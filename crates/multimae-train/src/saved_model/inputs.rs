@@ -1,7 +1,6 @@
 //! From samples to the inputs of a fine-tuned model.
 
 use multimae::burn::tensor::Device;
-use multimae::input_adapters::ModalityTensor;
 use multimae::modality::ModalityKind;
 use multimae::model::Inputs;
 use multimae_data::{Encoding, Map, Sample, Values, robust_statistics};
@@ -130,6 +129,8 @@ fn normalise(data: &mut [f32], pixels: usize, normalisation: Normalisation, mask
 
 #[cfg(test)]
 mod tests {
+    use multimae::input_adapters::ModalityTensor;
+
     use super::*;
 
     #[test]

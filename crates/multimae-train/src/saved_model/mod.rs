@@ -19,6 +19,8 @@ pub use card::{
     ClassInfo, DepthScale, InputModality, ModelCard, Normalisation, TaskCard, TaskKind, ValueScale,
 };
 
+pub(crate) use inputs::mask_values;
+
 use crate::{Error, Result};
 
 /// The value of `format` in the file's metadata.
