@@ -1,13 +1,14 @@
 //! `multimae inspect`.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
 use indexmap::IndexMap;
 use multimae::burn::tensor::{DType, TensorData};
 use multimae::weights::{Layout, Loaded, read_weights};
+
+use crate::terminal;
 
 /// Tensors that are listed unless all are asked for.
 const LISTED: usize = 40;
@@ -33,11 +34,7 @@ impl Inspect {
         let mut text = summary(&loaded);
         text.push_str(&tensors(&loaded, if self.all { usize::MAX } else { LISTED }));
         text.push_str(&entries(&loaded, if self.all { usize::MAX } else { ENTRY_LEN }));
-        match std::io::stdout().lock().write_all(text.as_bytes()) {
-            // Whoever reads, such as `head`, has seen enough.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            result => Ok(result?),
-        }
+        Ok(terminal::result(&text)?)
     }
 }
 

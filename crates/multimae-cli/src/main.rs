@@ -2,9 +2,12 @@
 
 mod convert;
 mod doctor;
+mod evaluate;
 mod finetune;
 mod inspect;
 mod interrupt;
+mod model;
+mod predict;
 mod prepare;
 mod pretrain;
 mod synth;
@@ -33,6 +36,10 @@ enum Command {
     Pretrain(pretrain::Pretrain),
     /// Fine-tune a model for depth, segmentation or classes.
     Finetune(finetune::Finetune),
+    /// Score a fine-tuned model by a named protocol.
+    Evaluate(evaluate::Evaluate),
+    /// Predict images with a fine-tuned model.
+    Predict(predict::Predict),
     /// Render furnished rooms to pre-train on.
     Synth(synth::Synth),
     /// Bring a published data set into a folder that can be trained on.
@@ -51,6 +58,8 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Pretrain(command) => command.run(),
         Command::Finetune(command) => command.run(),
+        Command::Evaluate(command) => command.run(),
+        Command::Predict(command) => command.run(),
         Command::Synth(command) => command.run(),
         Command::Prepare(command) => command.run(),
         Command::Doctor(command) => command.run(),

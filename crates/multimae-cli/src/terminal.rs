@@ -1,6 +1,7 @@
 //! What a person sees: a progress bar on a terminal, and lines that are worth keeping anywhere.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -28,6 +29,15 @@ pub(crate) fn error(error: &anyhow::Error) {
 #[expect(clippy::print_stderr, reason = "standard output is for results")]
 pub(crate) fn line(text: &str) {
     eprintln!("{text}");
+}
+
+/// Writes a result to standard output.
+pub(crate) fn result(text: &str) -> std::io::Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        // Whoever reads, such as `head`, has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
 }
 
 /// A plain progress bar over `total` things, on a terminal only.
@@ -105,12 +115,6 @@ fn table(on: &str, scores: &IndexMap<String, f64>, baseline: &IndexMap<String, f
     text
 }
 
-/// Prints a result.
-#[expect(clippy::print_stdout, reason = "results go there")]
-fn result(text: &str) {
-    println!("{text}");
-}
-
 impl TrainingTerminal {
     /// Draws on standard error, and only if that is a terminal.
     pub(crate) fn new() -> Self {
@@ -169,7 +173,9 @@ impl Observer for TrainingTerminal {
                 self.line(&format!("epoch {epoch}: {measured}{}{mark}", scores(scored)));
             }
             Event::Scored { on, scores, baseline } => {
-                self.bar.suspend(|| result(&table(on, scores, baseline)));
+                // The scores are in the run's folder too.
+                let text = table(on, scores, baseline) + "\n";
+                let _ = self.bar.suspend(|| result(&text));
             }
             Event::Ended(outcome) => {
                 self.bar.finish_and_clear();

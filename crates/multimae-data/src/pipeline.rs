@@ -152,6 +152,31 @@ impl Pipeline {
     }
 }
 
+/// Decoded files as a placement shows them at a size, the modalities in the given order. Without
+/// random colours; padding as in [`Pipeline::apply`].
+///
+/// # Errors
+/// [`Error::Config`] if a modality is missing or its map is not of its kind.
+pub fn view(
+    raw: &RawSample,
+    modalities: &[&DataModality],
+    placement: Placement,
+    size: (usize, usize),
+) -> Result<Sample> {
+    let from = (raw.height, raw.width);
+    let extras = Extras { distance: false, label_padding: None };
+    let map = |modality: &&DataModality| {
+        let name = &modality.name;
+        let map = raw.maps.get(name).ok_or_else(|| {
+            Error::Config(format!("sample `{}` has no modality `{name}`", raw.id))
+        })?;
+        let view = View { from, placement, full: size, stride: modality.stride };
+        Ok((name.clone(), view.map(map, modality, &extras, &mut |_| {})?))
+    };
+    let maps = modalities.iter().map(map).collect::<Result<_>>()?;
+    Ok(Sample { id: raw.id.clone(), index: raw.index, maps })
+}
+
 /// What the pipeline knows of a modality besides its description.
 struct Extras {
     distance: bool,

@@ -186,7 +186,7 @@ fn section_id(index: usize) -> String {
 }
 
 /// Whether a column holds numbers, and at least one; gaps are allowed.
-fn is_numeric<C: AsRef<str>>(rows: &[Vec<C>], column: usize) -> bool {
+pub(crate) fn is_numeric<C: AsRef<str>>(rows: &[Vec<C>], column: usize) -> bool {
     let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.as_ref().trim());
     let mut filled = cells.filter(|cell| !matches!(*cell, "" | "-" | "–" | "—")).peekable();
     filled.peek().is_some() && filled.all(starts_with_number)

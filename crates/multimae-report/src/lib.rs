@@ -6,7 +6,7 @@
 //! * [`Picture`]: an RGB picture made from a tensor, a depth map or class labels, with the masked
 //!   patches hidden or the visible ones pasted; [`Grid`] sets pictures in a figure with titles.
 //! * [`Palette`] and [`Colormap`]: the colours and names of classes, the colours of values.
-//! * [`LineChart`]: curves as SVG.
+//! * [`LineChart`]: curves as SVG. [`Table`]: for a terminal or Markdown.
 //! * [`Report`]: one HTML file that holds all of these and opens without a network.
 //! * [`MetricsLog`]: `metrics.jsonl`. [`EventWriter`]: the same numbers for TensorBoard.
 //! * [`atomic`]: files that are never half written.
@@ -49,6 +49,7 @@ pub mod html;
 pub mod metrics_log;
 pub mod palette;
 pub mod picture;
+mod table;
 
 pub use chart::{LineChart, Series};
 pub use colormap::Colormap;
@@ -58,3 +59,4 @@ pub use html::Report;
 pub use metrics_log::MetricsLog;
 pub use palette::Palette;
 pub use picture::{Grid, Picture};
+pub use table::Table;

@@ -10,6 +10,10 @@ pub enum Error {
     #[error("recipe: {0}")]
     Recipe(String),
 
+    /// Predictions cannot be scored.
+    #[error("evaluation: {0}")]
+    Evaluation(String),
+
     /// The run's folder is not as it should be.
     #[error("{}: {problem}", path.display())]
     RunFolder {

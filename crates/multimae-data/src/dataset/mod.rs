@@ -46,6 +46,27 @@ impl Dataset {
         Ok(Self { modalities: modalities.to_vec(), samples })
     }
 
+    /// Samples of known files, in their order.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the modalities make no sense, there is no sample, or one has not a file
+    /// per modality.
+    pub fn of_entries(modalities: &[DataModality], samples: Vec<SampleEntry>) -> Result<Self> {
+        check(modalities)?;
+        if samples.is_empty() {
+            return Err(Error::Config("a data set needs at least one sample".to_owned()));
+        }
+        if let Some(entry) = samples.iter().find(|entry| entry.paths.len() != modalities.len()) {
+            return Err(Error::Config(format!(
+                "sample `{}` has {} files for {} modalities",
+                entry.id,
+                entry.paths.len(),
+                modalities.len()
+            )));
+        }
+        Ok(Self { modalities: modalities.to_vec(), samples })
+    }
+
     /// The number of samples; never 0.
     #[must_use]
     pub fn len(&self) -> usize {

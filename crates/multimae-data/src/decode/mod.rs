@@ -17,7 +17,7 @@ use crate::{Encoding, RawMap};
 pub(crate) type Problem = String;
 
 /// The accepted file extensions, in lower case.
-pub(crate) const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "npy"];
+pub const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "npy"];
 
 /// A decoded file.
 pub(crate) struct Decoded {

@@ -11,7 +11,7 @@ pub use distinct::distinct_colors;
 pub const VOID: [u8; 3] = [0; 3];
 
 /// The colours and names of the classes of a label set, indexed by label.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Palette {
     classes: Vec<(String, [u8; 3])>,
 }

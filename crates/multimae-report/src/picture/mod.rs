@@ -1,5 +1,6 @@
 //! RGB pictures: made from tensors, maps and labels, with patches hidden or pasted, set in figures.
 
+mod bars;
 mod grid;
 mod legend;
 mod patches;
@@ -15,6 +16,7 @@ use crate::colormap::{Colormap, ValueRange, depth_to_rgb};
 use crate::palette::Palette;
 use crate::{Error, Result};
 
+pub use bars::{Bar, bars};
 pub use grid::Grid;
 pub use legend::{color_bar, palette_legend};
 pub use text::{LINE_HEIGHT, TextStyle, text_width};
@@ -208,6 +210,16 @@ impl Picture {
             })
             .collect();
         Self { width: self.width * n, height: self.height * n, rgb }
+    }
+
+    /// Every `n`-th pixel of every `n`-th row, for overviews.
+    #[must_use]
+    pub fn subsample(&self, n: usize) -> Self {
+        let n = n.max(1);
+        let size = (self.height.div_ceil(n), self.width.div_ceil(n));
+        let rows = (0..self.height).step_by(n);
+        let row = |y: usize| (0..self.width).step_by(n).flat_map(move |x| self.pixel(x, y));
+        Self { height: size.0, width: size.1, rgb: rows.flat_map(row).collect() }
     }
 
     /// Mixes another picture of the same size in: 0 leaves this one, 1 gives the other.

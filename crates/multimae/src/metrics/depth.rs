@@ -62,6 +62,19 @@ impl DepthMetrics {
         }
     }
 
+    /// Adds all pixels of other sums.
+    pub fn merge(&mut self, other: &Self) {
+        self.pixels += other.pixels;
+        self.squared += other.squared;
+        self.relative += other.relative;
+        self.squared_relative += other.squared_relative;
+        self.squared_ln += other.squared_ln;
+        self.abs_log10 += other.abs_log10;
+        for (sum, count) in self.within.iter_mut().zip(other.within) {
+            *sum += count;
+        }
+    }
+
     /// Valid pixels so far.
     #[must_use]
     pub fn pixels(&self) -> u64 {
@@ -86,6 +99,30 @@ impl DepthMetrics {
             delta_2,
             delta_3,
         })
+    }
+}
+
+impl DepthScores {
+    /// All scores in the order of the fields.
+    #[must_use]
+    pub fn values(&self) -> [f64; 8] {
+        [
+            self.rmse,
+            self.rel,
+            self.srel,
+            self.rmse_log,
+            self.log10,
+            self.delta_1,
+            self.delta_2,
+            self.delta_3,
+        ]
+    }
+
+    /// Scores from [`Self::values`].
+    #[must_use]
+    pub fn from_values(values: [f64; 8]) -> Self {
+        let [rmse, rel, srel, rmse_log, log10, delta_1, delta_2, delta_3] = values;
+        Self { rmse, rel, srel, rmse_log, log10, delta_1, delta_2, delta_3 }
     }
 }
 

@@ -51,6 +51,24 @@ impl SemsegMetrics {
         }
     }
 
+    /// Adds all pixels of other counts over the same classes.
+    pub fn merge(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.intersection, &other.intersection),
+            (&mut self.predicted, &other.predicted),
+            (&mut self.labelled, &other.labelled),
+        ];
+        for (sums, counts) in pairs {
+            sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
+    }
+
+    /// Labelled pixels so far, by class.
+    #[must_use]
+    pub fn labelled(&self) -> &[u64] {
+        &self.labelled
+    }
+
     /// The scores, or `None` if no pixel was labelled.
     #[must_use]
     pub fn scores(&self) -> Option<SemsegScores> {

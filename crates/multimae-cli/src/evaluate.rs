@@ -1,0 +1,149 @@
+//! `multimae evaluate`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use indicatif::ProgressBar;
+use multimae_train::evaluate::{
+    Evaluated, Evaluator, Protocol, ScoreFile, SubsetScores, frames, markdown, report_files,
+    write_report,
+};
+use multimae_train::predict::{ModelPredictor, Predictor as _};
+
+use crate::model::Model;
+use crate::terminal;
+
+/// Score a fine-tuned model by a named protocol.
+///
+/// Prints what the scores mean and the scores, as Markdown. Frames are stored as those that the
+/// model was trained on.
+#[derive(Debug, Args)]
+#[command(after_help = after_help())]
+pub(crate) struct Evaluate {
+    #[command(flatten)]
+    model: Model,
+    /// Folder of the data
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Frames that DIR/NAME.txt lists; all files if absent
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// Protocol by name, see below; several with commas
+    #[arg(long, value_name = "NAME", required = true, value_delimiter = ',')]
+    protocol: Vec<String>,
+    /// Modalities that the model gets; all of its inputs if absent
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    inputs: Vec<String>,
+    /// Take the mean with the predictions for the mirrored frames
+    #[arg(long)]
+    flip: bool,
+    /// Score every subset of the model's inputs too
+    #[arg(long)]
+    missing: bool,
+    /// Print the scores of every class too
+    #[arg(long)]
+    classes: bool,
+    /// Write the numbers as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write report.html, scores.json, scores.md and pictures
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Worst frames in the pictures
+    #[arg(long, default_value_t = 6)]
+    worst: usize,
+    /// Replace files that are there
+    #[arg(long)]
+    force: bool,
+}
+
+fn after_help() -> String {
+    let width = Protocol::NAMES.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let line = |(name, what): &(&str, &str)| format!("  {name:<width$}  {what}\n");
+    format!("Protocols:\n{}", Protocol::NAMES.iter().map(line).collect::<String>())
+}
+
+impl Evaluate {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let protocols = self.protocols()?;
+        self.check_files()?;
+        let predictor = self.model.load()?;
+        let inputs = self.inputs(&predictor)?;
+        let all = if self.missing { predictor.inputs() } else { &inputs };
+        let (dataset, truth) =
+            frames(&self.data, self.split.as_deref(), &predictor.saved().card, all)?;
+        let evaluator = Evaluator {
+            predictor: &predictor,
+            model: self.model.model.display().to_string(),
+            dataset: &dataset,
+            data: self.data.display().to_string(),
+            split: self.split.clone(),
+            truth: &truth,
+            worst: if self.out.is_some() { self.worst } else { 0 },
+        };
+        let bar = terminal::bar(0, "frames");
+        let evaluated = evaluator.run(&protocols, &inputs, self.flip, &mut shown_by(&bar))?;
+        let subsets = if self.missing {
+            evaluator.run_subsets(&protocols, self.flip, &mut shown_by(&bar))?
+        } else {
+            Vec::new()
+        };
+        bar.finish_and_clear();
+        self.write(&evaluated, subsets)
+    }
+
+    fn protocols(&self) -> anyhow::Result<Vec<Protocol>> {
+        let mut protocols: Vec<Protocol> = Vec::new();
+        for name in &self.protocol {
+            for protocol in Protocol::named(name.trim())? {
+                if !protocols.contains(&protocol) {
+                    protocols.push(protocol);
+                }
+            }
+        }
+        Ok(protocols)
+    }
+
+    /// The modalities that the model gets, in its own order.
+    fn inputs(&self, predictor: &ModelPredictor) -> anyhow::Result<Vec<String>> {
+        let known = predictor.inputs();
+        if let Some(other) = self.inputs.iter().find(|name| !known.contains(name)) {
+            bail!("--inputs {other}: the model's inputs are {}", known.join(", "));
+        }
+        let wanted = |name: &&String| self.inputs.is_empty() || self.inputs.contains(name);
+        Ok(known.iter().filter(wanted).cloned().collect())
+    }
+
+    /// Nothing is computed that could not be written.
+    fn check_files(&self) -> anyhow::Result<()> {
+        let report = self.out.as_deref().map(report_files).into_iter().flatten();
+        for path in self.json.clone().into_iter().chain(report) {
+            if !self.force && path.exists() {
+                bail!("{} exists; --force replaces it", path.display());
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, evaluated: &[Evaluated], subsets: Vec<SubsetScores>) -> anyhow::Result<()> {
+        if let Some(out) = &self.out {
+            let report = write_report(out, evaluated, &subsets)?;
+            terminal::line(&format!("look at {}", report.display()));
+        }
+        let evaluations = evaluated.iter().map(|e| e.evaluation.clone()).collect();
+        let scores = ScoreFile { evaluations, subsets };
+        if let Some(json) = &self.json {
+            scores.write(json)?;
+        }
+        terminal::result(&markdown(&scores, self.classes)).context("printing the scores")
+    }
+}
+
+/// Progress on a bar whose length comes with the first frame.
+fn shown_by(bar: &ProgressBar) -> impl FnMut(usize, usize) + '_ {
+    |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    }
+}

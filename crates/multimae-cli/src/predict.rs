@@ -1,0 +1,75 @@
+//! `multimae predict`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use multimae_train::predict::{Input, OutputOptions, Outputs, Predictor as _, Request, Sources};
+
+use crate::model::Model;
+use crate::terminal;
+
+/// Predict depth, labels and whatever else a fine-tuned model knows, for images of any size.
+///
+/// For depth, writes depth/NAME.png (16 bits, millimetres), depth/NAME.npy (metres) and
+/// depth_overlay/NAME.png with a scale bar; for labels semseg/NAME.png (palette, the values of the
+/// annotations) and semseg_overlay/NAME.png with a legend; all at the image's own size.
+#[derive(Debug, Args)]
+pub(crate) struct Predict {
+    #[command(flatten)]
+    model: Model,
+    /// An image, a folder of images, or a folder with a folder per modality; or several of
+    /// MODALITY=PATH
+    #[arg(long, short, value_name = "PATH", required = true)]
+    input: Vec<Input>,
+    /// Folder to write
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Only the frames that PATH/NAME.txt lists
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// Take the mean with the prediction for the mirrored image
+    #[arg(long)]
+    flip: bool,
+    /// No pictures of predictions over the images
+    #[arg(long)]
+    no_overlays: bool,
+    /// Replace files that are there
+    #[arg(long)]
+    force: bool,
+}
+
+impl Predict {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let predictor = self.model.load()?;
+        let card = &predictor.saved().card;
+        let sources = Sources::find(&self.input, self.split.as_deref(), card)?;
+        if sources.left_out > 0 {
+            terminal::line(&format!(
+                "note: {} files that are no images are left out",
+                sources.left_out
+            ));
+        }
+        let given = |name: &&String| sources.dataset.modalities().iter().any(|m| m.name == **name);
+        let inputs: Vec<String> = predictor.inputs().iter().filter(given).cloned().collect();
+        let request = Request { inputs, canvas: None, flip: self.flip };
+        let options = OutputOptions { overlays: !self.no_overlays, force: self.force };
+        let outputs = Outputs::new(&self.out, card, options);
+        let frames = &sources.dataset;
+        outputs.check(frames.samples().iter().map(|sample| sample.id.as_str()))?;
+
+        let bar = terminal::bar(frames.len() as u64, "images");
+        for index in 0..frames.len() {
+            let frame = frames.decode(index)?;
+            if index == 0 {
+                let size = multimae::modality::Size::new(frame.height, frame.width);
+                let seen = predictor.describe_input(size, &request)?;
+                bar.suspend(|| terminal::line(&format!("the model sees {seen}")));
+            }
+            outputs.write(&frame, &predictor.predict(&frame, &request)?)?;
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        terminal::line(&format!("{} images, in {}", frames.len(), self.out.display()));
+        Ok(())
+    }
+}
