@@ -67,7 +67,7 @@ fn scores_come_with_their_protocol_and_pictures() {
         "mirrored",
         "depth above 0.001 m",
         "rgb and depth at",
-        "label 255 is void",
+        "stored values below 1 and 255 are void",
         "| rgb + depth |",
         "| rgb         |",
         "rgb missing, at its mean",

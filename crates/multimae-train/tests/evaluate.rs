@@ -13,7 +13,7 @@ use multimae_data::{
 };
 use multimae_report::Palette;
 use multimae_train::evaluate::{
-    DepthTruth, Evaluated, Evaluator, LabelTruth, Labels, Outcome, Protocol, Truth,
+    DepthTruth, Evaluated, Evaluator, Labels, Outcome, Protocol, Truth,
 };
 use multimae_train::predict::{FramePrediction, Predictor, Request, TaskPrediction};
 
@@ -71,10 +71,9 @@ fn dataset(dir: &Path) -> Dataset {
 }
 
 fn truth() -> Truth {
-    let labels = Labels { palette: Palette::nyu40(), ignore: Some(0) };
     Truth {
         depth: Some(DepthTruth { modality: "depth".to_owned(), divisor: 1000.0 }),
-        labels: Some(LabelTruth { modality: "semseg".to_owned(), labels }),
+        labels: Some("semseg".to_owned()),
         mask: None,
     }
 }
@@ -88,7 +87,7 @@ struct Fake {
 
 impl Fake {
     fn new(constant: Option<(f32, i64)>) -> Self {
-        let labels = truth().labels.unwrap().labels;
+        let labels = Labels { palette: Palette::nyu40(), ignore: Some(0), offset: 0 };
         Self { inputs: vec!["rgb".to_owned()], labels, constant }
     }
 }

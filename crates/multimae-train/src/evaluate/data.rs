@@ -4,8 +4,7 @@ use std::path::Path;
 
 use multimae_data::{DataModality, Dataset, Encoding, Layout};
 
-use super::labels::Labels;
-use super::truth::{DepthTruth, LabelTruth, Truth, mask_modality};
+use super::truth::{DepthTruth, Truth, mask_modality};
 use crate::saved_model::{ModelCard, TaskKind};
 use crate::{Error, Result};
 
@@ -33,12 +32,8 @@ pub fn frames(
                 let (modality, divisor) = (add(&mut modalities, target), *divisor);
                 truth.depth = Some(DepthTruth { modality, divisor });
             }
-            (TaskKind::Labels { classes, ignore, .. }, _) if truth.labels.is_none() => {
-                let colors = classes.iter().map(|class| (class.name.clone(), class.color));
-                let palette = multimae_report::Palette::new(colors.collect());
-                let labels = Labels { palette, ignore: Some(*ignore) };
-                let modality = add(&mut modalities, target);
-                truth.labels = Some(LabelTruth { modality, labels });
+            (TaskKind::Labels { .. }, Encoding::Labels { .. }) if truth.labels.is_none() => {
+                truth.labels = Some(add(&mut modalities, target));
             }
             _ => {}
         }

@@ -22,6 +22,8 @@ pub struct Labels {
     pub palette: Palette,
     /// A label that stands for "unknown", among the others or beyond them.
     pub ignore: Option<i64>,
+    /// A label minus the value that files store for it.
+    pub offset: i64,
 }
 
 impl Labels {
@@ -96,8 +98,17 @@ impl LabelSet {
     /// The map in words.
     #[must_use]
     pub fn statement(self, labels: &Labels) -> String {
-        let void = labels.ignore.map_or("no label".to_owned(), |ignore| format!("label {ignore}"));
-        let from = format!("{void} is void, the others are classes in their order");
+        let offset = labels.offset;
+        let from = match labels.ignore {
+            Some(ignore) if offset < 0 => format!(
+                "stored values below {} and {ignore} are void, the others classes in their order",
+                -offset
+            ),
+            Some(ignore) => {
+                format!("label {ignore} is void, the others are classes in their order")
+            }
+            None => "no label is void, all are classes in their order".to_owned(),
+        };
         match (self, labels.classes().count()) {
             (Self::Nyu13, 40) => format!(
                 "{from}; targets and predictions are mapped from 40 to 13 classes, predictions \
@@ -154,7 +165,7 @@ mod tests {
     use super::*;
 
     fn labels(classes: usize, ignore: Option<i64>) -> Labels {
-        Labels { palette: Palette::generated(classes), ignore }
+        Labels { palette: Palette::generated(classes), ignore, offset: 0 }
     }
 
     #[test]
@@ -218,8 +229,18 @@ mod tests {
     }
 
     #[test]
+    fn statements_speak_of_what_files_store() {
+        let shifted = Labels { offset: -1, ..labels(40, Some(255)) };
+        assert!(
+            LabelSet::Nyu40.statement(&shifted).starts_with("stored values below 1 and 255 are")
+        );
+        assert!(LabelSet::Nyu40.statement(&labels(41, Some(0))).starts_with("label 0 is void"));
+        assert!(LabelSet::Own.statement(&labels(6, None)).starts_with("no label is void"));
+    }
+
+    #[test]
     fn palettes_count_like_the_classes() {
-        let zero_void = Labels { palette: Palette::nyu40(), ignore: Some(0) };
+        let zero_void = Labels { palette: Palette::nyu40(), ignore: Some(0), offset: 0 };
         for set in [LabelSet::Own, LabelSet::Nyu40] {
             let palette = set.palette(&zero_void);
             assert_eq!(

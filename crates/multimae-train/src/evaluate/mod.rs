@@ -32,4 +32,4 @@ pub use results::{Evaluation, Outcome};
 pub use run::{Evaluated, Evaluator};
 pub use semseg::{ClassScore, SemsegFrame, SemsegImage, SemsegResult, SemsegRow, SemsegScorer};
 pub use statement::Facts;
-pub use truth::{DepthTruth, LabelTruth, MASK_FOLDER, Truth, mask_modality};
+pub use truth::{DepthTruth, MASK_FOLDER, Truth, mask_modality};

@@ -58,7 +58,7 @@ pub fn write_report(
     if !subsets.is_empty() {
         let table = subsets_table(subsets);
         report.section("Missing modalities");
-        report.paragraph("The first scores of each protocol with every subset of the inputs.");
+        report.paragraph("The first row of each protocol's table with every subset of the inputs.");
         report.table(table.headers(), table.rows());
     }
     let path = dir.join("report.html");
@@ -77,7 +77,8 @@ pub fn report_files(dir: &Path) -> [PathBuf; 3] {
 pub fn markdown(scores: &ScoreFile, classes: bool) -> String {
     let mut parts: Vec<String> = scores.evaluations.iter().map(|e| e.markdown(classes)).collect();
     if !scores.subsets.is_empty() {
-        parts.push(format!("missing modalities\n\n{}", subsets_table(&scores.subsets).markdown()));
+        let table = subsets_table(&scores.subsets).markdown();
+        parts.push(format!("missing modalities, first row of each protocol's table\n\n{table}"));
     }
     parts.join("\n")
 }

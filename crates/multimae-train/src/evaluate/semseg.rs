@@ -209,7 +209,7 @@ mod tests {
     }
 
     fn zero_void() -> Labels {
-        Labels { palette: Palette::nyu40(), ignore: Some(0) }
+        Labels { palette: Palette::nyu40(), ignore: Some(0), offset: 0 }
     }
 
     fn frame<'a>(prediction: &'a [i64], target: &'a [i64]) -> SemsegFrame<'a> {
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn thirteen_classes_alone_are_scored_alone() {
-        let labels = Labels { palette: Palette::generated(13), ignore: Some(255) };
+        let labels = Labels { palette: Palette::generated(13), ignore: Some(255), offset: 0 };
         let mut thirteen = scorer(Protocol::nyuv2_semseg(), &labels).unwrap();
         thirteen.add(&frame(&[0, 1], &[0, 1])).unwrap();
         let result = thirteen.result().unwrap();

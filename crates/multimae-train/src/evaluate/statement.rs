@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_statement_says_everything_that_the_scores_depend_on() {
-        let labels = Labels { palette: Palette::nyu40(), ignore: Some(0) };
+        let labels = Labels { palette: Palette::nyu40(), ignore: Some(0), offset: 0 };
         let sizes = [(240, 320)].into();
         let facts = Facts {
             model: "m.safetensors",

@@ -2,7 +2,6 @@
 
 use multimae_data::{DataModality, Encoding, RawMap, RawSample};
 
-use super::labels::Labels;
 use crate::saved_model::mask_values;
 use crate::{Error, Result};
 
@@ -18,22 +17,13 @@ pub struct DepthTruth {
     pub divisor: f32,
 }
 
-/// Where a frame's labels are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LabelTruth {
-    /// The modality.
-    pub modality: String,
-    /// What its values mean.
-    pub labels: Labels,
-}
-
 /// Where everything that predictions are compared with is.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Truth {
     /// For protocols of depth.
     pub depth: Option<DepthTruth>,
-    /// For protocols of labels.
-    pub labels: Option<LabelTruth>,
+    /// The modality of the labels, for protocols of labels. They are the model's.
+    pub labels: Option<String>,
     /// The modality of the [mask of valid pixels](mask_modality), if frames have one.
     pub mask: Option<String>,
 }
@@ -73,10 +63,10 @@ impl Truth {
     /// # Errors
     /// If the frame has no such map.
     pub fn labels_of<'a>(&self, frame: &'a RawSample) -> Result<&'a [i64]> {
-        let truth = self.labels.as_ref().ok_or_else(|| missing(frame, "labels"))?;
-        match frame.maps.get(&truth.modality) {
+        let modality = self.labels.as_ref().ok_or_else(|| missing(frame, "labels"))?;
+        match frame.maps.get(modality) {
             Some(RawMap::Labels(labels)) => Ok(labels),
-            _ => Err(missing(frame, &truth.modality)),
+            _ => Err(missing(frame, modality)),
         }
     }
 

@@ -41,8 +41,9 @@ impl ModelPredictor {
     pub fn new(saved: SavedModel, device: Device) -> Self {
         let inputs = saved.card.inputs.iter().map(|input| input.data.name.clone()).collect();
         let labels = saved.card.tasks.values().find_map(|task| match &task.kind {
-            TaskKind::Labels { classes, ignore, .. } => {
-                Some(Labels { palette: palette(classes), ignore: Some(*ignore) })
+            TaskKind::Labels { classes, ignore, offset } => {
+                let (palette, ignore) = (palette(classes), Some(*ignore));
+                Some(Labels { palette, ignore, offset: *offset })
             }
             _ => None,
         });
