@@ -136,7 +136,7 @@ impl Evaluate {
         if let Some(json) = &self.json {
             scores.write(json)?;
         }
-        terminal::result(&markdown(&scores, self.classes)).context("printing the scores")
+        terminal::write_result(&markdown(&scores, self.classes)).context("printing the scores")
     }
 }
 

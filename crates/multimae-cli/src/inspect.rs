@@ -34,7 +34,7 @@ impl Inspect {
         let mut text = summary(&loaded);
         text.push_str(&tensors(&loaded, if self.all { usize::MAX } else { LISTED }));
         text.push_str(&entries(&loaded, if self.all { usize::MAX } else { ENTRY_LEN }));
-        Ok(terminal::result(&text)?)
+        Ok(terminal::write_result(&text)?)
     }
 }
 

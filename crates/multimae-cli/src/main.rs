@@ -2,6 +2,7 @@
 
 mod convert;
 mod evaluate;
+mod finetune;
 mod inspect;
 mod interrupt;
 mod model;
@@ -9,6 +10,7 @@ mod predict;
 mod pretrain;
 mod synth;
 mod terminal;
+mod training;
 
 use std::process::ExitCode;
 
@@ -34,6 +36,8 @@ enum Command {
     Evaluate(evaluate::Evaluate),
     /// Predict images with a fine-tuned model.
     Predict(predict::Predict),
+    /// Fine-tune a model for depth, segmentation or classes.
+    Finetune(finetune::Finetune),
     /// Render furnished rooms to pre-train on.
     Synth(synth::Synth),
     /// Convert a weight file into another format or layout.
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
         Command::Pretrain(command) => command.run(),
         Command::Evaluate(command) => command.run(),
         Command::Predict(command) => command.run(),
+        Command::Finetune(command) => command.run(),
         Command::Synth(command) => command.run(),
         Command::Convert(command) => command.run(),
         Command::Inspect(command) => command.run(),

@@ -32,7 +32,7 @@ pub(crate) fn line(text: &str) {
 }
 
 /// Writes a result to standard output.
-pub(crate) fn result(text: &str) -> std::io::Result<()> {
+pub(crate) fn write_result(text: &str) -> std::io::Result<()> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         // Whoever reads, such as `head`, has seen enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
@@ -99,6 +99,28 @@ fn losses(losses: &IndexMap<String, f64>) -> String {
     })
 }
 
+/// The scores after losses, if there are any.
+fn scores(scores: &IndexMap<String, f64>) -> String {
+    if scores.is_empty() { String::new() } else { format!("  |  {}", losses(scores)) }
+}
+
+/// Scores beside those of predicting a constant, a line each.
+fn table(on: &str, scores: &IndexMap<String, f64>, baseline: &IndexMap<String, f64>) -> String {
+    let width = scores.keys().map(String::len).max().unwrap_or(0).max(on.len());
+    let mut text = format!("{on:<width$}  {:>10}  {:>18}", "model", "predicting a mean");
+    for (name, score) in scores {
+        let constant = baseline.get(name).map_or("–".to_owned(), |value| format!("{value:.4}"));
+        let _ = write!(text, "\n{name:<width$}  {score:>10.4}  {constant:>18}");
+    }
+    text
+}
+
+/// Prints a result.
+#[expect(clippy::print_stdout, reason = "results go there")]
+fn result(text: &str) {
+    println!("{text}");
+}
+
 impl TrainingTerminal {
     /// Draws on standard error, and only if that is a terminal.
     pub(crate) fn new() -> Self {
@@ -141,16 +163,23 @@ impl Observer for TrainingTerminal {
                     "{samples} samples, {:.2} million parameters, {total_steps} steps{from}",
                     *parameters as f64 / 1e6
                 ));
-                self.line(&format!(
-                    "predicting the mean ({} samples): {}",
-                    baseline.on,
-                    losses(&baseline.losses)
-                ));
+                if let Some(baseline) = baseline {
+                    self.line(&format!(
+                        "predicting the mean ({} samples): {}{}",
+                        baseline.on,
+                        losses(&baseline.losses),
+                        scores(&baseline.scores)
+                    ));
+                }
             }
             Event::Step(report) => self.step(report),
-            Event::Evaluated { epoch, losses: measured, best } => {
+            Event::Evaluated { epoch, losses: measured, scores: scored, best } => {
                 let mark = if *best { "  (best so far)" } else { "" };
-                self.line(&format!("epoch {epoch}: {}{mark}", losses(measured)));
+                let measured = losses(measured);
+                self.line(&format!("epoch {epoch}: {measured}{}{mark}", scores(scored)));
+            }
+            Event::Scored { on, scores, baseline } => {
+                self.bar.suspend(|| result(&table(on, scores, baseline)));
             }
             Event::Ended(outcome) => {
                 self.bar.finish_and_clear();

@@ -16,9 +16,9 @@ const BALANCER: &str = "balancer";
 
 /// A model, the balancer of its losses and the optimiser of both.
 #[derive(Debug, Clone)]
-pub struct Learner {
+pub struct Learner<M = MultiMae> {
     /// On a device with autodiff.
-    pub model: MultiMae,
+    pub model: M,
     /// Only for uncertainty weighting.
     pub balancer: Option<TaskBalancer>,
     /// The optimiser of both.
@@ -27,20 +27,46 @@ pub struct Learner {
     pub balancer_lr_scale: f64,
 }
 
-/// One forward and backward pass.
+/// The losses of one forward pass.
 #[derive(Debug)]
-pub struct Pass {
-    /// Predictions and token layout.
-    pub output: Reconstruction,
+pub struct Losses {
     /// Unweighted, by task.
-    pub losses: IndexMap<String, TaskLoss>,
+    pub unweighted: IndexMap<String, TaskLoss>,
     /// Balanced, by task, `(1)` each.
     pub weighted: IndexMap<String, Tensor<1>>,
     /// The sum of the balanced losses, `(1)`.
     pub total: Tensor<1>,
 }
 
-impl Learner {
+impl Losses {
+    /// Balances losses and adds them up.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn new(
+        unweighted: IndexMap<String, TaskLoss>,
+        balancer: Option<&TaskBalancer>,
+    ) -> multimae::Result<Self> {
+        let weighted = weighted_loss(balancer, &unweighted);
+        let total = weighted
+            .values()
+            .cloned()
+            .reduce(|sum, loss| sum + loss)
+            .ok_or_else(|| multimae::Error::Config("no task to learn".to_owned()))?;
+        Ok(Self { unweighted, weighted, total })
+    }
+}
+
+/// How fast one parameter learns in a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// Learning rate.
+    pub lr: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+}
+
+impl<M: Module> Learner<M> {
     /// The same on the device without autodiff, for evaluation.
     #[must_use]
     pub fn without_autodiff(self) -> Self {
@@ -61,29 +87,6 @@ impl Learner {
         }
     }
 
-    /// Predictions and losses of a batch.
-    ///
-    /// # Errors
-    /// If inputs, targets or masks do not fit the model.
-    pub fn forward(
-        &self,
-        objective: &Objective,
-        inputs: Inputs,
-        targets: &Inputs,
-        masks: &TokenMasks,
-        phase: &mut Phase<'_>,
-    ) -> multimae::Result<Pass> {
-        let output = self.model.forward(inputs, masks, phase)?;
-        let losses = objective.forward(&output, targets, masks)?;
-        let weighted = weighted_loss(self.balancer.as_ref(), &losses);
-        let total = weighted
-            .values()
-            .cloned()
-            .reduce(|sum, loss| sum + loss)
-            .ok_or_else(|| multimae::Error::Config("no task to learn".to_owned()))?;
-        Ok(Pass { output, losses, weighted, total })
-    }
-
     /// Gradients of `loss` for the model and for the balancer. Both are empty where nothing that
     /// is trained enters the loss.
     #[must_use]
@@ -100,21 +103,36 @@ impl Learner {
         (take_gradients(&self.model, &mut gradients), of_balancer)
     }
 
-    /// One step of the optimiser. Parameters without gradient stay as they are.
+    /// One step of the optimiser, all parameters alike. Those without gradient stay as they are.
     #[must_use]
     pub fn step(
+        self,
+        gradients: GradientMap,
+        of_balancer: GradientMap,
+        lr: f64,
+        weight_decay: f64,
+    ) -> Self {
+        let rate = Rate { lr, weight_decay };
+        self.step_with_rates(gradients, of_balancer, rate, |_| rate)
+    }
+
+    /// One step of the optimiser. `rate` says how fast each parameter of the model learns, by its
+    /// name; the balancer learns at `of_all`. Parameters without gradient stay as they are.
+    #[must_use]
+    pub fn step_with_rates(
         mut self,
         mut gradients: GradientMap,
         mut of_balancer: GradientMap,
-        lr: f64,
-        weight_decay: f64,
+        of_all: Rate,
+        rate: impl Fn(&str) -> Rate,
     ) -> Self {
         let optimiser = &mut self.optimiser;
         self.model = update(self.model, |name, value| {
             let gradient = gradients.swap_remove(name)?;
+            let Rate { lr, weight_decay } = rate(name);
             Some(optimiser.step(name, value, gradient, lr, weight_decay))
         });
-        let lr = lr * self.balancer_lr_scale;
+        let lr = of_all.lr * self.balancer_lr_scale;
         self.balancer = self.balancer.map(|balancer| {
             update(balancer, |name, value| {
                 let gradient = of_balancer.swap_remove(name)?;
@@ -123,10 +141,49 @@ impl Learner {
                     value,
                     gradient,
                     lr,
-                    weight_decay,
+                    of_all.weight_decay,
                 ))
             })
         });
         self
+    }
+}
+
+/// One forward pass of pre-training.
+#[derive(Debug)]
+pub struct Pass {
+    /// Predictions and token layout.
+    pub output: Reconstruction,
+    /// Unweighted, by task.
+    pub losses: IndexMap<String, TaskLoss>,
+    /// Balanced, by task, `(1)` each.
+    pub weighted: IndexMap<String, Tensor<1>>,
+    /// The sum of the balanced losses, `(1)`.
+    pub total: Tensor<1>,
+}
+
+impl From<Pass> for Losses {
+    fn from(pass: Pass) -> Self {
+        Self { unweighted: pass.losses, weighted: pass.weighted, total: pass.total }
+    }
+}
+
+impl Learner {
+    /// Predictions and losses of a batch under masks.
+    ///
+    /// # Errors
+    /// If inputs, targets or masks do not fit the model.
+    pub fn forward(
+        &self,
+        objective: &Objective,
+        inputs: Inputs,
+        targets: &Inputs,
+        masks: &TokenMasks,
+        phase: &mut Phase<'_>,
+    ) -> multimae::Result<Pass> {
+        let output = self.model.forward(inputs, masks, phase)?;
+        let losses = objective.forward(&output, targets, masks)?;
+        let Losses { unweighted, weighted, total } = Losses::new(losses, self.balancer.as_ref())?;
+        Ok(Pass { output, losses: unweighted, weighted, total })
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use multimae_train::pretrain::Setting;
-//! use multimae_train::recipe::{Override, Resolved};
+//! use multimae_train::recipe::{Override, PretrainRecipe, Resolved};
 //!
 //! let overrides: Vec<Override> = ["model=tiny", "input_size=[96, 128]", "num_encoded_tokens=48"]
 //!     .iter()
@@ -21,24 +21,29 @@
 //! let (lr, _) = setting.schedules(100);
 //! assert_eq!(lr.at(0), 0.0);
 //!
-//! let misspelt = Resolved::load(None, &["epohcs=3".parse()?]).unwrap_err();
+//! let misspelt = Resolved::<PretrainRecipe>::load(None, &["epohcs=3".parse()?]).unwrap_err();
 //! assert!(misspelt.to_string().contains("did you mean `epochs`"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 pub mod batch;
+mod classes;
 pub mod device;
 pub mod ema;
 mod error;
 pub mod evaluate;
+pub mod finetune;
 pub mod learner;
 pub mod observer;
 pub mod optim;
 pub mod predict;
 pub mod pretrain;
 pub mod recipe;
+mod report_parts;
 pub mod run;
 pub mod saved_model;
 pub mod schedule;
+pub mod step;
+pub mod trainer;
 
 pub use error::{Error, Result};

@@ -4,7 +4,16 @@ use std::path::PathBuf;
 
 use indexmap::IndexMap;
 
-use crate::pretrain::Baseline;
+/// What predicting a constant gives: the mean of every channel, the frequency of every class.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Baseline {
+    /// By task.
+    pub losses: IndexMap<String, f64>,
+    /// By name, if the task has scores.
+    pub scores: IndexMap<String, f64>,
+    /// The samples that they were measured on: `evaluation` or `training`.
+    pub on: &'static str,
+}
 
 /// Something happened in a run.
 #[derive(Debug, Clone)]
@@ -22,8 +31,8 @@ pub enum Event {
         samples: usize,
         /// Parameters that are trained.
         parameters: usize,
-        /// What predicting the mean gives.
-        baseline: Baseline,
+        /// What predicting the mean gives, if it was measured.
+        baseline: Option<Baseline>,
     },
     /// A step of the optimiser.
     Step(StepReport),
@@ -33,8 +42,19 @@ pub enum Event {
         epoch: u64,
         /// Unweighted, by task.
         losses: IndexMap<String, f64>,
+        /// By name.
+        scores: IndexMap<String, f64>,
         /// Whether they are the best so far.
         best: bool,
+    },
+    /// The scores of the finished model, read back from its file.
+    Scored {
+        /// The samples that it was measured on.
+        on: String,
+        /// By name.
+        scores: IndexMap<String, f64>,
+        /// What predicting a constant gives there.
+        baseline: IndexMap<String, f64>,
     },
     /// A checkpoint was written.
     Saved(PathBuf),

@@ -167,6 +167,35 @@ pub fn update<M: Module>(module: M, update: impl FnMut(&str, Tensor<1>) -> Optio
     module.map(&mut Update { path: Path::default(), update })
 }
 
+/// Chooses which parameters training changes: `choose` gets a name and whether it is trained now.
+/// Without effect on a device without autodiff.
+#[must_use]
+pub fn with_trained<M: Module>(module: M, choose: impl FnMut(&str, bool) -> bool) -> M {
+    struct Choose<F> {
+        path: Path,
+        choose: F,
+    }
+    impl<F: FnMut(&str, bool) -> bool> ModuleMapper for Choose<F> {
+        fn enter_module(&mut self, name: &str, container_type: &str) {
+            self.path.enter(name, container_type);
+        }
+
+        fn exit_module(&mut self, _name: &str, container_type: &str) {
+            self.path.exit(container_type);
+        }
+
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let (id, value, mapper): (ParamId, Tensor<D>, _) = param.consume();
+            let autodiff = value.is_autodiff();
+            let trained = (self.choose)(&self.path.name(), value.is_require_grad());
+            let value = value.inner();
+            let value = if autodiff { value.autodiff().set_require_grad(trained) } else { value };
+            Param::from_mapped_value(id, value, mapper)
+        }
+    }
+    module.map(&mut Choose { path: Path::default(), choose })
+}
+
 /// What loading may leave out, by prefix of the name. Empty lists allow nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Allowed {

@@ -2,6 +2,8 @@
 
 mod adamw;
 mod gradients;
+mod groups;
 
 pub use adamw::{AdamW, AdamWConfig};
 pub use gradients::{GradientMap, accumulate, clip, norm};
+pub use groups::{GroupRules, ParameterGroup, ParameterGroups, decays};

@@ -6,9 +6,10 @@ use multimae::losses::ReconstructionLoss;
 use multimae_data::{Loader, Sample, Values};
 
 use super::Setting;
-use super::step::{forward, masks_of, number};
+use super::step::{forward, masks_of};
 use crate::Result;
 use crate::learner::Learner;
+use crate::step::number;
 
 /// Masks of evaluation are those of this epoch, always the same.
 pub(super) const MASK_EPOCH: u64 = u64::MAX;

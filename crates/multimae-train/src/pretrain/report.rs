@@ -1,24 +1,16 @@
 //! `report.html`: what people look at.
 
-use std::path::PathBuf;
-
-use fs_err as fs;
-use indexmap::IndexMap;
+use multimae::model::MultiMae;
 use multimae_report::chart::{LineChart, Series, Svg};
 use multimae_report::html::{Level, Report};
 use multimae_report::metrics_log;
-use multimae_report::picture::Picture;
-use serde_json::{Map, Value};
 
-use super::state::State;
-use super::{Baseline, Setting};
+use super::Setting;
 use crate::Result;
-use crate::run::RunFolder;
-
-type Record = Map<String, Value>;
-
-/// Curves of training are smoothed this much.
-const SMOOTHING: f64 = 0.9;
+use crate::observer::Baseline;
+use crate::recipe::Recipe;
+use crate::report_parts::{Record, SMOOTHING, last, pictures, series, training_charts, value};
+use crate::run::{RunFolder, State};
 
 /// Writes the report of a run as it stands.
 ///
@@ -27,21 +19,21 @@ const SMOOTHING: f64 = 0.9;
 pub(super) fn write_report(
     folder: &RunFolder,
     setting: &Setting,
-    state: &State,
+    state: &State<MultiMae>,
     baseline: &Baseline,
 ) -> Result<()> {
     let records = metrics_log::read(&folder.metrics())?;
     let mut report = Report::new("Pre-training");
     summary(&mut report, setting, state);
     losses_table(&mut report, setting, &records, baseline);
-    pictures(&mut report, folder)?;
+    pictures(&mut report, folder, "Reconstructions")?;
     curves(&mut report, setting, &records, baseline);
     report.section("Recipe");
     report.code(&setting.recipe.to_yaml());
     Ok(report.write(&folder.report())?)
 }
 
-fn summary(report: &mut Report, setting: &Setting, state: &State) {
+fn summary(report: &mut Report, setting: &Setting, state: &State<MultiMae>) {
     let position = &state.position;
     let encoder = &setting.model.encoder;
     let parameters = multimae::state::trained_values(&state.learner.model);
@@ -77,19 +69,6 @@ fn summary(report: &mut Report, setting: &Setting, state: &State) {
     }
 }
 
-/// The newest record of a kind.
-fn last<'a>(records: &'a [Record], kind: &str) -> Option<&'a Record> {
-    records.iter().rev().find(|record| of_kind(record, kind))
-}
-
-fn of_kind(record: &Record, kind: &str) -> bool {
-    record.get("kind").and_then(Value::as_str) == Some(kind)
-}
-
-fn value(record: &Record, key: &str) -> Option<f64> {
-    record.get(key).and_then(Value::as_f64)
-}
-
 fn losses_table(report: &mut Report, setting: &Setting, records: &[Record], baseline: &Baseline) {
     let kind = if last(records, "eval").is_some() { "eval" } else { "train" };
     let Some(record) = last(records, kind) else { return };
@@ -118,41 +97,6 @@ fn losses_table(report: &mut Report, setting: &Setting, records: &[Record], base
     ));
 }
 
-fn pictures(report: &mut Report, folder: &RunFolder) -> Result<()> {
-    let mut files: Vec<PathBuf> = Vec::new();
-    if folder.pictures().is_dir() {
-        for entry in fs::read_dir(folder.pictures())? {
-            files.push(entry?.path());
-        }
-    }
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "png"));
-    files.sort();
-    let chosen: Vec<&PathBuf> = match files.as_slice() {
-        [] => return Ok(()),
-        [only] => vec![only],
-        [first, middle @ .., last] => {
-            let half = middle.get(middle.len() / 2);
-            [Some(last), half, Some(first)].into_iter().flatten().collect()
-        }
-    };
-    report.section("Reconstructions");
-    for path in chosen {
-        let name = path.file_stem().map(|name| name.to_string_lossy().into_owned());
-        let step = name.and_then(|name| name.strip_prefix("step-")?.parse::<u64>().ok());
-        let caption = format!("After {} steps", step.unwrap_or_default());
-        report.picture(&Picture::from_png(&fs::read(path)?)?, &caption)?;
-    }
-    Ok(())
-}
-
-fn series(records: &[Record], kind: &str, key: &str) -> Vec<(f64, f64)> {
-    records
-        .iter()
-        .filter(|record| of_kind(record, kind))
-        .filter_map(|record| Some((value(record, "step")?, value(record, key)?)))
-        .collect()
-}
-
 fn curves(report: &mut Report, setting: &Setting, records: &[Record], baseline: &Baseline) {
     report.section("Curves");
     let mut charts: Vec<Svg> = Vec::new();
@@ -170,19 +114,6 @@ fn curves(report: &mut Report, setting: &Setting, records: &[Record], baseline: 
         }
         charts.push(chart.svg());
     }
-    let single: IndexMap<&str, (&str, &str)> = [
-        ("lr", ("Learning rate", "")),
-        ("grad_norm", ("Gradient norm", "L2")),
-        ("samples_per_second", ("Rate", "samples / s")),
-        ("wait_share", ("Share of time waiting for data", "")),
-    ]
-    .into_iter()
-    .collect();
-    for (key, (title, unit)) in single {
-        let mut chart = LineChart::new(title, "step", unit);
-        chart.smoothing = if key == "lr" { 0.0 } else { SMOOTHING };
-        chart.push(Series::new(title, series(records, "train", key)));
-        charts.push(chart.svg());
-    }
+    charts.extend(training_charts(records));
     report.charts(&charts);
 }

@@ -16,9 +16,11 @@ use multimae_data::{
 use crate::learner::Learner;
 use crate::optim::{AdamW, AdamWConfig};
 use crate::recipe::{
-    BadSamplesChoice, BalancerChoice, NanSamplesChoice, PretrainRecipe, TaskModality,
+    BadSamplesChoice, BalancerChoice, NanSamplesChoice, PretrainRecipe, Recipe, TaskModality,
 };
 use crate::schedule::CosineSchedule;
+use crate::step::StepRules;
+use crate::trainer::Plan;
 use crate::{Error, Result};
 
 /// The decoder of standardised RGB patches, and its target.
@@ -127,6 +129,37 @@ impl Setting {
             CosineSchedule::new(recipe.lr(), recipe.min_lr, warmup, total),
             CosineSchedule::new(recipe.weight_decay, decay_end, 0, total),
         )
+    }
+
+    /// What is done when, with so many steps in an epoch.
+    #[must_use]
+    pub fn plan(&self, steps_per_epoch: u64) -> Plan {
+        let recipe = &self.recipe;
+        let (lr, weight_decay) = self.schedules(steps_per_epoch);
+        Plan {
+            epochs: recipe.epochs as u64,
+            lr,
+            weight_decay,
+            log_freq: recipe.log_freq as u64,
+            save_ckpt_freq: recipe.save_ckpt_freq as u64,
+            save_ckpt_steps: recipe.save_ckpt_steps.map(|steps| steps as u64),
+            keep_ckpt: recipe.keep_ckpt,
+            eval_freq: recipe.eval_freq as u64,
+            log_images_freq: recipe.log_images_freq as u64,
+            ema_decay: recipe.model_ema.then_some(recipe.model_ema_decay),
+            optimiser: self.optimiser(),
+            device: self.device.clone(),
+        }
+    }
+
+    /// How a step is done.
+    #[must_use]
+    pub fn step_rules(&self) -> StepRules {
+        StepRules {
+            pass_size: self.recipe.batch_size,
+            clip_grad: self.recipe.clip_grad,
+            skip_grad: self.recipe.skip_grad,
+        }
     }
 
     fn data_modalities(&self) -> Vec<DataModality> {

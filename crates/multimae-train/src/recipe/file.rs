@@ -8,7 +8,6 @@ use fs_err as fs;
 use serde_json::{Map, Value};
 
 use super::keys::Keys;
-use super::pretrain::{FREE_ON_RESUME, PretrainRecipe, WITHOUT_MEANING};
 use crate::{Error, Result};
 
 /// Names further away than this are no misspelling.
@@ -47,16 +46,105 @@ impl FromStr for Override {
     }
 }
 
+/// A kind of recipe: its keys, and what is said about them.
+pub trait Recipe: Keys {
+    /// Keys of the published files that change nothing here, and why.
+    const WITHOUT_MEANING: &'static [(&'static str, &'static str)];
+    /// Keys that may differ when a run is resumed.
+    const FREE_ON_RESUME: &'static [&'static str];
+    /// Other names of keys, with the name used here.
+    const ALIASES: &'static [(&'static str, &'static str)] = &[];
+
+    /// The defaults for someone who sets these keys, and what is to be said about them.
+    ///
+    /// # Errors
+    /// If the keys do not say enough.
+    fn start(map: &Map<String, Value>) -> Result<(Self, Vec<String>)> {
+        let _ = map;
+        Ok((Self::default(), Vec::new()))
+    }
+
+    /// Checks what single keys cannot say.
+    ///
+    /// # Errors
+    /// If keys do not fit together.
+    fn check(&self) -> Result<()>;
+
+    /// The recipe as a file that sets every key, with what each means.
+    #[must_use]
+    fn to_yaml(&self) -> String {
+        let mut text =
+            String::from("# The resolved recipe of this run: every key, as it was used.\n");
+        let mut group = "";
+        for (key, (name, value)) in Self::keys().iter().zip(self.values()) {
+            if key.group != group {
+                group = key.group;
+                let _ = write!(text, "\n# ---- {group} ----\n");
+            }
+            for line in key.doc {
+                let _ = writeln!(text, "#{line}");
+            }
+            // JSON is YAML.
+            let _ = writeln!(text, "{name}: {value}");
+        }
+        text
+    }
+
+    /// What must be the same when a run is resumed, as JSON.
+    #[must_use]
+    fn fingerprint(&self) -> String {
+        let fixed: Map<String, Value> = self
+            .values()
+            .into_iter()
+            .filter(|(key, _)| !Self::FREE_ON_RESUME.contains(key))
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect();
+        Value::Object(fixed).to_string()
+    }
+
+    /// Checks that this recipe may continue a run that was begun with `fingerprint`.
+    ///
+    /// # Errors
+    /// Lists the keys that differ.
+    fn check_continues(&self, fingerprint: &str) -> Result<()> {
+        check_same(fingerprint, &self.fingerprint())
+    }
+}
+
+/// Compares what a run was begun with to what it is to go on with.
+///
+/// # Errors
+/// Lists the keys that differ.
+pub(crate) fn check_same(begun: &str, now: &str) -> Result<()> {
+    let old: Map<String, Value> = serde_json::from_str(begun).unwrap_or_default();
+    let new: Map<String, Value> = serde_json::from_str(now).unwrap_or_default();
+    let differing: Vec<String> = new
+        .iter()
+        .filter(|(key, value)| old.get(*key) != Some(value))
+        .map(|(key, value)| {
+            format!("`{key}` was {}, now {value}", old.get(key).unwrap_or(&Value::Null))
+        })
+        .collect();
+    if differing.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Recipe(format!(
+        "the run was begun with another recipe: {}. Resume without changing these keys, or start a \
+         new run in another folder",
+        differing.join("; ")
+    )))
+}
+
 /// A recipe and what is to be said about it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Resolved {
+pub struct Resolved<R> {
     /// Defaults, file and overrides together.
-    pub recipe: PretrainRecipe,
+    pub recipe: R,
     /// Keys that change nothing here, and why.
     pub notices: Vec<String>,
 }
 
-impl Resolved {
+impl<R: Recipe> Resolved<R> {
     /// Reads a file, if there is one, and applies overrides.
     ///
     /// # Errors
@@ -79,18 +167,21 @@ impl Resolved {
     /// # Errors
     /// As [`Self::load`].
     pub fn from_map(map: &Map<String, Value>, source: &str) -> Result<Self> {
-        let mut resolved = Self { recipe: PretrainRecipe::default(), notices: Vec::new() };
         let mut problems = Vec::new();
-        for (key, value) in map {
+        let map = without_aliases::<R>(map, &mut problems);
+        let (recipe, notices) =
+            R::start(&map).map_err(|error| Error::Recipe(format!("{source}: {error}")))?;
+        let mut resolved = Self { recipe, notices };
+        for (key, value) in &map {
             match resolved.recipe.set(key, value) {
                 Some(Ok(())) => {}
                 Some(Err(problem)) => problems.push(format!("`{key}`: {problem}")),
-                None => match WITHOUT_MEANING.iter().find(|(known, _)| known == key) {
+                None => match R::WITHOUT_MEANING.iter().find(|(known, _)| known == key) {
                     Some((_, why)) if says_something(value) => {
                         resolved.notices.push(format!("`{key}` changes nothing: {why}"));
                     }
                     Some(_) => {}
-                    None => problems.push(unknown(key)),
+                    None => problems.push(unknown::<R>(key)),
                 },
             }
         }
@@ -138,9 +229,30 @@ fn insert(map: &mut Map<String, Value>, path: &[String], value: Value) -> Result
     }
 }
 
-fn unknown(key: &str) -> String {
-    let known = PretrainRecipe::keys();
-    let names = known.iter().map(|key| key.name).chain(WITHOUT_MEANING.iter().map(|(key, _)| *key));
+/// The keys under the names used here.
+fn without_aliases<R: Recipe>(
+    map: &Map<String, Value>,
+    problems: &mut Vec<String>,
+) -> Map<String, Value> {
+    let mut renamed = Map::new();
+    for (key, value) in map {
+        let alias = R::ALIASES.iter().find(|(alias, _)| alias == key);
+        let name = alias.map_or(key.as_str(), |(_, name)| name);
+        if alias.is_some() && map.contains_key(name) {
+            problems.push(format!("`{key}` and `{name}` are the same key; set one"));
+        }
+        renamed.insert(name.to_owned(), value.clone());
+    }
+    renamed
+}
+
+fn unknown<R: Recipe>(key: &str) -> String {
+    let known = R::keys();
+    let names = known
+        .iter()
+        .map(|key| key.name)
+        .chain(R::WITHOUT_MEANING.iter().map(|(key, _)| *key))
+        .chain(R::ALIASES.iter().map(|(alias, _)| *alias));
     let nearest = names
         .map(|name| (strsim::jaro_winkler(key, name), name))
         .max_by(|a, b| a.0.total_cmp(&b.0))
@@ -151,70 +263,12 @@ fn unknown(key: &str) -> String {
     }
 }
 
-impl PretrainRecipe {
-    /// The recipe as a file that sets every key, with what each means.
-    #[must_use]
-    pub fn to_yaml(&self) -> String {
-        let mut text =
-            String::from("# The resolved recipe of this run: every key, as it was used.\n");
-        let mut group = "";
-        for (key, (name, value)) in Self::keys().iter().zip(self.values()) {
-            if key.group != group {
-                group = key.group;
-                let _ = write!(text, "\n# ---- {group} ----\n");
-            }
-            for line in key.doc {
-                let _ = writeln!(text, "#{line}");
-            }
-            // JSON is YAML.
-            let _ = writeln!(text, "{name}: {value}");
-        }
-        text
-    }
-
-    /// What must be the same when a run is resumed, as JSON.
-    #[must_use]
-    pub fn fingerprint(&self) -> String {
-        let fixed: Map<String, Value> = self
-            .values()
-            .into_iter()
-            .filter(|(key, _)| !FREE_ON_RESUME.contains(key))
-            .map(|(key, value)| (key.to_owned(), value))
-            .collect();
-        Value::Object(fixed).to_string()
-    }
-
-    /// Checks that this recipe may continue a run that was begun with `fingerprint`.
-    ///
-    /// # Errors
-    /// Lists the keys that differ.
-    pub fn check_continues(&self, fingerprint: &str) -> Result<()> {
-        let old: Map<String, Value> = serde_json::from_str(fingerprint).unwrap_or_default();
-        let new: Map<String, Value> = serde_json::from_str(&self.fingerprint()).unwrap_or_default();
-        let differing: Vec<String> = new
-            .iter()
-            .filter(|(key, value)| old.get(*key) != Some(value))
-            .map(|(key, value)| {
-                format!("`{key}` was {}, now {value}", old.get(key).unwrap_or(&Value::Null))
-            })
-            .collect();
-        if differing.is_empty() {
-            return Ok(());
-        }
-        Err(Error::Recipe(format!(
-            "the run was begun with another recipe: {}. Resume without changing these keys, or \
-             start a new run in another folder",
-            differing.join("; ")
-        )))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::{BalancerChoice, Names};
+    use crate::recipe::{BalancerChoice, Names, PretrainRecipe};
 
-    fn load(text: &str, overrides: &[&str]) -> Result<Resolved> {
+    fn load(text: &str, overrides: &[&str]) -> Result<Resolved<PretrainRecipe>> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("recipe.yaml");
         fs::write(&path, text).unwrap();

@@ -4,15 +4,22 @@
 //! error that suggests the nearest known one.
 
 mod file;
+mod finetune;
 pub mod keys;
 mod modalities;
 mod pretrain;
 mod values;
 
-pub use file::{Override, Resolved};
+pub(crate) use file::check_same;
+pub use file::{Override, Recipe, Resolved};
+pub use finetune::{
+    Augmentation, DepthOutput, DownstreamLoss, FinetuneRecipe, HeadChoice, TaskKinds,
+    WeightingChoice,
+};
+pub(crate) use modalities::{COCO_CLASSES, ModalityDefaults, usual};
 pub use modalities::{Kind, LossName, Modalities, ModalityRecipe, TaskModality};
 pub use pretrain::{
     BadSamplesChoice, BalancerChoice, NanSamplesChoice, OptimiserChoice, PretrainRecipe,
     TablesChoice,
 };
-pub use values::{Alphas, EncoderChoice, Names};
+pub use values::{Alphas, EncoderChoice, Heads, Names, TaskWeights};

@@ -11,7 +11,7 @@ use super::keys::RecipeValue;
 use crate::{Error, Result};
 
 /// Classes of the COCO panoptic pseudo labels that the published models are pre-trained on.
-const COCO_CLASSES: usize = 133;
+pub(crate) const COCO_CLASSES: usize = 133;
 /// The published divisor of 16-bit depth.
 const DEPTH_DIVISOR: f32 = 65536.0;
 /// Normalisation of RGB other than ImageNet's.
@@ -154,7 +154,15 @@ impl Modalities {
     /// # Errors
     /// If the properties do not fit together, or too little is known.
     pub fn resolve(&self, name: &str, defaults: ModalityDefaults) -> Result<TaskModality> {
-        let entry = self.0.get(name).cloned().unwrap_or_default().over(usual(name, defaults));
+        self.resolve_over(name, usual(name, defaults))
+    }
+
+    /// A modality with the recipe's properties over these.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub fn resolve_over(&self, name: &str, usual: ModalityRecipe) -> Result<TaskModality> {
+        let entry = self.0.get(name).cloned().unwrap_or_default().over(usual);
         let problem = |problem: String| Error::Recipe(format!("modality `{name}`: {problem}"));
         let kind = entry.kind.unwrap_or(match (entry.classes, entry.channels) {
             (Some(_), None) => Kind::Labels,
@@ -180,7 +188,7 @@ impl Modalities {
 }
 
 /// The published properties of the usual modalities.
-fn usual(name: &str, defaults: ModalityDefaults) -> ModalityRecipe {
+pub(crate) fn usual(name: &str, defaults: ModalityDefaults) -> ModalityRecipe {
     match name {
         "rgb" => {
             let (mean, std) = if defaults.imagenet_normalisation {

@@ -3,6 +3,7 @@
 use multimae::modality::Size;
 use multimae::positions::NonSquareTables;
 
+use super::file::Recipe;
 use super::keys::{choice, recipe_keys};
 use super::modalities::{Modalities, ModalityDefaults, TaskModality};
 use super::values::{Alphas, EncoderChoice, Names};
@@ -213,7 +214,7 @@ impl Default for EncoderChoice {
 }
 
 /// Keys of the published files that change nothing here, and why.
-pub(super) const WITHOUT_MEANING: &[(&str, &str)] = &[
+const WITHOUT_MEANING: &[(&str, &str)] = &[
     ("warmup_lr", "no published script uses it; warm-up starts at 0"),
     ("train_interpolation", "no published script of pre-training uses it"),
     ("decoder_decay", "it has no effect in the published code"),
@@ -235,7 +236,7 @@ pub(super) const WITHOUT_MEANING: &[(&str, &str)] = &[
 ];
 
 /// Keys that may differ when a run is resumed.
-pub(super) const FREE_ON_RESUME: &[&str] = &[
+const FREE_ON_RESUME: &[&str] = &[
     "data_path",
     "eval_data_path",
     "output_dir",
@@ -252,12 +253,11 @@ pub(super) const FREE_ON_RESUME: &[&str] = &[
     "log_images",
 ];
 
-impl PretrainRecipe {
-    /// Checks what single keys cannot say.
-    ///
-    /// # Errors
-    /// If keys do not fit together.
-    pub fn check(&self) -> Result<()> {
+impl Recipe for PretrainRecipe {
+    const WITHOUT_MEANING: &'static [(&'static str, &'static str)] = WITHOUT_MEANING;
+    const FREE_ON_RESUME: &'static [&'static str] = FREE_ON_RESUME;
+
+    fn check(&self) -> Result<()> {
         let positive = [
             ("batch_size", self.batch_size),
             ("update_freq", self.update_freq),
@@ -292,7 +292,9 @@ impl PretrainRecipe {
         }
         self.domains().iter().try_for_each(|name| self.modality(name).map(|_| ()))
     }
+}
 
+impl PretrainRecipe {
     /// All modalities that are loaded: the inputs, then what else is predicted.
     #[must_use]
     pub fn domains(&self) -> Vec<String> {

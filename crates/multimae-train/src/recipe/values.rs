@@ -1,8 +1,9 @@
 //! The types that recipe keys can have.
 
+use indexmap::IndexMap;
 use multimae::encoder::EncoderConfig;
 use multimae::modality::Size;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::keys::RecipeValue;
 
@@ -243,6 +244,68 @@ impl RecipeValue for Alphas {
 
     fn kind() -> String {
         "a positive number, or a list with one per input modality".to_owned()
+    }
+}
+
+/// Numbers by task.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TaskWeights(pub IndexMap<String, f64>);
+
+impl RecipeValue for TaskWeights {
+    fn read(value: &Value) -> Result<Self, String> {
+        let Value::Object(entries) = value else {
+            return if value.is_null() {
+                Ok(Self::default())
+            } else {
+                Err(expected::<Self>(value))
+            };
+        };
+        let entry = |(name, value): (&String, &Value)| match number(value) {
+            Some(weight) if weight >= 0.0 => Ok((name.clone(), weight)),
+            _ => Err(format!("`{name}`: {value} is no weight of at least 0")),
+        };
+        entries.iter().map(entry).collect::<Result<_, _>>().map(Self)
+    }
+
+    fn write(&self) -> Value {
+        json!(self.0)
+    }
+
+    fn kind() -> String {
+        "a map from tasks to numbers".to_owned()
+    }
+}
+
+/// Heads by task: their kind and what differs from its usual sizes.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Heads(pub IndexMap<String, Map<String, Value>>);
+
+impl RecipeValue for Heads {
+    fn read(value: &Value) -> Result<Self, String> {
+        let Value::Object(entries) = value else {
+            return if value.is_null() {
+                Ok(Self::default())
+            } else {
+                Err(expected::<Self>(value))
+            };
+        };
+        let entry = |(name, value): (&String, &Value)| match value {
+            Value::Object(head) => Ok((name.clone(), head.clone())),
+            Value::String(kind) => {
+                let head = [("kind".to_owned(), json!(kind))].into_iter().collect();
+                Ok((name.clone(), head))
+            }
+            _ => Err(format!("`{name}`: {value} is no head; write {{kind: light}} or light")),
+        };
+        entries.iter().map(entry).collect::<Result<_, _>>().map(Self)
+    }
+
+    fn write(&self) -> Value {
+        json!(self.0)
+    }
+
+    fn kind() -> String {
+        "a map from tasks to heads, {kind: ..., size: ...}".to_owned()
     }
 }
 

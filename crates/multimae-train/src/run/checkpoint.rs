@@ -162,6 +162,15 @@ impl CheckpointStore {
         Ok(path)
     }
 
+    /// The best checkpoint so far, if there is one.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn best(&self) -> Result<Option<Checkpoint>> {
+        let path = self.dir.join(BEST);
+        if path.exists() { Checkpoint::read(&path).map(Some) } else { Ok(None) }
+    }
+
     /// The files of the numbered checkpoints, oldest first.
     ///
     /// # Errors

@@ -1,7 +1,11 @@
-//! A run on disk: its folder, its checkpoints.
+//! A run on disk: its folder, its checkpoints, its records.
 
 mod checkpoint;
 mod folder;
+mod logs;
+mod state;
 
 pub use checkpoint::{Checkpoint, CheckpointStore, Position};
 pub use folder::RunFolder;
+pub use logs::Logs;
+pub use state::{State, evaluated_weights};

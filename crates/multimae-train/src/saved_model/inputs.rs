@@ -89,7 +89,8 @@ pub(crate) fn valid_mask(card: &ModelCard, sample: &Sample) -> Option<Vec<bool>>
 
 /// What a mask says: 255 means valid, or 1 where no value is above it (masks of one bit).
 pub(crate) fn mask_values(mask: &[i64]) -> Vec<bool> {
-    let one_bit = mask.iter().all(|&value| value <= 1);
+    // Padding is above 255.
+    let one_bit = mask.iter().filter(|&&value| value <= VALID).all(|&value| value <= 1);
     mask.iter().map(|&value| value == VALID || (one_bit && value == 1)).collect()
 }
 
@@ -158,7 +159,7 @@ mod tests {
     #[test]
     fn masks_of_one_bit_count_too() {
         assert_eq!(mask_values(&[0, 255, 254, 1]), [false, true, false, false]);
-        assert_eq!(mask_values(&[0, 1]), [false, true]);
+        assert_eq!(mask_values(&[0, 1, 256]), [false, true, false]);
     }
 
     #[test]

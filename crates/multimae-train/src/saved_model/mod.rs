@@ -19,7 +19,7 @@ pub use card::{
     ClassInfo, DepthScale, InputModality, ModelCard, Normalisation, TaskCard, TaskKind, ValueScale,
 };
 
-pub(crate) use inputs::mask_values;
+pub(crate) use inputs::{mask_values, valid_mask};
 
 use crate::{Error, Result};
 

@@ -23,6 +23,12 @@ impl TaskBalancer {
         Self { log_vars: parameter([tasks.len()], device), tasks }
     }
 
+    /// The tasks in the order of [`Self::log_vars`].
+    #[must_use]
+    pub fn tasks(&self) -> &[String] {
+        &self.tasks
+    }
+
     /// `exp(-v) L + v`; zero where the task was dropped from this step.
     fn weigh(&self, task: &str, loss: &TaskLoss) -> Tensor<1> {
         match self.tasks.iter().position(|name| name == task) {

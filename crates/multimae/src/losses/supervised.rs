@@ -1,6 +1,6 @@
 //! Losses of downstream tasks: a head's prediction against annotations.
 
-use burn::tensor::{Bool, Int, Tensor};
+use burn::tensor::{Bool, Int, Tensor, activation};
 use serde::{Deserialize, Serialize};
 
 use super::cross_entropy::{pixel_cross_entropy, rows_cross_entropy};
@@ -29,6 +29,8 @@ pub enum SupervisedLoss {
 pub enum SupervisedTarget {
     /// A class per image, `(B)`.
     Classes(Tensor<1, Int>),
+    /// A distribution over the classes per image, `(B, classes)`: mixed or smoothed classes.
+    Distributions(Tensor<2>),
     /// A class per pixel, `(B, H, W)`.
     Labels(Tensor<3, Int>),
     /// Real values.
@@ -61,6 +63,15 @@ impl SupervisedLoss {
                 fits(logits.dims()[..1] == classes.dims(), &logits.dims(), &classes.dims())
                     .map_err(error)?;
                 Ok(of_images(logits, classes, label_smoothing))
+            }
+            (
+                Self::CrossEntropy { .. },
+                Prediction::Classes(logits),
+                SupervisedTarget::Distributions(target),
+            ) => {
+                fits(logits.dims() == target.dims(), &logits.dims(), &target.dims())
+                    .map_err(error)?;
+                Ok(of_distributions(logits, target))
             }
             (
                 Self::CrossEntropy { label_smoothing, ignore },
@@ -113,6 +124,14 @@ fn over_channels(valid: Tensor<4, Bool>, shape: [usize; 4]) -> Result<Tensor<4, 
 
 fn of_images(logits: Tensor<2>, classes: Tensor<1, Int>, smoothing: f64) -> TaskLoss {
     let per_sample = rows_cross_entropy(logits, classes, smoothing);
+    TaskLoss { value: per_sample.clone().mean(), empty: false, per_sample }
+}
+
+/// The smoothing is in the target already.
+fn of_distributions(logits: Tensor<2>, target: Tensor<2>) -> TaskLoss {
+    let [batch, _] = logits.dims();
+    let log_probabilities = activation::log_softmax(logits, 1);
+    let per_sample = (target * log_probabilities).sum_dim(1).neg().reshape([batch]);
     TaskLoss { value: per_sample.clone().mean(), empty: false, per_sample }
 }
 
@@ -198,6 +217,17 @@ mod tests {
         let target = SupervisedTarget::Classes(classes);
         let loss = loss.forward("c", &Prediction::Classes(logits), &target).unwrap();
         let expected = 0.95 * softplus(-2.0) + 0.05 * softplus(2.0);
+        assert!((scalar(loss.value) - expected).abs() < 1e-6);
+    }
+
+    #[test]
+    fn distributions_weigh_the_classes() {
+        let device = Device::default();
+        let logits = Tensor::from_data(TensorData::new(vec![2.0_f32, 0.0], [1, 2]), &device);
+        let target = Tensor::from_data(TensorData::new(vec![0.7_f32, 0.3], [1, 2]), &device);
+        let target = SupervisedTarget::Distributions(target);
+        let loss = CE.forward("c", &Prediction::Classes(logits), &target).unwrap();
+        let expected = 0.7 * softplus(-2.0) + 0.3 * softplus(2.0);
         assert!((scalar(loss.value) - expected).abs() < 1e-6);
     }
 

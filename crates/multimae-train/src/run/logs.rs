@@ -6,12 +6,12 @@ use multimae_report::metrics_log::MetricsLog;
 use multimae_report::picture::Picture;
 use serde_json::{Map, Value, json};
 
+use super::RunFolder;
 use crate::Result;
 use crate::observer::StepReport;
-use crate::run::RunFolder;
 
 /// Both records, written together.
-pub(super) struct Logs {
+pub struct Logs {
     metrics: MetricsLog,
     events: EventWriter,
 }
@@ -22,7 +22,7 @@ impl Logs {
     ///
     /// # Errors
     /// If a file cannot be read or written.
-    pub(super) fn open(folder: &RunFolder, step: u64) -> Result<Self> {
+    pub fn open(folder: &RunFolder, step: u64) -> Result<Self> {
         let (metrics, events) = if step == 0 {
             (MetricsLog::create(&folder.metrics())?, EventWriter::create(&folder.events(), None)?)
         } else {
@@ -38,11 +38,7 @@ impl Logs {
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub(super) fn step(
-        &mut self,
-        report: &StepReport,
-        log_vars: &IndexMap<String, f64>,
-    ) -> Result<()> {
+    pub fn step(&mut self, report: &StepReport, log_vars: &IndexMap<String, f64>) -> Result<()> {
         let mut record = Map::new();
         record.insert("loss".to_owned(), json!(report.loss()));
         let mut insert = |prefix: &str, suffix: &str, values: &IndexMap<String, f64>| {
@@ -51,10 +47,10 @@ impl Logs {
             }
         };
         insert("", "_loss", &report.losses);
-        if !log_vars.is_empty() {
+        if report.weighted != report.losses || !log_vars.is_empty() {
             insert("", "_loss_weighted", &report.weighted);
-            insert("log_var_", "", log_vars);
         }
+        insert("log_var_", "", log_vars);
         record.insert("lr".to_owned(), json!(report.lr));
         record.insert("weight_decay".to_owned(), json!(report.weight_decay));
         record.insert("grad_norm".to_owned(), json!(report.grad_norm));
@@ -64,20 +60,22 @@ impl Logs {
         self.record("train", report.step, report.epoch, record)
     }
 
-    /// Records losses on the evaluation samples, or those of a constant prediction.
+    /// Records losses and scores on the evaluation samples, or those of a constant prediction.
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub(super) fn losses(
+    pub fn measured(
         &mut self,
         kind: &str,
         step: u64,
         epoch: u64,
         losses: &IndexMap<String, f64>,
+        scores: &IndexMap<String, f64>,
     ) -> Result<()> {
         let mut record = Map::new();
         record.insert("loss".to_owned(), json!(losses.values().sum::<f64>()));
         record.extend(losses.iter().map(|(task, loss)| (format!("{task}_loss"), json!(loss))));
+        record.extend(scores.iter().map(|(name, score)| (name.clone(), json!(score))));
         self.record(kind, step, epoch, record)
     }
 
@@ -85,7 +83,7 @@ impl Logs {
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub(super) fn picture(&mut self, tag: &str, step: u64, picture: &Picture) -> Result<()> {
+    pub fn picture(&mut self, tag: &str, step: u64, picture: &Picture) -> Result<()> {
         let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
         let (width, height) = (side(picture.width()), side(picture.height()));
         self.events.image(tag, step, picture.png()?, width, height)?;

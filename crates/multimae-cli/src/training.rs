@@ -1,0 +1,63 @@
+//! What the commands that train have in common: their arguments.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::Args;
+use multimae_train::recipe::{Override, Recipe, Resolved};
+use multimae_train::run::RunFolder;
+use serde_json::{Value, json};
+
+/// The recipe, the data and the folder of a run.
+#[derive(Debug, Args)]
+pub(crate) struct TrainingArguments {
+    /// Recipe in YAML; the published configuration files load unchanged
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of the data (`data_path` in the recipe)
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Folder of the run (`output_dir` in the recipe)
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Set a key of the recipe; dots go into maps, as in modalities.depth.divisor=1000
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<Override>,
+    /// Go on with the run that the folder holds, with its recipe unless one is given
+    #[arg(long)]
+    resume: bool,
+}
+
+/// What follows from the arguments.
+pub(crate) struct Resolution<R> {
+    /// The recipe.
+    pub(crate) resolved: Resolved<R>,
+    /// The folder of the run.
+    pub(crate) out: PathBuf,
+    /// Whether the run that the folder holds goes on.
+    pub(crate) resume: bool,
+}
+
+impl TrainingArguments {
+    /// The recipe and the run's folder.
+    pub(crate) fn resolve<R: Recipe>(&self) -> anyhow::Result<Resolution<R>> {
+        let mut overrides = self.overrides.clone();
+        if let Some(data) = &self.data {
+            overrides.push(Override::new("data_path", json!(data.to_string_lossy())));
+        }
+        if let Some(out) = &self.out {
+            overrides.push(Override::new("output_dir", json!(out.to_string_lossy())));
+        }
+        let own_recipe = self.out.as_deref().filter(|_| self.resume).map(RunFolder::recipe_in);
+        let config = self.config.clone().or(own_recipe.filter(|path| path.exists()));
+        let resolved = Resolved::<R>::load(config.as_deref(), &overrides)?;
+        let values = resolved.recipe.values();
+        let value = |key| values.iter().find(|(name, _)| *name == key).map(|(_, value)| value);
+        let Some(out) = value("output_dir").and_then(Value::as_str).map(PathBuf::from) else {
+            bail!("no folder for the run: give --out DIR, or `output_dir` in the recipe");
+        };
+        let continues = value("auto_resume").and_then(Value::as_bool).unwrap_or_default();
+        let resume = self.resume || (continues && RunFolder::holds_run(&out));
+        Ok(Resolution { resolved, out, resume })
+    }
+}

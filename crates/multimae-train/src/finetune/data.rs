@@ -1,0 +1,208 @@
+//! The data of a run: its sets, its pipelines, its loaders.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use multimae_data::{
+    BadSamples, Base, ColorAugmentation, DataModality, Dataset, Geometry, Layout, Loader,
+    LoaderConfig, Pipeline,
+};
+
+use super::Setting;
+use super::native::NativeSource;
+use crate::recipe::{Augmentation, BadSamplesChoice, FinetuneRecipe};
+use crate::saved_model::TaskKind;
+use crate::{Error, Result};
+
+/// Factors of large-scale jitter in the published segmentation.
+const LARGE_SCALE_JITTER: [f64; 2] = [0.1, 2.0];
+/// Below this side, the centre that is evaluated is smaller than the image.
+const CROP_PCT_BELOW: usize = 384;
+const CROP_PCT: f64 = 224.0 / 256.0;
+
+/// One of a recipe's sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Set {
+    Training,
+    Evaluation,
+    Test,
+}
+
+/// Opens a set, if the recipe names it.
+///
+/// # Errors
+/// If it is not as it should be.
+pub(super) fn open(
+    recipe: &FinetuneRecipe,
+    set: Set,
+    modalities: &[DataModality],
+) -> Result<Option<Dataset>> {
+    let (split, own_root, max) = match set {
+        Set::Training => (&recipe.split, &None, recipe.max_train_images),
+        Set::Evaluation => (&recipe.eval_split, &recipe.eval_data_path, recipe.max_val_images),
+        Set::Test => (&recipe.test_split, &recipe.test_data_path, recipe.max_test_images),
+    };
+    if set != Set::Training && split.is_none() && own_root.is_none() {
+        return Ok(None);
+    }
+    let root = own_root.as_deref().or(recipe.data_path.as_deref()).ok_or_else(|| {
+        Error::Recipe("no data: give --data DIR, or `data_path` in the recipe".to_owned())
+    })?;
+    let root = Path::new(root);
+    let modalities: Vec<DataModality> = modalities
+        .iter()
+        .map(|modality| {
+            let mut modality = modality.clone();
+            // Folders of classes may lie right below the root, as in ImageNet.
+            if recipe.classifies() && modalities.len() == 1 && !root.join(&modality.folder).is_dir()
+            {
+                modality.folder = ".".to_owned();
+            }
+            modality
+        })
+        .collect();
+    let dataset = Dataset::open(root, &Layout::of(split.as_deref()), &modalities)?;
+    Ok(Some(dataset.limit(max, recipe.seed)))
+}
+
+/// The classes of images: the first folders of the samples, sorted.
+pub(super) fn class_names(data: &Dataset) -> Vec<String> {
+    let folders: BTreeSet<&str> =
+        data.samples().iter().filter_map(|sample| Some(sample.id.split_once('/')?.0)).collect();
+    folders.into_iter().map(str::to_owned).collect()
+}
+
+/// How the whole set of evaluation sees images.
+pub(super) fn evaluation_geometry(recipe: &FinetuneRecipe) -> Geometry {
+    let size = (recipe.input_size.height, recipe.input_size.width);
+    if recipe.classifies() {
+        let side = size.0.min(size.1);
+        let usual = if side < CROP_PCT_BELOW { CROP_PCT } else { 1.0 };
+        return Geometry::CenterCrop { size, share: recipe.crop_pct.unwrap_or(usual) };
+    }
+    match recipe.aug_name {
+        Augmentation::Simple => Geometry::Inside { size },
+        Augmentation::NyuAugs => Geometry::CenterFit { size },
+    }
+}
+
+fn training_geometry(recipe: &FinetuneRecipe) -> Geometry {
+    let size = (recipe.input_size.height, recipe.input_size.width);
+    let hflip = recipe.hflip;
+    if recipe.classifies() {
+        let ([low, high], [narrow, wide]) = (recipe.crop_scale, recipe.crop_ratio);
+        return Geometry::RandomResizedCrop {
+            size,
+            scale: (low, high),
+            ratio: (narrow, wide),
+            hflip,
+        };
+    }
+    let (base, usual) = match recipe.aug_name {
+        Augmentation::Simple => (Base::Inside, LARGE_SCALE_JITTER),
+        Augmentation::NyuAugs => (Base::Cover, [1.0; 2]),
+    };
+    let [low, high] = recipe.scale_jitter.unwrap_or(usual);
+    Geometry::ScaleJitter { size, base, zoom: (low, high), hflip }
+}
+
+fn colors(recipe: &FinetuneRecipe) -> Option<ColorAugmentation> {
+    if recipe.classifies() {
+        let strength = recipe.color_jitter;
+        let jitter = ColorAugmentation::around(strength, strength, strength, 0.0);
+        return (strength > 0.0).then_some(ColorAugmentation { probability: 1.0, ..jitter });
+    }
+    let simple = recipe.aug_name == Augmentation::Simple;
+    recipe.color_augs.unwrap_or(simple).then(|| match recipe.aug_name {
+        Augmentation::Simple => ColorAugmentation::around(0.4, 0.4, 0.2, 0.1),
+        Augmentation::NyuAugs => {
+            ColorAugmentation { grey: 0.3, ..ColorAugmentation::around(0.1255, 0.4, 0.5, 0.2) }
+        }
+    })
+}
+
+impl Setting {
+    fn pipeline(&self, data: Arc<Dataset>, geometry: Geometry) -> Result<Pipeline> {
+        let mut pipeline =
+            Pipeline::new(data, geometry, self.recipe.seed)?.with_distances(["depth".to_owned()]);
+        for task in &self.tasks {
+            if let (TaskKind::Labels { classes, .. }, true) =
+                (&task.card.kind, self.recipe.seg_use_void_label)
+            {
+                pipeline = pipeline.with_label_padding(&task.name, classes.len() as i64);
+            }
+        }
+        Ok(pipeline)
+    }
+
+    fn loader_config(&self, samples: usize, training: bool) -> LoaderConfig {
+        let recipe = &self.recipe;
+        let batch = recipe.batch_size * if training { recipe.update_freq } else { 1 };
+        LoaderConfig {
+            batch_size: if training { batch } else { batch.min(samples.max(1)) },
+            workers: recipe.num_workers,
+            prefetch: recipe.prefetch,
+            seed: recipe.seed,
+            shuffle: training,
+            reshuffle: recipe.reshuffle,
+            drop_last: training,
+            bad_samples: match recipe.bad_samples {
+                BadSamplesChoice::Fail => BadSamples::Fail,
+                BadSamplesChoice::Skip => BadSamples::Skip,
+            },
+        }
+    }
+
+    /// The training samples with augmentation.
+    ///
+    /// # Errors
+    /// If the set has no whole batch.
+    pub fn training_data(&self) -> Result<Loader> {
+        let data = Arc::clone(&self.training);
+        let config = self.loader_config(data.len(), true);
+        let mut pipeline = self.pipeline(data, training_geometry(&self.recipe))?;
+        if let Some(colors) = colors(&self.recipe) {
+            pipeline = pipeline.with_color(colors)?;
+        }
+        Ok(Loader::new(pipeline, config)?)
+    }
+
+    /// At most `count` training samples in their order, as evaluation sees them.
+    ///
+    /// # Errors
+    /// If the geometry does not fit.
+    pub fn training_in_order(&self, count: usize) -> Result<Loader> {
+        let count = count.min(self.training.len());
+        self.in_order(self.training.as_ref().clone().limit(Some(count), self.recipe.seed))
+    }
+
+    /// The samples that choose the best model, if the recipe names some.
+    ///
+    /// # Errors
+    /// If the folder is not as it should be.
+    pub fn evaluation_data(&self) -> Result<Option<Loader>> {
+        self.set_in_order(Set::Evaluation)
+    }
+
+    /// The samples that the best model is measured on at the end, if the recipe names some.
+    ///
+    /// # Errors
+    /// If the folder is not as it should be.
+    pub fn test_data(&self) -> Result<Option<Loader>> {
+        self.set_in_order(Set::Test)
+    }
+
+    fn set_in_order(&self, set: Set) -> Result<Option<Loader>> {
+        let data = open(&self.recipe, set, &self.data_modalities())?;
+        data.map(|data| self.in_order(data)).transpose()
+    }
+
+    fn in_order(&self, data: Dataset) -> Result<Loader> {
+        let config = self.loader_config(data.len(), false);
+        let mut names: Vec<String> = self.tasks.iter().map(|task| task.name.clone()).collect();
+        names.extend(self.card.valid_mask.iter().map(|mask| mask.name.clone()));
+        let pipeline = self.pipeline(Arc::new(data), self.card.geometry)?;
+        Ok(Loader::new(NativeSource { pipeline, names }, config)?)
+    }
+}

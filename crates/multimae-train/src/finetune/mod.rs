@@ -1,0 +1,25 @@
+//! Fine-tuning: from a recipe and pre-trained weights to a model of depth, labels or classes.
+
+mod annotations;
+mod data;
+mod evaluation;
+mod heads;
+mod mixing;
+mod modalities;
+mod native;
+mod pictures;
+mod report;
+mod run;
+mod setting;
+mod targets;
+mod weights;
+
+pub use annotations::Constants;
+pub(crate) use annotations::decoded;
+pub use evaluation::{Evaluated, constant_predictions, evaluate};
+pub use mixing::Mixing;
+pub use native::NATIVE;
+pub use pictures::predictions;
+pub use run::Finetuning;
+pub use setting::{Setting, Task};
+pub use weights::{LoadReport, pretrained};

@@ -1,0 +1,219 @@
+//! `report.html` of a fine-tuning run.
+
+use indexmap::IndexMap;
+use multimae::multivit::MultiVit;
+use multimae_report::chart::{LineChart, Series, Svg};
+use multimae_report::html::{Level, Report};
+use multimae_report::metrics_log;
+
+use super::Setting;
+use super::evaluation::Evaluated;
+use super::weights::LoadReport;
+use crate::Result;
+use crate::observer::Baseline;
+use crate::optim::ParameterGroups;
+use crate::recipe::Recipe as _;
+use crate::report_parts::{Record, SMOOTHING, last, pictures, series, training_charts, value};
+use crate::run::{RunFolder, State};
+use crate::saved_model::TaskKind;
+
+/// What a report is made of.
+pub(super) struct Parts<'a> {
+    pub(super) setting: &'a Setting,
+    pub(super) state: &'a State<MultiVit>,
+    pub(super) groups: &'a ParameterGroups,
+    pub(super) loaded: Option<&'a LoadReport>,
+    pub(super) baseline: Option<&'a Baseline>,
+    /// The finished model by the set it was measured on, with the constant prediction there.
+    pub(super) finished: &'a [(String, Evaluated, Evaluated)],
+}
+
+/// Writes the report of a run as it stands.
+///
+/// # Errors
+/// If the records cannot be read or the report cannot be written.
+pub(super) fn write_report(folder: &RunFolder, parts: &Parts<'_>) -> Result<()> {
+    let records = metrics_log::read(&folder.metrics())?;
+    let mut report = Report::new("Fine-tuning");
+    summary(&mut report, parts);
+    scores(&mut report, parts, &records);
+    pictures(&mut report, folder, "Predictions")?;
+    curves(&mut report, parts, &records);
+    classes(&mut report, parts);
+    groups(&mut report, parts.groups);
+    report.section("Recipe");
+    report.code(&parts.setting.recipe.to_yaml());
+    Ok(report.write(&folder.report())?)
+}
+
+fn summary(report: &mut Report, parts: &Parts<'_>) {
+    let (setting, position) = (parts.setting, &parts.state.position);
+    let encoder = &setting.card.model.encoder;
+    let parameters = multimae::state::trained_values(&parts.state.learner.model);
+    let heads: Vec<String> = setting
+        .card
+        .model
+        .heads
+        .iter()
+        .map(|head| {
+            let config = serde_json::to_value(&head.head).unwrap_or_default();
+            let kind = config.get("kind").and_then(|kind| kind.as_str()).unwrap_or("?").to_owned();
+            format!("{} ({kind})", head.name)
+        })
+        .collect();
+    let size = setting.recipe.input_size;
+    let mut entries = vec![
+        ("Inputs", setting.recipe.in_domains.0.join(", ")),
+        ("Tasks and heads", heads.join(", ")),
+        (
+            "Encoder",
+            format!("{} wide, {} blocks, {} heads", encoder.width, encoder.depth, encoder.heads),
+        ),
+        ("Trained parameters", format!("{:.2} million", parameters as f64 / 1e6)),
+        ("Images", format!("{} x {} (height x width)", size.height, size.width)),
+        (
+            "Steps done",
+            format!("{} (epoch {} of {})", position.step, position.epoch, setting.recipe.epochs),
+        ),
+        ("Time of training", format!("{:.1} minutes", position.seconds / 60.0)),
+        ("Steps left out by skip_grad", position.skipped_steps.to_string()),
+        ("Samples left out as bad", position.rejected.len().to_string()),
+        ("Training samples", setting.training.len().to_string()),
+    ];
+    entries.push(match parts.loaded {
+        Some(loaded) => ("Begun with", loaded.lines().join("; ")),
+        None => match &setting.recipe.finetune {
+            Some(path) => ("Begun with", path.clone()),
+            None => ("Begun with", "random values".to_owned()),
+        },
+    });
+    report.definitions(&entries);
+    for notice in &setting.notices {
+        report.notice(Level::Info, notice);
+    }
+    if !position.rejected.is_empty() {
+        let list = position.rejected.join(", ");
+        report.notice(Level::Warning, &format!("Samples that could not be read: {list}"));
+    }
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map_or("–".to_owned(), |value| format!("{value:.4}"))
+}
+
+fn scores(report: &mut Report, parts: &Parts<'_>, records: &[Record]) {
+    report.section("Scores");
+    report.paragraph(
+        "Over all pixels of a set together, at the resolution of the annotations; padding and what \
+         the model did not see are left out. Depth is in metres, predictions are clamped to the \
+         valid range. `score`, which chooses the best model, is the mean over the tasks of delta 1 \
+         (depth), mean IoU (labels), top-1 (classes) or 1 / (1 + mean error) (other values).",
+    );
+    for (on, model, constant) in parts.finished {
+        report.paragraph(&format!("The finished model, read back from its file, on {on}:"));
+        let rows: Vec<Vec<String>> = model
+            .scores
+            .iter()
+            .map(|(name, score)| {
+                let constant = constant.scores.get(name).copied();
+                vec![name.clone(), number(Some(*score)), number(constant)]
+            })
+            .collect();
+        report.table(&["score", "model", "predicting a constant"], &rows);
+    }
+    if !parts.finished.is_empty() {
+        report.paragraph(
+            "The constants are the mean depth and the most frequent class of the training samples.",
+        );
+        return;
+    }
+    let (Some(record), Some(baseline)) = (last(records, "eval"), parts.baseline) else { return };
+    let rows: Vec<Vec<String>> = baseline
+        .scores
+        .iter()
+        .map(|(name, constant)| {
+            vec![name.clone(), number(value(record, name)), number(Some(*constant))]
+        })
+        .collect();
+    report.paragraph("After the last epoch measured, on the evaluation samples:");
+    report.table(&["score", "model", "predicting a constant"], &rows);
+}
+
+fn curves(report: &mut Report, parts: &Parts<'_>, records: &[Record]) {
+    report.section("Curves");
+    let mut charts: Vec<Svg> = Vec::new();
+    for task in &parts.setting.tasks {
+        let key = format!("{}_loss", task.name);
+        let mut chart = LineChart::new(format!("Loss of {}", task.name), "step", "loss");
+        chart.smoothing = SMOOTHING;
+        chart.push(Series::new("training", series(records, "train", &key)).color(0));
+        let measured = series(records, "eval", &key);
+        if !measured.is_empty() {
+            chart.push(Series::new("evaluation", measured).color(1));
+        }
+        if let Some(constant) = parts.baseline.and_then(|b| b.losses.get(&task.name)) {
+            chart.reference("predicting a constant", *constant);
+        }
+        charts.push(chart.svg());
+    }
+    let constants = parts.baseline.map(|baseline| baseline.scores.clone()).unwrap_or_default();
+    for (name, constant) in shown(&constants) {
+        let points = series(records, "eval", name);
+        if points.is_empty() {
+            continue;
+        }
+        let mut chart = LineChart::new(name.replace('_', " "), "step", "");
+        chart.push(Series::new("evaluation", points).color(1));
+        chart.reference("predicting a constant", *constant);
+        charts.push(chart.svg());
+    }
+    charts.extend(training_charts(records));
+    report.charts(&charts);
+}
+
+/// The scores that get a curve.
+fn shown(scores: &IndexMap<String, f64>) -> impl Iterator<Item = (&String, &f64)> {
+    let curves = ["score", "_rmse", "_rel", "_delta_1", "_miou", "_pixel_acc", "_top1", "_mae"];
+    scores.iter().filter(move |(name, _)| curves.iter().any(|curve| name.ends_with(curve)))
+}
+
+fn classes(report: &mut Report, parts: &Parts<'_>) {
+    for (on, model, _) in parts.finished {
+        for (task, ious) in &model.ious {
+            let Some(TaskKind::Labels { classes, .. }) =
+                parts.setting.card.tasks.get(task).map(|task| &task.kind)
+            else {
+                continue;
+            };
+            report.section(format!("IoU of the classes of {task} on {on}"));
+            let rows: Vec<Vec<String>> = classes
+                .iter()
+                .zip(ious)
+                .map(|(class, iou)| vec![class.name.clone(), number(*iou)])
+                .collect();
+            report.table(&["class", "IoU"], &rows);
+        }
+    }
+}
+
+fn groups(report: &mut Report, groups: &ParameterGroups) {
+    report.section("Groups of parameters");
+    let total: usize = groups.groups().iter().map(|group| group.values).sum();
+    let rows: Vec<Vec<String>> = groups
+        .groups()
+        .iter()
+        .map(|group| {
+            let share = 100.0 * group.values as f64 / total.max(1) as f64;
+            vec![
+                group.name.clone(),
+                format!("{:.6}", group.lr_scale),
+                if group.decays { "yes" } else { "no" }.to_owned(),
+                group.parameters.len().to_string(),
+                group.values.to_string(),
+                format!("{share:.1} %"),
+            ]
+        })
+        .collect();
+    let titles = ["group", "learning rate", "weight decay", "tensors", "values", "share"];
+    report.table(&titles, &rows);
+}

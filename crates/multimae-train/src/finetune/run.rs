@@ -1,0 +1,313 @@
+//! A run of fine-tuning.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use indexmap::IndexMap;
+use multimae::burn::tensor::{Tensor, TensorData};
+use multimae::encoder::Phase;
+use multimae::losses::{SupervisedTarget, TaskLoss};
+use multimae::multivit::MultiVit;
+use multimae::state::{Allowed, load, state_dict};
+use multimae_data::{Batch, Loader, Sample, stream};
+use multimae_report::picture::Picture;
+
+use super::Setting;
+use super::evaluation::{Evaluated, constant_predictions, evaluate, model_predictions};
+use super::pictures::predictions;
+use super::report::{Parts, write_report};
+use super::targets::{class_of, loss, targets};
+use super::weights::LoadReport;
+use crate::learner::{Learner, Losses};
+use crate::observer::{Baseline, Event, Observer, Outcome};
+use crate::optim::ParameterGroups;
+use crate::recipe::{Recipe as _, check_same};
+use crate::run::{RunFolder, State, evaluated_weights};
+use crate::saved_model::{SavedModel, TaskKind};
+use crate::step::{StepNumbers, StepPlace, train_step};
+use crate::trainer::{Finished, Measured, Plan, Trainer, Work, open_folder, shown_samples};
+use crate::{Error, Result};
+
+/// Pictures show training samples from the first so many where there are no evaluation samples.
+const SHOWN_FROM: usize = 64;
+
+/// A run of fine-tuning.
+pub struct Finetuning<'a> {
+    trainer: Trainer<'a, Supervised>,
+}
+
+/// What fine-tuning does in the loop.
+struct Supervised {
+    setting: Setting,
+    plan: Plan,
+    /// The learner before the first step.
+    first: Learner<MultiVit>,
+    groups: ParameterGroups,
+    loaded: Option<LoadReport>,
+    evaluation: Option<Loader>,
+    test: Option<Loader>,
+    /// Samples that pictures show.
+    shown: Vec<Sample>,
+    baseline: Option<Baseline>,
+    /// The finished model by the set it was measured on, with the constant prediction there.
+    finished: Vec<(String, Evaluated, Evaluated)>,
+}
+
+impl<'a> Finetuning<'a> {
+    /// Begins a run in an empty folder, or goes on with the one in `out`.
+    ///
+    /// # Errors
+    /// If the folder holds a run and `resume` is not set, or holds none and it is; if the data, the
+    /// weights, the checkpoint or the recipe are not as they should be.
+    pub fn new(
+        setting: Setting,
+        out: &Path,
+        resume: bool,
+        observer: &'a mut dyn Observer,
+    ) -> Result<Self> {
+        let training = setting.training_data()?;
+        let evaluation = setting.evaluation_data()?;
+        let test = setting.test_data()?;
+        let folder = open_folder(out, resume)?;
+        for notice in &setting.notices {
+            observer.event(&Event::Notice(notice.clone()));
+        }
+        let begun = !folder.checkpoints(1).list()?.is_empty();
+        let (first, loaded) =
+            if begun { (setting.learner()?, None) } else { setting.pretrained_learner()? };
+        for line in loaded.iter().flat_map(LoadReport::lines) {
+            observer.event(&Event::Notice(line));
+        }
+        let groups = setting.groups(&first.model)?;
+        let baseline = evaluation
+            .as_ref()
+            .map(|data| {
+                let constant =
+                    evaluate(&setting, data, &|samples| constant_predictions(&setting, samples))?;
+                let Evaluated { losses, scores, .. } = constant;
+                Ok::<_, Error>(Baseline { losses, scores, on: "evaluation" })
+            })
+            .transpose()?;
+        let shown = match &evaluation {
+            Some(data) => shown_samples(data, setting.recipe.log_images)?,
+            None => {
+                shown_samples(&setting.training_in_order(SHOWN_FROM)?, setting.recipe.log_images)?
+            }
+        };
+        let plan = setting.plan(training.batches_per_epoch());
+        let work = Supervised {
+            setting,
+            plan,
+            first,
+            groups,
+            loaded,
+            evaluation,
+            test,
+            shown,
+            baseline,
+            finished: Vec::new(),
+        };
+        Ok(Self { trainer: Trainer::new(work, training, folder, observer)? })
+    }
+
+    /// Trains until the last step, or until `stop` is set; then a checkpoint is written and the
+    /// run can be resumed.
+    ///
+    /// # Errors
+    /// If a sample is bad, a loss is not finite, or a file cannot be written. Checkpoints that
+    /// were written before stay.
+    pub fn run(self, stop: &AtomicBool) -> Result<Outcome> {
+        self.trainer.run(stop)
+    }
+}
+
+impl Supervised {
+    /// The losses of a forward pass over samples.
+    fn losses(
+        &self,
+        learner: &Learner<MultiVit>,
+        samples: &[Sample],
+        epoch: u64,
+        number_of_pass: u64,
+    ) -> Result<Losses> {
+        let setting = &self.setting;
+        let device = setting.device.clone().autodiff();
+        let seed = setting.recipe.seed;
+        let mut inputs = setting.card.inputs(samples, &device)?;
+        let mut mixed = None;
+        if let Some(mixing) = &setting.mixing
+            && let Some(TaskKind::Classes { names }) = setting.tasks.first().map(|t| &t.card.kind)
+        {
+            let classes = samples
+                .iter()
+                .map(|sample| class_of(names, &sample.id))
+                .collect::<Result<Vec<_>>>()?;
+            let mut rng = stream(seed, "mixing", epoch, number_of_pass);
+            let (new, shares) = mixing.mix(inputs, &classes, &mut rng)?;
+            inputs = new;
+            let data = TensorData::new(shares, [samples.len(), names.len()]);
+            mixed = Some(SupervisedTarget::Distributions(Tensor::from_data(data, &device)));
+        }
+        let mut drop_path = stream(seed, "drop_path", epoch, number_of_pass);
+        let phase = &mut Phase::Training(&mut drop_path);
+        let encoded = learner.model.forward(inputs, phase)?;
+        let predictions = learner.model.forward_heads(&encoded, phase)?;
+        let mut unweighted: IndexMap<String, TaskLoss> = IndexMap::new();
+        let mut scaled: IndexMap<String, TaskLoss> = IndexMap::new();
+        for task in &setting.tasks {
+            let prediction = predictions.get(&task.name).ok_or_else(|| {
+                Error::Recipe(format!("the model has no head for `{}`", task.name))
+            })?;
+            let target = match &mixed {
+                Some(target) => target.clone(),
+                None => targets(setting, task, samples, &device)?,
+            };
+            let loss = loss(task, prediction, &target)?;
+            let value = if task.weight == 1.0 {
+                loss.value.clone()
+            } else {
+                loss.value.clone().mul_scalar(task.weight)
+            };
+            scaled.insert(task.name.clone(), TaskLoss { value, ..loss.clone() });
+            unweighted.insert(task.name.clone(), loss);
+        }
+        let losses = Losses::new(scaled, learner.balancer.as_ref())?;
+        Ok(Losses { unweighted, ..losses })
+    }
+
+    fn evaluate_on(&self, data: &Loader, learner: &Learner<MultiVit>) -> Result<Evaluated> {
+        evaluate(&self.setting, data, &|samples| model_predictions(&self.setting, learner, samples))
+    }
+
+    /// The finished model: the best by its score, or the last where nothing was measured.
+    fn best_model(&self, run: &Finished<'_, MultiVit>) -> Result<(MultiVit, String)> {
+        let model = MultiVit::new(&self.setting.card.model, &self.setting.device)?;
+        let best = if self.evaluation.is_some() { run.checkpoints.best()? } else { None };
+        let (weights, step) = match best {
+            Some(best) => (evaluated_weights(&best), best.position.step),
+            None => (state_dict(&run.state.evaluated().model), run.state.position.step),
+        };
+        Ok((load(model, &weights, &Allowed::default())?, step.to_string()))
+    }
+
+    /// Measures the finished model beside the constant prediction.
+    fn measure(
+        &mut self,
+        run: &mut Finished<'_, MultiVit>,
+        (kind, name): (&str, &str),
+        data: &Loader,
+        learner: &Learner<MultiVit>,
+    ) -> Result<()> {
+        let model = self.evaluate_on(data, learner)?;
+        let setting = &self.setting;
+        let constant = evaluate(setting, data, &|samples| constant_predictions(setting, samples))?;
+        let position = &run.state.position;
+        run.logs.measured(kind, position.step, position.epoch, &model.losses, &model.scores)?;
+        run.observer.event(&Event::Scored {
+            on: name.to_owned(),
+            scores: model.scores.clone(),
+            baseline: constant.scores.clone(),
+        });
+        self.finished.push((name.to_owned(), model, constant));
+        Ok(())
+    }
+}
+
+fn set_name(split: Option<&String>, otherwise: &str) -> String {
+    split.cloned().unwrap_or_else(|| otherwise.to_owned())
+}
+
+impl Work for Supervised {
+    type Model = MultiVit;
+    const PICTURES: &'static str = "predictions";
+
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn learner(&self) -> Result<Learner<MultiVit>> {
+        Ok(self.first.clone())
+    }
+
+    fn recipe(&self) -> String {
+        self.setting.recipe.to_yaml()
+    }
+
+    fn fingerprint(&self) -> String {
+        self.setting.fingerprint()
+    }
+
+    fn check_continues(&self, fingerprint: &str) -> Result<()> {
+        check_same(fingerprint, &self.fingerprint())
+    }
+
+    fn step(
+        &self,
+        learner: Learner<MultiVit>,
+        batch: &Batch,
+        place: StepPlace,
+    ) -> Result<(Learner<MultiVit>, StepNumbers)> {
+        let losses = |learner: &Learner<MultiVit>, samples: &[Sample], index: u64| {
+            let number_of_pass = batch.batch * self.setting.recipe.update_freq as u64 + index;
+            self.losses(learner, samples, batch.epoch, number_of_pass)
+        };
+        let rate = |name: &str| self.groups.rate(name, place.rate());
+        train_step(&self.setting.step_rules(), learner, batch, place, &losses, rate)
+    }
+
+    fn evaluate(&self, learner: &Learner<MultiVit>) -> Result<Option<Measured>> {
+        let Some(data) = &self.evaluation else { return Ok(None) };
+        let evaluated = self.evaluate_on(data, learner)?;
+        let rank = -evaluated.score();
+        Ok(Some(Measured { losses: evaluated.losses, scores: evaluated.scores, rank }))
+    }
+
+    fn baseline(&self) -> Option<&Baseline> {
+        self.baseline.as_ref()
+    }
+
+    fn draw(&self, learner: &Learner<MultiVit>) -> Result<Option<Picture>> {
+        if self.shown.is_empty() {
+            return Ok(None);
+        }
+        predictions(&self.setting, learner, &self.shown).map(Some)
+    }
+
+    fn report(&self, folder: &RunFolder, state: &State<MultiVit>) -> Result<()> {
+        let parts = Parts {
+            setting: &self.setting,
+            state,
+            groups: &self.groups,
+            loaded: self.loaded.as_ref(),
+            baseline: self.baseline.as_ref(),
+            finished: &self.finished,
+        };
+        write_report(folder, &parts)
+    }
+
+    /// Writes the best model, reads it back strictly and measures that.
+    fn finish(&mut self, mut run: Finished<'_, MultiVit>) -> Result<()> {
+        let (model, step) = self.best_model(&run)?;
+        let notes =
+            [("recipe".to_owned(), self.setting.recipe.to_yaml()), ("step".to_owned(), step)];
+        let path = run.folder.model();
+        let saved = SavedModel {
+            model,
+            card: self.setting.card.clone(),
+            notes: notes.into_iter().collect(),
+        };
+        saved.save(&path)?;
+        let read = SavedModel::load(&path, &self.setting.device)?;
+        let learner = Learner { model: read.model, ..run.state.evaluated() };
+        let recipe = &self.setting.recipe;
+        let validated = set_name(recipe.eval_split.as_ref(), "evaluation");
+        let tested = set_name(recipe.test_split.as_ref(), "test");
+        if let Some(data) = self.evaluation.clone() {
+            self.measure(&mut run, ("final", &validated), &data, &learner)?;
+        }
+        if let Some(data) = self.test.clone() {
+            self.measure(&mut run, ("test", &tested), &data, &learner)?;
+        }
+        Ok(())
+    }
+}

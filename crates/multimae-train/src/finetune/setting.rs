@@ -1,0 +1,449 @@
+//! From a recipe and its data to the model, the tasks and their losses.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use multimae::burn::tensor::Device;
+use multimae::losses::{RegressionLoss, SupervisedLoss, TaskBalancer};
+use multimae::multivit::{MultiVit, MultiVitConfig};
+use multimae::output_adapters::TaskHead;
+use multimae::state::{parameters, with_trained};
+use multimae_data::{DataModality, Dataset, Encoding, stream};
+
+use super::annotations::{Constant, Constants, look_at};
+use super::data::{Set, class_names, evaluation_geometry, open};
+use super::evaluation::{constant_predictions, evaluate};
+use super::heads::{Predicts, head};
+use super::mixing::Mixing;
+use super::modalities::{guesses_millimetres, inputs, target, valid_mask};
+use super::weights::{LoadReport, pretrained};
+use crate::classes::palette;
+use crate::learner::Learner;
+use crate::optim::{AdamW, AdamWConfig, GroupRules, ParameterGroups};
+use crate::recipe::{
+    DepthOutput, DownstreamLoss, FinetuneRecipe, Recipe as _, TaskModality, WeightingChoice,
+};
+use crate::saved_model::{
+    ClassInfo, DepthScale, InputModality, ModelCard, TaskCard, TaskKind, ValueScale,
+};
+use crate::schedule::CosineSchedule;
+use crate::step::StepRules;
+use crate::trainer::Plan;
+use crate::{Error, Result};
+
+/// Losses are normalised by those of a constant on no more training samples than this.
+const NORMALISED_BY: usize = 128;
+/// Below this share of valid depth, something is likely wrong with its unit.
+const FEW_VALID: f64 = 0.5;
+
+/// One task of a run.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// Its name, of its head too.
+    pub name: String,
+    /// What it predicts, and how annotations are stored.
+    pub card: TaskCard,
+    /// What it minimises.
+    pub loss: SupervisedLoss,
+    /// Factor of its loss.
+    pub weight: f64,
+}
+
+/// Everything about a run that its recipe and its data fix.
+#[derive(Debug)]
+pub struct Setting {
+    /// The recipe.
+    pub recipe: FinetuneRecipe,
+    /// What the trained model will say of itself.
+    pub card: ModelCard,
+    /// The tasks, in the order of the heads.
+    pub tasks: Vec<Task>,
+    /// What the training annotations say.
+    pub constants: Constants,
+    /// How images of a batch are mixed, if they are.
+    pub mixing: Option<Mixing>,
+    /// Where the run computes, without autodiff.
+    pub device: Device,
+    /// What a person should know before the run begins.
+    pub notices: Vec<String>,
+    /// The training samples.
+    pub(super) training: Arc<Dataset>,
+}
+
+impl Setting {
+    /// Opens the training data and looks at its annotations.
+    ///
+    /// # Errors
+    /// If the recipe describes no possible run, or the data is not as it should be.
+    pub fn new(recipe: FinetuneRecipe) -> Result<Self> {
+        recipe.check()?;
+        let device = crate::device::device(&recipe.device)?;
+        let inputs = inputs(&recipe)?;
+        let targets = targets(&recipe)?;
+        let mask = valid_mask(&recipe);
+        let stored: Vec<DataModality> = targets.iter().map(|(_, t)| t.data.clone()).collect();
+        let read = modalities(inputs.iter().map(|input| &input.card), &stored, mask.as_ref());
+        let training = open(&recipe, Set::Training, &read)?.ok_or_else(no_data)?;
+        let classes = if recipe.classifies() { class_names(&training) } else { Vec::new() };
+        check_classes(&recipe, &classes)?;
+        let annotated = annotated(&recipe, &stored, mask.as_ref(), &training)?;
+        let mask_name = mask.as_ref().map(|mask| mask.name.as_str());
+        let constants = look_at(&recipe, &annotated, mask_name, &classes)?;
+        let tasks = recipe
+            .out_domains
+            .0
+            .iter()
+            .map(|name| task(&recipe, name, targets.get(name), &classes, &constants))
+            .collect::<Result<Vec<(Task, TaskHead)>>>()?;
+        let (tasks, heads): (Vec<Task>, Vec<TaskHead>) = tasks.into_iter().unzip();
+        let mut encoder = recipe.model.config.clone();
+        encoder.drop_path = recipe.drop_path_encoder;
+        let model = MultiVitConfig {
+            encoder,
+            patch_size: recipe.patch_size,
+            image_size: recipe.input_size,
+            num_global_tokens: recipe.num_global_tokens,
+            inputs: inputs.iter().map(|input| input.model.clone()).collect(),
+            heads,
+            tables: recipe.nonsquare_tables.into(),
+        };
+        recipe.input_size.grid(recipe.patch_size)?;
+        let card = ModelCard {
+            model,
+            inputs: inputs.into_iter().map(|input| input.card).collect(),
+            tasks: tasks.iter().map(|task| (task.name.clone(), task.card.clone())).collect(),
+            geometry: evaluation_geometry(&recipe),
+            valid_mask: mask,
+        };
+        card.check().map_err(Error::Recipe)?;
+        let notices = notices(&recipe, &constants);
+        let mixing = Mixing::of(&recipe, &card)?;
+        let training = Arc::new(training);
+        let mut setting =
+            Self { recipe, card, tasks, constants, mixing, device, notices, training };
+        setting.normalise_weights()?;
+        Ok(setting)
+    }
+
+    /// Divides the weights of the tasks by the loss of the best constant prediction.
+    fn normalise_weights(&mut self) -> Result<()> {
+        if self.recipe.task_balancer != WeightingChoice::Normalised {
+            return Ok(());
+        }
+        let samples = self.training_in_order(NORMALISED_BY)?;
+        let constant = evaluate(self, &samples, &|samples| constant_predictions(self, samples))?;
+        for task in &mut self.tasks {
+            let loss = constant.losses.get(&task.name).copied().unwrap_or(0.0);
+            if loss > 0.0 {
+                task.weight /= loss;
+            }
+        }
+        Ok(())
+    }
+
+    /// A model with the recipe's pre-trained weights and fresh heads, and its optimiser; says what
+    /// was loaded.
+    ///
+    /// # Errors
+    /// If the weights cannot be read or do not fit.
+    pub fn pretrained_learner(&self) -> Result<(Learner<MultiVit>, Option<LoadReport>)> {
+        let mut learner = self.learner()?;
+        let report = match &self.recipe.finetune {
+            Some(path) => {
+                let (model, report) = pretrained(learner.model, path, &self.recipe)?;
+                learner.model = model;
+                Some(report)
+            }
+            None => None,
+        };
+        Ok((learner, report))
+    }
+
+    /// A fresh model with its optimiser.
+    ///
+    /// # Errors
+    /// If the sizes do not fit together.
+    pub fn learner(&self) -> Result<Learner<MultiVit>> {
+        let device = self.device.clone().autodiff();
+        let recipe = &self.recipe;
+        let model = MultiVit::new(&self.card.model, &device)?;
+        // A stream per parameter: its name is the purpose.
+        let model = multimae::init::initialise(model, |name| stream(recipe.seed, name, 0, 0));
+        let model = with_trained(model, |name, trained| {
+            let table = name.starts_with("input_adapters.") && name.ends_with(".pos_emb");
+            let frozen = recipe.freeze_transformer && name.starts_with("encoder.");
+            (trained || (table && recipe.learnable_pos_emb)) && !frozen
+        });
+        let balancer = (recipe.task_balancer == WeightingChoice::Uncertainty).then(|| {
+            let tasks = self.tasks.iter().map(|task| task.name.clone());
+            TaskBalancer::new(tasks.collect(), &device)
+        });
+        Ok(Learner {
+            model,
+            balancer,
+            optimiser: AdamW::new(self.optimiser()),
+            balancer_lr_scale: recipe.balancer_lr_scale,
+        })
+    }
+
+    fn optimiser(&self) -> AdamWConfig {
+        let [beta_1, beta_2] = self.recipe.opt_betas.unwrap_or([0.9, 0.999]);
+        AdamWConfig { beta_1, beta_2, eps: self.recipe.opt_eps }
+    }
+
+    /// The groups of parameters that learn at rates of their own.
+    ///
+    /// # Errors
+    /// If the recipe names a parameter that does not exist.
+    pub fn groups(&self, model: &MultiVit) -> Result<ParameterGroups> {
+        let rules = GroupRules {
+            layer_decay: self.recipe.layer_decay,
+            depth: self.card.model.encoder.depth,
+            scale_input_lr: self.recipe.scale_input_lr,
+            full_rate: self.recipe.no_lr_scale_list.0.clone(),
+        };
+        let parameters = parameters(model);
+        let known = |name: &String| parameters.iter().any(|parameter| parameter.name == *name);
+        if let Some(unknown) = rules.full_rate.iter().find(|name| !known(name)) {
+            return Err(Error::Recipe(format!(
+                "`no_lr_scale_list`: the model has no parameter `{unknown}`"
+            )));
+        }
+        Ok(ParameterGroups::new(&rules, &parameters))
+    }
+
+    /// What is done when, with so many steps in an epoch.
+    #[must_use]
+    pub fn plan(&self, steps_per_epoch: u64) -> Plan {
+        let recipe = &self.recipe;
+        let total = recipe.epochs as u64 * steps_per_epoch;
+        let warmup = match u64::try_from(recipe.warmup_steps) {
+            Ok(steps) if steps > 0 => steps,
+            _ => recipe.warmup_epochs as u64 * steps_per_epoch,
+        };
+        let decay_end = recipe.weight_decay_end.unwrap_or(recipe.weight_decay);
+        Plan {
+            epochs: recipe.epochs as u64,
+            lr: CosineSchedule::new(recipe.peak_lr(), recipe.min_lr, warmup, total),
+            weight_decay: CosineSchedule::new(recipe.weight_decay, decay_end, 0, total),
+            log_freq: recipe.log_freq as u64,
+            save_ckpt_freq: recipe.save_ckpt_freq as u64,
+            save_ckpt_steps: recipe.save_ckpt_steps.map(|steps| steps as u64),
+            keep_ckpt: recipe.keep_ckpt,
+            eval_freq: recipe.eval_freq as u64,
+            log_images_freq: recipe.log_images_freq as u64,
+            ema_decay: recipe.model_ema.then_some(recipe.model_ema_decay),
+            optimiser: self.optimiser(),
+            device: self.device.clone(),
+        }
+    }
+
+    /// How a step is done.
+    #[must_use]
+    pub fn step_rules(&self) -> StepRules {
+        StepRules {
+            pass_size: self.recipe.batch_size,
+            clip_grad: self.recipe.clip_grad,
+            skip_grad: self.recipe.skip_grad,
+        }
+    }
+
+    /// What must be the same when a run is resumed: the recipe, and what follows from the data.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let mut text: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(&self.recipe.fingerprint()).unwrap_or_default();
+        let tasks = serde_json::to_value(&self.card.tasks).unwrap_or_default();
+        text.insert("tasks of the data".to_owned(), tasks);
+        let weights: IndexMap<&str, f64> =
+            self.tasks.iter().map(|task| (task.name.as_str(), task.weight)).collect();
+        text.insert("weights of the tasks".to_owned(), serde_json::json!(weights));
+        serde_json::Value::Object(text).to_string()
+    }
+
+    /// All modalities that training and evaluation read.
+    #[must_use]
+    pub fn data_modalities(&self) -> Vec<DataModality> {
+        let stored: Vec<DataModality> =
+            self.tasks.iter().filter_map(|task| task.card.target.clone()).collect();
+        modalities(self.card.inputs.iter(), &stored, self.card.valid_mask.as_ref())
+    }
+}
+
+fn no_data() -> Error {
+    Error::Recipe("no data: give --data DIR, or `data_path` in the recipe".to_owned())
+}
+
+fn targets(recipe: &FinetuneRecipe) -> Result<IndexMap<String, TaskModality>> {
+    let dense = recipe.out_domains.0.iter().filter(|_| !recipe.classifies());
+    dense.map(|name| Ok((name.clone(), target(recipe, name)?))).collect()
+}
+
+fn modalities<'a>(
+    inputs: impl Iterator<Item = &'a InputModality>,
+    targets: &[DataModality],
+    mask: Option<&DataModality>,
+) -> Vec<DataModality> {
+    inputs.map(|input| &input.data).chain(targets).chain(mask).cloned().collect()
+}
+
+/// The training samples with their annotations alone.
+fn annotated(
+    recipe: &FinetuneRecipe,
+    targets: &[DataModality],
+    mask: Option<&DataModality>,
+    training: &Dataset,
+) -> Result<Dataset> {
+    if recipe.classifies() {
+        return Ok(training.clone());
+    }
+    let read: Vec<DataModality> = targets.iter().chain(mask).cloned().collect();
+    open(recipe, Set::Training, &read)?.ok_or_else(no_data)
+}
+
+fn check_classes(recipe: &FinetuneRecipe, found: &[String]) -> Result<()> {
+    if !recipe.classifies() {
+        return Ok(());
+    }
+    let problem = |problem: String| Err(Error::Recipe(problem));
+    if found.len() < 2 {
+        return problem(
+            "classes are folders: DIR/<class>/<image> or DIR/rgb/<class>/<image>, and there are \
+             fewer than two"
+                .to_owned(),
+        );
+    }
+    match recipe.num_classes {
+        Some(said) if said != found.len() => problem(format!(
+            "`num_classes` is {said}, and the training samples have {} folders of classes",
+            found.len()
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn notices(recipe: &FinetuneRecipe, constants: &Constants) -> Vec<String> {
+    let mut notices = Vec::new();
+    if guesses_millimetres(recipe) {
+        notices.push(
+            "depth is taken to be stored in millimetres; set modalities.depth.divisor to the \
+             stored units per metre otherwise (6553.6 for the published preparation of NYUv2)"
+                .to_owned(),
+        );
+    }
+    for (task, constant) in &constants.tasks {
+        match constant {
+            Constant::Values(moments) if task == "depth" => {
+                let (mean, deviation) = moments.linear();
+                notices.push(format!(
+                    "training depth: mean {mean:.2} m, deviation {deviation:.2} m, {:.1} % of the \
+                     pixels valid",
+                    100.0 * moments.valid_share()
+                ));
+                if moments.valid_share() < FEW_VALID {
+                    notices.push(
+                        "few depths are valid: look at modalities.depth.divisor and depth_max"
+                            .to_owned(),
+                    );
+                }
+            }
+            Constant::Values(_) => {}
+            Constant::Frequencies(shares) => {
+                let never = shares.iter().filter(|share| **share == 0.0).count();
+                if never > 0 {
+                    notices.push(format!(
+                        "{task}: {never} of {} classes do not occur in the training samples that \
+                         were looked at",
+                        shares.len()
+                    ));
+                }
+            }
+        }
+    }
+    notices
+}
+
+fn task(
+    recipe: &FinetuneRecipe,
+    name: &str,
+    target: Option<&TaskModality>,
+    classes: &[String],
+    constants: &Constants,
+) -> Result<(Task, TaskHead)> {
+    let weight = recipe.task_weights.0.get(name).copied().unwrap_or(1.0);
+    let cross_entropy =
+        |ignore| SupervisedLoss::CrossEntropy { label_smoothing: recipe.smoothing, ignore };
+    let (kind, loss, predicts, outputs) = match target.map(|t| (t, &t.data.encoding)) {
+        None => {
+            let kind = TaskKind::Classes { names: classes.to_vec() };
+            (kind, cross_entropy(None), Predicts::Classes, classes.len())
+        }
+        Some((target, Encoding::Labels { classes, ignore, offset })) => {
+            let palette = palette(target);
+            let class = |label: usize| ClassInfo {
+                name: palette.name(label as i64).to_owned(),
+                color: palette.color(label as i64),
+            };
+            let kind = TaskKind::Labels {
+                classes: (0..*classes).map(class).collect(),
+                ignore: ignore.unwrap_or(-1),
+                offset: *offset,
+            };
+            let ignored = ignore.and_then(|label| usize::try_from(label).ok());
+            let outputs = classes + usize::from(recipe.seg_use_void_label);
+            (kind, cross_entropy(ignored), Predicts::Labels, outputs)
+        }
+        Some((_, Encoding::Continuous { .. })) if name == "depth" => {
+            let scale = depth_scale(recipe, constants.tasks.get(name))?;
+            let kind = TaskKind::Depth { scale, min: recipe.depth_min, max: recipe.depth_max };
+            (kind, SupervisedLoss::Regression(regression(recipe)), Predicts::Values, 1)
+        }
+        Some((target, encoding)) => {
+            let channels = target.model.prediction_channels();
+            if matches!(encoding, Encoding::Color { .. }) {
+                return Err(Error::Recipe(format!(
+                    "task `{name}`: colours are no task of fine-tuning"
+                )));
+            }
+            if recipe.loss == DownstreamLoss::Silog {
+                return Err(Error::Recipe(format!(
+                    "task `{name}`: `loss: silog` is for depth; set berhu or l1"
+                )));
+            }
+            let scale = ValueScale { mean: vec![0.0; channels], std: vec![1.0; channels] };
+            let kind = TaskKind::Values { scale, unit: target.unit.clone() };
+            (kind, SupervisedLoss::Regression(regression(recipe)), Predicts::Values, channels)
+        }
+    };
+    let card = TaskCard { kind, target: target.map(|target| target.data.clone()) };
+    let head = head(recipe, name, predicts, outputs)?;
+    Ok((Task { name: name.to_owned(), card, loss, weight }, head))
+}
+
+fn regression(recipe: &FinetuneRecipe) -> RegressionLoss {
+    match recipe.loss {
+        DownstreamLoss::BerHu => RegressionLoss::BerHu,
+        DownstreamLoss::L1 => RegressionLoss::L1,
+        DownstreamLoss::Silog => RegressionLoss::Silog { variance_focus: recipe.silog_focus },
+    }
+}
+
+fn depth_scale(recipe: &FinetuneRecipe, found: Option<&Constant>) -> Result<DepthScale> {
+    let Some(Constant::Values(moments)) = found else {
+        return Err(Error::Recipe("task `depth`: its annotations are no numbers".to_owned()));
+    };
+    let usual =
+        if recipe.loss == DownstreamLoss::Silog { DepthOutput::Log } else { DepthOutput::Linear };
+    let output = recipe.depth_output.unwrap_or(usual);
+    let (mean, std) = match output {
+        DepthOutput::Linear => moments.linear(),
+        DepthOutput::Log => moments.log(),
+    };
+    let mean = recipe.depth_mean.unwrap_or(mean);
+    // A set of one depth has no deviation.
+    let std = recipe.depth_std.unwrap_or(if std > 1e-3 { std } else { 1.0 });
+    Ok(match output {
+        DepthOutput::Linear => DepthScale::Linear { mean, std },
+        DepthOutput::Log => DepthScale::Log { mean, std },
+    })
+}

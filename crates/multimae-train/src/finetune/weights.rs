@@ -1,0 +1,180 @@
+//! Beginning with pre-trained weights.
+
+use std::path::{Path, PathBuf};
+
+use multimae::multivit::MultiVit;
+use multimae::state::{Allowed, StateDict, load, parameters};
+use multimae::weights::{Fitted, Layout, fit_input_adapters, from_timm, read_weights};
+
+use crate::recipe::FinetuneRecipe;
+use crate::run::{Checkpoint, CheckpointStore, evaluated_weights};
+use crate::{Error, Result};
+
+/// Heads and decoders: they are always fresh.
+const HEADS: &str = "output_adapters.";
+const ADAPTERS: &str = "input_adapters.";
+
+/// What was done with a file of weights.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LoadReport {
+    /// The file.
+    pub path: PathBuf,
+    /// Parameters of the model that have their values from it.
+    pub loaded: usize,
+    /// Parameters that the file does not have and that were allowed to be missing.
+    pub missing: Vec<String>,
+    /// Tensors of the file that the model has no place for.
+    pub unused: Vec<String>,
+    /// Tensors that were brought to another size, in words.
+    pub resized: Vec<String>,
+}
+
+impl LoadReport {
+    /// The report in a few lines.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let list = |names: &[String]| match names {
+            [] => "none".to_owned(),
+            names => names.join(", "),
+        };
+        vec![
+            format!("weights of {}: {} tensors loaded", self.path.display(), self.loaded),
+            format!("not in the file: {}", list(&self.missing)),
+            format!("in the file and not used: {}", list(&self.unused)),
+            format!("brought to another size: {}", list(&self.resized)),
+        ]
+    }
+}
+
+/// Loads pre-trained weights into a model: input adapters, tokens and encoder. Heads stay as they
+/// are. Everything else that is missing or left over must be allowed by name.
+///
+/// # Errors
+/// If the file cannot be read, or does not fit.
+pub fn pretrained(
+    model: MultiVit,
+    source: &str,
+    recipe: &FinetuneRecipe,
+) -> Result<(MultiVit, LoadReport)> {
+    let (path, mut weights) = read(source)?;
+    let problem = |problem: String| Error::RunFolder { path: path.clone(), problem };
+    if matches!(Layout::of(&weights), Layout::TimmVit) {
+        weights = from_timm(&weights).map_err(|error| problem(error.to_string()))?.weights;
+    }
+    if matches!(Layout::of(&weights), Layout::Unknown | Layout::Adapter | Layout::JaxVit) {
+        return Err(problem(format!(
+            "holds no weights of an encoder that is known: {}",
+            Layout::of(&weights)
+        )));
+    }
+    let wanted = parameters(&model);
+    let resized = fit_input_adapters(&mut weights, &wanted).iter().map(in_words).collect();
+    let has = |name: &str| wanted.iter().any(|parameter| parameter.name == name);
+    let adapters: Vec<String> =
+        model.input_adapters.iter().map(|(name, _)| format!("{ADAPTERS}{name}.")).collect();
+    let other_input = |name: &str| {
+        name.starts_with(ADAPTERS) && !adapters.iter().any(|adapter| name.starts_with(adapter))
+    };
+    let mut unused: Vec<String> = Vec::new();
+    weights.retain(|name, _| {
+        let dropped = name.starts_with(HEADS) || other_input(name);
+        if dropped {
+            unused.push(name.clone());
+        }
+        !dropped
+    });
+    let mut allowed = Allowed {
+        missing: recipe.allow_missing.0.clone(),
+        unexpected: recipe.allow_unexpected.0.clone(),
+    };
+    allowed.missing.push(HEADS.to_owned());
+    let model = load(model, &weights, &allowed).map_err(|error| {
+        problem(format!(
+            "{error}\nallow by name what is meant to be so: `allow_missing: [...]` for parameters \
+             that begin fresh, `allow_unexpected: [...]` for tensors to leave out"
+        ))
+    })?;
+    unused.extend(weights.keys().filter(|name| !has(name)).cloned());
+    let missing = wanted
+        .iter()
+        .map(|parameter| parameter.name.clone())
+        .filter(|name| !weights.contains_key(name))
+        .collect();
+    let loaded = weights.keys().filter(|name| has(name)).count();
+    let unused = grouped(unused);
+    let missing = grouped(missing);
+    Ok((model, LoadReport { path, loaded, missing, unused, resized }))
+}
+
+fn in_words(fitted: &Fitted) -> String {
+    format!("{} from {:?} to {:?}", fitted.name, fitted.from, fitted.to)
+}
+
+/// Names of one adapter as one entry: hundreds of names help nobody.
+fn grouped(names: Vec<String>) -> Vec<String> {
+    let mut groups: Vec<(String, usize)> = Vec::new();
+    for name in names {
+        let parts: Vec<&str> = name.split('.').collect();
+        let group = match parts.as_slice() {
+            [adapters, which, _, ..] if adapters.ends_with("_adapters") => {
+                format!("{adapters}.{which}")
+            }
+            _ => name,
+        };
+        match groups.iter_mut().find(|(known, _)| *known == group) {
+            Some((_, count)) => *count += 1,
+            None => groups.push((group, 1)),
+        }
+    }
+    let text = |(name, count): (String, usize)| {
+        if count == 1 { name } else { format!("{name} ({count} tensors)") }
+    };
+    groups.into_iter().map(text).collect()
+}
+
+/// The weights of a file, of a checkpoint, or of a run's folder: its finished model, else its best
+/// checkpoint, else its newest.
+fn read(source: &str) -> Result<(PathBuf, StateDict)> {
+    if source.starts_with("http://") || source.starts_with("https://") {
+        return Err(Error::Recipe(format!(
+            "`finetune: {source}`: weights are not downloaded; fetch the file and give its path"
+        )));
+    }
+    let path = Path::new(source);
+    let path = if path.is_dir() { in_folder(path)? } else { path.to_owned() };
+    let loaded = read_weights(&path)?;
+    if loaded.weights.keys().any(|name| name.starts_with("model/")) {
+        return Ok((path.clone(), evaluated_weights(&Checkpoint::read(&path)?)));
+    }
+    Ok((path, loaded.weights))
+}
+
+fn in_folder(dir: &Path) -> Result<PathBuf> {
+    let checkpoints = dir.join("checkpoints");
+    let fixed = [dir.join("model.safetensors"), checkpoints.join("best.safetensors")];
+    if let Some(path) = fixed.into_iter().find(|path| path.is_file()) {
+        return Ok(path);
+    }
+    CheckpointStore::new(checkpoints, 1).list()?.pop().ok_or_else(|| Error::RunFolder {
+        path: dir.to_owned(),
+        problem: "holds neither model.safetensors nor checkpoints".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_an_adapter_are_one_entry() {
+        let names = ["output_adapters.rgb.a.b", "output_adapters.rgb.c", "encoder.0.norm1.weight"];
+        let grouped = grouped(names.map(str::to_owned).to_vec());
+        assert_eq!(grouped, ["output_adapters.rgb (2 tensors)", "encoder.0.norm1.weight"]);
+    }
+
+    #[test]
+    fn addresses_are_not_fetched() {
+        let error = read("https://example.org/weights.pth").unwrap_err().to_string();
+        assert!(error.contains("fetch the file"), "{error}");
+    }
+}

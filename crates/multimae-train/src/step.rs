@@ -1,0 +1,228 @@
+//! One step of the optimiser: forward and backward passes, guards, clipping, update.
+
+use std::num::NonZero;
+use std::thread;
+
+use indexmap::IndexMap;
+use multimae::burn::module::Module;
+use multimae::burn::tensor::Tensor;
+use multimae_data::{Batch, Sample};
+
+use crate::learner::{Learner, Losses, Rate};
+use crate::optim::{GradientMap, accumulate, clip, norm};
+use crate::{Error, Result};
+
+/// Where a step is in the run.
+#[derive(Debug, Clone, Copy)]
+pub struct StepPlace {
+    /// The step, from 0.
+    pub step: u64,
+    /// Learning rate.
+    pub lr: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+}
+
+impl StepPlace {
+    /// The rate of parameters that have none of their own.
+    #[must_use]
+    pub fn rate(&self) -> Rate {
+        Rate { lr: self.lr, weight_decay: self.weight_decay }
+    }
+}
+
+/// What a step computed.
+#[derive(Debug, Clone, Default)]
+pub struct StepNumbers {
+    /// Unweighted losses by task.
+    pub losses: IndexMap<String, f64>,
+    /// Balanced losses by task.
+    pub weighted: IndexMap<String, f64>,
+    /// L2 norm of the model's gradients before clipping.
+    pub grad_norm: f64,
+    /// Whether `skip_grad` left the step out.
+    pub skipped: bool,
+}
+
+/// How a step is done, but for the losses.
+#[derive(Debug, Clone, Copy)]
+pub struct StepRules {
+    /// Samples per forward pass.
+    pub pass_size: usize,
+    /// Larger gradient norms are scaled down to this.
+    pub clip_grad: Option<f64>,
+    /// Steps with at least this gradient norm are left out.
+    pub skip_grad: Option<f64>,
+}
+
+/// Does one step on a batch. `losses` gives those of some of its samples: the learner to use, the
+/// samples, and the number of the pass in the batch. It must depend on nothing else. `rate` is the
+/// rate of every parameter by name.
+///
+/// # Errors
+/// If a loss or a gradient is not finite; the learner is then not to be used any more.
+pub fn train_step<M, F>(
+    rules: &StepRules,
+    learner: Learner<M>,
+    data: &Batch,
+    place: StepPlace,
+    losses: &F,
+    rate: impl Fn(&str) -> Rate,
+) -> Result<(Learner<M>, StepNumbers)>
+where
+    M: Module + Send + Sync,
+    F: Fn(&Learner<M>, &[Sample], u64) -> Result<Losses> + Sync,
+{
+    let mut numbers = StepNumbers::default();
+    let (mut of_model, mut of_balancer) = (GradientMap::new(), GradientMap::new());
+    for part in parts(rules, &learner, data, place.step, losses)? {
+        add(&mut numbers.losses, part.losses);
+        add(&mut numbers.weighted, part.weighted);
+        accumulate(&mut of_model, part.of_model);
+        accumulate(&mut of_balancer, part.of_balancer);
+    }
+    numbers.grad_norm = norm(&of_model);
+    if let Some(limit) = rules.skip_grad
+        && (numbers.grad_norm >= limit || numbers.grad_norm.is_nan())
+    {
+        numbers.skipped = true;
+        return Ok((learner, numbers));
+    }
+    if !numbers.grad_norm.is_finite() {
+        return Err(Error::NonFinite {
+            step: place.step,
+            epoch: data.epoch,
+            task: "the gradient norm".to_owned(),
+            value: numbers.grad_norm,
+            samples: ids(&data.samples, |_| true),
+        });
+    }
+    if let Some(limit) = rules.clip_grad {
+        of_model = clip(of_model, numbers.grad_norm, limit);
+    }
+    Ok((learner.step_with_rates(of_model, of_balancer, place.rate(), rate), numbers))
+}
+
+/// One forward and backward pass over a part of a batch, weighted by its share of the samples.
+struct Part {
+    losses: IndexMap<String, f64>,
+    weighted: IndexMap<String, f64>,
+    of_model: GradientMap,
+    of_balancer: GradientMap,
+}
+
+/// All passes of a batch, in order. They run side by side as far as there are processors: the
+/// engine uses one for most of what it does between matrix products. The numbers are those of one
+/// pass after the other.
+fn parts<M, F>(
+    rules: &StepRules,
+    learner: &Learner<M>,
+    data: &Batch,
+    step: u64,
+    losses: &F,
+) -> Result<Vec<Part>>
+where
+    M: Module + Send + Sync,
+    F: Fn(&Learner<M>, &[Sample], u64) -> Result<Losses> + Sync,
+{
+    let samples: Vec<&[Sample]> = data.samples.chunks(rules.pass_size.max(1)).collect();
+    if let [only] = samples.as_slice() {
+        return Ok(vec![part(learner, data, (0, only), step, losses)?]);
+    }
+    let at_once = thread::available_parallelism().map_or(1, NonZero::get);
+    let numbered: Vec<(usize, &[Sample])> = samples.into_iter().enumerate().collect();
+    let mut parts = Vec::with_capacity(numbered.len());
+    for group in numbered.chunks(at_once) {
+        let results: Vec<Result<Part>> = thread::scope(|scope| {
+            let threads: Vec<_> = group
+                .iter()
+                .map(|&samples| {
+                    // Leaves of its own: the passes' gradient tapes must not meet.
+                    let learner = learner.clone().with_new_leaves();
+                    scope.spawn(move || part(&learner, data, samples, step, losses))
+                })
+                .collect();
+            let join = |thread: thread::ScopedJoinHandle<'_, _>| {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            threads.into_iter().map(join).collect()
+        });
+        parts.extend(results.into_iter().collect::<Result<Vec<_>>>()?);
+    }
+    Ok(parts)
+}
+
+fn part<M, F>(
+    learner: &Learner<M>,
+    data: &Batch,
+    (index, samples): (usize, &[Sample]),
+    step: u64,
+    losses: &F,
+) -> Result<Part>
+where
+    M: Module,
+    F: Fn(&Learner<M>, &[Sample], u64) -> Result<Losses>,
+{
+    let share = samples.len() as f64 / data.samples.len() as f64;
+    let pass = losses(learner, samples, index as u64)?;
+    let value = |(task, loss): (&String, &Tensor<1>)| (task.clone(), number(loss));
+    let losses: IndexMap<String, f64> =
+        pass.unweighted.iter().map(|(task, loss)| value((task, &loss.value))).collect();
+    guard_losses(&losses, &pass, samples, data.epoch, step)?;
+    let weighted: IndexMap<String, f64> = pass.weighted.iter().map(value).collect();
+    let shared = |losses: IndexMap<String, f64>| {
+        losses.into_iter().map(|(task, loss)| (task, share * loss)).collect()
+    };
+    let (losses, weighted) = (shared(losses), shared(weighted));
+    let total = if share < 1.0 { pass.total.mul_scalar(share) } else { pass.total };
+    let (of_model, of_balancer) = learner.backward(&total);
+    Ok(Part { losses, weighted, of_model, of_balancer })
+}
+
+fn add(sums: &mut IndexMap<String, f64>, losses: IndexMap<String, f64>) {
+    for (task, loss) in losses {
+        *sums.entry(task).or_default() += loss;
+    }
+}
+
+/// The value of a loss `(1)`.
+#[must_use]
+pub fn number(loss: &Tensor<1>) -> f64 {
+    loss.clone().into_data().iter::<f64>().sum()
+}
+
+/// Stops at the first loss that is not finite; `values` are those of the pass's losses.
+fn guard_losses(
+    values: &IndexMap<String, f64>,
+    pass: &Losses,
+    samples: &[Sample],
+    epoch: u64,
+    step: u64,
+) -> Result<()> {
+    for (task, loss) in &pass.unweighted {
+        let value = values.get(task).copied().unwrap_or(f64::NAN);
+        if value.is_finite() {
+            continue;
+        }
+        let own: Vec<f64> = loss.per_sample.clone().into_data().iter::<f64>().collect();
+        let bad = |index: usize| own.get(index).is_some_and(|loss| !loss.is_finite());
+        return Err(Error::NonFinite {
+            step,
+            epoch,
+            task: task.clone(),
+            value,
+            samples: ids(samples, bad),
+        });
+    }
+    Ok(())
+}
+
+/// The ids of the samples that are meant, or of all if none is.
+fn ids(samples: &[Sample], meant: impl Fn(usize) -> bool) -> String {
+    let of = |chosen: Vec<usize>| -> Vec<&str> {
+        chosen.into_iter().map(|index| samples[index].id.as_str()).collect()
+    };
+    let chosen: Vec<usize> = (0..samples.len()).filter(|&index| meant(index)).collect();
+    let names = of(if chosen.is_empty() { (0..samples.len()).collect() } else { chosen });
+    names.join(", ")
+}
