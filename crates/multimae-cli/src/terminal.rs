@@ -99,18 +99,26 @@ fn losses(losses: &IndexMap<String, f64>) -> String {
     })
 }
 
+/// The scores that fit into a line, by the end of their name.
+const SHORT: [&str; 7] = ["rmse", "delta_1", "miou", "pixel_acc", "top1", "mae", "score"];
+
 /// The scores after losses, if there are any.
 fn scores(scores: &IndexMap<String, f64>) -> String {
-    if scores.is_empty() { String::new() } else { format!("  |  {}", losses(scores)) }
+    let short: IndexMap<String, f64> = scores
+        .iter()
+        .filter(|(name, _)| SHORT.iter().any(|end| name.ends_with(end)))
+        .map(|(name, score)| (name.clone(), *score))
+        .collect();
+    if short.is_empty() { String::new() } else { format!("  |  {}", losses(&short)) }
 }
 
 /// Scores beside those of predicting a constant, a line each.
 fn table(on: &str, scores: &IndexMap<String, f64>, baseline: &IndexMap<String, f64>) -> String {
     let width = scores.keys().map(String::len).max().unwrap_or(0).max(on.len());
-    let mut text = format!("{on:<width$}  {:>10}  {:>18}", "model", "predicting a mean");
+    let mut text = format!("{on:<width$}  {:>10}  {:>20}", "model", "predicting constant");
     for (name, score) in scores {
         let constant = baseline.get(name).map_or("–".to_owned(), |value| format!("{value:.4}"));
-        let _ = write!(text, "\n{name:<width$}  {score:>10.4}  {constant:>18}");
+        let _ = write!(text, "\n{name:<width$}  {score:>10.4}  {constant:>20}");
     }
     text
 }

@@ -98,8 +98,12 @@ pub trait Work {
         place: StepPlace,
     ) -> Result<(Learner<Self::Model>, StepNumbers)>;
 
-    /// Losses and scores of a learner without autodiff on samples that are not trained on; `None`
-    /// if there are none.
+    /// Whether there are samples that are not trained on. Without them, the mean training loss of
+    /// an epoch chooses the best model.
+    fn evaluates(&self) -> bool;
+
+    /// Losses and scores of a learner without autodiff on samples that are not trained on, if
+    /// there are some.
     ///
     /// # Errors
     /// If a sample cannot be read.
@@ -339,13 +343,10 @@ impl<'a, W: Work> Trainer<'a, W> {
         let due = |every: u64| last || epochs.is_multiple_of(every);
         let (measure, draw, save) =
             (due(plan.eval_freq), due(plan.log_images_freq), due(plan.save_ckpt_freq));
-        if measure {
-            match self.work.evaluate(&self.state.evaluated())? {
-                Some(measured) => self.measured(epochs, measured)?,
-                None => {
-                    self.keep_best(mean_loss)?;
-                }
-            }
+        if !self.work.evaluates() {
+            self.keep_best(mean_loss)?;
+        } else if measure && let Some(measured) = self.work.evaluate(&self.state.evaluated())? {
+            self.measured(epochs, measured)?;
         }
         if draw {
             self.picture()?;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::files::{Files, HEIGHT, WIDTH, depth, modalities, rgb, semseg};
 use multimae_data::{
-    DataModality, Dataset, Encoding, Error, Geometry, Interpolation, Layout, Pipeline, Sample,
-    Values,
+    Base, ColorAugmentation, DataModality, Dataset, Encoding, Error, Geometry, Interpolation,
+    Layout, Pipeline, Sample, Values,
 };
 
 fn random(size: (usize, usize)) -> Geometry {
@@ -141,4 +141,71 @@ fn the_size_must_fit_the_strides() {
     let dataset = Dataset::open(files.root(), &Layout::Folders, &[semseg(4000, None, 0)]).unwrap();
     let error = Pipeline::new(Arc::new(dataset), random((16, 18)), 0).unwrap_err();
     assert!(matches!(&error, Error::Config(text) if text.contains("stride 4")), "{error}");
+}
+
+fn jitter(zoom: (f64, f64), hflip: f64) -> Geometry {
+    Geometry::ScaleJitter { size: (32, 40), base: Base::Inside, zoom, hflip }
+}
+
+#[test]
+fn padding_is_told_from_every_value() {
+    let files = Files::with_samples(1);
+    let modalities =
+        [rgb(), depth(Interpolation::Nearest), DataModality { stride: 1, ..semseg(4000, None, 0) }];
+    // 30 x 40 as large as it fits into 32 x 40: two rows of padding.
+    let inside = pipeline(&files, &modalities, Geometry::Inside { size: (32, 40) });
+    let sample = inside.sample(0, 0).unwrap();
+    let (depth, labels) = (reals(&sample, "depth"), labels(&sample));
+    assert!(depth[..30 * 40].iter().all(|value| value.is_finite()));
+    assert!(depth[30 * 40..].iter().all(|value| value.is_nan()));
+    assert_eq!((labels[29 * 40 + 39], depth[29 * 40 + 39]), (2939, 2939.0));
+    // No label is ignored: the first that is no class.
+    assert!(labels[30 * 40..].iter().all(|&label| label == 4000));
+    let other = inside.with_label_padding("semseg", -7).sample(0, 0).unwrap();
+    assert!(self::labels(&other)[30 * 40..].iter().all(|&label| label == -7));
+    // Grey is 128 of 255.
+    let grey = reals(&sample, "rgb")[30 * 40];
+    assert!(reals(&sample, "rgb")[30 * 40..32 * 40].iter().all(|&value| value == grey));
+}
+
+#[test]
+fn who_comes_nearer_sees_smaller_depths() {
+    let files = Files::with_samples(1);
+    let modalities =
+        [rgb(), depth(Interpolation::Nearest), DataModality { stride: 1, ..semseg(4000, None, 0) }];
+    for (zoom, hflip) in [(0.5, 0.0), (0.5, 1.0), (1.0, 1.0), (2.0, 0.0), (1.7, 1.0)] {
+        let plain = pipeline(&files, &modalities, jitter((zoom, zoom), hflip));
+        let distances = plain.clone().with_distances(["depth".to_owned()]);
+        let (plain, scaled) = (plain.sample(3, 0).unwrap(), distances.sample(3, 0).unwrap());
+        let mut valid = 0;
+        for (place, (&stored, &depth)) in
+            reals(&plain, "depth").iter().zip(reals(&scaled, "depth")).enumerate()
+        {
+            if stored.is_nan() {
+                assert!(depth.is_nan());
+                continue;
+            }
+            valid += 1;
+            // The label at the same place says the same pixel of the file.
+            assert_eq!(labels(&plain)[place] as f32, stored);
+            assert!((depth * zoom as f32 - stored).abs() < 1e-3 * stored.max(1.0));
+        }
+        let shown = (30.0 * zoom).min(32.0) * (40.0 * zoom).min(40.0);
+        assert!((f64::from(valid) - shown).abs() < 1.0, "{zoom}: {valid} {shown}");
+    }
+}
+
+#[test]
+fn colours_change_and_nothing_else() {
+    let files = Files::with_samples(1);
+    let plain = pipeline(&files, &[rgb(), depth(Interpolation::Nearest)], jitter((0.8, 1.2), 0.5));
+    let always =
+        ColorAugmentation { probability: 1.0, ..ColorAugmentation::around(0.4, 0.4, 0.2, 0.1) };
+    let coloured = plain.clone().with_color(always).unwrap();
+    let (a, b) = (plain.sample(2, 0).unwrap(), coloured.sample(2, 0).unwrap());
+    assert_ne!(reals(&a, "rgb"), reals(&b, "rgb"));
+    let bits =
+        |sample| reals(sample, "depth").iter().map(|v: &f32| v.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&a), bits(&b));
+    assert_eq!(reals(&b, "rgb"), reals(&coloured.sample(2, 0).unwrap(), "rgb"));
 }

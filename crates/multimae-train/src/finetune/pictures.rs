@@ -188,8 +188,14 @@ impl<'a> TaskView<'a> {
                 Picture::from_chw(data, size, [-low / width; 3], [1.0 / width; 3])?
             }
             Values::Continuous { data, .. } => {
-                let plane = &data[..map.height * map.width];
-                Picture::from_map(plane, size, Colormap::Viridis, self.range)?
+                // What is not valid stays blank.
+                let (min, max) = valid_range(&self.task.card.kind);
+                let valid = |value: f32| (min..=max).contains(&f64::from(value));
+                let plane: Vec<f32> = data[..map.height * map.width]
+                    .iter()
+                    .map(|&value| if valid(value) { value } else { f32::NAN })
+                    .collect();
+                Picture::from_map(&plane, size, Colormap::Viridis, self.range)?
             }
         };
         Ok(picture)

@@ -255,6 +255,10 @@ impl Work for Supervised {
         train_step(&self.setting.step_rules(), learner, batch, place, &losses, rate)
     }
 
+    fn evaluates(&self) -> bool {
+        self.evaluation.is_some()
+    }
+
     fn evaluate(&self, learner: &Learner<MultiVit>) -> Result<Option<Measured>> {
         let Some(data) = &self.evaluation else { return Ok(None) };
         let evaluated = self.evaluate_on(data, learner)?;

@@ -116,6 +116,10 @@ impl Work for Masked {
         pretrain_step(&self.setting, learner, batch, place)
     }
 
+    fn evaluates(&self) -> bool {
+        self.evaluation.is_some()
+    }
+
     fn evaluate(&self, learner: &Learner) -> Result<Option<Measured>> {
         let Some(data) = &self.evaluation else { return Ok(None) };
         let losses = evaluate(&self.setting, learner, data)?;

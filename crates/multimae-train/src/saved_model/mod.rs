@@ -6,7 +6,7 @@ mod inputs;
 use std::path::Path;
 
 use indexmap::IndexMap;
-use multimae::burn::tensor::{Device, Tensor};
+use multimae::burn::tensor::{Device, Tensor, TensorData};
 use multimae::encoder::Phase;
 use multimae::model::Inputs;
 use multimae::multivit::MultiVit;
@@ -57,12 +57,16 @@ pub struct SavedModel {
     pub notes: IndexMap<String, String>,
 }
 
+/// Far below every logit.
+const UNLIKELY: f32 = -1e9;
+
 /// What a model predicts for one task.
 #[derive(Debug, Clone)]
 pub enum Output {
     /// `(B, 1, H, W)` in metres, within the task's range.
     Depth(Tensor<4>),
-    /// `(B, classes, H, W)`, the logits of the classes; one for void is left out.
+    /// `(B, classes, H, W)`, the logits of the classes; one for void is left out, one for a label
+    /// that is ignored is far below the others.
     Labels(Tensor<4>),
     /// `(B, channels, H, W)` in the unit of the task.
     Values(Tensor<4>),
@@ -161,10 +165,14 @@ impl TaskKind {
             (Self::Depth { scale, min, max }, Prediction::Maps(maps)) => {
                 Some(Output::Depth(scale.metres(maps).clamp(*min, *max)))
             }
-            (Self::Labels { classes, .. }, Prediction::Maps(logits)) => {
+            (Self::Labels { classes, ignore, .. }, Prediction::Maps(logits)) => {
                 let outputs = logits.dims()[1];
                 let scored = classes.len().min(outputs);
-                Some(Output::Labels(logits.narrow(1, 0, scored)))
+                let logits = logits.narrow(1, 0, scored);
+                Some(Output::Labels(match usize::try_from(*ignore) {
+                    Ok(label) if label < scored => never(logits, label),
+                    _ => logits,
+                }))
             }
             (Self::Values { scale, .. }, Prediction::Maps(maps)) => {
                 Some(Output::Values(scale.restore(maps)))
@@ -173,6 +181,16 @@ impl TaskKind {
             _ => None,
         }
     }
+}
+
+/// Logits that never choose a class: one that is ignored was not learned.
+fn never(logits: Tensor<4>, class: usize) -> Tensor<4> {
+    let [_, classes, _, _] = logits.dims();
+    let mut shift = vec![0.0_f32; classes];
+    shift[class] = UNLIKELY;
+    let shift = TensorData::new(shift, [1, classes, 1, 1]);
+    let shift = Tensor::<4>::from_data(shift, &logits.device());
+    logits + shift
 }
 
 #[cfg(test)]
@@ -302,6 +320,17 @@ mod tests {
         other.card.tasks.shift_remove("semseg");
         other.save(&path).unwrap();
         assert!(load().contains("unexpected"), "{}", load());
+    }
+
+    #[test]
+    fn an_ignored_class_is_never_predicted() {
+        let logits = Tensor::<4>::ones([1, 3, 1, 1], &Device::default());
+        let class = |i: u8| ClassInfo { name: format!("class {i}"), color: [i; 3] };
+        let classes: Vec<ClassInfo> = (0..3).map(class).collect();
+        let kind = TaskKind::Labels { classes, ignore: 0, offset: 0 };
+        let Some(Output::Labels(logits)) = kind.output(Prediction::Maps(logits)) else { panic!() };
+        let logits: Vec<f32> = logits.into_data().iter().collect();
+        assert!(logits[0] < -1e8 && logits[1..] == [1.0, 1.0]);
     }
 
     #[test]

@@ -1,0 +1,311 @@
+//! Fine-tuning from the command line: what it writes, that a resumed run is the undisturbed one,
+//! and that bad input is an error that says what to do.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
+#![cfg(unix)]
+
+mod common;
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{Scratch, fail, stderr, succeed};
+use fs_err as fs;
+use image::{GrayImage, Luma};
+
+/// A model of seconds that learns depth and labels together.
+const JOINT: &str = "
+out_domains: depth-semseg
+modalities:
+  depth: {divisor: 1000}
+  semseg: {folder: label}
+num_classes: 5
+seg_reduce_zero_label: true
+split: train
+eval_split: val
+model: {width: 32, depth: 2, heads: 2}
+patch_size: 8
+input_size: [24, 32]
+output_adapter: light
+heads:
+  depth: {width: 16, depth: 1}
+  semseg: {width: 16, depth: 1}
+drop_path_encoder: 0.2
+batch_size: 2
+update_freq: 2
+epochs: 6
+warmup_epochs: 1
+lr: 0.002
+task_balancer: uncertainty
+model_ema: true
+model_ema_decay: 0.5
+aug_name: simple
+scale_jitter: [0.7, 1.5]
+num_workers: 2
+prefetch: 8
+save_ckpt_freq: 1
+log_freq: 1
+log_images_freq: 3
+log_images: 2
+";
+
+fn scratch() -> Scratch {
+    let scratch = Scratch::new();
+    fs::write(scratch.recipe(), JOINT).unwrap();
+    fs::write(scratch.data().join("val.txt"), "001\n004\n009\n").unwrap();
+    scratch
+}
+
+fn finetune(scratch: &Scratch, out: &str, further: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_multimae"));
+    command.arg("finetune").arg("--config").arg(scratch.recipe());
+    command.arg("--data").arg(scratch.data()).arg("--out").arg(scratch.path(out)).args(further);
+    command
+}
+
+fn assert_says(message: &str, words: &[&str]) {
+    for word in words {
+        assert!(message.contains(word), "`{word}` is not in: {message}");
+    }
+}
+
+/// The records of a run without the figures that depend on time.
+fn records(scratch: &Scratch, run: &str) -> Vec<serde_json::Value> {
+    let text = fs::read_to_string(scratch.path(run).join("metrics.jsonl")).unwrap();
+    let strip = |line: &str| {
+        let mut record: serde_json::Value = serde_json::from_str(line).unwrap();
+        let object = record.as_object_mut().unwrap();
+        object.shift_remove("samples_per_second");
+        object.shift_remove("wait_share");
+        record
+    };
+    text.lines().map(strip).collect()
+}
+
+/// The tensors of a model file: the metadata holds the run's own paths.
+fn tensors(scratch: &Scratch, run: &str) -> Vec<u8> {
+    let bytes = fs::read(scratch.path(run).join("model.safetensors")).unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    bytes[8 + header..].to_vec()
+}
+
+#[test]
+fn an_interrupted_run_ends_like_the_undisturbed_one() {
+    let scratch = scratch();
+    let longer = ["--set", "epochs=30", "--set", "eval_freq=5", "--set", "save_ckpt_steps=2"];
+    let output = finetune(&scratch, "whole", &longer).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_says(&table, &["val", "depth_delta_1", "semseg_miou", "predicting constant"]);
+    let folder = scratch.path("whole");
+    for file in ["recipe.yaml", "report.html", "checkpoints/best.safetensors"] {
+        assert!(folder.join(file).exists(), "{file} is missing");
+    }
+    let report = fs::read_to_string(folder.join("report.html")).unwrap();
+    assert_says(&report, &["layer_3_no_decay", "predicting a constant", "depth_rmse"]);
+
+    // Ctrl-C once, then a kill, then to the end.
+    let run = scratch.path("stopped");
+    let records_at_least = |lines: usize| {
+        let start = Instant::now();
+        let count =
+            || fs::read_to_string(run.join("metrics.jsonl")).map_or(0, |text| text.lines().count());
+        while count() < lines {
+            assert!(start.elapsed() < Duration::from_secs(300), "waited in vain");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    };
+    let spawn = |further: &[&str]| {
+        let arguments = [&longer, further].concat();
+        finetune(&scratch, "stopped", &arguments).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let child = spawn(&[]);
+    records_at_least(7);
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_says(&stderr(&output), &["--resume"]);
+    let mut child = spawn(&["--resume"]);
+    records_at_least(20);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let resumed =
+        succeed(&mut finetune(&scratch, "stopped", &[&longer[..], &["--resume"]].concat()));
+    assert_says(&resumed, &["going on at step"]);
+    assert_eq!(tensors(&scratch, "stopped"), tensors(&scratch, "whole"), "weights differ");
+    assert_eq!(records(&scratch, "stopped"), records(&scratch, "whole"));
+    // A finished run has nothing left to do, and another recipe does not go on with it.
+    succeed(&mut finetune(&scratch, "stopped", &[&longer[..], &["--resume"]].concat()));
+    assert_eq!(records(&scratch, "stopped"), records(&scratch, "whole"));
+    let other = [&longer[..], &["--resume", "--set", "layer_decay=0.5"]].concat();
+    let message = fail(&mut finetune(&scratch, "stopped", &other));
+    assert_says(&message, &["`layer_decay` was 0.75, now 0.5"]);
+}
+
+#[test]
+fn pretrained_weights_are_loaded_and_what_is_not_is_listed() {
+    let scratch = scratch();
+    fs::write(scratch.path("pretrain.yaml"), common::RECIPE).unwrap();
+    let mut pretrain = Command::new(env!("CARGO_BIN_EXE_multimae"));
+    pretrain.arg("pretrain").arg("--config").arg(scratch.path("pretrain.yaml"));
+    pretrain.arg("--data").arg(scratch.data()).arg("--out").arg(scratch.path("pre"));
+    succeed(pretrain.args(["--set", "epochs=1"]));
+    let from = |what: &str| format!("finetune={}", scratch.path(what).display());
+    let short = ["--set", "epochs=1", "--set"];
+    let message = succeed(&mut finetune(&scratch, "a", &[&short[..], &[&from("pre")]].concat()));
+    assert_says(&message, &["tensors loaded", "output_adapters.depth", "input_adapters.semseg"]);
+    let checkpoints = fs::read_dir(scratch.path("pre/checkpoints")).unwrap();
+    let checkpoint = checkpoints.map(|entry| entry.unwrap().path()).min().unwrap();
+    let checkpoint = format!("finetune={}", checkpoint.display());
+    // The checkpoint's averages are what the finished model holds.
+    succeed(&mut finetune(&scratch, "b", &[&short[..], &[&checkpoint]].concat()));
+    assert_eq!(tensors(&scratch, "a"), tensors(&scratch, "b"));
+    // Another image size: tables are resized.
+    let larger = [&short[..], &[&from("pre"), "--set", "input_size=[32, 32]"]].concat();
+    let message = succeed(&mut finetune(&scratch, "c", &larger));
+    assert_says(&message, &["input_adapters.rgb.pos_emb from [1, 32, 3, 4] to [1, 32, 4, 4]"]);
+    // Three blocks where the file has two.
+    let deeper = ["--set", "model={width: 32, depth: 3, heads: 2}"];
+    let deeper = [&short[..], &[&from("pre")], &deeper].concat();
+    let message = fail(&mut finetune(&scratch, "d", &deeper));
+    assert_says(&message, &["missing `encoder.2.norm1.weight`", "allow_missing"]);
+    let allowed = [&deeper[..], &["--set", "allow_missing=[encoder.2.]"]].concat();
+    succeed(&mut finetune(&scratch, "d", &allowed));
+    let nothing = [&short[..], &[&from("nothing")]].concat();
+    assert_says(&fail(&mut finetune(&scratch, "e", &nothing)), &["nothing"]);
+}
+
+#[test]
+fn bad_input_is_named() {
+    let scratch = scratch();
+    let set = |key: &str| fail(&mut finetune(&scratch, "run", &["--set", key]));
+    assert_says(&set("epohcs=3"), &["did you mean `epochs`"]);
+    assert_says(&set("out_domains=[]"), &["out_domains"]);
+    assert_says(&set("num_classes=3"), &["semseg", "3 classes", "label"]);
+    assert_says(&set("modalities.depth.divisor=1"), &["depth", "no value is valid", "divisor"]);
+    assert_says(&set("heads.depth.wdith=3"), &["light head has no `wdith`", "width"]);
+    assert_says(&set("use_mask_valid=true"), &["mask_valid", "no folder"]);
+    assert_says(&set("in_domains=rgb-depth"), &["`depth` is an input and a task"]);
+    assert_says(&set("no_lr_scale_list=[encoder.9]"), &["encoder.9"]);
+    assert_says(&set("eval_split=nothing"), &["nothing.txt"]);
+    assert!(!scratch.path("run").join("recipe.yaml").exists(), "no run was begun");
+    let mut text = JOINT.to_owned();
+    text.push_str("\nblr: 0.1\n");
+    fs::write(scratch.recipe(), text).unwrap();
+    assert_says(&fail(&mut finetune(&scratch, "run", &[])), &["`lr`", "`blr`"]);
+}
+
+#[test]
+fn images_without_any_label_give_a_finite_loss() {
+    let scratch = scratch();
+    // Two of the samples that are trained on have no label at all; in batches of one they make
+    // batches without a labelled pixel.
+    for name in ["000", "002"] {
+        let path = scratch.data().join(format!("label/{name}.png"));
+        GrayImage::from_pixel(48, 40, Luma([0])).save(&path).unwrap();
+    }
+    let alone = ["--set", "batch_size=1", "--set", "update_freq=1", "--set", "epochs=1"];
+    succeed(&mut finetune(&scratch, "run", &alone));
+    let losses: Vec<f64> = records(&scratch, "run")
+        .iter()
+        .filter(|record| record["kind"] == "train")
+        .map(|record| record["semseg_loss"].as_f64().unwrap())
+        .collect();
+    assert_eq!(losses.len(), common::SAMPLES);
+    assert!(losses.iter().all(|loss| loss.is_finite()));
+    assert_eq!(losses.iter().filter(|loss| **loss == 0.0).count(), 2);
+}
+
+#[test]
+fn every_kind_of_task_is_learned_by_heart() {
+    let scratch = scratch();
+    let by_heart = [
+        "--set",
+        "epochs=40",
+        "--set",
+        "eval_freq=40",
+        "--set",
+        "drop_path_encoder=0",
+        "--set",
+        "model_ema=false",
+        "--set",
+        "task_balancer=normalised",
+        "--set",
+        "scale_jitter=[1, 1]",
+        "--set",
+        "hflip=0",
+        "--set",
+        "color_augs=false",
+        "--set",
+        "eval_split=train",
+        "--set",
+        "log_images_freq=40",
+        "--set",
+        "lr=0.004",
+        "--set",
+        "update_freq=1",
+        "--set",
+        "layer_decay=1.0",
+    ];
+    succeed(&mut finetune(&scratch, "joint", &by_heart));
+    let share = |run: &str, key: &str| {
+        let records = records(&scratch, run);
+        let value = |kind: &str| {
+            let of_kind = |record: &&serde_json::Value| record["kind"] == kind;
+            records.iter().rev().find(of_kind).unwrap()[key].as_f64().unwrap()
+        };
+        value("final") / value("predict_the_mean")
+    };
+    // Measured: depth 0.1, labels 0.6.
+    let (depth, labels) = (share("joint", "depth_loss"), share("joint", "semseg_loss"));
+    assert!(depth < 0.5, "depth {depth}");
+    assert!(labels < 0.85, "labels {labels}");
+    assert!(share("joint", "score") > 1.2, "score {}", share("joint", "score"));
+}
+
+#[test]
+fn classes_are_folders() {
+    let scratch = scratch();
+    let images = scratch.path("images");
+    for (class, colour) in
+        [("blue", [20, 40, 220]), ("green", [30, 200, 40]), ("red", [220, 30, 30])]
+    {
+        fs::create_dir_all(images.join(class)).unwrap();
+        for i in 0..8_u8 {
+            let image = image::RgbImage::from_fn(40, 36, |x, y| {
+                image::Rgb(colour.map(|c: u8| c.saturating_sub(i * 3) ^ ((x * y) as u8 & 7)))
+            });
+            image.save(images.join(class).join(format!("{i}.png"))).unwrap();
+        }
+    }
+    let recipe = "
+out_domains: cls
+model: {width: 32, depth: 2, heads: 2}
+patch_size: 8
+input_size: 32
+batch_size: 6
+epochs: 12
+lr: 0.002
+warmup_epochs: 1
+layer_decay: 0.9
+log_images: 2
+num_workers: 0
+";
+    fs::write(scratch.recipe(), recipe).unwrap();
+    let data = images.to_string_lossy().into_owned();
+    let further = ["--data", &data, "--set"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_multimae"));
+    command.arg("finetune").arg("--config").arg(scratch.recipe());
+    command.arg("--out").arg(scratch.path("run"));
+    command.args(further).arg(format!("eval_data_path={data}"));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let records = records(&scratch, "run");
+    let top1 = records.last().unwrap()["cls_top1"].as_f64().unwrap();
+    assert!(top1 > 0.9, "three colours are told apart: {top1}");
+    let wrong = ["--data", &data, "--set", "num_classes=7"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_multimae"));
+    command.arg("finetune").arg("--config").arg(scratch.recipe());
+    let message = fail(command.arg("--out").arg(scratch.path("other")).args(wrong));
+    assert_says(&message, &["`num_classes` is 7", "3 folders"]);
+}
