@@ -47,6 +47,17 @@ fn write(dir: &Path) {
     }
 }
 
+fn millimetres() -> Encoding {
+    Encoding::Continuous {
+        channels: 1,
+        divisor: 1000.0,
+        mean: Vec::new(),
+        std: Vec::new(),
+        interpolation: Interpolation::Nearest,
+        standardize: false,
+    }
+}
+
 fn dataset(dir: &Path) -> Dataset {
     let modality = |name: &str, folder: &str, encoding| DataModality {
         name: name.to_owned(),
@@ -54,17 +65,9 @@ fn dataset(dir: &Path) -> Dataset {
         encoding,
         stride: 1,
     };
-    let depth = Encoding::Continuous {
-        channels: 1,
-        divisor: 1000.0,
-        mean: Vec::new(),
-        std: Vec::new(),
-        interpolation: Interpolation::Nearest,
-        standardize: false,
-    };
     let modalities = [
         modality("rgb", "rgb", Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD }),
-        modality("depth", "depth", depth),
+        modality("depth", "depth", millimetres()),
         modality("semseg", "label", Encoding::Labels { classes: 41, ignore: Some(0), offset: 0 }),
     ];
     Dataset::open(dir, &Layout::Folders, &modalities).unwrap()
@@ -72,7 +75,7 @@ fn dataset(dir: &Path) -> Dataset {
 
 fn truth() -> Truth {
     Truth {
-        depth: Some(DepthTruth { modality: "depth".to_owned(), divisor: 1000.0 }),
+        depth: Some(DepthTruth { modality: "depth".to_owned(), encoding: millimetres() }),
         labels: Some("semseg".to_owned()),
         mask: None,
     }

@@ -26,11 +26,11 @@ pub fn frames(
     for task in card.tasks.values() {
         let Some(target) = &task.target else { continue };
         match (&task.kind, &target.encoding) {
-            (TaskKind::Depth { .. }, Encoding::Continuous { divisor, .. })
+            (TaskKind::Depth { .. }, encoding @ Encoding::Continuous { .. })
                 if truth.depth.is_none() =>
             {
-                let (modality, divisor) = (add(&mut modalities, target), *divisor);
-                truth.depth = Some(DepthTruth { modality, divisor });
+                let modality = add(&mut modalities, target);
+                truth.depth = Some(DepthTruth { modality, encoding: encoding.clone() });
             }
             (TaskKind::Labels { .. }, Encoding::Labels { .. }) if truth.labels.is_none() => {
                 truth.labels = Some(add(&mut modalities, target));

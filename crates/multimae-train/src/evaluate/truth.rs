@@ -2,6 +2,7 @@
 
 use multimae_data::{DataModality, Encoding, RawMap, RawSample};
 
+use crate::finetune::decoded;
 use crate::saved_model::mask_values;
 use crate::{Error, Result};
 
@@ -13,8 +14,8 @@ pub const MASK_FOLDER: &str = "mask_valid";
 pub struct DepthTruth {
     /// The modality.
     pub modality: String,
-    /// Stored values over this are metres.
-    pub divisor: f32,
+    /// How its files hold metres.
+    pub encoding: Encoding,
 }
 
 /// Where everything that predictions are compared with is.
@@ -41,7 +42,7 @@ pub fn mask_modality() -> DataModality {
 }
 
 impl Truth {
-    /// A frame's depth in metres. Stored zeros are not known, and become NaN.
+    /// A frame's depth in metres, `(H, W)`. Stored zeros are not known, and become NaN.
     ///
     /// # Errors
     /// If the frame has no such map.
@@ -49,10 +50,8 @@ impl Truth {
         let truth = self.depth.as_ref().ok_or_else(|| missing(frame, "depth"))?;
         match frame.maps.get(&truth.modality) {
             Some(RawMap::Continuous { channels: 1, data }) => {
-                let metres = |&stored: &f32| {
-                    if stored == 0.0 { f32::NAN } else { stored / truth.divisor }
-                };
-                Ok(data.iter().map(metres).collect())
+                let metres = decoded(data, 1, &truth.encoding).into_iter().zip(data);
+                Ok(metres.map(|(m, &stored)| if stored == 0.0 { f32::NAN } else { m }).collect())
             }
             _ => Err(missing(frame, &truth.modality)),
         }
@@ -86,6 +85,8 @@ fn missing(frame: &RawSample, what: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use multimae_data::Interpolation;
+
     use super::*;
 
     #[test]
@@ -97,7 +98,15 @@ mod tests {
         ];
         let frame =
             RawSample { id: "a".to_owned(), index: 0, height: 1, width: 3, maps: maps.into() };
-        let depth = DepthTruth { modality: "depth".to_owned(), divisor: 1000.0 };
+        let encoding = Encoding::Continuous {
+            channels: 1,
+            divisor: 1000.0,
+            mean: Vec::new(),
+            std: Vec::new(),
+            interpolation: Interpolation::Nearest,
+            standardize: false,
+        };
+        let depth = DepthTruth { modality: "depth".to_owned(), encoding };
         let truth = Truth { depth: Some(depth), labels: None, mask: Some(MASK_FOLDER.to_owned()) };
         let metres = truth.depth_of(&frame).unwrap();
         assert!(metres[0] == 2.5 && metres[1].is_nan() && metres[2] == 0.7);

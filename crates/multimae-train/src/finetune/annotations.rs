@@ -175,7 +175,7 @@ fn add_sample(
 }
 
 /// Stored values as what they stand for.
-pub(super) fn decoded(data: &[f32], channels: usize, encoding: &Encoding) -> Vec<f32> {
+pub(crate) fn decoded(data: &[f32], channels: usize, encoding: &Encoding) -> Vec<f32> {
     let Encoding::Continuous { divisor, mean, std, .. } = encoding else { return data.to_vec() };
     let pixels = (data.len() / channels.max(1)).max(1);
     data.iter()

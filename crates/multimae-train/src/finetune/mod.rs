@@ -15,6 +15,7 @@ mod targets;
 mod weights;
 
 pub use annotations::Constants;
+pub(crate) use annotations::decoded;
 pub use evaluation::{Evaluated, constant_predictions, evaluate};
 pub use mixing::Mixing;
 pub use native::NATIVE;
