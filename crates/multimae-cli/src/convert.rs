@@ -8,7 +8,8 @@ use clap::{Args, ValueEnum};
 use indexmap::IndexMap;
 use multimae::state::StateDict;
 use multimae::weights::{
-    Layout, Loaded, Value, from_timm, read_weights, to_timm, write_pth, write_safetensors,
+    Layout, Loaded, Value, from_timm, jax_to_timm, read_weights, to_timm, write_pth,
+    write_safetensors,
 };
 use multimae_report::atomic::write_atomically;
 
@@ -120,10 +121,12 @@ impl Convert {
         layout: Layout,
         target: Target,
     ) -> anyhow::Result<(StateDict, Vec<String>)> {
-        let is_timm = self.from == Source::Timm || layout == Layout::TimmVit;
+        if layout == Layout::JaxVit && target.is_timm() {
+            return Ok((jax_to_timm(&loaded.weights)?, Vec::new()));
+        }
+        let is_vit = matches!(layout, Layout::TimmVit | Layout::JaxVit);
+        let is_timm = self.from == Source::Timm || is_vit;
         let converted = match (is_timm, target.is_timm()) {
-            // Refused with the reason.
-            _ if layout == Layout::JaxVit => from_timm(&loaded.weights)?,
             (true, false) => from_timm(&loaded.weights)?,
             (false, true) => to_timm(&loaded.weights)?,
             _ => return Ok((loaded.weights.clone(), Vec::new())),

@@ -58,10 +58,10 @@ pub fn pretrained(
 ) -> Result<(MultiVit, LoadReport)> {
     let (path, mut weights) = read(source)?;
     let problem = |problem: String| Error::RunFolder { path: path.clone(), problem };
-    if matches!(Layout::of(&weights), Layout::TimmVit) {
+    if matches!(Layout::of(&weights), Layout::TimmVit | Layout::JaxVit) {
         weights = from_timm(&weights).map_err(|error| problem(error.to_string()))?.weights;
     }
-    if matches!(Layout::of(&weights), Layout::Unknown | Layout::Adapter | Layout::JaxVit) {
+    if matches!(Layout::of(&weights), Layout::Unknown | Layout::Adapter) {
         return Err(problem(format!(
             "holds no weights of an encoder that is known: {}",
             Layout::of(&weights)

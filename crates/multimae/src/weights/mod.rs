@@ -1,6 +1,7 @@
 //! Weights in files: safetensors, PyTorch checkpoints, NumPy's npz; MultiMAE's names and timm's.
 
 mod format;
+mod jax;
 mod layout;
 mod npz;
 mod pickle;
@@ -14,6 +15,7 @@ mod value;
 mod zip;
 
 pub use self::format::{Format, Loaded, read_model_config, read_weights, write_model_config};
+pub use self::jax::jax_to_timm;
 pub use self::layout::Layout;
 pub use self::npz::read_npz;
 pub use self::positions::{Fitted, fit_input_adapters};

@@ -7,6 +7,7 @@
 
 use burn::tensor::{DType, TensorData};
 
+use super::jax::jax_to_timm;
 use super::layout::Layout;
 use crate::state::StateDict;
 use crate::{Error, Result};
@@ -88,7 +89,7 @@ fn used_by_to_timm(name: &str) -> bool {
     name == GLOBAL || name == POSITIONS || PATCHES.iter().any(|(ours, _)| name == *ours)
 }
 
-/// Converts the weights of a ViT, of timm or MAE, to a MultiViT on RGB without heads. Its final
+/// Converts the weights of a ViT, of timm or MAE or under its JAX names, to a MultiViT on RGB without heads. Its final
 /// norm, its classifier and MAE's decoder are dropped.
 ///
 /// # Errors
@@ -96,11 +97,7 @@ fn used_by_to_timm(name: &str) -> bool {
 pub fn from_timm(weights: &StateDict) -> Result<Converted> {
     match Layout::of(weights) {
         Layout::TimmVit | Layout::Unknown => {}
-        Layout::JaxVit => {
-            return Err(problem(
-                "a ViT under its JAX names; convert it with timm to a state dict first".to_owned(),
-            ));
-        }
+        Layout::JaxVit => return from_timm(&jax_to_timm(weights)?),
         other => return Err(problem(format!("no ViT weights but: {other}"))),
     }
     let class = get(weights, VIT_CLASS)?;
