@@ -28,7 +28,7 @@ const ERFC: [f32; 9] = [
 /// `x Phi(x)` and its derivative `Phi(x) + x phi(x)`.
 #[inline(always)]
 fn value_and_slope(x: f32) -> (f32, f32) {
-    const INV_SQRT_TAU: f32 = 0.398_942_28;
+    const INV_SQRT_TAU: f32 = 0.398_942_3;
     let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
     let bell = exp(-z * z);
     let t = 1.0 / z.mul_add(ERFC_SCALE, 1.0);

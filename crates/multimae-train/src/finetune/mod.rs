@@ -16,7 +16,7 @@ mod weights;
 
 pub use annotations::Constants;
 pub(crate) use annotations::decoded;
-pub use evaluation::{Evaluated, constant_predictions, evaluate};
+pub use evaluation::{Evaluated, Predict, constant_predictions, evaluate};
 pub use mixing::Mixing;
 pub use native::NATIVE;
 pub use pictures::predictions;
