@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use common::{Scratch, fail, stderr, succeed};
 use fs_err as fs;
 use image::{GrayImage, Luma};
+use multimae::weights::read_weights;
 
 /// A model of seconds that learns depth and labels together.
 const JOINT: &str = "
@@ -174,6 +175,47 @@ fn pretrained_weights_are_loaded_and_what_is_not_is_listed() {
     succeed(&mut finetune(&scratch, "d", &allowed));
     let absent = [&short[..], &[&nothing]].concat();
     assert_says(&fail(&mut finetune(&scratch, "e", &absent)), &["nothing"]);
+}
+
+/// The tensors of the pre-training run `pre` that a fine-tuned model has moved, and those that it
+/// has not, to the bit.
+fn moved(scratch: &Scratch, run: &str) -> (Vec<String>, Vec<String>) {
+    let read =
+        |run: &str| read_weights(&scratch.path(run).join("model.safetensors")).unwrap().weights;
+    let (before, after) = (read("pre"), read(run));
+    let shared = before.keys().filter(|name| !name.starts_with("output_adapters."));
+    let known: Vec<String> = shared.filter(|name| after.contains_key(*name)).cloned().collect();
+    known.into_iter().partition(|name| before[name].as_bytes() != after[name].as_bytes())
+}
+
+#[test]
+fn what_is_frozen_stays_to_the_bit_and_all_that_is_tuned_moves() {
+    let scratch = scratch();
+    fs::write(scratch.path("pretrain.yaml"), common::RECIPE).unwrap();
+    let mut pretrain = Command::new(env!("CARGO_BIN_EXE_multimae"));
+    pretrain.arg("pretrain").arg("--config").arg(scratch.path("pretrain.yaml"));
+    pretrain.arg("--data").arg(scratch.data()).arg("--out").arg(scratch.path("pre"));
+    succeed(pretrain.args(["--set", "epochs=1"]));
+    let pre = format!("finetune={}", scratch.path("pre").display());
+    let tuned: [(&str, fn(&str) -> bool); 5] = [
+        ("full", |name| !name.ends_with("pos_emb")),
+        ("head", |_| false),
+        ("bias", |name| name.ends_with(".bias")),
+        ("norm", |name| name.contains(".norm")),
+        ("last-1", |name| name.starts_with("encoder.1.")),
+    ];
+    for (mode, trains) in tuned {
+        let tuning = format!("tuning={mode}");
+        let arguments = ["--set", &pre, "--set", &tuning, "--set", "model_ema=false"];
+        let message = succeed(&mut finetune(&scratch, mode, &arguments));
+        assert_says(&message, &["tensors are trained", "of the backbone"]);
+        let (moved, kept) = moved(&scratch, mode);
+        assert!(moved.iter().all(|name| trains(name)), "{mode} moved {moved:?}");
+        assert!(!kept.iter().any(|name| trains(name)), "{mode} kept {kept:?}");
+    }
+    let wrong = |mode: &str| fail(&mut finetune(&scratch, "wrong", &["--set", mode]));
+    assert_says(&wrong("tuning=last-3"), &["last-3", "has 2 blocks"]);
+    assert_says(&wrong("tuning=lora"), &["lora", "full | head | bias"]);
 }
 
 #[test]

@@ -62,6 +62,7 @@ pub mod output_adapters;
 pub mod positions;
 pub mod state;
 pub mod tokens;
+pub mod tuning;
 pub mod weights;
 
 pub use error::{Error, Result};

@@ -2,6 +2,7 @@
 
 use indexmap::IndexMap;
 use multimae::multivit::MultiVit;
+use multimae::tuning::TrainedParameters;
 use multimae_report::chart::{LineChart, Series, Svg};
 use multimae_report::html::{Level, Report};
 use multimae_report::metrics_log;
@@ -41,6 +42,7 @@ pub(super) fn write_report(folder: &RunFolder, parts: &Parts<'_>) -> Result<()> 
     curves(&mut report, parts, &records);
     classes(&mut report, parts);
     groups(&mut report, parts.groups);
+    trained(&mut report, parts);
     report.section("Recipe");
     report.code(&parts.setting.recipe.to_yaml());
     Ok(report.write(&folder.report())?)
@@ -216,4 +218,20 @@ fn groups(report: &mut Report, groups: &ParameterGroups) {
         .collect();
     let titles = ["group", "learning rate", "weight decay", "tensors", "values", "share"];
     report.table(&titles, &rows);
+}
+
+/// What is trained, tensor by tensor.
+fn trained(report: &mut Report, parts: &Parts<'_>) {
+    let trained = TrainedParameters::of(&parts.state.learner.model);
+    report.section("Trained parameters");
+    report.paragraph(&format!("tuning: {}. {trained}.", parts.setting.recipe.tuning));
+    let rows: Vec<Vec<String>> = trained
+        .tensors
+        .iter()
+        .map(|tensor| {
+            let values: usize = tensor.shape.iter().product();
+            vec![tensor.name.clone(), format!("{:?}", tensor.shape), values.to_string()]
+        })
+        .collect();
+    report.table(&["tensor", "shape", "values"], &rows);
 }

@@ -9,6 +9,7 @@ use multimae::encoder::Phase;
 use multimae::losses::{SupervisedTarget, TaskLoss};
 use multimae::multivit::MultiVit;
 use multimae::state::{Allowed, load, state_dict};
+use multimae::tuning::TrainedParameters;
 use multimae_data::{Batch, Loader, Sample, stream};
 use multimae_report::picture::Picture;
 
@@ -78,6 +79,7 @@ impl<'a> Finetuning<'a> {
         for line in loaded.iter().flat_map(LoadReport::lines) {
             observer.event(&Event::Notice(line));
         }
+        observer.event(&Event::Notice(TrainedParameters::of(&first.model).to_string()));
         let groups = setting.groups(&first.model)?;
         let baseline = evaluation
             .as_ref()

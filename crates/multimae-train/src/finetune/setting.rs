@@ -174,6 +174,7 @@ impl Setting {
             let frozen = recipe.freeze_transformer && name.starts_with("encoder.");
             (trained || (table && recipe.learnable_pos_emb)) && !frozen
         });
+        let model = recipe.tuning.apply(model, self.card.model.encoder.depth)?;
         let balancer = (recipe.task_balancer == WeightingChoice::Uncertainty).then(|| {
             let tasks = self.tasks.iter().map(|task| task.name.clone());
             TaskBalancer::new(tasks.collect(), &device)

@@ -2,6 +2,7 @@
 //! regression, and ours.
 
 use multimae::modality::Size;
+use multimae::tuning::Tuning;
 use serde_json::{Map, Value, json};
 
 use super::file::Recipe;
@@ -175,6 +176,10 @@ recipe_keys! {
             /// How position tables that are not square are built; `scrambled` is what the published
             /// code does.
             nonsquare_tables: TablesChoice = TablesChoice::RowColumn,
+            /// What is trained besides the heads: full (everything), head (nothing), bias (all
+            /// biases), norm (all LayerNorms of the encoder), last-1, last-2 and so on (the last
+            /// blocks). The rest stays as it is, to the bit.
+            tuning: Tuning = Tuning::Full,
             /// Leave the encoder's blocks as they are.
             freeze_transformer: bool = false,
             /// Head of dense tasks; DPT for real values and ConvNeXt for labels if null. Where

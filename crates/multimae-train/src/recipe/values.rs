@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 use multimae::encoder::EncoderConfig;
 use multimae::modality::Size;
+use multimae::tuning::Tuning;
 use serde_json::{Map, Value, json};
 
 use super::keys::RecipeValue;
@@ -103,6 +104,21 @@ impl RecipeValue for bool {
 
     fn kind() -> String {
         "true | false".to_owned()
+    }
+}
+
+impl RecipeValue for Tuning {
+    fn read(value: &Value) -> Result<Self, String> {
+        let text = value.as_str().ok_or_else(|| expected::<Self>(value))?;
+        text.parse()
+    }
+
+    fn write(&self) -> Value {
+        json!(self.to_string())
+    }
+
+    fn kind() -> String {
+        Self::NAMES.to_owned()
     }
 }
 
