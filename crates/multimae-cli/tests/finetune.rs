@@ -64,6 +64,15 @@ fn finetune(scratch: &Scratch, out: &str, further: &[&str]) -> Command {
     command
 }
 
+/// Pre-trains for an epoch, into the folder `pre`.
+fn pretrain(scratch: &Scratch) {
+    fs::write(scratch.path("pretrain.yaml"), common::RECIPE).unwrap();
+    let mut pretrain = Command::new(env!("CARGO_BIN_EXE_multimae"));
+    pretrain.arg("pretrain").arg("--config").arg(scratch.path("pretrain.yaml"));
+    pretrain.arg("--data").arg(scratch.data()).arg("--out").arg(scratch.path("pre"));
+    succeed(pretrain.args(["--set", "epochs=1"]));
+}
+
 fn assert_says(message: &str, words: &[&str]) {
     for word in words {
         assert!(message.contains(word), "`{word}` is not in: {message}");
@@ -146,11 +155,7 @@ fn an_interrupted_run_ends_like_the_undisturbed_one() {
 #[test]
 fn pretrained_weights_are_loaded_and_what_is_not_is_listed() {
     let scratch = scratch();
-    fs::write(scratch.path("pretrain.yaml"), common::RECIPE).unwrap();
-    let mut pretrain = Command::new(env!("CARGO_BIN_EXE_multimae"));
-    pretrain.arg("pretrain").arg("--config").arg(scratch.path("pretrain.yaml"));
-    pretrain.arg("--data").arg(scratch.data()).arg("--out").arg(scratch.path("pre"));
-    succeed(pretrain.args(["--set", "epochs=1"]));
+    pretrain(&scratch);
     let from = |what: &str| format!("finetune={}", scratch.path(what).display());
     let (pre, nothing) = (from("pre"), from("nothing"));
     let short = ["--set", "epochs=1", "--set"];
@@ -188,16 +193,15 @@ fn moved(scratch: &Scratch, run: &str) -> (Vec<String>, Vec<String>) {
     known.into_iter().partition(|name| before[name].as_bytes() != after[name].as_bytes())
 }
 
+/// Whether a tuning mode trains the parameter of this name.
+type Trains = fn(&str) -> bool;
+
 #[test]
 fn what_is_frozen_stays_to_the_bit_and_all_that_is_tuned_moves() {
     let scratch = scratch();
-    fs::write(scratch.path("pretrain.yaml"), common::RECIPE).unwrap();
-    let mut pretrain = Command::new(env!("CARGO_BIN_EXE_multimae"));
-    pretrain.arg("pretrain").arg("--config").arg(scratch.path("pretrain.yaml"));
-    pretrain.arg("--data").arg(scratch.data()).arg("--out").arg(scratch.path("pre"));
-    succeed(pretrain.args(["--set", "epochs=1"]));
+    pretrain(&scratch);
     let pre = format!("finetune={}", scratch.path("pre").display());
-    let tuned: [(&str, fn(&str) -> bool); 5] = [
+    let tuned: [(&str, Trains); 5] = [
         ("full", |name| !name.ends_with("pos_emb")),
         ("head", |_| false),
         ("bias", |name| name.ends_with(".bias")),

@@ -3,6 +3,10 @@
 //! A backward step keeps an input only if the gradient of something else needs it: under a frozen
 //! weight no input is kept, and no gradient of the weight is computed.
 
+use std::fmt;
+use std::marker::PhantomData;
+
+use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -13,8 +17,8 @@ use burn::backend::{Autodiff, Flex};
 
 use super::extension::KernelOps;
 use super::flex::{
-    conv_shape, cross_attention_shape, dims, elements, layer_norm_of, linear_shape,
-    self_attention_shape, tensor,
+    conv_shape, conv2d_of, cross_attention_shape, dims, elements, layer_norm_of, linear_of,
+    linear_shape, self_attention_shape, tensor,
 };
 use crate::cpu::attention::{self, AttentionShape, Inputs};
 use crate::cpu::conv::{self, ConvShape};
@@ -22,12 +26,94 @@ use crate::cpu::layer_norm::Statistics;
 use crate::cpu::linear::{self, LinearShape};
 use crate::cpu::{gelu, layer_norm};
 
-/// An affine map; its state is the input if the weight is trained, and the weight if the input has
-/// a gradient.
-#[derive(Debug)]
-struct LinearBackward;
+/// The CPU backend with gradients.
+type Tracked<C> = Autodiff<Flex, C>;
 
-/// What the backward pass of an affine map needs.
+/// What the backward pass of a map that is affine in its input and in its weight needs: the weight
+/// if the input has a gradient, and the input if the weight is trained.
+trait AffineState: Clone + Send + fmt::Debug + 'static {
+    fn input_gradient(&self, dy: &[f32]) -> Option<FlexTensor>;
+    fn weight_gradient(&self, dy: &[f32]) -> Option<FlexTensor>;
+    fn bias_gradient(&self, dy: &[f32]) -> FlexTensor;
+}
+
+/// The backward pass of such a map, with or without a bias.
+#[derive(Debug)]
+struct AffineBackward<S>(PhantomData<S>);
+
+impl<S: AffineState> AffineBackward<S> {
+    fn new() -> Self {
+        Self(PhantomData)
+    }
+
+    fn register(state: &S, dy: &[f32], [x, weight]: [Option<NodeId>; 2], grads: &mut Gradients) {
+        if let (Some(node), Some(dx)) = (x, state.input_gradient(dy)) {
+            grads.register::<Flex>(node, dx);
+        }
+        if let (Some(node), Some(dw)) = (weight, state.weight_gradient(dy)) {
+            grads.register::<Flex>(node, dw);
+        }
+    }
+}
+
+impl<S: AffineState> Backward<Flex, 3> for AffineBackward<S> {
+    type State = S;
+
+    fn backward(self, ops: Ops<S, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = grads.consume::<Flex>(&ops.node);
+        let dy = elements(&dy);
+        let [x, weight, bias] = ops.parents;
+        let nodes = [x, weight].map(|node| node.map(|node| node.id));
+        Self::register(&ops.state, &dy, nodes, grads);
+        if let Some(node) = bias {
+            grads.register::<Flex>(node.id, ops.state.bias_gradient(&dy));
+        }
+    }
+}
+
+impl<S: AffineState> Backward<Flex, 2> for AffineBackward<S> {
+    type State = S;
+
+    fn backward(self, ops: Ops<S, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = grads.consume::<Flex>(&ops.node);
+        let nodes = ops.parents.map(|node| node.map(|node| node.id));
+        Self::register(&ops.state, &elements(&dy), nodes, grads);
+    }
+}
+
+/// Runs an affine map and registers its backward pass. `state` gets input and weight, each if it
+/// is to be kept.
+fn affine<C: CheckpointStrategy, S: AffineState>(
+    x: FloatTensor<Tracked<C>>,
+    weight: FloatTensor<Tracked<C>>,
+    bias: Option<FloatTensor<Tracked<C>>>,
+    forward: impl FnOnce(&FlexTensor, &FlexTensor, Option<&FlexTensor>) -> FlexTensor,
+    state: impl FnOnce(Option<FlexTensor>, Option<FlexTensor>) -> S,
+) -> FloatTensor<Tracked<C>> {
+    let (keep_x, keep_weight) = (weight.is_tracked(), x.is_tracked());
+    let y = forward(x.primitive(), weight.primitive(), bias.as_ref().map(|bias| bias.primitive()));
+    let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
+    let state = || state(keep_x.then_some(x), keep_weight.then_some(weight));
+    let backward = AffineBackward::<S>::new();
+    match bias {
+        Some(bias) => {
+            let nodes = [x_node, weight_node, bias.node()];
+            match Backward::<Flex, 3>::prepare::<C>(backward, nodes).compute_bound().stateful() {
+                OpsKind::Tracked(prepared) => prepared.finish(state(), y),
+                OpsKind::UnTracked(prepared) => prepared.finish(y),
+            }
+        }
+        None => {
+            let nodes = [x_node, weight_node];
+            match Backward::<Flex, 2>::prepare::<C>(backward, nodes).compute_bound().stateful() {
+                OpsKind::Tracked(prepared) => prepared.finish(state(), y),
+                OpsKind::UnTracked(prepared) => prepared.finish(y),
+            }
+        }
+    }
+}
+
+/// Of the linear map.
 #[derive(Debug, Clone)]
 struct LinearState {
     shape: LinearShape,
@@ -37,54 +123,86 @@ struct LinearState {
     weight: Option<FlexTensor>,
 }
 
-impl LinearState {
+impl AffineState for LinearState {
     fn input_gradient(&self, dy: &[f32]) -> Option<FlexTensor> {
-        let weight = self.weight.as_ref()?;
-        let dx = linear::input_gradient(self.shape, dy, &elements(weight));
+        let dx = linear::input_gradient(self.shape, dy, &elements(self.weight.as_ref()?));
         Some(tensor(dx, self.input.clone()))
     }
 
     fn weight_gradient(&self, dy: &[f32]) -> Option<FlexTensor> {
-        let x = self.x.as_ref()?;
-        let dw = linear::weight_gradient(self.shape, dy, &elements(x));
+        let dw = linear::weight_gradient(self.shape, dy, &elements(self.x.as_ref()?));
         Some(tensor(dw, [self.shape.outputs, self.shape.inputs]))
     }
-}
 
-impl Backward<Flex, 3> for LinearBackward {
-    type State = LinearState;
-
-    fn backward(self, ops: Ops<LinearState, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let dy = grads.consume::<Flex>(&ops.node);
-        let dy = elements(&dy);
-        let [x, weight, bias] = ops.parents;
-        if let (Some(node), Some(dx)) = (x, ops.state.input_gradient(&dy)) {
-            grads.register::<Flex>(node.id, dx);
-        }
-        if let (Some(node), Some(dw)) = (weight, ops.state.weight_gradient(&dy)) {
-            grads.register::<Flex>(node.id, dw);
-        }
-        if let Some(node) = bias {
-            let outputs = ops.state.shape.outputs;
-            grads.register::<Flex>(node.id, tensor(linear::bias_gradient(outputs, &dy), [outputs]));
-        }
+    fn bias_gradient(&self, dy: &[f32]) -> FlexTensor {
+        let outputs = self.shape.outputs;
+        tensor(linear::bias_gradient(outputs, dy), [outputs])
     }
 }
 
-impl Backward<Flex, 2> for LinearBackward {
-    type State = LinearState;
+fn linear_map<C: CheckpointStrategy>(
+    x: FloatTensor<Tracked<C>>,
+    weight: FloatTensor<Tracked<C>>,
+    bias: Option<FloatTensor<Tracked<C>>>,
+) -> FloatTensor<Tracked<C>> {
+    let shape = linear_shape(x.primitive(), weight.primitive());
+    let input = dims(x.primitive());
+    affine::<C, LinearState>(x, weight, bias, linear_of, |x, weight| LinearState {
+        shape,
+        input,
+        x,
+        weight,
+    })
+}
 
-    fn backward(self, ops: Ops<LinearState, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let dy = grads.consume::<Flex>(&ops.node);
-        let dy = elements(&dy);
-        let [x, weight] = ops.parents;
-        if let (Some(node), Some(dx)) = (x, ops.state.input_gradient(&dy)) {
-            grads.register::<Flex>(node.id, dx);
-        }
-        if let (Some(node), Some(dw)) = (weight, ops.state.weight_gradient(&dy)) {
-            grads.register::<Flex>(node.id, dw);
-        }
+/// Of a convolution.
+#[derive(Debug, Clone)]
+struct ConvState {
+    shape: ConvShape,
+    depthwise: bool,
+    x: Option<FlexTensor>,
+    weight: Option<FlexTensor>,
+}
+
+impl AffineState for ConvState {
+    fn input_gradient(&self, dy: &[f32]) -> Option<FlexTensor> {
+        let ConvShape { batch, inputs, height, width, .. } = self.shape;
+        let gradient =
+            if self.depthwise { conv::depthwise_input_gradient } else { conv::input_gradient };
+        let dx = gradient(self.shape, dy, &elements(self.weight.as_ref()?));
+        Some(tensor(dx, [batch, inputs, height, width]))
     }
+
+    fn weight_gradient(&self, dy: &[f32]) -> Option<FlexTensor> {
+        let ConvShape { inputs, outputs, kernel, .. } = self.shape;
+        let gradient =
+            if self.depthwise { conv::depthwise_weight_gradient } else { conv::weight_gradient };
+        let dw = gradient(self.shape, dy, &elements(self.x.as_ref()?));
+        Some(tensor(dw, [outputs, if self.depthwise { 1 } else { inputs }, kernel, kernel]))
+    }
+
+    fn bias_gradient(&self, dy: &[f32]) -> FlexTensor {
+        let ConvShape { outputs, height, width, .. } = self.shape;
+        tensor(conv::bias_gradient(outputs, height * width, dy), [outputs])
+    }
+}
+
+fn convolution<C: CheckpointStrategy>(
+    x: FloatTensor<Tracked<C>>,
+    weight: FloatTensor<Tracked<C>>,
+    bias: Option<FloatTensor<Tracked<C>>>,
+    depthwise: bool,
+) -> FloatTensor<Tracked<C>> {
+    let shape = conv_shape(x.primitive(), weight.primitive(), depthwise);
+    let forward = |x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>| {
+        conv2d_of(x, weight, bias, depthwise)
+    };
+    affine::<C, ConvState>(x, weight, bias, forward, |x, weight| ConvState {
+        shape,
+        depthwise,
+        x,
+        weight,
+    })
 }
 
 #[derive(Debug)]
@@ -182,116 +300,17 @@ impl Backward<Flex, 2> for AttentionBackward {
     }
 }
 
-/// A convolution; its state is the input if the weight is trained, and the weight if the input has a
-/// gradient.
-#[derive(Debug)]
-struct ConvBackward;
-
-/// What the backward pass of a convolution needs.
-#[derive(Debug, Clone)]
-struct ConvState {
-    shape: ConvShape,
-    depthwise: bool,
-    x: Option<FlexTensor>,
-    weight: Option<FlexTensor>,
-}
-
-impl ConvState {
-    fn new(
-        (x, keep_x): (FlexTensor, bool),
-        (w, keep_w): (FlexTensor, bool),
-        depthwise: bool,
-    ) -> Self {
-        let shape = conv_shape(&x, &w, depthwise);
-        Self { shape, depthwise, x: keep_x.then_some(x), weight: keep_w.then_some(w) }
-    }
-
-    fn input_gradient(&self, dy: &[f32]) -> Option<FlexTensor> {
-        let ConvShape { batch, inputs, height, width, .. } = self.shape;
-        let gradient =
-            if self.depthwise { conv::depthwise_input_gradient } else { conv::input_gradient };
-        let dx = gradient(self.shape, dy, &elements(self.weight.as_ref()?));
-        Some(tensor(dx, [batch, inputs, height, width]))
-    }
-
-    fn weight_gradient(&self, dy: &[f32]) -> Option<FlexTensor> {
-        let ConvShape { inputs, outputs, kernel, .. } = self.shape;
-        let gradient =
-            if self.depthwise { conv::depthwise_weight_gradient } else { conv::weight_gradient };
-        let dw = gradient(self.shape, dy, &elements(self.x.as_ref()?));
-        Some(tensor(dw, [outputs, if self.depthwise { 1 } else { inputs }, kernel, kernel]))
-    }
-
-    fn bias_gradient(&self, dy: &[f32]) -> FlexTensor {
-        let ConvShape { outputs, height, width, .. } = self.shape;
-        tensor(conv::bias_gradient(outputs, height * width, dy), [outputs])
-    }
-}
-
-impl Backward<Flex, 3> for ConvBackward {
-    type State = ConvState;
-
-    fn backward(self, ops: Ops<ConvState, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let dy = grads.consume::<Flex>(&ops.node);
-        let dy = elements(&dy);
-        let [x, weight, bias] = ops.parents;
-        if let (Some(node), Some(dx)) = (x, ops.state.input_gradient(&dy)) {
-            grads.register::<Flex>(node.id, dx);
-        }
-        if let (Some(node), Some(dw)) = (weight, ops.state.weight_gradient(&dy)) {
-            grads.register::<Flex>(node.id, dw);
-        }
-        if let Some(node) = bias {
-            grads.register::<Flex>(node.id, ops.state.bias_gradient(&dy));
-        }
-    }
-}
-
-impl Backward<Flex, 2> for ConvBackward {
-    type State = ConvState;
-
-    fn backward(self, ops: Ops<ConvState, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let dy = grads.consume::<Flex>(&ops.node);
-        let dy = elements(&dy);
-        let [x, weight] = ops.parents;
-        if let (Some(node), Some(dx)) = (x, ops.state.input_gradient(&dy)) {
-            grads.register::<Flex>(node.id, dx);
-        }
-        if let (Some(node), Some(dw)) = (weight, ops.state.weight_gradient(&dy)) {
-            grads.register::<Flex>(node.id, dw);
-        }
-    }
-}
-
-type Tracked<C> = Autodiff<Flex, C>;
-
 impl<C: CheckpointStrategy> KernelOps for Tracked<C> {
     fn linear(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        let (keep_x, keep_weight) = (weight.is_tracked(), x.is_tracked());
-        let nodes = [x.node(), weight.node(), bias.node()];
-        let (x, weight) = (x.into_primitive(), weight.into_primitive());
-        let y = Flex::linear(x.clone(), weight.clone(), bias.into_primitive());
-        let state = || linear_state((x, keep_x), (weight, keep_weight));
-        match Backward::<Flex, 3>::prepare::<C>(LinearBackward, nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish(state(), y),
-            OpsKind::UnTracked(prepared) => prepared.finish(y),
-        }
+        linear_map::<C>(x, weight, Some(bias))
     }
 
     fn linear_without_bias(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        let (keep_x, keep_weight) = (weight.is_tracked(), x.is_tracked());
-        let nodes = [x.node(), weight.node()];
-        let (x, weight) = (x.into_primitive(), weight.into_primitive());
-        let y = Flex::linear_without_bias(x.clone(), weight.clone());
-        let state = || linear_state((x, keep_x), (weight, keep_weight));
-        match Backward::<Flex, 2>::prepare::<C>(LinearBackward, nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish(state(), y),
-            OpsKind::UnTracked(prepared) => prepared.finish(y),
-        }
+        linear_map::<C>(x, weight, None)
     }
 
     fn layer_norm(
@@ -368,15 +387,7 @@ impl<C: CheckpointStrategy> KernelOps for Tracked<C> {
         bias: FloatTensor<Self>,
         depthwise: bool,
     ) -> FloatTensor<Self> {
-        let (keep_x, keep_weight) = (weight.is_tracked(), x.is_tracked());
-        let nodes = [x.node(), weight.node(), bias.node()];
-        let (x, weight) = (x.into_primitive(), weight.into_primitive());
-        let y = Flex::conv2d(x.clone(), weight.clone(), bias.into_primitive(), depthwise);
-        let state = || ConvState::new((x, keep_x), (weight, keep_weight), depthwise);
-        match Backward::<Flex, 3>::prepare::<C>(ConvBackward, nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish(state(), y),
-            OpsKind::UnTracked(prepared) => prepared.finish(y),
-        }
+        convolution::<C>(x, weight, Some(bias), depthwise)
     }
 
     fn conv2d_without_bias(
@@ -384,27 +395,6 @@ impl<C: CheckpointStrategy> KernelOps for Tracked<C> {
         weight: FloatTensor<Self>,
         depthwise: bool,
     ) -> FloatTensor<Self> {
-        let (keep_x, keep_weight) = (weight.is_tracked(), x.is_tracked());
-        let nodes = [x.node(), weight.node()];
-        let (x, weight) = (x.into_primitive(), weight.into_primitive());
-        let y = Flex::conv2d_without_bias(x.clone(), weight.clone(), depthwise);
-        let state = || ConvState::new((x, keep_x), (weight, keep_weight), depthwise);
-        match Backward::<Flex, 2>::prepare::<C>(ConvBackward, nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish(state(), y),
-            OpsKind::UnTracked(prepared) => prepared.finish(y),
-        }
-    }
-}
-
-/// Keeps of the input and the weight what a gradient will ask for.
-fn linear_state(
-    (x, keep_x): (FlexTensor, bool),
-    (weight, keep_weight): (FlexTensor, bool),
-) -> LinearState {
-    LinearState {
-        shape: linear_shape(&x, &weight),
-        input: dims(&x),
-        x: keep_x.then_some(x),
-        weight: keep_weight.then_some(weight),
+        convolution::<C>(x, weight, None, depthwise)
     }
 }

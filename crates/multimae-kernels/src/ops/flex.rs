@@ -87,7 +87,8 @@ pub(super) fn conv_shape(x: &FlexTensor, weight: &FlexTensor, depthwise: bool) -
     }
 }
 
-fn conv2d_of(
+/// The convolution.
+pub(super) fn conv2d_of(
     x: &FlexTensor,
     weight: &FlexTensor,
     bias: Option<&FlexTensor>,
@@ -117,7 +118,12 @@ pub(super) fn with_last(mut dims: Vec<usize>, last: usize) -> Vec<usize> {
     dims
 }
 
-fn linear_of(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> FlexTensor {
+/// The linear map.
+pub(super) fn linear_of(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    bias: Option<&FlexTensor>,
+) -> FlexTensor {
     let shape = linear_shape(x, weight);
     let bias = bias.map(elements);
     if let Some(bias) = &bias {
