@@ -115,10 +115,7 @@ pub fn encode(
     let mut layers: Vec<Tensor<3>> = Vec::with_capacity(blocks.len());
     let mut x = tokens;
     for (block, &rate) in blocks.iter().zip(drop_path_rates) {
-        x = match phase {
-            Phase::Evaluation => block.forward(x),
-            Phase::Training(rng) => block.forward_drop_path(x, rate, &mut **rng),
-        };
+        x = block.forward_prefixed(x, None, rate, phase);
         layers.push(x.clone());
     }
     layers

@@ -60,6 +60,7 @@ pub mod multivit;
 pub mod nn;
 pub mod output_adapters;
 pub mod positions;
+pub mod prompts;
 pub mod state;
 pub mod tokens;
 pub mod tuning;

@@ -12,6 +12,7 @@ use crate::modality::{Modality, Size};
 use crate::nn::{Block, ModuleMap, parameter};
 use crate::output_adapters::{Head, HeadConfig, HeadSurroundings, Prediction, TaskHead};
 use crate::positions::NonSquareTables;
+use crate::prompts::{Prompts, encode_with_prompts};
 use crate::tokens::{
     Inputs, check_inputs, check_unique, input_adapters, tokenise, with_global_tokens,
 };
@@ -122,13 +123,38 @@ impl MultiVit {
     /// # Errors
     /// If the inputs do not fit the model.
     pub fn forward(&self, inputs: Inputs, phase: &mut Phase<'_>) -> Result<EncoderOutput> {
+        self.encode_by(inputs, |sequence, rates| Ok(encode(&self.encoder, sequence, rates, phase)))
+    }
+
+    /// [`Self::forward`] with prompts behind the sequence or beside its keys and values. The layers
+    /// come without them.
+    ///
+    /// # Errors
+    /// If the inputs or the prompts do not fit the model.
+    pub fn forward_with_prompts(
+        &self,
+        inputs: Inputs,
+        prompts: &Prompts,
+        phase: &mut Phase<'_>,
+    ) -> Result<EncoderOutput> {
+        self.encode_by(inputs, |sequence, rates| {
+            encode_with_prompts(&self.encoder, sequence, prompts, rates, phase)
+        })
+    }
+
+    /// `encode` gets the sequence and the blocks' rates of stochastic depth.
+    fn encode_by(
+        &self,
+        inputs: Inputs,
+        encode: impl FnOnce(Tensor<3>, &[f64]) -> Result<Vec<Tensor<3>>>,
+    ) -> Result<EncoderOutput> {
         let (tokens, layout) = tokenise(&self.input_adapters, inputs)?;
         let sequence = with_global_tokens(tokens, &self.global_tokens);
         let rates = self.config.encoder.drop_path_rates();
         let patch = self.config.patch_size;
         let image_size = Size::new(layout.grid.height * patch, layout.grid.width * patch);
         Ok(EncoderOutput {
-            layers: encode(&self.encoder, sequence, &rates, phase),
+            layers: encode(sequence, &rates)?,
             layout,
             num_global_tokens: self.config.num_global_tokens,
             image_size,

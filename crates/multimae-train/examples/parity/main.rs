@@ -8,6 +8,7 @@ mod case;
 mod head;
 mod metrics;
 mod pretrain;
+mod prompt;
 mod shared;
 
 use std::path::Path;
@@ -20,6 +21,7 @@ fn run(case_dir: &Path, out_dir: &Path) -> Result<(), ParityError> {
     let files = match case.kind.as_str() {
         "pretrain" => pretrain::compute(&case)?,
         "head" => head::compute(&case)?,
+        "prompt" => prompt::compute(&case)?,
         "metrics" => metrics::compute(&case)?,
         other => return Err(ParityError::Unknown(other.to_owned())),
     };

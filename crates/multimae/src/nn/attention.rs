@@ -33,6 +33,21 @@ impl Attention {
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         self.proj.forward(ops::self_attention(self.qkv.forward(x), self.heads))
     }
+
+    /// [`Self::forward`] where every token also attends to further keys and values.
+    ///
+    /// # Shapes
+    /// `x (B, N, width)`, `keys` and `values (B, P, width)`, the heads side by side, to
+    /// `(B, N, width)`.
+    #[must_use]
+    pub fn forward_prefixed(&self, x: Tensor<3>, keys: Tensor<3>, values: Tensor<3>) -> Tensor<3> {
+        let [_, _, width] = x.dims();
+        let qkv = self.qkv.forward(x);
+        let q = qkv.clone().narrow(2, 0, width);
+        let own = qkv.narrow(2, width, 2 * width);
+        let kv = Tensor::cat(vec![own, Tensor::cat(vec![keys, values], 2)], 1);
+        self.proj.forward(ops::cross_attention(q, kv, self.heads))
+    }
 }
 
 /// Multi-head attention from queries to a context, with a fused projection `[k | v]`.

@@ -5,6 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, RngExt};
 
 use super::{Attention, LayerNorm, Mlp};
+use crate::encoder::Phase;
 
 /// The sizes of a block.
 #[derive(Debug, Clone, Copy)]
@@ -54,24 +55,35 @@ impl Block {
     /// `(B, N, width)` to `(B, N, width)`.
     #[must_use]
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let x = x.clone() + self.attn.forward(self.norm1.forward(x));
-        x.clone() + self.mlp.forward(self.norm2.forward(x))
+        self.forward_prefixed(x, None, 0.0, &mut Phase::Evaluation)
     }
 
-    /// [`Self::forward`] with stochastic depth (Huang et al., 2016): per sample, each branch is left
-    /// out with probability `rate` and otherwise scaled by `1 / (1 - rate)`.
+    /// [`Self::forward`], in training with stochastic depth (Huang et al., 2016): per sample, each
+    /// branch is left out with probability `rate` and otherwise scaled by `1 / (1 - rate)`. With a
+    /// prefix, every token attends to its keys and values too.
     ///
     /// # Shapes
-    /// `(B, N, width)` to `(B, N, width)`.
+    /// `(B, N, width)` to `(B, N, width)`; keys and values of the prefix `(B, P, width)`.
     #[must_use]
-    pub fn forward_drop_path(&self, x: Tensor<3>, rate: f64, rng: &mut dyn Rng) -> Tensor<3> {
-        if rate <= 0.0 {
-            return self.forward(x);
-        }
-        let branch = self.attn.forward(self.norm1.forward(x.clone()));
-        let x = x + drop_path(branch, rate, rng);
+    pub fn forward_prefixed(
+        &self,
+        x: Tensor<3>,
+        prefix: Option<(Tensor<3>, Tensor<3>)>,
+        rate: f64,
+        phase: &mut Phase<'_>,
+    ) -> Tensor<3> {
+        let mut dropped = |branch: Tensor<3>| match phase {
+            Phase::Training(rng) if rate > 0.0 => drop_path(branch, rate, &mut **rng),
+            _ => branch,
+        };
+        let normed = self.norm1.forward(x.clone());
+        let branch = match prefix {
+            Some((keys, values)) => self.attn.forward_prefixed(normed, keys, values),
+            None => self.attn.forward(normed),
+        };
+        let x = x + dropped(branch);
         let branch = self.mlp.forward(self.norm2.forward(x.clone()));
-        x + drop_path(branch, rate, rng)
+        x + dropped(branch)
     }
 }
 
