@@ -151,8 +151,9 @@ fn pretrained_weights_are_loaded_and_what_is_not_is_listed() {
     pretrain.arg("--data").arg(scratch.data()).arg("--out").arg(scratch.path("pre"));
     succeed(pretrain.args(["--set", "epochs=1"]));
     let from = |what: &str| format!("finetune={}", scratch.path(what).display());
+    let (pre, absent) = (from("pre"), from("nothing"));
     let short = ["--set", "epochs=1", "--set"];
-    let message = succeed(&mut finetune(&scratch, "a", &[&short[..], &[&from("pre")]].concat()));
+    let message = succeed(&mut finetune(&scratch, "a", &[&short[..], &[&pre]].concat()));
     assert_says(&message, &["tensors loaded", "output_adapters.depth", "input_adapters.semseg"]);
     let checkpoints = fs::read_dir(scratch.path("pre/checkpoints")).unwrap();
     let checkpoint = checkpoints.map(|entry| entry.unwrap().path()).min().unwrap();
@@ -161,17 +162,17 @@ fn pretrained_weights_are_loaded_and_what_is_not_is_listed() {
     succeed(&mut finetune(&scratch, "b", &[&short[..], &[&checkpoint]].concat()));
     assert_eq!(tensors(&scratch, "a"), tensors(&scratch, "b"));
     // Another image size: tables are resized.
-    let larger = [&short[..], &[&from("pre"), "--set", "input_size=[32, 32]"]].concat();
+    let larger = [&short[..], &[&pre, "--set", "input_size=[32, 32]"]].concat();
     let message = succeed(&mut finetune(&scratch, "c", &larger));
     assert_says(&message, &["input_adapters.rgb.pos_emb from [1, 32, 3, 4] to [1, 32, 4, 4]"]);
     // Three blocks where the file has two.
     let deeper = ["--set", "model={width: 32, depth: 3, heads: 2}"];
-    let deeper = [&short[..], &[&from("pre")], &deeper].concat();
+    let deeper = [&short[..], &[&pre], &deeper].concat();
     let message = fail(&mut finetune(&scratch, "d", &deeper));
     assert_says(&message, &["missing `encoder.2.norm1.weight`", "allow_missing"]);
     let allowed = [&deeper[..], &["--set", "allow_missing=[encoder.2.]"]].concat();
     succeed(&mut finetune(&scratch, "d", &allowed));
-    let nothing = [&short[..], &[&from("nothing")]].concat();
+    let nothing = [&short[..], &[&absent]].concat();
     assert_says(&fail(&mut finetune(&scratch, "e", &nothing)), &["nothing"]);
 }
 

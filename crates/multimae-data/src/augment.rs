@@ -365,7 +365,7 @@ mod tests {
         assert_eq!((large.crop.height, large.crop.width), (120, 160));
         assert_eq!((large.shown, large.zoom), ((96, 128), 2.0));
         let tops: Vec<usize> =
-            (0..500).map(|_| jitter(2.0).place(240, 320, &mut rng).crop.top).collect();
+            (0..3000).map(|_| jitter(2.0).place(240, 320, &mut rng).crop.top).collect();
         assert!(tops.contains(&0) && tops.contains(&120));
         // A square covers itself and shows a part of the frame.
         let cover = Geometry::ScaleJitter {
