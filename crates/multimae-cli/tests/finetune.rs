@@ -257,11 +257,11 @@ fn every_kind_of_task_is_learned_by_heart() {
         };
         value("final") / value("predict_the_mean")
     };
-    // Measured: depth 0.1, labels 0.6.
+    // Measured: 0.042, 0.656 and 2.2.
     let (depth, labels) = (share("joint", "depth_loss"), share("joint", "semseg_loss"));
-    assert!(depth < 0.5, "depth {depth}");
-    assert!(labels < 0.85, "labels {labels}");
-    assert!(share("joint", "score") > 1.2, "score {}", share("joint", "score"));
+    assert!(depth < 0.15, "depth {depth}");
+    assert!(labels < 0.8, "labels {labels}");
+    assert!(share("joint", "score") > 1.6, "score {}", share("joint", "score"));
 }
 
 #[test]

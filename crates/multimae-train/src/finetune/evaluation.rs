@@ -44,15 +44,14 @@ impl Evaluated {
     }
 }
 
+/// Something that predicts all tasks for samples.
+pub type Predict<'a> = dyn Fn(&[Sample]) -> Result<IndexMap<String, Prediction>> + 'a;
+
 /// Evaluates predictions on a set, which is one of the [setting's](Setting::evaluation_data).
 ///
 /// # Errors
 /// If a sample cannot be read, or a task has no annotation in the set.
-pub fn evaluate(
-    setting: &Setting,
-    data: &Loader,
-    predict: &dyn Fn(&[Sample]) -> Result<IndexMap<String, Prediction>>,
-) -> Result<Evaluated> {
+pub fn evaluate(setting: &Setting, data: &Loader, predict: &Predict<'_>) -> Result<Evaluated> {
     let mut losses: IndexMap<String, (f64, f64)> = IndexMap::new();
     let mut scorers: Vec<Scorer> = setting.tasks.iter().map(Scorer::new).collect();
     for batch in data.batches((0, 0), 1) {

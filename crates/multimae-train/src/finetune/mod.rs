@@ -15,7 +15,7 @@ mod targets;
 mod weights;
 
 pub use annotations::Constants;
-pub use evaluation::{Evaluated, constant_predictions, evaluate};
+pub use evaluation::{Evaluated, Predict, constant_predictions, evaluate};
 pub use mixing::Mixing;
 pub use native::NATIVE;
 pub use pictures::predictions;
