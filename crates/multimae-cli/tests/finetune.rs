@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use common::{Scratch, fail, stderr, succeed};
 use fs_err as fs;
 use image::{GrayImage, Luma};
+use multimae::state::StateDict;
 use multimae::weights::read_weights;
 
 /// A model of seconds that learns depth and labels together.
@@ -58,45 +59,25 @@ fn scratch() -> Scratch {
 }
 
 fn finetune(scratch: &Scratch, out: &str, further: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_multimae"));
-    command.arg("finetune").arg("--config").arg(scratch.recipe());
-    command.arg("--data").arg(scratch.data()).arg("--out").arg(scratch.path(out)).args(further);
-    command
+    scratch.train("finetune", &scratch.recipe(), out, further)
 }
 
 /// Pre-trains for an epoch, into the folder `pre`.
 fn pretrain(scratch: &Scratch) {
-    fs::write(scratch.path("pretrain.yaml"), common::RECIPE).unwrap();
-    let mut pretrain = Command::new(env!("CARGO_BIN_EXE_multimae"));
-    pretrain.arg("pretrain").arg("--config").arg(scratch.path("pretrain.yaml"));
-    pretrain.arg("--data").arg(scratch.data()).arg("--out").arg(scratch.path("pre"));
-    succeed(pretrain.args(["--set", "epochs=1"]));
+    let recipe = scratch.path("pretrain.yaml");
+    fs::write(&recipe, common::RECIPE).unwrap();
+    succeed(&mut scratch.train("pretrain", &recipe, "pre", &["--set", "epochs=1"]));
+}
+
+/// The weights of a finished run by name.
+fn weights(scratch: &Scratch, run: &str) -> StateDict {
+    read_weights(&scratch.path(run).join("model.safetensors")).unwrap().weights
 }
 
 fn assert_says(message: &str, words: &[&str]) {
     for word in words {
         assert!(message.contains(word), "`{word}` is not in: {message}");
     }
-}
-
-/// The records of a run without the figures that depend on time.
-fn records(scratch: &Scratch, run: &str) -> Vec<serde_json::Value> {
-    let text = fs::read_to_string(scratch.path(run).join("metrics.jsonl")).unwrap();
-    let strip = |line: &str| {
-        let mut record: serde_json::Value = serde_json::from_str(line).unwrap();
-        let object = record.as_object_mut().unwrap();
-        object.shift_remove("samples_per_second");
-        object.shift_remove("wait_share");
-        record
-    };
-    text.lines().map(strip).collect()
-}
-
-/// The tensors of a model file: the metadata holds the run's own paths.
-fn tensors(scratch: &Scratch, run: &str) -> Vec<u8> {
-    let bytes = fs::read(scratch.path(run).join("model.safetensors")).unwrap();
-    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    bytes[8 + header..].to_vec()
 }
 
 #[test]
@@ -142,11 +123,11 @@ fn an_interrupted_run_ends_like_the_undisturbed_one() {
     let resumed =
         succeed(&mut finetune(&scratch, "stopped", &[&longer[..], &["--resume"]].concat()));
     assert_says(&resumed, &["going on at step"]);
-    assert_eq!(tensors(&scratch, "stopped"), tensors(&scratch, "whole"), "weights differ");
-    assert_eq!(records(&scratch, "stopped"), records(&scratch, "whole"));
+    assert_eq!(scratch.tensors("stopped"), scratch.tensors("whole"), "weights differ");
+    assert_eq!(scratch.records("stopped"), scratch.records("whole"));
     // A finished run has nothing left to do, and another recipe does not go on with it.
     succeed(&mut finetune(&scratch, "stopped", &[&longer[..], &["--resume"]].concat()));
-    assert_eq!(records(&scratch, "stopped"), records(&scratch, "whole"));
+    assert_eq!(scratch.records("stopped"), scratch.records("whole"));
     let other = [&longer[..], &["--resume", "--set", "layer_decay=0.5"]].concat();
     let message = fail(&mut finetune(&scratch, "stopped", &other));
     assert_says(&message, &["`layer_decay` was 0.75, now 0.5"]);
@@ -166,15 +147,11 @@ fn pretrained_weights_are_loaded_and_what_is_not_is_listed() {
     let checkpoint = format!("finetune={}", checkpoint.display());
     // The checkpoint's averages are what the finished model holds.
     succeed(&mut finetune(&scratch, "b", &[&short[..], &[&checkpoint]].concat()));
-    assert_eq!(tensors(&scratch, "a"), tensors(&scratch, "b"));
+    assert_eq!(scratch.tensors("a"), scratch.tensors("b"));
     // What is frozen stays as it is, to the last bit; heads learn.
     let frozen = [&short[..], &[&pre, "--set", "freeze_transformer=true"]].concat();
     succeed(&mut finetune(&scratch, "frozen", &frozen));
-    let weights = |run: &str| {
-        let path = scratch.path(run).join("model.safetensors");
-        multimae::weights::read_safetensors(&path).unwrap().0
-    };
-    let (before, after, free) = (weights("pre"), weights("frozen"), weights("a"));
+    let [before, after, free] = ["pre", "frozen", "a"].map(|run| weights(&scratch, run));
     let encoder: Vec<&String> = after.keys().filter(|name| name.starts_with("encoder.")).collect();
     assert_eq!(encoder.len(), 2 * 12);
     for name in &encoder {
@@ -270,7 +247,8 @@ fn images_without_any_label_give_a_finite_loss() {
     }
     let alone = ["--set", "batch_size=1", "--set", "update_freq=1", "--set", "epochs=1"];
     succeed(&mut finetune(&scratch, "run", &alone));
-    let losses: Vec<f64> = records(&scratch, "run")
+    let losses: Vec<f64> = scratch
+        .records("run")
         .iter()
         .filter(|record| record["kind"] == "train")
         .map(|record| record["semseg_loss"].as_f64().unwrap())
@@ -313,7 +291,7 @@ fn every_kind_of_task_is_learned_by_heart() {
     ];
     succeed(&mut finetune(&scratch, "joint", &by_heart));
     let share = |run: &str, key: &str| {
-        let records = records(&scratch, run);
+        let records = scratch.records(run);
         let value = |kind: &str| {
             let of_kind = |record: &&serde_json::Value| record["kind"] == kind;
             records.iter().rev().find(of_kind).unwrap()[key].as_f64().unwrap()
@@ -364,7 +342,7 @@ num_workers: 0
     command.args(further).arg(format!("eval_data_path={data}"));
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
-    let records = records(&scratch, "run");
+    let records = scratch.records("run");
     let top1 = records.last().unwrap()["cls_top1"].as_f64().unwrap();
     assert!(top1 > 0.9, "three colours are told apart: {top1}");
     let wrong = ["--data", &data, "--set", "num_classes=7"];
@@ -440,7 +418,7 @@ fn every_head_input_and_loss_trains() {
         fs::write(scratch.recipe(), text).unwrap();
         let run = format!("run{index}");
         succeed(&mut finetune(&scratch, &run, &[]));
-        let records = records(&scratch, &run);
+        let records = scratch.records(&run);
         let last = records.last().unwrap().as_object().unwrap();
         assert_eq!(last["kind"], "final", "{keys}");
         for (name, value) in last.iter().filter(|(name, _)| *name != "kind") {

@@ -15,33 +15,9 @@ use fs_err as fs;
 /// The kills of one run.
 const KILLS: u64 = 20;
 
-fn model(scratch: &Scratch, run: &str) -> Vec<u8> {
-    fs::read(scratch.path(run).join("model.safetensors")).unwrap()
-}
-
-/// The records of a run without the figures that depend on time.
-fn records(scratch: &Scratch, run: &str) -> Vec<serde_json::Value> {
-    let text = fs::read_to_string(scratch.path(run).join("metrics.jsonl")).unwrap();
-    let strip = |line: &str| {
-        let mut record: serde_json::Value = serde_json::from_str(line).unwrap();
-        let object = record.as_object_mut().unwrap();
-        object.shift_remove("samples_per_second");
-        object.shift_remove("wait_share");
-        record
-    };
-    text.lines().map(strip).collect()
-}
-
-/// The tensors of a model file: the metadata holds the run's own paths.
-fn tensors(bytes: &[u8]) -> &[u8] {
-    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    &bytes[8 + header..]
-}
-
 fn assert_same_run(scratch: &Scratch, run: &str, undisturbed: &str) {
-    let (a, b) = (model(scratch, run), model(scratch, undisturbed));
-    assert_eq!(tensors(&a), tensors(&b), "weights differ");
-    assert_eq!(records(scratch, run), records(scratch, undisturbed));
+    assert_eq!(scratch.tensors(run), scratch.tensors(undisturbed), "weights differ");
+    assert_eq!(scratch.records(run), scratch.records(undisturbed));
 }
 
 fn checkpoints(run: &Path) -> usize {

@@ -1,7 +1,7 @@
 //! Maps as files: what [`Dataset`](crate::Dataset) reads, the other way round.
 
 use npyz::WriterBuilder as _;
-use png::{BitDepth, ColorType, Encoder, EncodingError};
+use png::{BitDepth, ColorType, Compression, Encoder, EncodingError};
 
 use crate::{Error, Result};
 
@@ -82,30 +82,43 @@ fn check(len: usize, (height, width): (usize, usize)) -> Result<()> {
     Err(Error::Config(format!("{len} values that should be {height} x {width}")))
 }
 
-fn png(
+/// The bytes of a png.
+///
+/// # Shapes
+/// `bytes` of `size = (H, W)`, values of 16 bits big-endian.
+///
+/// # Errors
+/// If the size and the number of bytes do not fit, or a side is longer than a png's can be.
+pub fn encoded_png(
     bytes: &[u8],
     (height, width): (usize, usize),
     (color, depth): (ColorType, BitDepth),
+    compression: Compression,
+    palette: Option<Vec<u8>>,
+) -> std::result::Result<Vec<u8>, EncodingError> {
+    let side = |side: usize| u32::try_from(side).map_err(|_| EncodingError::LimitsExceeded);
+    let mut encoded = Vec::new();
+    let mut encoder = Encoder::new(&mut encoded, side(width)?, side(height)?);
+    encoder.set_color(color);
+    encoder.set_depth(depth);
+    encoder.set_compression(compression);
+    if let Some(palette) = palette {
+        encoder.set_palette(palette);
+    }
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(bytes)?;
+    writer.finish()?;
+    Ok(encoded)
+}
+
+fn png(
+    bytes: &[u8],
+    size: (usize, usize),
+    format: (ColorType, BitDepth),
     palette: Option<Vec<u8>>,
 ) -> Result<Vec<u8>> {
-    let side = |side: usize| {
-        u32::try_from(side).map_err(|_| Error::Config(format!("an image of {side} pixels a side")))
-    };
-    let (height, width) = (side(height)?, side(width)?);
-    let write = || -> Result<Vec<u8>, EncodingError> {
-        let mut encoded = Vec::new();
-        let mut encoder = Encoder::new(&mut encoded, width, height);
-        encoder.set_color(color);
-        encoder.set_depth(depth);
-        if let Some(palette) = palette {
-            encoder.set_palette(palette);
-        }
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(bytes)?;
-        writer.finish()?;
-        Ok(encoded)
-    };
-    write().map_err(|error| Error::Config(format!("writing a png: {error}")))
+    encoded_png(bytes, size, format, Compression::default(), palette)
+        .map_err(|error| Error::Config(format!("writing a png: {error}")))
 }
 
 #[cfg(test)]

@@ -131,7 +131,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let forward = start.elapsed();
         let (gradients, of_balancer) = learner.backward(&pass.total);
         let backward = start.elapsed();
-        learner = learner.step(gradients, of_balancer, 1e-4, 0.05);
+        learner.step(gradients, of_balancer, 1e-4, 0.05);
         let total = start.elapsed();
         println!(
             "loss {loss:.4}  forward {:.0} ms  backward {:.0} ms  AdamW {:.0} ms  total {:.0} ms",

@@ -104,36 +104,34 @@ impl<M: Module> Learner<M> {
     }
 
     /// One step of the optimiser, all parameters alike. Those without gradient stay as they are.
-    #[must_use]
     pub fn step(
-        self,
+        &mut self,
         gradients: GradientMap,
         of_balancer: GradientMap,
         lr: f64,
         weight_decay: f64,
-    ) -> Self {
+    ) {
         let rate = Rate { lr, weight_decay };
-        self.step_with_rates(gradients, of_balancer, rate, |_| rate)
+        self.step_with_rates(gradients, of_balancer, rate, |_| rate);
     }
 
     /// One step of the optimiser. `rate` says how fast each parameter of the model learns, by its
     /// name; the balancer learns at `of_all`. Parameters without gradient stay as they are.
-    #[must_use]
     pub fn step_with_rates(
-        mut self,
+        &mut self,
         mut gradients: GradientMap,
         mut of_balancer: GradientMap,
         of_all: Rate,
         rate: impl Fn(&str) -> Rate,
-    ) -> Self {
+    ) {
         let optimiser = &mut self.optimiser;
-        self.model = update(self.model, |name, value| {
+        self.model = update(self.model.clone(), |name, value| {
             let gradient = gradients.swap_remove(name)?;
             let Rate { lr, weight_decay } = rate(name);
             Some(optimiser.step(name, value, gradient, lr, weight_decay))
         });
         let lr = of_all.lr * self.balancer_lr_scale;
-        self.balancer = self.balancer.map(|balancer| {
+        self.balancer = self.balancer.take().map(|balancer| {
             update(balancer, |name, value| {
                 let gradient = of_balancer.swap_remove(name)?;
                 Some(optimiser.step(
@@ -145,7 +143,6 @@ impl<M: Module> Learner<M> {
                 ))
             })
         });
-        self
     }
 }
 

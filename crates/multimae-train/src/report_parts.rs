@@ -5,18 +5,18 @@ use std::path::PathBuf;
 use fs_err as fs;
 use indexmap::IndexMap;
 use multimae_report::chart::{LineChart, Series, Svg};
-use multimae_report::html::Report;
+use multimae_report::html::{Level, Report};
 use multimae_report::picture::Picture;
 use serde_json::{Map, Value};
 
 use crate::Result;
-use crate::run::RunFolder;
+use crate::run::{Position, RunFolder};
 
 /// A record of `metrics.jsonl`.
 pub(crate) type Record = Map<String, Value>;
 
 /// Curves of training are smoothed this much.
-pub(crate) const SMOOTHING: f64 = 0.9;
+const SMOOTHING: f64 = 0.9;
 
 /// The newest record of a kind.
 pub(crate) fn last<'a>(records: &'a [Record], kind: &str) -> Option<&'a Record> {
@@ -60,6 +60,49 @@ pub(crate) fn pictures(report: &mut Report, folder: &RunFolder, title: &str) -> 
         report.picture(&Picture::from_png(&fs::read(path)?)?, &caption)?;
     }
     Ok(())
+}
+
+/// A number in a table, or a dash.
+pub(crate) fn number(value: Option<f64>) -> String {
+    value.map_or("–".to_owned(), |value| format!("{value:.4}"))
+}
+
+/// How far a run of so many epochs is.
+pub(crate) fn progress(position: &Position, epochs: usize) -> [(&'static str, String); 4] {
+    [
+        ("Steps done", format!("{} (epoch {} of {epochs})", position.step, position.epoch)),
+        ("Time of training", format!("{:.1} minutes", position.seconds / 60.0)),
+        ("Steps left out by skip_grad", position.skipped_steps.to_string()),
+        ("Samples left out as bad", position.rejected.len().to_string()),
+    ]
+}
+
+/// Names the samples that could not be read, if there are some.
+pub(crate) fn rejected(report: &mut Report, position: &Position) {
+    if !position.rejected.is_empty() {
+        let list = position.rejected.join(", ");
+        report.notice(Level::Warning, &format!("Samples that could not be read: {list}"));
+    }
+}
+
+/// The curves of a task's loss, and that of a constant prediction under its name.
+pub(crate) fn loss_chart(
+    records: &[Record],
+    task: &str,
+    (name, constant): (&str, Option<f64>),
+) -> Svg {
+    let key = format!("{task}_loss");
+    let mut chart = LineChart::new(format!("Loss of {task}"), "step", "loss");
+    chart.smoothing = SMOOTHING;
+    chart.push(Series::new("training", series(records, "train", &key)).color(0));
+    let measured = series(records, "eval", &key);
+    if !measured.is_empty() {
+        chart.push(Series::new("evaluation", measured).color(1));
+    }
+    if let Some(constant) = constant {
+        chart.reference(name, constant);
+    }
+    chart.svg()
 }
 
 /// The values of a key over the steps.

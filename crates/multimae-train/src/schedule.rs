@@ -35,6 +35,16 @@ impl CosineSchedule {
     }
 }
 
+/// The steps of warm-up: those that are asked for if there are any, else those of the epochs of
+/// warm-up.
+#[must_use]
+pub fn warmup_steps(asked: i64, of_epochs: u64) -> u64 {
+    match u64::try_from(asked) {
+        Ok(steps) if steps > 0 => steps,
+        _ => of_epochs,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -58,22 +58,22 @@ pub struct StepRules {
 /// rate of every parameter by name.
 ///
 /// # Errors
-/// If a loss or a gradient is not finite; the learner is then not to be used any more.
+/// If a loss or a gradient is not finite; the learner is as it was then.
 pub fn train_step<M, F>(
     rules: &StepRules,
-    learner: Learner<M>,
+    learner: &mut Learner<M>,
     data: &Batch,
     place: StepPlace,
     losses: &F,
     rate: impl Fn(&str) -> Rate,
-) -> Result<(Learner<M>, StepNumbers)>
+) -> Result<StepNumbers>
 where
     M: Module + Send + Sync,
     F: Fn(&Learner<M>, &[Sample], u64) -> Result<Losses> + Sync,
 {
     let mut numbers = StepNumbers::default();
     let (mut of_model, mut of_balancer) = (GradientMap::new(), GradientMap::new());
-    for part in parts(rules, &learner, data, place.step, losses)? {
+    for part in parts(rules, learner, data, place.step, losses)? {
         add(&mut numbers.losses, part.losses);
         add(&mut numbers.weighted, part.weighted);
         accumulate(&mut of_model, part.of_model);
@@ -84,7 +84,7 @@ where
         && (numbers.grad_norm >= limit || numbers.grad_norm.is_nan())
     {
         numbers.skipped = true;
-        return Ok((learner, numbers));
+        return Ok(numbers);
     }
     if !numbers.grad_norm.is_finite() {
         return Err(Error::NonFinite {
@@ -98,7 +98,8 @@ where
     if let Some(limit) = rules.clip_grad {
         of_model = clip(of_model, numbers.grad_norm, limit);
     }
-    Ok((learner.step_with_rates(of_model, of_balancer, place.rate(), rate), numbers))
+    learner.step_with_rates(of_model, of_balancer, place.rate(), rate);
+    Ok(numbers)
 }
 
 /// One forward and backward pass over a part of a batch, weighted by its share of the samples.

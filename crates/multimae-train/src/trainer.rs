@@ -93,10 +93,10 @@ pub trait Work {
     /// If a loss is not finite or the samples do not fit.
     fn step(
         &self,
-        learner: Learner<Self::Model>,
+        learner: &mut Learner<Self::Model>,
         batch: &Batch,
         place: StepPlace,
-    ) -> Result<(Learner<Self::Model>, StepNumbers)>;
+    ) -> Result<StepNumbers>;
 
     /// Whether there are samples that are not trained on. Without them, the mean training loss of
     /// an epoch chooses the best model.
@@ -266,9 +266,7 @@ impl<'a, W: Work> Trainer<'a, W> {
         for rejected in &batch.rejected {
             self.observer.event(&Event::Notice(format!("left out: {rejected}")));
         }
-        let learner = self.state.learner.clone();
-        let (learner, numbers) = self.work.step(learner, batch, place)?;
-        self.state.learner = learner;
+        let numbers = self.work.step(&mut self.state.learner, batch, place)?;
         if let Some(ema) = &mut self.state.ema
             && !numbers.skipped
         {

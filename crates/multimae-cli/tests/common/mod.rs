@@ -38,10 +38,35 @@ impl Scratch {
 
     /// `multimae pretrain` on the data, with further arguments.
     pub(crate) fn pretrain(&self, out: &str, further: &[&str]) -> Command {
+        self.train("pretrain", &self.recipe(), out, further)
+    }
+
+    /// A command that trains by a recipe on the data, with further arguments.
+    pub(crate) fn train(&self, name: &str, recipe: &Path, out: &str, further: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_multimae"));
-        command.arg("pretrain").arg("--config").arg(self.recipe());
+        command.arg(name).arg("--config").arg(recipe);
         command.arg("--data").arg(self.data()).arg("--out").arg(self.path(out)).args(further);
         command
+    }
+
+    /// The records of a run without the figures that depend on time.
+    pub(crate) fn records(&self, run: &str) -> Vec<serde_json::Value> {
+        let text = fs::read_to_string(self.path(run).join("metrics.jsonl")).unwrap();
+        let strip = |line: &str| {
+            let mut record: serde_json::Value = serde_json::from_str(line).unwrap();
+            let object = record.as_object_mut().unwrap();
+            object.shift_remove("samples_per_second");
+            object.shift_remove("wait_share");
+            record
+        };
+        text.lines().map(strip).collect()
+    }
+
+    /// The tensors of a run's model file: its metadata holds the run's own paths.
+    pub(crate) fn tensors(&self, run: &str) -> Vec<u8> {
+        let bytes = fs::read(self.path(run).join("model.safetensors")).unwrap();
+        let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        bytes[8 + header..].to_vec()
     }
 }
 

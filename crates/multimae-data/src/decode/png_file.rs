@@ -45,14 +45,19 @@ impl PngFile {
 
     /// For messages: what kind of image this is.
     pub(super) fn describe(&self) -> String {
-        let kind = match (self.palette, self.channels) {
-            (true, _) => "palette",
-            (_, 1) => "grey",
-            (_, 2) => "grey and alpha",
-            (_, 3) => "RGB",
-            _ => "RGBA",
-        };
-        format!("{}-bit {kind}", self.bits)
+        format!("{}-bit {}", self.bits, kind_of_pixels(self.palette, self.channels))
+    }
+}
+
+/// For messages: what pixels of so many values are.
+pub(super) fn kind_of_pixels(palette: bool, channels: usize) -> String {
+    match (palette, channels) {
+        (true, _) => "palette".to_owned(),
+        (_, 1) => "grey".to_owned(),
+        (_, 2) => "grey and alpha".to_owned(),
+        (_, 3) => "RGB".to_owned(),
+        (_, 4) => "RGBA".to_owned(),
+        (_, channels) => format!("{channels} channels"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::png_file::PngFile;
+use super::png_file::{PngFile, kind_of_pixels};
 use super::{Format, Problem, color, npy};
 
 /// The stored values of any file that can be read.
@@ -84,14 +84,7 @@ impl Stored {
 
     /// In words, for example `16-bit grey png`.
     pub(crate) fn describe(&self) -> String {
-        let kind = match (self.palette, self.channels) {
-            (true, _) => "palette".to_owned(),
-            (_, 1) => "grey".to_owned(),
-            (_, 2) => "grey and alpha".to_owned(),
-            (_, 3) => "RGB".to_owned(),
-            (_, 4) => "RGBA".to_owned(),
-            (_, channels) => format!("{channels} channels"),
-        };
+        let kind = kind_of_pixels(self.palette, self.channels);
         match self.container {
             Container::Png => format!("{}-bit {kind} png", self.bits),
             Container::Jpeg => format!("{kind} jpeg"),

@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use multimae_report::atomic::write_atomically;
-use png::{BitDepth, ColorType, Compression, Encoder};
+use png::{BitDepth, ColorType, Compression};
 
 use super::frame::Frame;
 use super::source::Shape;
 use super::{Classes, Error, Result};
+use crate::encode::encoded_png;
 
 /// Folders of pictures, whatever the classes.
 pub(super) const FOLDERS: [&str; 5] = ["rgb", "depth", "label40", "label13", "mask_valid"];
@@ -69,25 +70,10 @@ pub(super) fn write(
     ];
     for (folder, (bytes, format)) in folders(classes).into_iter().zip(pictures) {
         let path = dir.join(folder).join(file_name(id));
-        let encoded = encode(bytes, shape, format)
-            .map_err(|source| Error::Picture { path: path.clone(), source })?;
+        let encoded =
+            encoded_png(bytes, (shape.height, shape.width), format, Compression::Fast, None)
+                .map_err(|source| Error::Picture { path: path.clone(), source })?;
         write_atomically(&path, &encoded)?;
     }
     Ok(())
-}
-
-fn encode(
-    bytes: &[u8],
-    shape: Shape,
-    (color, depth): (ColorType, BitDepth),
-) -> std::result::Result<Vec<u8>, png::EncodingError> {
-    let mut encoded = Vec::new();
-    let mut encoder = Encoder::new(&mut encoded, shape.width as u32, shape.height as u32);
-    encoder.set_color(color);
-    encoder.set_depth(depth);
-    encoder.set_compression(Compression::Fast);
-    let mut writer = encoder.write_header()?;
-    writer.write_image_data(bytes)?;
-    writer.finish()?;
-    Ok(encoded)
 }

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::path::Path;
 
 use fs_err as fs;
-use png::{BitDepth, ColorType, Compression, Encoder};
+use multimae_data::encode::encoded_png;
+use png::{BitDepth, ColorType, Compression};
 
 use crate::{Error, Frame, Result};
 
@@ -36,8 +37,9 @@ pub(super) fn write_frame(dir: &Path, index: usize, frame: &Frame) -> Result<()>
     ];
     for (folder, (bytes, format)) in FOLDERS.into_iter().zip(maps) {
         let path = dir.join(folder).join(file_name(index));
-        let encoded = encode(&bytes, (frame.height, frame.width), format)
-            .map_err(|source| Error::Picture { path: path.clone(), source })?;
+        let encoded =
+            encoded_png(&bytes, (frame.height, frame.width), format, Compression::Fast, None)
+                .map_err(|source| Error::Picture { path: path.clone(), source })?;
         write_atomically(&path, &encoded)?;
     }
     Ok(())
@@ -55,22 +57,6 @@ fn normal_bytes(normals: &[f32]) -> Vec<u8> {
     let pixels = normals.len() / 3;
     let byte = |n: f32| ((n + 1.0) * 127.5).round().clamp(0.0, 255.0) as u8;
     (0..pixels).flat_map(|i| [0, 1, 2].map(|c| byte(normals[c * pixels + i]))).collect()
-}
-
-fn encode(
-    bytes: &[u8],
-    (height, width): (usize, usize),
-    (color, depth): (ColorType, BitDepth),
-) -> std::result::Result<Vec<u8>, png::EncodingError> {
-    let mut encoded = Vec::new();
-    let mut encoder = Encoder::new(&mut encoded, width as u32, height as u32);
-    encoder.set_color(color);
-    encoder.set_depth(depth);
-    encoder.set_compression(Compression::Fast);
-    let mut writer = encoder.write_header()?;
-    writer.write_image_data(bytes)?;
-    writer.finish()?;
-    Ok(encoded)
 }
 
 /// Writes a file beside its place and renames it into it. What an interruption leaves behind ends

@@ -180,7 +180,7 @@ impl Setting {
                 "grad_norm": grad_norm,
                 "task_losses": task_losses,
             }));
-            learner = learner.step(gradients, of_balancer, lr, WEIGHT_DECAY);
+            learner.step(gradients, of_balancer, lr, WEIGHT_DECAY);
         }
         let AdamWConfig { beta_1, beta_2, eps } = AdamWConfig::default();
         let trace = json!({

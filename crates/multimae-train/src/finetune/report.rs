@@ -14,7 +14,9 @@ use crate::Result;
 use crate::observer::Baseline;
 use crate::optim::ParameterGroups;
 use crate::recipe::Recipe as _;
-use crate::report_parts::{Record, SMOOTHING, last, pictures, series, training_charts, value};
+use crate::report_parts::{
+    Record, last, loss_chart, number, pictures, progress, rejected, series, training_charts, value,
+};
 use crate::run::{RunFolder, State};
 use crate::saved_model::TaskKind;
 
@@ -25,8 +27,9 @@ pub(super) struct Parts<'a> {
     pub(super) groups: &'a ParameterGroups,
     pub(super) loaded: Option<&'a LoadReport>,
     pub(super) baseline: Option<&'a Baseline>,
-    /// The finished model by the set it was measured on, with the constant prediction there.
-    pub(super) finished: &'a [(String, Evaluated, Evaluated)],
+    /// The finished model by the set it was measured on, with the scores of the constant prediction
+    /// there.
+    pub(super) finished: &'a [(String, Evaluated, IndexMap<String, f64>)],
 }
 
 /// Writes the report of a run as it stands.
@@ -73,15 +76,9 @@ fn summary(report: &mut Report, parts: &Parts<'_>) {
         ),
         ("Trained parameters", format!("{:.2} million", parameters as f64 / 1e6)),
         ("Images", format!("{} x {} (height x width)", size.height, size.width)),
-        (
-            "Steps done",
-            format!("{} (epoch {} of {})", position.step, position.epoch, setting.recipe.epochs),
-        ),
-        ("Time of training", format!("{:.1} minutes", position.seconds / 60.0)),
-        ("Steps left out by skip_grad", position.skipped_steps.to_string()),
-        ("Samples left out as bad", position.rejected.len().to_string()),
-        ("Training samples", setting.training.len().to_string()),
     ];
+    entries.extend(progress(position, setting.recipe.epochs));
+    entries.push(("Training samples", setting.training.len().to_string()));
     entries.push(match parts.loaded {
         Some(loaded) => ("Begun with", loaded.lines().join("; ")),
         None => match &setting.recipe.finetune {
@@ -93,14 +90,7 @@ fn summary(report: &mut Report, parts: &Parts<'_>) {
     for notice in &setting.notices {
         report.notice(Level::Info, notice);
     }
-    if !position.rejected.is_empty() {
-        let list = position.rejected.join(", ");
-        report.notice(Level::Warning, &format!("Samples that could not be read: {list}"));
-    }
-}
-
-fn number(value: Option<f64>) -> String {
-    value.map_or("–".to_owned(), |value| format!("{value:.4}"))
+    rejected(report, position);
 }
 
 fn scores(report: &mut Report, parts: &Parts<'_>, records: &[Record]) {
@@ -117,7 +107,7 @@ fn scores(report: &mut Report, parts: &Parts<'_>, records: &[Record]) {
             .scores
             .iter()
             .map(|(name, score)| {
-                let constant = constant.scores.get(name).copied();
+                let constant = constant.get(name).copied();
                 vec![name.clone(), number(Some(*score)), number(constant)]
             })
             .collect();
@@ -145,18 +135,9 @@ fn curves(report: &mut Report, parts: &Parts<'_>, records: &[Record]) {
     report.section("Curves");
     let mut charts: Vec<Svg> = Vec::new();
     for task in &parts.setting.tasks {
-        let key = format!("{}_loss", task.name);
-        let mut chart = LineChart::new(format!("Loss of {}", task.name), "step", "loss");
-        chart.smoothing = SMOOTHING;
-        chart.push(Series::new("training", series(records, "train", &key)).color(0));
-        let measured = series(records, "eval", &key);
-        if !measured.is_empty() {
-            chart.push(Series::new("evaluation", measured).color(1));
-        }
-        if let Some(constant) = parts.baseline.and_then(|b| b.losses.get(&task.name)) {
-            chart.reference("predicting a constant", *constant);
-        }
-        charts.push(chart.svg());
+        let constant = parts.baseline.and_then(|baseline| baseline.losses.get(&task.name));
+        let constant = ("predicting a constant", constant.copied());
+        charts.push(loss_chart(records, &task.name, constant));
     }
     let constants = parts.baseline.map(|baseline| baseline.scores.clone()).unwrap_or_default();
     for (name, constant) in shown(&constants) {

@@ -50,8 +50,9 @@ struct Supervised {
     /// Samples that pictures show.
     shown: Vec<Sample>,
     baseline: Option<Baseline>,
-    /// The finished model by the set it was measured on, with the constant prediction there.
-    finished: Vec<(String, Evaluated, Evaluated)>,
+    /// The finished model by the set it was measured on, with the scores of the constant prediction
+    /// there.
+    finished: Vec<(String, Evaluated, IndexMap<String, f64>)>,
 }
 
 impl<'a> Finetuning<'a> {
@@ -84,9 +85,7 @@ impl<'a> Finetuning<'a> {
         let baseline = evaluation
             .as_ref()
             .map(|data| {
-                let constant =
-                    evaluate(&setting, data, &|samples| constant_predictions(&setting, samples))?;
-                let Evaluated { losses, scores, .. } = constant;
+                let Evaluated { losses, scores, .. } = constant_on(&setting, data)?;
                 Ok::<_, Error>(Baseline { losses, scores, on: "evaluation" })
             })
             .transpose()?;
@@ -192,27 +191,36 @@ impl Supervised {
         Ok((load(model, &weights, &Allowed::default())?, step.to_string()))
     }
 
-    /// Measures the finished model beside the constant prediction.
+    /// Measures the finished model beside the constant prediction, whose scores are measured too
+    /// where they are not known.
     fn measure(
         &mut self,
         run: &mut Finished<'_, MultiVit>,
         (kind, name): (&str, &str),
         data: &Loader,
         learner: &Learner<MultiVit>,
+        constant: Option<IndexMap<String, f64>>,
     ) -> Result<()> {
         let model = self.evaluate_on(data, learner)?;
-        let setting = &self.setting;
-        let constant = evaluate(setting, data, &|samples| constant_predictions(setting, samples))?;
+        let constant = match constant {
+            Some(scores) => scores,
+            None => constant_on(&self.setting, data)?.scores,
+        };
         let position = &run.state.position;
         run.logs.measured(kind, position.step, position.epoch, &model.losses, &model.scores)?;
         run.observer.event(&Event::Scored {
             on: name.to_owned(),
             scores: model.scores.clone(),
-            baseline: constant.scores.clone(),
+            baseline: constant.clone(),
         });
         self.finished.push((name.to_owned(), model, constant));
         Ok(())
     }
+}
+
+/// What predicting constants gives on a set.
+fn constant_on(setting: &Setting, data: &Loader) -> Result<Evaluated> {
+    evaluate(setting, data, &|samples| constant_predictions(setting, samples))
 }
 
 fn set_name(split: Option<&String>, otherwise: &str) -> String {
@@ -245,10 +253,10 @@ impl Work for Supervised {
 
     fn step(
         &self,
-        learner: Learner<MultiVit>,
+        learner: &mut Learner<MultiVit>,
         batch: &Batch,
         place: StepPlace,
-    ) -> Result<(Learner<MultiVit>, StepNumbers)> {
+    ) -> Result<StepNumbers> {
         let losses = |learner: &Learner<MultiVit>, samples: &[Sample], index: u64| {
             let number_of_pass = batch.batch * self.setting.recipe.update_freq as u64 + index;
             self.losses(learner, samples, batch.epoch, number_of_pass)
@@ -309,10 +317,11 @@ impl Work for Supervised {
         let validated = set_name(recipe.eval_split.as_ref(), "evaluation");
         let tested = set_name(recipe.test_split.as_ref(), "test");
         if let Some(data) = self.evaluation.clone() {
-            self.measure(&mut run, ("final", &validated), &data, &learner)?;
+            let constant = self.baseline.as_ref().map(|baseline| baseline.scores.clone());
+            self.measure(&mut run, ("final", &validated), &data, &learner, constant)?;
         }
         if let Some(data) = self.test.clone() {
-            self.measure(&mut run, ("test", &tested), &data, &learner)?;
+            self.measure(&mut run, ("test", &tested), &data, &learner, None)?;
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ use crate::recipe::{
 use crate::saved_model::{
     ClassInfo, DepthScale, InputModality, ModelCard, TaskCard, TaskKind, ValueScale,
 };
-use crate::schedule::CosineSchedule;
+use crate::schedule::{CosineSchedule, warmup_steps};
 use crate::step::StepRules;
 use crate::trainer::Plan;
 use crate::{Error, Result};
@@ -218,10 +218,8 @@ impl Setting {
     pub fn plan(&self, steps_per_epoch: u64) -> Plan {
         let recipe = &self.recipe;
         let total = recipe.epochs as u64 * steps_per_epoch;
-        let warmup = match u64::try_from(recipe.warmup_steps) {
-            Ok(steps) if steps > 0 => steps,
-            _ => recipe.warmup_epochs as u64 * steps_per_epoch,
-        };
+        let warmup =
+            warmup_steps(recipe.warmup_steps, recipe.warmup_epochs as u64 * steps_per_epoch);
         let decay_end = recipe.weight_decay_end.unwrap_or(recipe.weight_decay);
         Plan {
             epochs: recipe.epochs as u64,

@@ -1,15 +1,17 @@
 //! `report.html`: what people look at.
 
 use multimae::model::MultiMae;
-use multimae_report::chart::{LineChart, Series, Svg};
-use multimae_report::html::{Level, Report};
+use multimae_report::chart::Svg;
+use multimae_report::html::Report;
 use multimae_report::metrics_log;
 
 use super::Setting;
 use crate::Result;
 use crate::observer::Baseline;
 use crate::recipe::Recipe;
-use crate::report_parts::{Record, SMOOTHING, last, pictures, series, training_charts, value};
+use crate::report_parts::{
+    Record, last, loss_chart, number, pictures, progress, rejected, training_charts, value,
+};
 use crate::run::{RunFolder, State};
 
 /// Writes the report of a run as it stands.
@@ -38,7 +40,7 @@ fn summary(report: &mut Report, setting: &Setting, state: &State<MultiMae>) {
     let encoder = &setting.model.encoder;
     let parameters = multimae::state::trained_values(&state.learner.model);
     let size = setting.recipe.input_size;
-    report.definitions(&[
+    let mut entries = vec![
         (
             "Encoder",
             format!("{} wide, {} blocks, {} heads", encoder.width, encoder.depth, encoder.heads),
@@ -55,24 +57,15 @@ fn summary(report: &mut Report, setting: &Setting, state: &State<MultiMae>) {
             "Visible tokens",
             format!("{} of {}", setting.masking.num_encoded_tokens, setting.layout.num_tokens()),
         ),
-        (
-            "Steps done",
-            format!("{} (epoch {} of {})", position.step, position.epoch, setting.recipe.epochs),
-        ),
-        ("Time of training", format!("{:.1} minutes", position.seconds / 60.0)),
-        ("Steps left out by skip_grad", position.skipped_steps.to_string()),
-        ("Samples left out as bad", position.rejected.len().to_string()),
-    ]);
-    if !position.rejected.is_empty() {
-        let list = position.rejected.join(", ");
-        report.notice(Level::Warning, &format!("Samples that could not be read: {list}"));
-    }
+    ];
+    entries.extend(progress(position, setting.recipe.epochs));
+    report.definitions(&entries);
+    rejected(report, position);
 }
 
 fn losses_table(report: &mut Report, setting: &Setting, records: &[Record], baseline: &Baseline) {
     let kind = if last(records, "eval").is_some() { "eval" } else { "train" };
     let Some(record) = last(records, kind) else { return };
-    let number = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.4}"));
     let rows: Vec<Vec<String>> = setting
         .objective
         .tasks
@@ -101,18 +94,8 @@ fn curves(report: &mut Report, setting: &Setting, records: &[Record], baseline: 
     report.section("Curves");
     let mut charts: Vec<Svg> = Vec::new();
     for task in &setting.objective.tasks {
-        let key = format!("{}_loss", task.name);
-        let mut chart = LineChart::new(format!("Loss of {}", task.name), "step", "loss");
-        chart.smoothing = SMOOTHING;
-        chart.push(Series::new("training", series(records, "train", &key)).color(0));
-        let measured = series(records, "eval", &key);
-        if !measured.is_empty() {
-            chart.push(Series::new("evaluation", measured).color(1));
-        }
-        if let Some(mean) = baseline.losses.get(&task.name) {
-            chart.reference("predicting the mean", *mean);
-        }
-        charts.push(chart.svg());
+        let mean = ("predicting the mean", baseline.losses.get(&task.name).copied());
+        charts.push(loss_chart(records, &task.name, mean));
     }
     charts.extend(training_charts(records));
     report.charts(&charts);

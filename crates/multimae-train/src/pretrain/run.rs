@@ -107,12 +107,7 @@ impl Work for Masked {
         self.setting.recipe.check_continues(fingerprint)
     }
 
-    fn step(
-        &self,
-        learner: Learner,
-        batch: &Batch,
-        place: StepPlace,
-    ) -> Result<(Learner, StepNumbers)> {
+    fn step(&self, learner: &mut Learner, batch: &Batch, place: StepPlace) -> Result<StepNumbers> {
         pretrain_step(&self.setting, learner, batch, place)
     }
 

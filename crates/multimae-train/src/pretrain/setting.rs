@@ -18,7 +18,7 @@ use crate::optim::{AdamW, AdamWConfig};
 use crate::recipe::{
     BadSamplesChoice, BalancerChoice, NanSamplesChoice, PretrainRecipe, Recipe, TaskModality,
 };
-use crate::schedule::CosineSchedule;
+use crate::schedule::{CosineSchedule, warmup_steps};
 use crate::step::StepRules;
 use crate::trainer::Plan;
 use crate::{Error, Result};
@@ -120,10 +120,8 @@ impl Setting {
     pub fn schedules(&self, steps_per_epoch: u64) -> (CosineSchedule, CosineSchedule) {
         let recipe = &self.recipe;
         let total = recipe.epochs as u64 * steps_per_epoch;
-        let warmup = match u64::try_from(recipe.warmup_steps) {
-            Ok(steps) if steps > 0 => steps,
-            _ => recipe.warmup_epochs as u64 * steps_per_epoch,
-        };
+        let warmup =
+            warmup_steps(recipe.warmup_steps, recipe.warmup_epochs as u64 * steps_per_epoch);
         let decay_end = recipe.weight_decay_end.unwrap_or(recipe.weight_decay);
         (
             CosineSchedule::new(recipe.lr(), recipe.min_lr, warmup, total),

@@ -15,10 +15,10 @@ use crate::{Result, batch};
 /// As [`train_step`].
 pub(super) fn pretrain_step(
     setting: &Setting,
-    learner: Learner,
+    learner: &mut Learner,
     data: &Batch,
     place: StepPlace,
-) -> Result<(Learner, StepNumbers)> {
+) -> Result<StepNumbers> {
     let losses = |learner: &Learner, samples: &[Sample], index: u64| {
         let number_of_pass = data.batch * setting.recipe.update_freq as u64 + index;
         let mut drop_path = stream(setting.recipe.seed, "drop_path", data.epoch, number_of_pass);

@@ -263,24 +263,30 @@ impl RecipeValue for Alphas {
     }
 }
 
+/// The entries of a map as what `read` makes of each; null is a map of none. `None` if the value is
+/// no map.
+fn by_name<T>(
+    value: &Value,
+    read: impl Fn((&String, &Value)) -> Result<(String, T), String>,
+) -> Result<Option<IndexMap<String, T>>, String> {
+    match value {
+        Value::Null => Ok(Some(IndexMap::new())),
+        Value::Object(entries) => entries.iter().map(read).collect::<Result<_, _>>().map(Some),
+        _ => Ok(None),
+    }
+}
+
 /// Numbers by task.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TaskWeights(pub IndexMap<String, f64>);
 
 impl RecipeValue for TaskWeights {
     fn read(value: &Value) -> Result<Self, String> {
-        let Value::Object(entries) = value else {
-            return if value.is_null() {
-                Ok(Self::default())
-            } else {
-                Err(expected::<Self>(value))
-            };
-        };
         let entry = |(name, value): (&String, &Value)| match number(value) {
             Some(weight) if weight >= 0.0 => Ok((name.clone(), weight)),
             _ => Err(format!("`{name}`: {value} is no weight of at least 0")),
         };
-        entries.iter().map(entry).collect::<Result<_, _>>().map(Self)
+        by_name(value, entry)?.ok_or_else(|| expected::<Self>(value)).map(Self)
     }
 
     fn write(&self) -> Value {
@@ -298,13 +304,6 @@ pub struct Heads(pub IndexMap<String, Map<String, Value>>);
 
 impl RecipeValue for Heads {
     fn read(value: &Value) -> Result<Self, String> {
-        let Value::Object(entries) = value else {
-            return if value.is_null() {
-                Ok(Self::default())
-            } else {
-                Err(expected::<Self>(value))
-            };
-        };
         let entry = |(name, value): (&String, &Value)| match value {
             Value::Object(head) => Ok((name.clone(), head.clone())),
             Value::String(kind) => {
@@ -313,7 +312,7 @@ impl RecipeValue for Heads {
             }
             _ => Err(format!("`{name}`: {value} is no head; write {{kind: light}} or light")),
         };
-        entries.iter().map(entry).collect::<Result<_, _>>().map(Self)
+        by_name(value, entry)?.ok_or_else(|| expected::<Self>(value)).map(Self)
     }
 
     fn write(&self) -> Value {

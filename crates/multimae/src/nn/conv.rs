@@ -58,10 +58,10 @@ impl Conv2d {
             return self.pointwise(x);
         }
         let [outputs, per_output, _, _] = self.weight.dims();
-        let depthwise = per_output == 1 && self.groups == outputs;
+        let depthwise = self.groups > 1 && self.groups == outputs && per_output == 1;
         if self.stride == 1 && (self.groups == 1 || depthwise) {
             let bias = self.bias.as_ref().map(Param::val);
-            return ops::conv2d(x, self.weight.val(), bias, depthwise && self.groups > 1);
+            return ops::conv2d(x, self.weight.val(), bias, depthwise);
         }
         let options = ConvOptions::new([self.stride; 2], [kernel / 2; 2], [1, 1], self.groups);
         let bias = self.bias.as_ref().map(Param::val);
