@@ -134,7 +134,7 @@ impl MultiVit {
     pub fn forward_with_prompts(
         &self,
         inputs: Inputs,
-        prompts: &Prompts,
+        prompts: &[Prompts],
         phase: &mut Phase<'_>,
     ) -> Result<EncoderOutput> {
         self.encode_by(inputs, |sequence, rates| {

@@ -185,7 +185,7 @@ fn encode_prompted(
             (selection.prompts.clone(), Some(selection))
         }
     };
-    Ok((model.forward_with_prompts(inputs()?, &prompts, phase)?, selection))
+    Ok((model.forward_with_prompts(inputs()?, std::slice::from_ref(&prompts), phase)?, selection))
 }
 
 /// The number of samples.

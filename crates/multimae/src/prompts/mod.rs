@@ -17,11 +17,10 @@ use crate::encoder::Phase;
 use crate::nn::Block;
 use crate::{Error, Result};
 
-/// The prompts of a batch.
+/// Prompts of a batch, of one source; an encoder takes several.
 ///
 /// They belong to the blocks from `first` on, as many as they have layers.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "there is one of them per batch")]
 pub enum Prompts {
     /// Tokens behind the sequence (Jia et al., 2022). Before each of their blocks they take the
     /// place of what the block before made of the last ones; behind their last block they are
@@ -31,6 +30,10 @@ pub enum Prompts {
         first: usize,
         /// `(B, layers, P, width)`.
         tokens: Tensor<4>,
+        /// `(B, gates)` in `[0, 1]`, of the blocks from `first` on, as many as there are (Yoo et
+        /// al., 2023). A gate of 1 keeps what its block made of the prompts, 0 gives the next block
+        /// its own prompts or, where it has none, those that this block got; between, a mixture.
+        gates: Option<Tensor<2>>,
     },
     /// Keys and values that every token attends to besides those of the sequence (Li and Liang,
     /// 2021). No tokens are added.
@@ -45,10 +48,19 @@ pub enum Prompts {
 }
 
 impl Prompts {
+    /// Tokens without gates.
+    ///
+    /// # Shapes
+    /// `(B, layers, P, width)`.
+    #[must_use]
+    pub fn tokens(first: usize, tokens: Tensor<4>) -> Self {
+        Self::Tokens { first, tokens, gates: None }
+    }
+
     /// The first block, and the extents `[B, layers, P, width]`.
     fn extents(&self) -> (usize, [usize; 4]) {
         match self {
-            Self::Tokens { first, tokens } => (*first, tokens.dims()),
+            Self::Tokens { first, tokens, .. } => (*first, tokens.dims()),
             Self::Prefix { first, keys, .. } => (*first, keys.dims()),
         }
     }
@@ -57,14 +69,21 @@ impl Prompts {
     fn check(&self, blocks: usize, [batch, _, width]: [usize; 3]) -> Result<()> {
         let (first, dims) = self.extents();
         let [samples, layers, _, prompt_width] = dims;
-        if let Self::Prefix { keys, values, .. } = self
-            && keys.dims() != values.dims()
-        {
-            return Err(Error::Config(format!(
-                "prefix keys are {:?}, its values {:?}",
-                keys.dims(),
-                values.dims()
-            )));
+        match self {
+            Self::Prefix { keys, values, .. } if keys.dims() != values.dims() => {
+                return Err(Error::Config(format!(
+                    "prefix keys are {:?}, its values {:?}",
+                    keys.dims(),
+                    values.dims()
+                )));
+            }
+            Self::Tokens { gates: Some(gates), .. } if gates.dims()[0] != samples => {
+                return Err(Error::Config(format!(
+                    "gates {:?} (samples, blocks) for prompts {dims:?}",
+                    gates.dims()
+                )));
+            }
+            _ => {}
         }
         if samples != batch || prompt_width != width {
             return Err(Error::Config(format!(
@@ -80,11 +99,49 @@ impl Prompts {
         Ok(())
     }
 
-    /// The prompts of one block: `(B, P, width)`.
-    fn of_block(prompts: &Tensor<4>, layer: usize) -> Tensor<3> {
-        let [batch, _, count, width] = prompts.dims();
-        prompts.clone().narrow(1, layer, 1).reshape([batch, count, width])
+    /// The prompts of a block, if it has its own.
+    ///
+    /// # Shapes
+    /// `(B, P, width)`.
+    fn of_block(&self, prompts: &Tensor<4>, block: usize) -> Option<Tensor<3>> {
+        let (first, [batch, layers, count, width]) = self.extents();
+        let layer = block.checked_sub(first).filter(|layer| *layer < layers)?;
+        Some(prompts.clone().narrow(1, layer, 1).reshape([batch, count, width]))
     }
+
+    /// Prompt tokens that a block gets, from its own and from what the blocks before made of
+    /// earlier ones; none before the first block.
+    fn tokens_of(&self, block: usize, carried: Option<&Carried>) -> Option<Tensor<3>> {
+        let Self::Tokens { first, tokens, gates } = self else { return None };
+        let own = self.of_block(tokens, block);
+        let Some(Carried { input, output }) = carried else { return own };
+        let gate = gates.as_ref().and_then(|gates| gate(gates, (block - 1).checked_sub(*first)?));
+        match (gate, own) {
+            (None, own) => Some(own.unwrap_or_else(|| output.clone())),
+            (Some(gate), own) => {
+                let fresh = own.unwrap_or_else(|| input.clone());
+                Some(fresh.clone() + (output.clone() - fresh) * gate)
+            }
+        }
+    }
+
+    /// The keys and values that a block gets, if it has any.
+    fn prefix_of(&self, block: usize) -> Option<(Tensor<3>, Tensor<3>)> {
+        let Self::Prefix { keys, values, .. } = self else { return None };
+        Some((self.of_block(keys, block)?, self.of_block(values, block)?))
+    }
+}
+
+/// `(B, 1, 1)`: the gate of a block, if it has one.
+fn gate(gates: &Tensor<2>, index: usize) -> Option<Tensor<3>> {
+    let [batch, blocks] = gates.dims();
+    (index < blocks).then(|| gates.clone().narrow(1, index, 1).reshape([batch, 1, 1]))
+}
+
+/// The prompt tokens of a source at the last block.
+struct Carried {
+    input: Tensor<3>,
+    output: Tensor<3>,
 }
 
 /// Runs blocks over tokens with prompts and returns the output of every block without them.
@@ -97,30 +154,163 @@ impl Prompts {
 pub fn encode_with_prompts(
     blocks: &[Block],
     tokens: Tensor<3>,
-    prompts: &Prompts,
+    prompts: &[Prompts],
     drop_path_rates: &[f64],
     phase: &mut Phase<'_>,
 ) -> Result<Vec<Tensor<3>>> {
-    prompts.check(blocks.len(), tokens.dims())?;
-    let own = tokens.dims()[1];
-    let (first, [_, layers, _, _]) = prompts.extents();
+    prompts.iter().try_for_each(|prompts| prompts.check(blocks.len(), tokens.dims()))?;
+    let mut carried: Vec<Option<Carried>> = prompts.iter().map(|_| None).collect();
     let mut outputs: Vec<Tensor<3>> = Vec::with_capacity(blocks.len());
     let mut x = tokens;
     for (index, (block, &rate)) in blocks.iter().zip(drop_path_rates).enumerate() {
-        let layer = index.checked_sub(first).filter(|layer| *layer < layers);
-        let prefix = match (prompts, layer) {
-            (Prompts::Tokens { tokens, .. }, Some(layer)) => {
-                let sequence = x.narrow(1, 0, own);
-                x = Tensor::cat(vec![sequence, Prompts::of_block(tokens, layer)], 1);
-                None
-            }
-            (Prompts::Prefix { keys, values, .. }, Some(layer)) => {
-                Some((Prompts::of_block(keys, layer), Prompts::of_block(values, layer)))
-            }
-            (_, None) => None,
-        };
-        x = block.forward_prefixed(x, prefix, rate, phase);
-        outputs.push(x.clone().narrow(1, 0, own));
+        let own = x.dims()[1];
+        let slots: Vec<Option<Tensor<3>>> = prompts
+            .iter()
+            .zip(&carried)
+            .map(|(prompts, carried)| prompts.tokens_of(index, carried.as_ref()))
+            .collect();
+        let prefixes = prompts.iter().filter_map(|prompts| prompts.prefix_of(index));
+        let sequence = joined(std::iter::once(x).chain(slots.iter().flatten().cloned()));
+        let y = block.forward_prefixed(sequence, side_by_side(prefixes), rate, phase);
+        let mut start = own;
+        for (slot, carried) in slots.into_iter().zip(&mut carried) {
+            *carried = slot.map(|input| {
+                let count = input.dims()[1];
+                let output = y.clone().narrow(1, start, count);
+                start += count;
+                Carried { input, output }
+            });
+        }
+        x = if start == own { y } else { y.narrow(1, 0, own) };
+        outputs.push(x.clone());
     }
     Ok(outputs)
+}
+
+/// Sequences one behind the other.
+fn joined(sequences: impl Iterator<Item = Tensor<3>>) -> Tensor<3> {
+    let mut sequences: Vec<Tensor<3>> = sequences.collect();
+    if sequences.len() == 1 { sequences.remove(0) } else { Tensor::cat(sequences, 1) }
+}
+
+/// The keys and the values of all prefixes of a block.
+fn side_by_side(
+    prefixes: impl Iterator<Item = (Tensor<3>, Tensor<3>)>,
+) -> Option<(Tensor<3>, Tensor<3>)> {
+    let (keys, values): (Vec<_>, Vec<_>) = prefixes.unzip();
+    (!keys.is_empty()).then(|| (joined(keys.into_iter()), joined(values.into_iter())))
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::nn::BlockConfig;
+
+    const BLOCKS: usize = 3;
+    const WIDTH: usize = 8;
+
+    fn blocks() -> Vec<Block> {
+        let config = BlockConfig { width: WIDTH, heads: 2, mlp_ratio: 2.0 };
+        (0..BLOCKS)
+            .map(|index| {
+                let block = Block::new(config, &Device::default());
+                crate::init::initialise(block, |name| {
+                    ChaCha8Rng::seed_from_u64((index * 1000 + name.len()) as u64)
+                })
+            })
+            .collect()
+    }
+
+    /// Values that are alike for nobody.
+    fn values<const D: usize>(dims: [usize; D], seed: f32) -> Tensor<D> {
+        let count: usize = dims.iter().product();
+        let values: Vec<f32> = (0..count).map(|i| ((i as f32 + seed) * 1.7).sin()).collect();
+        Tensor::from_data(TensorData::new(values, dims), &Device::default())
+    }
+
+    fn gated(tokens: Tensor<4>, gate: f32) -> Prompts {
+        let gates = Tensor::<2>::full([tokens.dims()[0], BLOCKS], gate, &Device::default());
+        Prompts::Tokens { first: 0, tokens, gates: Some(gates) }
+    }
+
+    fn last(prompts: &[Prompts]) -> Vec<f32> {
+        let tokens = values([2, 5, WIDTH], 0.5);
+        let phase = &mut Phase::Evaluation;
+        let mut outputs =
+            encode_with_prompts(&blocks(), tokens, prompts, &[0.0; BLOCKS], phase).unwrap();
+        assert_eq!(outputs.len(), BLOCKS);
+        let output = outputs.pop().unwrap();
+        assert_eq!(output.dims(), [2, 5, WIDTH]);
+        output.into_data().iter().collect()
+    }
+
+    fn close(a: &[f32], b: &[f32]) -> bool {
+        a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5)
+    }
+
+    #[test]
+    fn gates_lie_between_deep_and_shallow() {
+        let deep = values([2, BLOCKS, 4, WIDTH], 3.0);
+        let shallow = deep.clone().narrow(1, 0, 1);
+        let (of_deep, of_shallow) = (
+            last(&[Prompts::tokens(0, deep.clone())]),
+            last(&[Prompts::tokens(0, shallow.clone())]),
+        );
+        assert!(!close(&of_deep, &of_shallow));
+        assert!(close(&last(&[gated(deep.clone(), 0.0)]), &of_deep));
+        assert!(close(&last(&[gated(deep.clone(), 1.0)]), &of_shallow));
+        assert!(close(&last(&[gated(shallow.clone(), 1.0)]), &of_shallow));
+        // A closed gate behind a shallow prompt gives it to every block unchanged.
+        let repeated = shallow.clone().expand([2, BLOCKS, 4, WIDTH]);
+        let closed = last(&[gated(shallow, 0.0)]);
+        assert!(close(&closed, &last(&[Prompts::tokens(0, repeated)])));
+        let half = last(&[gated(deep, 0.5)]);
+        assert!(!close(&half, &of_deep) && !close(&half, &of_shallow));
+    }
+
+    #[test]
+    fn sources_add_up() {
+        let (one, two) = (values([2, 2, 3, WIDTH], 1.0), values([2, 2, 2, WIDTH], 9.0));
+        let both = Tensor::cat(vec![one.clone(), two.clone()], 2);
+        let joined = last(&[Prompts::tokens(1, both.clone())]);
+        let apart = last(&[Prompts::tokens(1, one.clone()), Prompts::tokens(1, two.clone())]);
+        assert!(close(&joined, &apart));
+        let prefix =
+            |p: &Tensor<4>| Prompts::Prefix { first: 0, keys: p.clone(), values: p.clone() };
+        assert!(close(&last(&[prefix(&both)]), &last(&[prefix(&one), prefix(&two)])));
+        // Both forms together, of different blocks.
+        let mixed = [Prompts::tokens(1, one), prefix(&two)];
+        assert!(!close(&last(&mixed), &last(&mixed[..1])));
+        assert!(!close(&last(&mixed), &last(&mixed[1..])));
+    }
+
+    #[test]
+    fn no_prompts_are_no_change() {
+        let tokens = values([2, 5, WIDTH], 0.5);
+        let plain =
+            crate::encoder::encode(&blocks(), tokens, &[0.0; BLOCKS], &mut Phase::Evaluation);
+        let plain: Vec<f32> = plain.last().unwrap().clone().into_data().iter().collect();
+        assert_eq!(last(&[]), plain);
+    }
+
+    #[test]
+    fn prompts_that_do_not_fit_are_refused() {
+        let refused = |prompts: Prompts| {
+            let tokens = values([2, 5, WIDTH], 0.5);
+            let phase = &mut Phase::Evaluation;
+            encode_with_prompts(&blocks(), tokens, &[prompts], &[0.0; BLOCKS], phase).unwrap_err()
+        };
+        refused(Prompts::tokens(1, values([2, BLOCKS, 1, WIDTH], 0.0)));
+        refused(Prompts::tokens(0, values([1, BLOCKS, 1, WIDTH], 0.0)));
+        refused(Prompts::tokens(0, values([2, BLOCKS, 1, WIDTH / 2], 0.0)));
+        let gates = Some(values([1, BLOCKS], 0.0));
+        let tokens = values([2, BLOCKS, 1, WIDTH], 0.0);
+        refused(Prompts::Tokens { first: 0, tokens: tokens.clone(), gates });
+        let values = values([2, BLOCKS, 2, WIDTH], 0.0);
+        refused(Prompts::Prefix { first: 0, keys: tokens, values });
+    }
 }

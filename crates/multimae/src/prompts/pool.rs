@@ -97,7 +97,7 @@ impl PromptPool {
             .reshape([batch, self.top_n, layers, count * width])
             .swap_dims(1, 2)
             .reshape([batch, layers, self.top_n * count, width]);
-        let prompts = Prompts::Tokens { first: self.first, tokens };
+        let prompts = Prompts::tokens(self.first, tokens);
         Ok(Selection { prompts, similarity, chosen, reduce_sim })
     }
 }

@@ -24,7 +24,7 @@ impl PromptTokens {
     /// The same prompts for every sample.
     #[must_use]
     pub fn forward(&self, batch: usize) -> Prompts {
-        Prompts::Tokens { first: self.first, tokens: for_each_sample(self.tokens.val(), batch) }
+        Prompts::tokens(self.first, for_each_sample(self.tokens.val(), batch))
     }
 }
 
