@@ -206,14 +206,90 @@ fn what_is_frozen_stays_to_the_bit_and_all_that_is_tuned_moves() {
         let tuning = format!("tuning={mode}");
         let arguments = ["--set", &pre, "--set", &tuning, "--set", "model_ema=false"];
         let message = succeed(&mut finetune(&scratch, mode, &arguments));
-        assert_says(&message, &["tensors are trained", "of the backbone"]);
+        assert_says(&message, &["tensors are trained", "backbone"]);
         let (moved, kept) = moved(&scratch, mode);
         assert!(moved.iter().all(|name| trains(name)), "{mode} moved {moved:?}");
         assert!(!kept.iter().any(|name| trains(name)), "{mode} kept {kept:?}");
     }
     let wrong = |mode: &str| fail(&mut finetune(&scratch, "wrong", &["--set", mode]));
     assert_says(&wrong("tuning=last-3"), &["last-3", "has 2 blocks"]);
-    assert_says(&wrong("tuning=lora"), &["lora", "full | head | bias"]);
+    assert_says(&wrong("tuning=adapters"), &["adapters", "full | head | bias"]);
+}
+
+/// The tensors of a run that differ between its first and its last checkpoint, and the others.
+fn moved_between_checkpoints(scratch: &Scratch, run: &str) -> (Vec<String>, Vec<String>) {
+    let folder = scratch.path(run).join("checkpoints");
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| !path.ends_with("best.safetensors"))
+        .collect();
+    files.sort();
+    let read = |path: &std::path::Path| read_weights(path).unwrap().weights;
+    let (before, after) = (read(&files[0]), read(files.last().unwrap()));
+    let names = before.keys().filter_map(|name| name.strip_prefix("model/")).map(str::to_owned);
+    let model = |weights: &StateDict, name: &str| weights[&format!("model/{name}")].clone();
+    names.partition(|name| model(&before, name).as_bytes() != model(&after, name).as_bytes())
+}
+
+#[test]
+fn what_tuning_adds_is_trained_and_the_rest_is_not() {
+    let scratch = scratch();
+    pretrain(&scratch);
+    let pre = format!("finetune={}", scratch.path("pre").display());
+    let added: [(&str, &[&str], Trains); 8] = [
+        ("lora", &[], |name| name.contains(".lora.")),
+        ("lora", &["lora={rank: 2, alpha: 4, targets: [fc1, fc2]}"], |name| {
+            name.contains("mlp") && name.contains(".lora.")
+        }),
+        ("ssf", &[], |name| name.contains(".ssf.")),
+        (
+            "prompts",
+            &["prompts={kind: deep, count: 3, dropout: 0.1}", "prompt_init=self"],
+            |name| name == "prompts.tokens",
+        ),
+        ("prompts", &["prompts={kind: shallow, count: 2, rank: 4, gate: -1.0}"], |name| {
+            name.starts_with("prompts.")
+        }),
+        ("prompts", &["prompts={kind: prefix, count: 2}", "prompt_init=self"], |name| {
+            ["prompts.key", "prompts.value"].contains(&name)
+        }),
+        ("prompts+norm", &["prompts={kind: deep, count: 2}", "branch_at=1"], |name| {
+            name.contains("prompts.") || name.contains(".norm")
+        }),
+        ("prompts", &["prompts=deep", "branch_at=0", "entry_norms=true"], |name| {
+            name.starts_with("task_prompts.") || name.starts_with("entry_norms.")
+        }),
+    ];
+    for (index, (mode, keys, trains)) in added.into_iter().enumerate() {
+        let run = format!("run{index}");
+        let tuning = format!("tuning={mode}");
+        let mut arguments = vec!["--set", &pre, "--set", &tuning];
+        for key in ["model_ema=false", "keep_ckpt=9", "epochs=3"].iter().chain(keys) {
+            arguments.extend(["--set", key]);
+        }
+        succeed(&mut finetune(&scratch, &run, &arguments));
+        let (moved, kept) = moved_between_checkpoints(&scratch, &run);
+        let trains = |name: &str| trains(name) || name.starts_with("output_adapters.");
+        assert!(moved.iter().all(|name| trains(name)), "{keys:?} moved {moved:?}");
+        assert!(!kept.iter().any(|name| trains(name)), "{keys:?} kept {kept:?}");
+        assert!(moved.len() > 4, "{keys:?}: {moved:?}");
+        let stored = weights(&scratch, &run);
+        assert!(moved.iter().all(|name| stored.contains_key(name)), "{:?}", stored.keys());
+    }
+    let wrong = |keys: &[&str]| {
+        let arguments: Vec<&str> = keys.iter().flat_map(|key| ["--set", key]).collect();
+        fail(&mut finetune(&scratch, "wrong", &arguments))
+    };
+    assert_says(&wrong(&["tuning=prompts"]), &["which prompts", "kind: deep"]);
+    assert_says(&wrong(&["tuning=norm", "prompts=deep"]), &["norm", "+prompts"]);
+    assert_says(&wrong(&["tuning=prompts", "prompts={kind: deep, cuont: 3}"]), &["cuont"]);
+    assert_says(
+        &wrong(&["tuning=prompts", "prompts={kind: deep, layers: 3}"]),
+        &["3 of them", "has 2"],
+    );
+    assert_says(&wrong(&["tuning=prompts", "prompts=deep", "branch_at=3"]), &["branch_at", "2"]);
+    assert_says(&wrong(&["tuning=lora", "lora={rank: 0}"]), &["rank"]);
 }
 
 #[test]

@@ -33,7 +33,7 @@ enum Rule {
 /// Xavier-uniform as linear maps, other convolutions Kaiming-uniform with `a = sqrt(5)`; biases
 /// are zero, those of convolutions uniform in `±1/sqrt(fan in)`; LayerNorms start as the identity;
 /// tokens and embeddings are truncated normal with deviation 0.02, mask tokens zero; position
-/// tables stay.
+/// tables stay. What tuning adds to layers begins without effect.
 #[must_use]
 pub fn initialise<M: Module, R: Rng>(module: M, mut stream: impl FnMut(&str) -> R) -> M {
     let shapes: IndexMap<String, Vec<usize>> =
@@ -56,7 +56,11 @@ fn rule(name: &str, shape: &[usize], weight: Option<&[usize]>) -> Rule {
     let leaf = name.rsplit('.').next().unwrap_or(name);
     match (leaf, shape) {
         ("pos_emb", _) => Rule::Keep,
-        ("mask_token", _) => Rule::Constant(0.0),
+        ("mask_token" | "shift", _) => Rule::Constant(0.0),
+        ("scale", _) => Rule::Constant(1.0),
+        // Low-rank adaptation begins as no change (Hu et al., 2022).
+        ("a", [_, inputs]) => Rule::Uniform((*inputs as f64).powf(-0.5)),
+        ("b", [_, _]) => Rule::Constant(0.0),
         _ if name.ends_with("class_emb.weight") => Rule::Token,
         ("weight", [_]) => Rule::Constant(1.0),
         ("weight", [outputs, inputs]) => {

@@ -63,6 +63,7 @@ pub mod positions;
 pub mod prompts;
 pub mod state;
 pub mod tokens;
+pub mod tuned;
 pub mod tuning;
 pub mod weights;
 

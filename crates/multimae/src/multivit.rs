@@ -14,7 +14,7 @@ use crate::output_adapters::{Head, HeadConfig, HeadSurroundings, Prediction, Tas
 use crate::positions::NonSquareTables;
 use crate::prompts::{Prompts, encode_with_prompts};
 use crate::tokens::{
-    Inputs, check_inputs, check_unique, input_adapters, tokenise, with_global_tokens,
+    Inputs, TokenLayout, check_inputs, check_unique, input_adapters, tokenise, with_global_tokens,
 };
 use crate::{Error, Result};
 
@@ -74,6 +74,15 @@ pub struct MultiVit {
     pub encoder: Vec<Block>,
     #[module(skip)]
     config: MultiVitConfig,
+}
+
+/// Inputs as one sequence.
+#[derive(Debug)]
+pub(crate) struct Embedded {
+    /// `(B, S + G, width)`.
+    pub(crate) sequence: Tensor<3>,
+    /// Where the modalities' tokens are.
+    pub(crate) layout: TokenLayout,
 }
 
 impl MultiVit {
@@ -148,17 +157,33 @@ impl MultiVit {
         inputs: Inputs,
         encode: impl FnOnce(Tensor<3>, &[f64]) -> Result<Vec<Tensor<3>>>,
     ) -> Result<EncoderOutput> {
+        let embedded = self.embed(inputs)?;
+        let layers = encode(embedded.sequence.clone(), &self.config.encoder.drop_path_rates())?;
+        Ok(self.output(&embedded, layers))
+    }
+
+    /// The outputs of all blocks.
+    pub(crate) fn encode(&self, sequence: Tensor<3>, phase: &mut Phase<'_>) -> Vec<Tensor<3>> {
+        encode(&self.encoder, sequence, &self.config.encoder.drop_path_rates(), phase)
+    }
+
+    /// The sequence before the first block.
+    pub(crate) fn embed(&self, inputs: Inputs) -> Result<Embedded> {
         let (tokens, layout) = tokenise(&self.input_adapters, inputs)?;
         let sequence = with_global_tokens(tokens, &self.global_tokens);
-        let rates = self.config.encoder.drop_path_rates();
+        Ok(Embedded { sequence, layout })
+    }
+
+    /// What heads see of the outputs of all blocks.
+    pub(crate) fn output(&self, embedded: &Embedded, layers: Vec<Tensor<3>>) -> EncoderOutput {
         let patch = self.config.patch_size;
-        let image_size = Size::new(layout.grid.height * patch, layout.grid.width * patch);
-        Ok(EncoderOutput {
-            layers: encode(sequence, &rates)?,
-            layout,
+        let grid = embedded.layout.grid;
+        EncoderOutput {
+            layers,
+            layout: embedded.layout.clone(),
             num_global_tokens: self.config.num_global_tokens,
-            image_size,
-        })
+            image_size: Size::new(grid.height * patch, grid.width * patch),
+        }
     }
 
     /// The predictions of all heads from one pass of the encoder, by task.

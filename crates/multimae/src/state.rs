@@ -23,21 +23,28 @@ pub struct ParameterInfo {
     pub trainable: bool,
 }
 
-/// The path of the module being visited; enum variants are no part of it.
+/// The field of a model inside another one, which keeps the names of its parameters.
+const INNER_MODEL: &str = "vit";
+
+/// The path of the module being visited; enum variants and inner models are no part of it.
 #[derive(Default)]
 struct Path(Vec<String>);
 
 impl Path {
     fn enter(&mut self, name: &str, container: &str) {
-        if !container.starts_with("Enum:") {
+        if Self::names(name, container) {
             self.0.push(name.to_owned());
         }
     }
 
-    fn exit(&mut self, container: &str) {
-        if !container.starts_with("Enum:") {
+    fn exit(&mut self, name: &str, container: &str) {
+        if Self::names(name, container) {
             self.0.pop();
         }
+    }
+
+    fn names(name: &str, container: &str) -> bool {
+        !container.starts_with("Enum:") && name != INNER_MODEL
     }
 
     fn name(&self) -> String {
@@ -60,8 +67,8 @@ impl<F: VisitParameter> ModuleVisitor for Visitor<F> {
         self.path.enter(name, container_type);
     }
 
-    fn exit_module(&mut self, _name: &str, container_type: &str) {
-        self.path.exit(container_type);
+    fn exit_module(&mut self, name: &str, container_type: &str) {
+        self.path.exit(name, container_type);
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -145,8 +152,8 @@ pub fn update<M: Module>(module: M, update: impl FnMut(&str, Tensor<1>) -> Optio
             self.path.enter(name, container_type);
         }
 
-        fn exit_module(&mut self, _name: &str, container_type: &str) {
-            self.path.exit(container_type);
+        fn exit_module(&mut self, name: &str, container_type: &str) {
+            self.path.exit(name, container_type);
         }
 
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
@@ -180,8 +187,8 @@ pub fn with_trained<M: Module>(module: M, choose: impl FnMut(&str, bool) -> bool
             self.path.enter(name, container_type);
         }
 
-        fn exit_module(&mut self, _name: &str, container_type: &str) {
-            self.path.exit(container_type);
+        fn exit_module(&mut self, name: &str, container_type: &str) {
+            self.path.exit(name, container_type);
         }
 
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {

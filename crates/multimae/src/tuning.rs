@@ -1,7 +1,7 @@
 //! Which parameters of a pre-trained model training changes.
 //!
-//! A mode is an allow-list: what it does not name is frozen. Heads are always trained, since they
-//! begin with random values.
+//! A mode is an allow-list: what it does not name is frozen. Heads and the norms before them are
+//! always trained, since they begin with random values.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,68 +11,171 @@ use burn::module::Module;
 use crate::state::{ParameterInfo, parameters, with_trained};
 use crate::{Error, Result};
 
-const HEADS: &str = "output_adapters.";
-const ENCODER: &str = "encoder.";
+/// What a parameter belongs to, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParameterKind {
+    /// The pre-trained model: input adapters, tokens, encoder.
+    Backbone,
+    /// Prompts, of all tasks or of one.
+    Prompts,
+    /// Low-rank adaptation.
+    Lora,
+    /// Scale and shift of features.
+    Ssf,
+    /// Norms before the heads.
+    EntryNorms,
+    /// Heads.
+    Heads,
+}
+
+impl ParameterKind {
+    /// All kinds, the pre-trained one first.
+    pub const ALL: [Self; 6] =
+        [Self::Backbone, Self::Prompts, Self::Lora, Self::Ssf, Self::EntryNorms, Self::Heads];
+
+    /// The kind of the parameter of this name.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        let mut parts = name.split('.');
+        match parts.next() {
+            Some("output_adapters") => Self::Heads,
+            Some("prompts" | "task_prompts") => Self::Prompts,
+            Some("entry_norms") => Self::EntryNorms,
+            _ if parts.clone().any(|part| part == "lora") => Self::Lora,
+            _ if parts.any(|part| part == "ssf") => Self::Ssf,
+            _ => Self::Backbone,
+        }
+    }
+
+    /// Its name for people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Backbone => "backbone",
+            Self::Prompts => "prompts",
+            Self::Lora => "lora",
+            Self::Ssf => "ssf",
+            Self::EntryNorms => "entry norms",
+            Self::Heads => "heads",
+        }
+    }
+
+    /// Whether tuning adds such parameters to a pre-trained model, heads aside.
+    #[must_use]
+    pub fn is_addition(self) -> bool {
+        !matches!(self, Self::Backbone | Self::Heads)
+    }
+}
+
+/// One group of parameters that a mode trains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TuningPart {
+    /// All biases (Ben Zaken et al., 2022).
+    Bias,
+    /// The scales and biases of all LayerNorms of the encoder.
+    Norm,
+    /// The last blocks of the encoder, so many.
+    Last(usize),
+    /// Scale and shift of features (Lian et al., 2022).
+    Ssf,
+    /// Low-rank adaptation (Hu et al., 2022).
+    Lora,
+    /// Prompts (Jia et al., 2022).
+    Prompts,
+}
+
+impl TuningPart {
+    fn trains(self, name: &str, depth: usize) -> bool {
+        let kind = ParameterKind::of(name);
+        let block = name.strip_prefix("encoder.").and_then(|rest| rest.split_once('.'));
+        match self {
+            Self::Bias => kind == ParameterKind::Backbone && name.ends_with(".bias"),
+            Self::Norm => {
+                kind == ParameterKind::Backbone
+                    && block.is_some_and(|(_, part)| part.starts_with("norm"))
+            }
+            Self::Last(count) => {
+                kind == ParameterKind::Backbone
+                    && block
+                        .and_then(|(index, _)| index.parse::<usize>().ok())
+                        .is_some_and(|index| index < depth && index + count >= depth)
+            }
+            Self::Ssf => kind == ParameterKind::Ssf,
+            Self::Lora => kind == ParameterKind::Lora,
+            Self::Prompts => kind == ParameterKind::Prompts,
+        }
+    }
+}
 
 /// What is trained besides the heads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Tuning {
     /// Everything that is not fixed by its nature, such as position tables.
     #[default]
     Full,
-    /// Nothing: linear probing and its kin.
-    Head,
-    /// All biases (Ben Zaken et al., 2022).
-    Bias,
-    /// The scales and biases of all LayerNorms.
-    Norm,
-    /// The last blocks of the encoder, so many.
-    Last(usize),
+    /// These groups; without any, the heads alone: linear probing and its kin.
+    Parts(Vec<TuningPart>),
 }
 
 impl Tuning {
     /// The names that [`Tuning::from_str`] reads.
-    pub const NAMES: &'static str = "full | head | bias | norm | last-1, last-2, ...";
+    pub const NAMES: &'static str = "full | head | bias | norm | ssf | lora | prompts | last-1, \
+                                     last-2, ... | several of them: prompts+norm";
+
+    /// Whether the mode trains this group.
+    #[must_use]
+    pub fn has(&self, part: TuningPart) -> bool {
+        matches!(self, Self::Parts(parts) if parts.contains(&part))
+    }
 
     /// Whether the mode trains the parameter of this name in an encoder of `depth` blocks.
     #[must_use]
-    pub fn trains(self, name: &str, depth: usize) -> bool {
-        if name.starts_with(HEADS) {
-            return true;
-        }
-        let block = name.strip_prefix(ENCODER).and_then(|rest| rest.split_once('.'));
-        match self {
-            Self::Full => true,
-            Self::Head => false,
-            Self::Bias => name.ends_with(".bias"),
-            Self::Norm => block.is_some_and(|(_, part)| part.starts_with("norm")),
-            Self::Last(count) => block
-                .and_then(|(index, _)| index.parse::<usize>().ok())
-                .is_some_and(|index| index < depth && index + count >= depth),
+    pub fn trains(&self, name: &str, depth: usize) -> bool {
+        match ParameterKind::of(name) {
+            ParameterKind::Heads | ParameterKind::EntryNorms => true,
+            _ => match self {
+                Self::Full => true,
+                Self::Parts(parts) => parts.iter().any(|part| part.trains(name, depth)),
+            },
         }
     }
 
     /// Freezes what the mode does not train. What was frozen before stays so.
     ///
     /// # Errors
-    /// If the mode names no parameter of the model, or more blocks than it has.
-    pub fn apply<M: Module>(self, model: M, depth: usize) -> Result<M> {
-        if let Self::Last(count) = self
-            && (count == 0 || count > depth)
-        {
-            return Err(Error::Config(format!(
-                "tuning `{self}`: the encoder has {depth} blocks; choose 1 to {depth}"
-            )));
-        }
+    /// If a group has no parameter in the model, or is of more blocks than it has.
+    pub fn apply<M: Module>(&self, model: M, depth: usize) -> Result<M> {
+        let error = |problem: String| Err(Error::Config(format!("tuning `{self}`: {problem}")));
         let model = with_trained(model, |name, trained| trained && self.trains(name, depth));
         let trained = TrainedParameters::of(&model);
-        let none = trained.tensors.is_empty() || (self != Self::Head && trained.backbone() == 0);
-        if none {
-            return Err(Error::Config(format!(
-                "tuning `{self}`: the model has no parameter that it trains"
-            )));
+        if trained.tensors.is_empty() {
+            return error("the model has no parameter that it trains".to_owned());
+        }
+        let Self::Parts(parts) = self else { return Ok(model) };
+        for part in parts {
+            if let TuningPart::Last(count) = part
+                && (*count == 0 || *count > depth)
+            {
+                return error(format!("the encoder has {depth} blocks; choose 1 to {depth}"));
+            }
+            if !trained.tensors.iter().any(|parameter| part.trains(&parameter.name, depth)) {
+                return error(format!("the model has no parameter of `{part}`"));
+            }
         }
         Ok(model)
+    }
+}
+
+impl fmt::Display for TuningPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bias => f.write_str("bias"),
+            Self::Norm => f.write_str("norm"),
+            Self::Last(count) => write!(f, "last-{count}"),
+            Self::Ssf => f.write_str("ssf"),
+            Self::Lora => f.write_str("lora"),
+            Self::Prompts => f.write_str("prompts"),
+        }
     }
 }
 
@@ -80,11 +183,30 @@ impl fmt::Display for Tuning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full => f.write_str("full"),
-            Self::Head => f.write_str("head"),
-            Self::Bias => f.write_str("bias"),
-            Self::Norm => f.write_str("norm"),
-            Self::Last(count) => write!(f, "last-{count}"),
+            Self::Parts(parts) if parts.is_empty() => f.write_str("head"),
+            Self::Parts(parts) => {
+                let names: Vec<String> = parts.iter().map(ToString::to_string).collect();
+                f.write_str(&names.join("+"))
+            }
         }
+    }
+}
+
+impl FromStr for TuningPart {
+    type Err = ();
+
+    fn from_str(text: &str) -> std::result::Result<Self, ()> {
+        Ok(match text {
+            "bias" => Self::Bias,
+            "norm" => Self::Norm,
+            "ssf" => Self::Ssf,
+            "lora" => Self::Lora,
+            "prompts" => Self::Prompts,
+            _ => {
+                let count = text.strip_prefix("last-").and_then(|count| count.parse().ok());
+                Self::Last(count.ok_or(())?)
+            }
+        })
     }
 }
 
@@ -92,14 +214,20 @@ impl FromStr for Tuning {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let last = || text.strip_prefix("last-").and_then(|count| count.parse().ok());
-        match text {
-            "full" => Ok(Self::Full),
-            "head" => Ok(Self::Head),
-            "bias" => Ok(Self::Bias),
-            "norm" => Ok(Self::Norm),
-            _ => last().map(Self::Last).ok_or_else(|| format!("`{text}` is not {}", Self::NAMES)),
+        match text.trim() {
+            "full" => return Ok(Self::Full),
+            "head" => return Ok(Self::Parts(Vec::new())),
+            _ => {}
         }
+        let mut parts: Vec<TuningPart> = Vec::new();
+        for word in text.split('+').map(str::trim) {
+            let part = word.parse().map_err(|()| format!("`{text}` is not {}", Self::NAMES))?;
+            if parts.contains(&part) {
+                return Err(format!("`{text}` names {word} twice"));
+            }
+            parts.push(part);
+        }
+        Ok(Self::Parts(parts))
     }
 }
 
@@ -127,30 +255,32 @@ impl TrainedParameters {
         self.tensors.iter().map(values).sum()
     }
 
-    /// Values that are trained outside the heads.
+    /// Trained tensors and values of a kind.
     #[must_use]
-    pub fn backbone(&self) -> usize {
-        let backbone = |parameter: &&ParameterInfo| !parameter.name.starts_with(HEADS);
-        self.tensors.iter().filter(backbone).map(values).sum()
+    pub fn of_kind(&self, kind: ParameterKind) -> (usize, usize) {
+        let tensors =
+            self.tensors.iter().filter(|parameter| ParameterKind::of(&parameter.name) == kind);
+        tensors.fold((0, 0), |(count, sum), parameter| (count + 1, sum + values(parameter)))
     }
 }
 
 impl fmt::Display for TrainedParameters {
     /// Counts and shares in one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (trained, backbone) = (self.values(), self.backbone());
         let share = |values: usize| 100.0 * values as f64 / self.total.max(1) as f64;
-        write!(
-            f,
-            "{} tensors are trained, {trained} of {} values ({:.2} %): {backbone} of the backbone \
-             ({:.2} %), {} of the heads ({:.2} %)",
-            self.tensors.len(),
-            self.total,
-            share(trained),
-            share(backbone),
-            trained - backbone,
-            share(trained - backbone)
-        )
+        let trained = self.values();
+        let (tensors, total) = (self.tensors.len(), self.total);
+        write!(f, "{tensors} tensors are trained, {trained} of {total} values ")?;
+        write!(f, "({:.2} %)", share(trained))?;
+        let mut separator = ": ";
+        for kind in ParameterKind::ALL {
+            let (_, values) = self.of_kind(kind);
+            if values > 0 || kind == ParameterKind::Backbone {
+                write!(f, "{separator}{} {values} ({:.2} %)", kind.name(), share(values))?;
+                separator = ", ";
+            }
+        }
+        Ok(())
     }
 }
 
@@ -162,46 +292,57 @@ fn values(parameter: &ParameterInfo) -> usize {
 mod tests {
     use super::*;
 
+    fn mode(name: &str) -> Tuning {
+        name.parse().unwrap()
+    }
+
     #[test]
     fn modes_choose_by_name() {
-        let trained = |mode: Tuning| -> Vec<&str> {
+        let trained = |mode: &str| -> Vec<&str> {
+            let mode: Tuning = mode.parse().unwrap();
             let names = [
                 "global_tokens",
                 "input_adapters.rgb.proj.bias",
                 "encoder.0.norm1.weight",
+                "encoder.0.norm1.ssf.scale",
                 "encoder.0.attn.qkv.bias",
                 "encoder.10.mlp.fc1.weight",
+                "encoder.11.attn.qkv.lora.a",
                 "encoder.11.norm2.bias",
+                "prompts.projection.bias",
+                "task_prompts.depth.tokens",
+                "entry_norms.depth.11.bias",
                 "output_adapters.depth.head.weight",
             ];
             names.into_iter().filter(|name| mode.trains(name, 12)).collect()
         };
-        let head = "output_adapters.depth.head.weight";
-        assert_eq!(trained(Tuning::Full).len(), 7);
-        assert_eq!(trained(Tuning::Head), [head]);
-        assert_eq!(
-            trained(Tuning::Bias),
-            [
-                "input_adapters.rgb.proj.bias",
-                "encoder.0.attn.qkv.bias",
-                "encoder.11.norm2.bias",
-                head
-            ]
-        );
-        assert_eq!(
-            trained(Tuning::Norm),
-            ["encoder.0.norm1.weight", "encoder.11.norm2.bias", head]
-        );
-        assert_eq!(trained(Tuning::Last(1)), ["encoder.11.norm2.bias", head]);
-        assert_eq!(trained(Tuning::Last(2)).len(), 3);
+        let always = ["entry_norms.depth.11.bias", "output_adapters.depth.head.weight"];
+        let and_always =
+            |names: &[&'static str]| names.iter().copied().chain(always).collect::<Vec<_>>();
+        assert_eq!(trained("full").len(), 12);
+        assert_eq!(trained("head"), always);
+        let biases =
+            ["input_adapters.rgb.proj.bias", "encoder.0.attn.qkv.bias", "encoder.11.norm2.bias"];
+        assert_eq!(trained("bias"), and_always(&biases));
+        let norms = ["encoder.0.norm1.weight", "encoder.11.norm2.bias"];
+        assert_eq!(trained("norm"), and_always(&norms));
+        assert_eq!(trained("last-1"), and_always(&["encoder.11.norm2.bias"]));
+        assert_eq!(trained("last-2").len(), 4);
+        assert_eq!(trained("lora"), and_always(&["encoder.11.attn.qkv.lora.a"]));
+        assert_eq!(trained("ssf"), and_always(&["encoder.0.norm1.ssf.scale"]));
+        let prompts = ["prompts.projection.bias", "task_prompts.depth.tokens"];
+        assert_eq!(trained("prompts"), and_always(&prompts));
+        assert_eq!(trained("prompts+norm").len(), 6);
     }
 
     #[test]
     fn names_are_read_and_written() {
-        for name in ["full", "head", "bias", "norm", "last-3"] {
-            assert_eq!(name.parse::<Tuning>().unwrap().to_string(), name);
+        for name in ["full", "head", "bias", "norm", "last-3", "ssf", "lora", "prompts+norm"] {
+            assert_eq!(mode(name).to_string(), name);
         }
-        assert!("last-".parse::<Tuning>().is_err());
-        assert!("lora".parse::<Tuning>().unwrap_err().contains("full | head"));
+        for wrong in ["last-", "adapters", "full+norm", "norm+norm", "prompts+"] {
+            assert!(wrong.parse::<Tuning>().is_err(), "{wrong}");
+        }
+        assert!("adapters".parse::<Tuning>().unwrap_err().contains("full | head"));
     }
 }

@@ -23,6 +23,7 @@ use crate::shared::{encoder, insert_gradients, modality};
 const IGNORE: usize = 255;
 
 /// One of the ways to prompt.
+#[expect(clippy::large_enum_variant, reason = "there is one per case")]
 enum Source {
     Tokens(PromptTokens),
     Prefix(PrefixPrompts),
@@ -167,8 +168,8 @@ fn encode_prompted(
     let phase = &mut Phase::Evaluation;
     let batch = || Ok::<_, ParityError>(samples(&inputs()?));
     let (prompts, selection) = match source {
-        Source::Tokens(tokens) => (tokens.forward(batch()?), None),
-        Source::Prefix(prefix) => (prefix.forward(batch()?), None),
+        Source::Tokens(tokens) => (tokens.forward(batch()?, phase), None),
+        Source::Prefix(prefix) => (prefix.forward(batch()?, phase), None),
         Source::Pool(pool) => {
             let query = pool_query(&model.forward(inputs()?, phase)?)?;
             let selection = pool.forward(query.clone())?;

@@ -8,8 +8,8 @@ use indexmap::IndexMap;
 use multimae::burn::tensor::{Tensor, TensorData};
 use multimae::encoder::Phase;
 use multimae::metrics::{ClassMetrics, DepthMetrics, SemsegMetrics};
-use multimae::multivit::MultiVit;
 use multimae::output_adapters::Prediction;
+use multimae::tuned::TunedMultiVit;
 use multimae_data::{Loader, Map, Sample, Values, stream};
 
 use super::Setting;
@@ -95,13 +95,11 @@ fn missing(task: &str) -> Error {
 /// If the samples do not fit the model.
 pub(super) fn model_predictions(
     setting: &Setting,
-    learner: &Learner<MultiVit>,
+    learner: &Learner<TunedMultiVit>,
     samples: &[Sample],
 ) -> Result<IndexMap<String, Prediction>> {
     let inputs = setting.card.inputs(samples, &setting.device)?;
-    let phase = &mut Phase::Evaluation;
-    let encoded = learner.model.forward(inputs, phase)?;
-    Ok(learner.model.forward_heads(&encoded, phase)?)
+    Ok(learner.model.forward(inputs, &mut Phase::Evaluation)?)
 }
 
 /// The best predictions that do not look at the sample: the mean of the training values, and

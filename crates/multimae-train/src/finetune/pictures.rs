@@ -1,6 +1,6 @@
 //! The figure of predictions: input, prediction and annotation of every task.
 
-use multimae::multivit::MultiVit;
+use multimae::tuned::TunedMultiVit;
 use multimae_data::{Encoding, Map, Sample, Values};
 use multimae_report::colormap::{Colormap, ValueRange};
 use multimae_report::palette::Palette;
@@ -27,7 +27,7 @@ const RANGE: (f64, f64) = (0.01, 0.99);
 /// If the samples do not fit the model.
 pub fn predictions(
     setting: &Setting,
-    learner: &Learner<MultiVit>,
+    learner: &Learner<TunedMultiVit>,
     samples: &[Sample],
 ) -> Result<Picture> {
     let outputs = setting.card.outputs(model_predictions(setting, learner, samples)?)?;

@@ -1,7 +1,7 @@
 //! `report.html` of a fine-tuning run.
 
 use indexmap::IndexMap;
-use multimae::multivit::MultiVit;
+use multimae::tuned::TunedMultiVit;
 use multimae::tuning::TrainedParameters;
 use multimae_report::chart::{LineChart, Series, Svg};
 use multimae_report::html::{Level, Report};
@@ -23,7 +23,7 @@ use crate::saved_model::TaskKind;
 /// What a report is made of.
 pub(super) struct Parts<'a> {
     pub(super) setting: &'a Setting,
-    pub(super) state: &'a State<MultiVit>,
+    pub(super) state: &'a State<TunedMultiVit>,
     pub(super) groups: &'a ParameterGroups,
     pub(super) loaded: Option<&'a LoadReport>,
     pub(super) baseline: Option<&'a Baseline>,

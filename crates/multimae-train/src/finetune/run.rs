@@ -7,8 +7,8 @@ use indexmap::IndexMap;
 use multimae::burn::tensor::{Tensor, TensorData};
 use multimae::encoder::Phase;
 use multimae::losses::{SupervisedTarget, TaskLoss};
-use multimae::multivit::MultiVit;
 use multimae::state::{Allowed, load, state_dict};
+use multimae::tuned::TunedMultiVit;
 use multimae::tuning::TrainedParameters;
 use multimae_data::{Batch, Loader, Sample, stream};
 use multimae_report::picture::Picture;
@@ -42,7 +42,7 @@ struct Supervised {
     setting: Setting,
     plan: Plan,
     /// The learner before the first step.
-    first: Learner<MultiVit>,
+    first: Learner<TunedMultiVit>,
     groups: ParameterGroups,
     loaded: Option<LoadReport>,
     evaluation: Option<Loader>,
@@ -126,7 +126,7 @@ impl Supervised {
     /// The losses of a forward pass over samples.
     fn losses(
         &self,
-        learner: &Learner<MultiVit>,
+        learner: &Learner<TunedMultiVit>,
         samples: &[Sample],
         epoch: u64,
         number_of_pass: u64,
@@ -151,8 +151,7 @@ impl Supervised {
         }
         let mut drop_path = stream(seed, "drop_path", epoch, number_of_pass);
         let phase = &mut Phase::Training(&mut drop_path);
-        let encoded = learner.model.forward(inputs, phase)?;
-        let predictions = learner.model.forward_heads(&encoded, phase)?;
+        let predictions = learner.model.forward(inputs, phase)?;
         let mut unweighted: IndexMap<String, TaskLoss> = IndexMap::new();
         let mut scaled: IndexMap<String, TaskLoss> = IndexMap::new();
         for task in &setting.tasks {
@@ -176,13 +175,13 @@ impl Supervised {
         Ok(Losses { unweighted, ..losses })
     }
 
-    fn evaluate_on(&self, data: &Loader, learner: &Learner<MultiVit>) -> Result<Evaluated> {
+    fn evaluate_on(&self, data: &Loader, learner: &Learner<TunedMultiVit>) -> Result<Evaluated> {
         evaluate(&self.setting, data, &|samples| model_predictions(&self.setting, learner, samples))
     }
 
     /// The finished model: the best by its score, or the last where nothing was measured.
-    fn best_model(&self, run: &Finished<'_, MultiVit>) -> Result<(MultiVit, String)> {
-        let model = MultiVit::new(&self.setting.card.model, &self.setting.device)?;
+    fn best_model(&self, run: &Finished<'_, TunedMultiVit>) -> Result<(TunedMultiVit, String)> {
+        let model = self.setting.model(&self.setting.device)?;
         let best = if self.evaluation.is_some() { run.checkpoints.best()? } else { None };
         let (weights, step) = match best {
             Some(best) => (evaluated_weights(&best), best.position.step),
@@ -195,10 +194,10 @@ impl Supervised {
     /// where they are not known.
     fn measure(
         &mut self,
-        run: &mut Finished<'_, MultiVit>,
+        run: &mut Finished<'_, TunedMultiVit>,
         (kind, name): (&str, &str),
         data: &Loader,
-        learner: &Learner<MultiVit>,
+        learner: &Learner<TunedMultiVit>,
         constant: Option<IndexMap<String, f64>>,
     ) -> Result<()> {
         let model = self.evaluate_on(data, learner)?;
@@ -228,14 +227,14 @@ fn set_name(split: Option<&String>, otherwise: &str) -> String {
 }
 
 impl Work for Supervised {
-    type Model = MultiVit;
+    type Model = TunedMultiVit;
     const PICTURES: &'static str = "predictions";
 
     fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    fn learner(&self) -> Result<Learner<MultiVit>> {
+    fn learner(&self) -> Result<Learner<TunedMultiVit>> {
         Ok(self.first.clone())
     }
 
@@ -253,11 +252,11 @@ impl Work for Supervised {
 
     fn step(
         &self,
-        learner: &mut Learner<MultiVit>,
+        learner: &mut Learner<TunedMultiVit>,
         batch: &Batch,
         place: StepPlace,
     ) -> Result<StepNumbers> {
-        let losses = |learner: &Learner<MultiVit>, samples: &[Sample], index: u64| {
+        let losses = |learner: &Learner<TunedMultiVit>, samples: &[Sample], index: u64| {
             let number_of_pass = batch.batch * self.setting.recipe.update_freq as u64 + index;
             self.losses(learner, samples, batch.epoch, number_of_pass)
         };
@@ -269,7 +268,7 @@ impl Work for Supervised {
         self.evaluation.is_some()
     }
 
-    fn evaluate(&self, learner: &Learner<MultiVit>) -> Result<Option<Measured>> {
+    fn evaluate(&self, learner: &Learner<TunedMultiVit>) -> Result<Option<Measured>> {
         let Some(data) = &self.evaluation else { return Ok(None) };
         let evaluated = self.evaluate_on(data, learner)?;
         let rank = -evaluated.score();
@@ -280,14 +279,14 @@ impl Work for Supervised {
         self.baseline.as_ref()
     }
 
-    fn draw(&self, learner: &Learner<MultiVit>) -> Result<Option<Picture>> {
+    fn draw(&self, learner: &Learner<TunedMultiVit>) -> Result<Option<Picture>> {
         if self.shown.is_empty() {
             return Ok(None);
         }
         predictions(&self.setting, learner, &self.shown).map(Some)
     }
 
-    fn report(&self, folder: &RunFolder, state: &State<MultiVit>) -> Result<()> {
+    fn report(&self, folder: &RunFolder, state: &State<TunedMultiVit>) -> Result<()> {
         let parts = Parts {
             setting: &self.setting,
             state,
@@ -300,7 +299,7 @@ impl Work for Supervised {
     }
 
     /// Writes the best model, reads it back strictly and measures that.
-    fn finish(&mut self, mut run: Finished<'_, MultiVit>) -> Result<()> {
+    fn finish(&mut self, mut run: Finished<'_, TunedMultiVit>) -> Result<()> {
         let (model, step) = self.best_model(&run)?;
         let notes =
             [("recipe".to_owned(), self.setting.recipe.to_yaml()), ("step".to_owned(), step)];

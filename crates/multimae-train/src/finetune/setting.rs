@@ -1,13 +1,16 @@
 //! From a recipe and its data to the model, the tasks and their losses.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 use multimae::burn::tensor::Device;
 use multimae::losses::{RegressionLoss, SupervisedLoss, TaskBalancer};
-use multimae::multivit::{MultiVit, MultiVitConfig};
+use multimae::multivit::MultiVitConfig;
 use multimae::output_adapters::TaskHead;
+use multimae::prompts::{random_prompts, self_prompts};
 use multimae::state::{parameters, with_trained};
+use multimae::tuned::TunedMultiVit;
 use multimae_data::{DataModality, Dataset, Encoding, stream};
 
 use super::annotations::{Constant, Constants, look_at};
@@ -16,23 +19,26 @@ use super::evaluation::{constant_predictions, evaluate};
 use super::heads::{Predicts, head};
 use super::mixing::Mixing;
 use super::modalities::{guesses_millimetres, inputs, target, valid_mask};
-use super::weights::{LoadReport, pretrained};
+use super::weights::{LoadReport, pretrained, prompts_of};
 use crate::classes::palette;
 use crate::learner::Learner;
 use crate::optim::{AdamW, AdamWConfig, GroupRules, ParameterGroups};
 use crate::recipe::{
-    DepthOutput, DownstreamLoss, FinetuneRecipe, Recipe as _, TaskModality, WeightingChoice,
+    DepthOutput, DownstreamLoss, FinetuneRecipe, PromptInit, Recipe as _, TaskModality,
+    WeightingChoice,
 };
 use crate::saved_model::{
     ClassInfo, DepthScale, InputModality, ModelCard, TaskCard, TaskKind, ValueScale,
 };
 use crate::schedule::{CosineSchedule, warmup_steps};
 use crate::step::StepRules;
-use crate::trainer::Plan;
+use crate::trainer::{Plan, shown_samples};
 use crate::{Error, Result};
 
 /// Losses are normalised by those of a constant on no more training samples than this.
 const NORMALISED_BY: usize = 128;
+/// Prompts that begin with tokens of images take them from so many training samples.
+const PROMPTS_FROM: usize = 32;
 /// Below this share of valid depth, something is likely wrong with its unit.
 const FEW_VALID: f64 = 0.5;
 
@@ -110,6 +116,7 @@ impl Setting {
         recipe.input_size.grid(recipe.patch_size)?;
         let card = ModelCard {
             model,
+            additions: recipe.additions(),
             inputs: inputs.into_iter().map(|input| input.card).collect(),
             tasks: tasks.iter().map(|task| (task.name.clone(), task.card.clone())).collect(),
             geometry: evaluation_geometry(&recipe),
@@ -146,7 +153,7 @@ impl Setting {
     ///
     /// # Errors
     /// If the weights cannot be read or do not fit.
-    pub fn pretrained_learner(&self) -> Result<(Learner<MultiVit>, Option<LoadReport>)> {
+    pub fn pretrained_learner(&self) -> Result<(Learner<TunedMultiVit>, Option<LoadReport>)> {
         let mut learner = self.learner()?;
         let report = match &self.recipe.finetune {
             Some(path) => {
@@ -156,19 +163,43 @@ impl Setting {
             }
             None => None,
         };
+        learner.model = self.with_first_prompts(learner.model)?;
         Ok((learner, report))
+    }
+
+    /// The model with the prompts that the recipe begins with.
+    fn with_first_prompts(&self, model: TunedMultiVit) -> Result<TunedMultiVit> {
+        match &self.recipe.prompt_init {
+            PromptInit::Random => Ok(model),
+            PromptInit::SelfPrompt => {
+                let samples = shown_samples(&self.training_in_order(PROMPTS_FROM)?, PROMPTS_FROM)?;
+                let inputs = self.card.inputs(&samples, &self.device.clone().autodiff())?;
+                let own_stream = |name: &str| stream(self.recipe.seed, name, 0, 1);
+                Ok(self_prompts(model, inputs, own_stream)?)
+            }
+            PromptInit::Adapter(path) => prompts_of(model, Path::new(path)),
+        }
+    }
+
+    /// A model of zeros.
+    ///
+    /// # Errors
+    /// If the sizes do not fit together.
+    pub fn model(&self, device: &Device) -> Result<TunedMultiVit> {
+        Ok(TunedMultiVit::new(&self.card.model, &self.card.additions, device)?)
     }
 
     /// A fresh model with its optimiser.
     ///
     /// # Errors
     /// If the sizes do not fit together.
-    pub fn learner(&self) -> Result<Learner<MultiVit>> {
+    pub fn learner(&self) -> Result<Learner<TunedMultiVit>> {
         let device = self.device.clone().autodiff();
         let recipe = &self.recipe;
-        let model = MultiVit::new(&self.card.model, &device)?;
+        let model = self.model(&device)?;
         // A stream per parameter: its name is the purpose.
-        let model = multimae::init::initialise(model, |name| stream(recipe.seed, name, 0, 0));
+        let own_stream = |name: &str| stream(recipe.seed, name, 0, 0);
+        let model = random_prompts(multimae::init::initialise(model, own_stream), own_stream);
         let model = with_trained(model, |name, trained| {
             let table = name.starts_with("input_adapters.") && name.ends_with(".pos_emb");
             let frozen = recipe.freeze_transformer && name.starts_with("encoder.");
@@ -196,12 +227,14 @@ impl Setting {
     ///
     /// # Errors
     /// If the recipe names a parameter that does not exist.
-    pub fn groups(&self, model: &MultiVit) -> Result<ParameterGroups> {
+    pub fn groups(&self, model: &TunedMultiVit) -> Result<ParameterGroups> {
         let rules = GroupRules {
             layer_decay: self.recipe.layer_decay,
             depth: self.card.model.encoder.depth,
             scale_input_lr: self.recipe.scale_input_lr,
             full_rate: self.recipe.no_lr_scale_list.0.clone(),
+            backbone_lr_scale: self.recipe.backbone_lr_scale,
+            added_lr_scale: self.recipe.added_lr_scale,
         };
         let parameters = parameters(model);
         let known = |name: &String| parameters.iter().any(|parameter| parameter.name == *name);

@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use multimae::multivit::MultiVit;
 use multimae::state::{Allowed, StateDict, load, parameters};
-use multimae::weights::{Fitted, Layout, fit_input_adapters, from_timm, read_weights};
+use multimae::tuned::TunedMultiVit;
+use multimae::tuning::ParameterKind;
+use multimae::weights::{
+    Fitted, Layout, fit_input_adapters, from_timm, read_safetensors, read_weights,
+};
 
 use crate::recipe::FinetuneRecipe;
 use crate::run::{Checkpoint, CheckpointStore, evaluated_weights};
@@ -52,10 +55,10 @@ impl LoadReport {
 /// # Errors
 /// If the file cannot be read, or does not fit.
 pub fn pretrained(
-    model: MultiVit,
+    model: TunedMultiVit,
     source: &str,
     recipe: &FinetuneRecipe,
-) -> Result<(MultiVit, LoadReport)> {
+) -> Result<(TunedMultiVit, LoadReport)> {
     let (path, mut weights) = read(source)?;
     let problem = |problem: String| Error::RunFolder { path: path.clone(), problem };
     if matches!(Layout::of(&weights), Layout::TimmVit | Layout::JaxVit) {
@@ -71,7 +74,7 @@ pub fn pretrained(
     let resized = fit_input_adapters(&mut weights, &wanted).iter().map(in_words).collect();
     let has = |name: &str| wanted.iter().any(|parameter| parameter.name == name);
     let adapters: Vec<String> =
-        model.input_adapters.iter().map(|(name, _)| format!("{ADAPTERS}{name}.")).collect();
+        model.vit.input_adapters.iter().map(|(name, _)| format!("{ADAPTERS}{name}.")).collect();
     let other_input = |name: &str| {
         name.starts_with(ADAPTERS) && !adapters.iter().any(|adapter| name.starts_with(adapter))
     };
@@ -88,6 +91,8 @@ pub fn pretrained(
         unexpected: recipe.allow_unexpected.0.clone(),
     };
     allowed.missing.push(HEADS.to_owned());
+    let additions = wanted.iter().filter(|p| ParameterKind::of(&p.name).is_addition());
+    allowed.missing.extend(additions.map(|parameter| parameter.name.clone()));
     let model = load(model, &weights, &allowed).map_err(|error| {
         problem(format!(
             "{error}\nallow by name what is meant to be so: `allow_missing: [...]` for parameters \
@@ -104,6 +109,23 @@ pub fn pretrained(
     let unused = grouped(unused);
     let missing = grouped(missing);
     Ok((model, LoadReport { path, loaded, missing, unused, resized }))
+}
+
+/// The model with the prompts of an adapter.
+///
+/// # Errors
+/// If the file cannot be read, or its prompts are not those of the model.
+pub(super) fn prompts_of(model: TunedMultiVit, path: &Path) -> Result<TunedMultiVit> {
+    let is_prompt = |name: &str| ParameterKind::of(name) == ParameterKind::Prompts;
+    let (mut weights, _) = read_safetensors(path)?;
+    weights.retain(|name, _| is_prompt(name));
+    let others = parameters(&model).into_iter().map(|parameter| parameter.name);
+    let allowed =
+        Allowed { missing: others.filter(|name| !is_prompt(name)).collect(), ..Allowed::default() };
+    load(model, &weights, &allowed).map_err(|error| Error::SavedModel {
+        path: path.to_owned(),
+        problem: format!("its prompts are not those that the recipe describes: {error}"),
+    })
 }
 
 fn in_words(fitted: &Fitted) -> String {

@@ -3,6 +3,7 @@
 
 use indexmap::IndexMap;
 use multimae::state::ParameterInfo;
+use multimae::tuning::ParameterKind;
 
 use crate::learner::Rate;
 
@@ -21,12 +22,16 @@ pub struct GroupRules {
     pub scale_input_lr: bool,
     /// Parameters that learn at the full rate.
     pub full_rate: Vec<String>,
+    /// Factor of the rate of pre-trained parameters, besides the decay by layer.
+    pub backbone_lr_scale: f64,
+    /// Factor of the rate of what tuning adds to the encoder.
+    pub added_lr_scale: f64,
 }
 
 /// Parameters that learn alike.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ParameterGroup {
-    /// `layer_<layer>_decay` or `layer_<layer>_no_decay`.
+    /// `layer_<layer>_decay`, `layer_<layer>_no_decay`, or the name of an addition.
     pub name: String,
     /// Factor of the learning rate.
     pub lr_scale: f64,
@@ -60,21 +65,38 @@ impl GroupRules {
         }
     }
 
-    /// The factor of a layer's learning rate: `layer_decay ^ (depth + 1 - layer)`.
+    /// The factor of a layer's learning rate: `layer_decay ^ (depth + 1 - layer)`, and for layers
+    /// of the backbone its own factor.
     #[must_use]
     pub fn lr_scale(&self, layer: usize) -> f64 {
+        let backbone = if layer <= self.depth { self.backbone_lr_scale } else { 1.0 };
         if layer == 0 && !self.scale_input_lr {
-            return 1.0;
+            return backbone;
         }
-        self.layer_decay.powi((self.depth + 1).saturating_sub(layer) as i32)
+        backbone * self.layer_decay.powi((self.depth + 1).saturating_sub(layer) as i32)
+    }
+
+    /// The group of a parameter: its place in the order of groups, its name, and the factor of its
+    /// learning rate.
+    fn group(&self, parameter: &ParameterInfo) -> (usize, String, f64) {
+        let kind = ParameterKind::of(&parameter.name);
+        if kind.is_addition() {
+            let place = self.depth + 2 + kind as usize;
+            return (place, kind.name().to_owned(), self.added_lr_scale);
+        }
+        let full = self.full_rate.contains(&parameter.name);
+        let layer = if full { self.depth + 1 } else { self.layer(&parameter.name) };
+        let suffix = if decays(parameter) { "decay" } else { "no_decay" };
+        (layer, format!("layer_{layer}_{suffix}"), self.lr_scale(layer))
     }
 }
 
 /// Whether weight decay applies to a parameter: not to vectors (norms and biases), tokens and
-/// embeddings.
+/// embeddings, and not to what tuning adds to the encoder.
 #[must_use]
 pub fn decays(parameter: &ParameterInfo) -> bool {
     parameter.shape.len() > 1
+        && !ParameterKind::of(&parameter.name).is_addition()
         && !parameter.name.split('.').any(|component| UNDECAYED.contains(&component))
 }
 
@@ -84,23 +106,20 @@ impl ParameterGroups {
     pub fn new(rules: &GroupRules, parameters: &[ParameterInfo]) -> Self {
         let mut groups: Vec<(usize, ParameterGroup)> = Vec::new();
         for parameter in parameters.iter().filter(|parameter| parameter.trainable) {
-            let full = rules.full_rate.contains(&parameter.name);
-            let layer = if full { rules.depth + 1 } else { rules.layer(&parameter.name) };
-            let decays = decays(parameter);
-            let name = format!("layer_{layer}_{}", if decays { "decay" } else { "no_decay" });
+            let (order, name, lr_scale) = rules.group(parameter);
             let place = groups.iter().position(|(_, group)| group.name == name);
             let place = place.unwrap_or_else(|| {
-                let lr_scale = rules.lr_scale(layer);
+                let decays = decays(parameter);
                 let group =
                     ParameterGroup { name, lr_scale, decays, parameters: Vec::new(), values: 0 };
-                groups.push((layer, group));
+                groups.push((order, group));
                 groups.len() - 1
             });
             let group = &mut groups[place].1;
             group.values += parameter.shape.iter().product::<usize>();
             group.parameters.push(parameter.name.clone());
         }
-        groups.sort_by_key(|(layer, group)| (*layer, !group.decays));
+        groups.sort_by_key(|(order, group)| (*order, !group.decays));
         let groups: Vec<ParameterGroup> = groups.into_iter().map(|(_, group)| group).collect();
         let names = |(index, group): (usize, &ParameterGroup)| {
             group.parameters.iter().map(move |name| (name.clone(), index)).collect::<Vec<_>>()
@@ -133,7 +152,14 @@ mod tests {
     use super::*;
 
     fn rules(layer_decay: f64) -> GroupRules {
-        GroupRules { layer_decay, depth: 12, scale_input_lr: true, full_rate: Vec::new() }
+        GroupRules {
+            layer_decay,
+            depth: 12,
+            scale_input_lr: true,
+            full_rate: Vec::new(),
+            backbone_lr_scale: 1.0,
+            added_lr_scale: 3.0,
+        }
     }
 
     fn parameter(name: &str, shape: &[usize]) -> ParameterInfo {
@@ -165,6 +191,24 @@ mod tests {
         let unscaled = GroupRules { scale_input_lr: false, ..rules(0.75) };
         assert_eq!(unscaled.lr_scale(0), 1.0);
         assert!((unscaled.lr_scale(1) - 0.031_676).abs() < 1e-6);
+    }
+
+    #[test]
+    fn additions_learn_at_a_rate_of_their_own() {
+        let rules = GroupRules { backbone_lr_scale: 0.5, ..rules(0.75) };
+        let names = [
+            "encoder.3.attn.qkv.lora.a",
+            "prompts.tokens",
+            "encoder.11.attn.qkv.weight",
+            "output_adapters.depth.head.weight",
+        ];
+        let groups = ParameterGroups::new(&rules, &names.map(|name| parameter(name, &[4, 8])));
+        let full = Rate { lr: 1.0, weight_decay: 0.05 };
+        let rates = names.map(|name| groups.rate(name, full));
+        assert_eq!(rates.map(|rate| rate.lr), [3.0, 3.0, 0.5 * 0.75, 1.0]);
+        assert_eq!(rates.map(|rate| rate.weight_decay), [0.0, 0.0, 0.05, 0.05]);
+        let order: Vec<&str> = groups.groups().iter().map(|group| group.name.as_str()).collect();
+        assert_eq!(order, ["layer_12_decay", "layer_13_decay", "prompts", "lora"]);
     }
 
     #[test]

@@ -2,14 +2,17 @@
 //! regression, and ours.
 
 use multimae::modality::Size;
-use multimae::tuning::Tuning;
+use multimae::nn::LoraConfig;
+use multimae::prompts::PromptConfig;
+use multimae::tuned::Additions;
+use multimae::tuning::{Tuning, TuningPart};
 use serde_json::{Map, Value, json};
 
 use super::file::Recipe;
 use super::keys::{Keys as _, choice, recipe_keys};
 use super::modalities::Modalities;
 use super::pretrain::{BadSamplesChoice, OptimiserChoice, TablesChoice};
-use super::values::{EncoderChoice, Heads, Names, TaskWeights};
+use super::values::{EncoderChoice, Heads, Names, PromptInit, TaskWeights};
 use crate::{Error, Result};
 
 /// The task of classes per image.
@@ -176,10 +179,6 @@ recipe_keys! {
             /// How position tables that are not square are built; `scrambled` is what the published
             /// code does.
             nonsquare_tables: TablesChoice = TablesChoice::RowColumn,
-            /// What is trained besides the heads: full (everything), head (nothing), bias (all
-            /// biases), norm (all LayerNorms of the encoder), last-1, last-2 and so on (the last
-            /// blocks). The rest stays as it is, to the bit.
-            tuning: Tuning = Tuning::Full,
             /// Leave the encoder's blocks as they are.
             freeze_transformer: bool = false,
             /// Head of dense tasks; DPT for real values and ConvNeXt for labels if null. Where
@@ -202,6 +201,35 @@ recipe_keys! {
             drop_path_decoder: f64 = 0.0,
             /// Classify the mean of all tokens, not the last one.
             use_mean_pooling: bool = true,
+        }
+        group "Tuning" {
+            /// What is trained besides the heads: full (everything), head (nothing), bias (all
+            /// biases), norm (all LayerNorms of the encoder), ssf (scale and shift of features),
+            /// lora (low-rank adaptation), prompts (see `prompts`), last-1, last-2 and so on (the
+            /// last blocks), or several of them as in prompts+norm. The rest stays as it is, to
+            /// the bit.
+            tuning: Tuning = Tuning::Full,
+            /// Prompts of the encoder, for `tuning: prompts`: {kind: shallow | deep, count, first,
+            /// layers, dropout, rank, gate} are tokens, {kind: prefix, count, first, layers,
+            /// dropout} keys and values.
+            prompts: Option<PromptConfig> = None,
+            /// The block from which on every task has prompts of its own: 0 gives every task its
+            /// own pass, the number of blocks one pass to all; one pass if null.
+            branch_at: Option<usize> = None,
+            /// How prompts begin: random; self, from the tokens of training images in front of the
+            /// same block; or the values in an adapter, the file of another run.
+            prompt_init: PromptInit = PromptInit::Random,
+            /// Sizes of low-rank adaptation, for `tuning: lora`: {rank, alpha, targets: [qkv, proj,
+            /// fc1, fc2]}; rank 8 of qkv and proj if null.
+            lora: Option<LoraConfig> = None,
+            /// A LayerNorm per task on every layer that its head reads.
+            entry_norms: bool = false,
+            /// Learning rate of what tuning adds (prompts, low-rank adaptation, scale and shift)
+            /// over that of the heads. It is not decayed by layer and has no weight decay.
+            added_lr_scale: f64 = 1.0,
+            /// Learning rate of the pre-trained weights over that of the heads, besides
+            /// `layer_decay`.
+            backbone_lr_scale: f64 = 1.0,
         }
         group "Pre-trained weights" {
             /// Weights to begin with: a run's folder, or a file in safetensors, .pth or .npz, of
@@ -508,6 +536,10 @@ impl Recipe for FinetuneRecipe {
         if self.depth_std.is_some_and(|std| std <= 0.0) {
             return problem("`depth_std` must be above 0".to_owned());
         }
+        if !(self.added_lr_scale > 0.0 && self.backbone_lr_scale > 0.0) {
+            return problem("`added_lr_scale` and `backbone_lr_scale` must be above 0".to_owned());
+        }
+        self.check_tuning()?;
         self.check_tasks()
     }
 }
@@ -540,6 +572,44 @@ impl FinetuneRecipe {
             return problem(format!("`heads`: `{name}` is none of `out_domains`"));
         }
         Ok(())
+    }
+
+    /// What is added must be trained, and what is trained must be there.
+    fn check_tuning(&self) -> Result<()> {
+        let problem = |problem: String| Err(Error::Recipe(problem));
+        let tuning = &self.tuning;
+        let full = *tuning == Tuning::Full;
+        let prompts = tuning.has(TuningPart::Prompts);
+        if prompts && self.prompts.is_none() {
+            return problem(format!(
+                "`tuning: {tuning}`: say which prompts, as in `prompts: {{kind: deep, count: 10}}`"
+            ));
+        }
+        if self.prompts.is_some() && !prompts && !full {
+            return problem(format!(
+                "`prompts` are not trained by `tuning: {tuning}`; add +prompts"
+            ));
+        }
+        if self.prompts.is_none() && self.prompt_init != PromptInit::Random {
+            return problem("`prompt_init` is set, and there are no `prompts`".to_owned());
+        }
+        if self.lora.is_some() && !tuning.has(TuningPart::Lora) && !full {
+            return problem(format!("`lora` is not trained by `tuning: {tuning}`; add +lora"));
+        }
+        Ok(())
+    }
+
+    /// What tuning adds to the model.
+    #[must_use]
+    pub fn additions(&self) -> Additions {
+        let lora = self.tuning.has(TuningPart::Lora).then(LoraConfig::default);
+        Additions {
+            prompts: self.prompts.clone(),
+            branch_at: self.branch_at,
+            lora: self.lora.clone().or(lora),
+            ssf: self.tuning.has(TuningPart::Ssf),
+            entry_norms: self.entry_norms,
+        }
     }
 
     /// Whether images get one class each.

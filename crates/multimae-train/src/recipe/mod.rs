@@ -22,4 +22,4 @@ pub use pretrain::{
     BadSamplesChoice, BalancerChoice, NanSamplesChoice, OptimiserChoice, PretrainRecipe,
     TablesChoice,
 };
-pub use values::{Alphas, EncoderChoice, Heads, Names, TaskWeights};
+pub use values::{Alphas, EncoderChoice, Heads, Names, PromptInit, TaskWeights};

@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use multimae::burn::tensor::{Tensor, TensorData};
 use multimae::modality::{Modality, ModalityKind, Size};
 use multimae::multivit::MultiVitConfig;
+use multimae::tuned::Additions;
 use multimae_data::{DataModality, Encoding, Geometry};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,9 @@ use serde::{Deserialize, Serialize};
 pub struct ModelCard {
     /// The model's shape.
     pub model: MultiVitConfig,
+    /// What tuning added to the model.
+    #[serde(default)]
+    pub additions: Additions,
     /// The input modalities, in the order of their tokens.
     pub inputs: Vec<InputModality>,
     /// The tasks, by the name of their head.

@@ -9,9 +9,9 @@ use indexmap::IndexMap;
 use multimae::burn::tensor::{Device, Tensor, TensorData};
 use multimae::encoder::Phase;
 use multimae::model::Inputs;
-use multimae::multivit::MultiVit;
 use multimae::output_adapters::Prediction;
 use multimae::state::{Allowed, load, state_dict};
+use multimae::tuned::TunedMultiVit;
 use multimae::weights::{read_safetensors, write_safetensors};
 use multimae_report::atomic::write_atomically;
 
@@ -50,7 +50,7 @@ const CARD: &str = "card";
 #[derive(Debug, Clone)]
 pub struct SavedModel {
     /// The weights, on a device without autodiff.
-    pub model: MultiVit,
+    pub model: TunedMultiVit,
     /// Everything else that predicting needs.
     pub card: ModelCard,
     /// What is worth knowing besides: recipe, step, scores. Predicting does not need it.
@@ -108,7 +108,7 @@ impl SavedModel {
         let card: ModelCard =
             serde_json::from_str(&card).map_err(|e| problem(format!("its card: {e}")))?;
         card.check().map_err(problem)?;
-        let model = MultiVit::new(&card.model, device)?;
+        let model = TunedMultiVit::new(&card.model, &card.additions, device)?;
         let model = load(model, &weights, &Allowed::default())
             .map_err(|error| problem(error.to_string()))?;
         Ok(Self { model, card, notes: metadata })
@@ -123,10 +123,7 @@ impl SavedModel {
     /// # Errors
     /// If the inputs do not fit the model.
     pub fn predict(&self, inputs: Inputs) -> Result<IndexMap<String, Output>> {
-        let phase = &mut Phase::Evaluation;
-        let encoded = self.model.forward(inputs, phase)?;
-        let predictions = self.model.forward_heads(&encoded, phase)?;
-        self.card.outputs(predictions)
+        self.card.outputs(self.model.forward(inputs, &mut Phase::Evaluation)?)
     }
 }
 
@@ -202,6 +199,7 @@ mod tests {
     use multimae::multivit::MultiVitConfig;
     use multimae::output_adapters::{HeadConfig, LightConfig, TaskHead};
     use multimae::positions::NonSquareTables;
+    use multimae::tuned::Additions;
     use multimae_data::{
         DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, Map, Sample, Values, stream,
     };
@@ -246,6 +244,7 @@ mod tests {
                 heads: vec![head("depth", 1), head("semseg", 4)],
                 tables: NonSquareTables::RowColumn,
             },
+            additions: Additions::default(),
             inputs: vec![InputModality {
                 data: rgb,
                 adapter: "rgb".to_owned(),
@@ -260,7 +259,7 @@ mod tests {
 
     fn saved() -> SavedModel {
         let card = card();
-        let model = MultiVit::new(&card.model, &Device::default()).unwrap();
+        let model = TunedMultiVit::new(&card.model, &card.additions, &Device::default()).unwrap();
         let model = multimae::init::initialise(model, |name| stream(1, name, 0, 0));
         let notes = [("step".to_owned(), "7".to_owned())].into_iter().collect();
         SavedModel { model, card, notes }

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, RngExt};
 
-use super::{Attention, LayerNorm, Mlp};
+use super::{Attention, LayerNorm, Linear, LoraConfig, LoraTarget, Mlp};
 use crate::encoder::Phase;
 
 /// The sizes of a block.
@@ -49,6 +49,40 @@ impl Block {
             norm2: LayerNorm::new(config.width, device),
             mlp: Mlp::new(config.width, config.hidden(), device),
         }
+    }
+
+    /// The same with low-rank adaptation of some of its linear layers.
+    #[must_use]
+    pub fn with_lora(self, config: &LoraConfig, device: &Device) -> Self {
+        self.map_linears(|target, linear| {
+            if config.targets.contains(&target) { linear.with_lora(config, device) } else { linear }
+        })
+    }
+
+    /// The same with scale and shift behind every linear layer and every norm.
+    #[must_use]
+    pub fn with_ssf(self, device: &Device) -> Self {
+        self.map_linears(|_, linear| linear.with_ssf(device))
+            .map_norms(|norm| norm.with_ssf(device))
+    }
+
+    /// The same map without additions: they are in the weights.
+    #[must_use]
+    pub fn merged(self) -> Self {
+        self.map_linears(|_, linear| linear.merged()).map_norms(LayerNorm::merged)
+    }
+
+    fn map_linears(self, f: impl Fn(LoraTarget, Linear) -> Linear) -> Self {
+        let Self { norm1, mut attn, norm2, mut mlp } = self;
+        attn.qkv = f(LoraTarget::Qkv, attn.qkv);
+        attn.proj = f(LoraTarget::Proj, attn.proj);
+        mlp.fc1 = f(LoraTarget::Fc1, mlp.fc1);
+        mlp.fc2 = f(LoraTarget::Fc2, mlp.fc2);
+        Self { norm1, attn, norm2, mlp }
+    }
+
+    fn map_norms(self, f: impl Fn(LayerNorm) -> LayerNorm) -> Self {
+        Self { norm1: f(self.norm1), norm2: f(self.norm2), ..self }
     }
 
     /// # Shapes

@@ -4,7 +4,8 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use multimae_kernels::ops;
 
-use super::parameter;
+use super::linear::changed;
+use super::{ScaleShift, parameter};
 
 /// The epsilon of every LayerNorm of MultiMAE.
 pub(crate) const LAYER_NORM_EPS: f64 = 1e-6;
@@ -16,13 +17,22 @@ pub struct LayerNorm {
     pub weight: Param<Tensor<1>>,
     /// `(width)`.
     pub bias: Param<Tensor<1>>,
+    /// Scale and shift of the output, which tuning may add.
+    pub ssf: Option<ScaleShift>,
 }
 
 impl LayerNorm {
     /// A layer of zeros; [`crate::init`] sets the weight to one.
     #[must_use]
     pub fn new(width: usize, device: &Device) -> Self {
-        Self { weight: parameter([width], device), bias: parameter([width], device) }
+        Self { weight: parameter([width], device), bias: parameter([width], device), ssf: None }
+    }
+
+    /// The same with scale and shift.
+    #[must_use]
+    pub fn with_ssf(self, device: &Device) -> Self {
+        let [width] = self.weight.dims();
+        Self { ssf: Some(ScaleShift::new(width, device)), ..self }
     }
 
     /// Normalises the last axis.
@@ -31,6 +41,25 @@ impl LayerNorm {
     /// `(..., width)` to `(..., width)`.
     #[must_use]
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        ops::layer_norm(x, self.weight.val(), self.bias.val(), LAYER_NORM_EPS)
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        let (weight, bias) = match &self.ssf {
+            Some(ssf) => (weight * ssf.scale.val(), ssf.bias(Some(bias))),
+            None => (weight, bias),
+        };
+        ops::layer_norm(x, weight, bias, LAYER_NORM_EPS)
+    }
+
+    /// The same map without scale and shift: they are in its weight and bias.
+    #[must_use]
+    pub fn merged(self) -> Self {
+        let Self { weight, bias, ssf } = self;
+        let (weight, bias) = match ssf {
+            Some(ssf) => (
+                changed(weight, |weight| weight * ssf.scale.val()),
+                changed(bias, |bias| ssf.bias(Some(bias))),
+            ),
+            None => (weight, bias),
+        };
+        Self { weight, bias, ssf: None }
     }
 }

@@ -4,15 +4,19 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use multimae_kernels::ops;
 
-use super::parameter;
+use super::{Lora, LoraConfig, ScaleShift, parameter};
 
-/// `y = x W^T + b`.
+/// `y = x W^T + b`, with what tuning may add to it.
 #[derive(Module, Debug)]
 pub struct Linear {
     /// `(outputs, inputs)`.
     pub weight: Param<Tensor<2>>,
     /// `(outputs)`.
     pub bias: Option<Param<Tensor<1>>>,
+    /// A change of low rank, added to the output.
+    pub lora: Option<Lora>,
+    /// Scale and shift of the output.
+    pub ssf: Option<ScaleShift>,
 }
 
 impl Linear {
@@ -22,6 +26,8 @@ impl Linear {
         Self {
             weight: parameter([outputs, inputs], device),
             bias: Some(parameter([outputs], device)),
+            lora: None,
+            ssf: None,
         }
     }
 
@@ -31,12 +37,122 @@ impl Linear {
         Self { bias: None, ..self }
     }
 
+    /// The same with low-rank adaptation.
+    #[must_use]
+    pub fn with_lora(self, config: &LoraConfig, device: &Device) -> Self {
+        Self { lora: Some(Lora::new(self.weight.dims(), config, device)), ..self }
+    }
+
+    /// The same with scale and shift.
+    #[must_use]
+    pub fn with_ssf(self, device: &Device) -> Self {
+        let [outputs, _] = self.weight.dims();
+        Self { ssf: Some(ScaleShift::new(outputs, device)), ..self }
+    }
+
     /// Applies the layer to the last axis.
     ///
     /// # Shapes
     /// `(..., inputs)` to `(..., outputs)`.
     #[must_use]
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        ops::linear(x, self.weight.val(), self.bias.as_ref().map(Param::val))
+        let bias = self.bias.as_ref().map(Param::val);
+        let change = self.lora.as_ref().map(|lora| lora.forward(x.clone()));
+        let Some(ssf) = &self.ssf else {
+            return added(ops::linear(x, self.weight.val(), bias), change);
+        };
+        let y = added(ops::linear(x, self.weight.val(), None), change);
+        let last = |values: Tensor<1>| {
+            let mut shape = [1; D];
+            shape[D - 1] = values.dims()[0];
+            values.reshape(shape)
+        };
+        y * last(ssf.scale.val()) + last(ssf.bias(bias))
+    }
+
+    /// The same map without additions: they are in its weight and bias.
+    #[must_use]
+    pub fn merged(self) -> Self {
+        let Self { mut weight, mut bias, lora, ssf } = self;
+        if let Some(lora) = lora {
+            weight = changed(weight, |weight| weight + lora.weight());
+        }
+        if let Some(ssf) = ssf {
+            let [outputs] = ssf.scale.dims();
+            weight = changed(weight, |weight| weight * ssf.scale.val().reshape([outputs, 1]));
+            bias = Some(match bias {
+                Some(bias) => changed(bias, |bias| ssf.bias(Some(bias))),
+                None => Param::from_tensor(ssf.shift.val()),
+            });
+        }
+        Self { weight, bias, lora: None, ssf: None }
+    }
+}
+
+fn added<const D: usize>(y: Tensor<D>, change: Option<Tensor<D>>) -> Tensor<D> {
+    match change {
+        Some(change) => y + change,
+        None => y,
+    }
+}
+
+/// A parameter with another value.
+pub(super) fn changed<const D: usize>(
+    parameter: Param<Tensor<D>>,
+    change: impl FnOnce(Tensor<D>) -> Tensor<D>,
+) -> Param<Tensor<D>> {
+    Param::from_tensor(change(parameter.val()))
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::TensorData;
+
+    use super::*;
+    use crate::state::update;
+
+    fn values<const D: usize>(dims: [usize; D], seed: f32) -> Tensor<D> {
+        let count: usize = dims.iter().product();
+        let values: Vec<f32> = (0..count).map(|i| ((i as f32 + seed) * 1.3).sin()).collect();
+        Tensor::from_data(TensorData::new(values, dims), &Device::default())
+    }
+
+    fn close<const D: usize>(a: Tensor<D>, b: Tensor<D>) {
+        let difference: f32 = (a - b).abs().max().into_data().iter::<f32>().sum();
+        assert!(difference < 1e-5, "{difference}");
+    }
+
+    #[test]
+    fn merging_keeps_the_map() {
+        let device = Device::default();
+        let config = LoraConfig { rank: 2, alpha: Some(3.0), targets: Vec::new() };
+        for bias in [true, false] {
+            let layer = Linear::new(5, 4, &device).with_lora(&config, &device).with_ssf(&device);
+            let layer = if bias { layer } else { layer.without_bias() };
+            let mut seed = 0.0;
+            let layer = update(layer, |_, value| {
+                seed += 10.0;
+                Some(values(value.dims(), seed))
+            });
+            let x = values([2, 3, 5], 0.7);
+            let y = layer.forward(x.clone());
+            let merged = layer.clone().merged();
+            assert!(merged.lora.is_none() && merged.ssf.is_none());
+            close(merged.forward(x.clone()), y.clone());
+            // Each addition changes something.
+            for part in ["lora", "ssf"] {
+                let without = match part {
+                    "lora" => Linear { lora: None, ..layer.clone() },
+                    _ => Linear { ssf: None, ..layer.clone() },
+                };
+                let difference: f32 = (without.forward(x.clone()) - y.clone())
+                    .abs()
+                    .max()
+                    .into_data()
+                    .iter::<f32>()
+                    .sum();
+                assert!(difference > 1e-2, "{part}");
+            }
+        }
     }
 }

@@ -9,8 +9,10 @@ mod conv;
 mod dropout;
 mod layer_norm;
 mod linear;
+mod lora;
 mod mlp;
 mod module_map;
+mod scale_shift;
 
 pub use attention::{Attention, CrossAttention};
 pub use block::{Block, BlockConfig};
@@ -18,8 +20,10 @@ pub use conv::{Conv2d, Upconv2d};
 pub(crate) use dropout::dropout;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
+pub use lora::{Lora, LoraConfig, LoraTarget};
 pub use mlp::Mlp;
 pub use module_map::ModuleMap;
+pub use scale_shift::ScaleShift;
 
 use burn::module::Param;
 use burn::tensor::{Device, Shape, Tensor};

@@ -73,6 +73,24 @@ impl HeadSurroundings<'_> {
     }
 }
 
+impl HeadConfig {
+    /// The blocks whose outputs a head reads, of an encoder of so many, each once.
+    #[must_use]
+    pub fn layers(&self, depth: usize) -> Vec<usize> {
+        let mut hooks = match self {
+            Self::Dpt(config) => config.hooks.to_vec(),
+            Self::Light(config) => config.hooks.clone(),
+            Self::Linear(_) | Self::Segmenter(_) | Self::ConvNeXt(_) => Vec::new(),
+        };
+        if hooks.is_empty() {
+            hooks.extend(depth.checked_sub(1));
+        }
+        hooks.sort_unstable();
+        hooks.dedup();
+        hooks
+    }
+}
+
 /// One line per kind of head: its name in recipes and code, its module, its configuration.
 macro_rules! heads {
     ($($(#[$doc:meta])* $kind:ident: $head:ident, $config:ident;)*) => {

@@ -5,13 +5,20 @@
 //! pool from which every sample takes its own ([`PromptPool`]). Heads never see prompts: the
 //! encoder's layers come without them.
 
+mod config;
+mod init;
 mod pool;
 mod shared;
+mod source;
 
 use burn::tensor::Tensor;
 
+pub(crate) use config::Part;
+pub use config::{PrefixConfig, PromptConfig, TokensConfig};
+pub use init::{random_prompts, self_prompts};
 pub use pool::{PromptPool, Selection, pool_query};
 pub use shared::{PrefixPrompts, PromptTokens};
+pub use source::PromptSource;
 
 use crate::encoder::Phase;
 use crate::nn::Block;
@@ -55,6 +62,58 @@ impl Prompts {
     #[must_use]
     pub fn tokens(first: usize, tokens: Tensor<4>) -> Self {
         Self::Tokens { first, tokens, gates: None }
+    }
+
+    /// Prompts of batches one behind the other: what each batch has from its own sources, all of
+    /// them of the same kinds and sizes.
+    ///
+    /// # Errors
+    /// If they are not.
+    pub fn of_all(batches: Vec<Vec<Self>>) -> Result<Vec<Self>> {
+        let mut batches = batches.into_iter();
+        let Some(mut all) = batches.next() else { return Ok(Vec::new()) };
+        for batch in batches {
+            if batch.len() != all.len() {
+                return Err(unlike());
+            }
+            all =
+                all.into_iter().zip(batch).map(|(a, b)| a.followed_by(b)).collect::<Result<_>>()?;
+        }
+        Ok(all)
+    }
+
+    /// The prompts of one batch and, behind them, those of another.
+    fn followed_by(self, other: Self) -> Result<Self> {
+        let ((first, [_, layers, count, width]), (other_first, [_, l, c, w])) =
+            (self.extents(), other.extents());
+        if first != other_first || [layers, count, width] != [l, c, w] {
+            return Err(unlike());
+        }
+        let cat = |a: Tensor<4>, b: Tensor<4>| Tensor::cat(vec![a, b], 0);
+        match (self, other) {
+            (
+                Self::Tokens { tokens, gates, .. },
+                Self::Tokens { tokens: other, gates: other_gates, .. },
+            ) => {
+                let gates = match (gates, other_gates) {
+                    (Some(a), Some(b)) if a.dims()[1] == b.dims()[1] => {
+                        Some(Tensor::cat(vec![a, b], 0))
+                    }
+                    (None, None) => None,
+                    _ => return Err(unlike()),
+                };
+                Ok(Self::Tokens { first, tokens: cat(tokens, other), gates })
+            }
+            (
+                Self::Prefix { keys, values, .. },
+                Self::Prefix { keys: other_keys, values: other_values, .. },
+            ) => Ok(Self::Prefix {
+                first,
+                keys: cat(keys, other_keys),
+                values: cat(values, other_values),
+            }),
+            _ => Err(unlike()),
+        }
     }
 
     /// The first block, and the extents `[B, layers, P, width]`.
@@ -130,6 +189,10 @@ impl Prompts {
         let Self::Prefix { keys, values, .. } = self else { return None };
         Some((self.of_block(keys, block)?, self.of_block(values, block)?))
     }
+}
+
+fn unlike() -> Error {
+    Error::Config("prompts of one pass must be of the same kinds and sizes".to_owned())
 }
 
 /// `(B, 1, 1)`: the gate of a block, if it has one.

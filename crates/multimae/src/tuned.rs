@@ -1,0 +1,232 @@
+//! A MultiViT and what tuning adds to it: prompts, prompts of tasks, norms before the heads, and
+//! changes of the encoder's layers.
+
+use std::ops::Range;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::encoder::Phase;
+use crate::encoder_output::EncoderOutput;
+use crate::multivit::{Embedded, MultiVit, MultiVitConfig};
+use crate::nn::{Block, LayerNorm, LoraConfig, ModuleMap};
+use crate::output_adapters::Prediction;
+use crate::prompts::{Part, PromptConfig, PromptSource, Prompts, encode_with_prompts};
+use crate::tokens::Inputs;
+use crate::{Error, Result};
+
+/// What tuning adds to a model. The default is nothing.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Additions {
+    /// Prompts of the encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompts: Option<PromptConfig>,
+    /// The block from which on every task has prompts, and with them tokens, of its own. With 0
+    /// the encoder runs once per task, with the number of blocks once for all; absent, once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch_at: Option<usize>,
+    /// Low-rank adaptation of linear layers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraConfig>,
+    /// Scale and shift behind every linear layer and every norm of the blocks.
+    #[serde(default)]
+    pub ssf: bool,
+    /// A LayerNorm per task on every layer that its head reads.
+    #[serde(default)]
+    pub entry_norms: bool,
+}
+
+/// A [`MultiVit`] with additions. Its own parameters keep their names; those of additions are
+/// `prompts.*`, `task_prompts.<task>.*`, `entry_norms.<task>.<block>.*`, and `lora.*` and `ssf.*`
+/// behind the name of their layer.
+#[derive(Module, Debug)]
+pub struct TunedMultiVit {
+    /// The model itself; no part of a parameter's name.
+    pub vit: MultiVit,
+    /// Prompts of the blocks that all tasks share.
+    pub prompts: Option<PromptSource>,
+    /// Prompts of the blocks from the branch on, by task.
+    pub task_prompts: ModuleMap<PromptSource>,
+    /// By task and by the block whose output they normalise.
+    pub entry_norms: ModuleMap<ModuleMap<LayerNorm>>,
+    branch: usize,
+    #[module(skip)]
+    additions: Additions,
+}
+
+impl TunedMultiVit {
+    /// A model of zeros but for the position tables.
+    ///
+    /// # Errors
+    /// If a part does not fit.
+    pub fn new(config: &MultiVitConfig, additions: &Additions, device: &Device) -> Result<Self> {
+        let (depth, width) = (config.encoder.depth, config.encoder.width);
+        let branch = additions.check(depth)?;
+        let mut vit = MultiVit::new(config, device)?;
+        vit.encoder =
+            vit.encoder.into_iter().map(|block| additions.of_block(block, device)).collect();
+        let build = |blocks: Range<usize>| {
+            additions
+                .prompts
+                .as_ref()
+                .and_then(|prompts| prompts.build(&Part { blocks, width }, device))
+        };
+        let of_task = |name: &String| Some((name.clone(), build(branch..depth)?));
+        let tasks: Vec<String> = config.heads.iter().map(|head| head.name.clone()).collect();
+        let norms = |layers: Vec<usize>| -> ModuleMap<LayerNorm> {
+            layers.into_iter().map(|at| (at.to_string(), LayerNorm::new(width, device))).collect()
+        };
+        let entry_norms = config.heads.iter().filter(|_| additions.entry_norms);
+        Ok(Self {
+            vit,
+            prompts: build(0..branch),
+            task_prompts: tasks.iter().filter_map(of_task).collect(),
+            entry_norms: entry_norms
+                .map(|head| (head.name.clone(), norms(head.head.layers(depth))))
+                .collect(),
+            branch,
+            additions: additions.clone(),
+        })
+    }
+
+    /// What tuning has added.
+    #[must_use]
+    pub fn additions(&self) -> &Additions {
+        &self.additions
+    }
+
+    /// The block from which on every task has its own pass; the number of blocks if there is none.
+    #[must_use]
+    pub fn branch(&self) -> usize {
+        self.branch
+    }
+
+    /// The predictions of all heads, by task. The encoder's blocks before the branch run once,
+    /// those behind it once per task.
+    ///
+    /// # Errors
+    /// If inputs, prompts or heads do not fit.
+    pub fn forward(
+        &self,
+        inputs: Inputs,
+        phase: &mut Phase<'_>,
+    ) -> Result<IndexMap<String, Prediction>> {
+        let embedded = self.vit.embed(inputs)?;
+        let outputs = self.encode(&embedded, phase)?;
+        self.vit
+            .output_adapters
+            .iter()
+            .zip(outputs)
+            .map(|((name, head), output)| {
+                let output = self.normed(name, output);
+                Ok((name.to_owned(), head.forward(&output, phase)?))
+            })
+            .collect()
+    }
+
+    /// What the heads read, in their order.
+    fn encode(&self, embedded: &Embedded, phase: &mut Phase<'_>) -> Result<Vec<EncoderOutput>> {
+        let [batch, _, _] = embedded.sequence.dims();
+        let trunk = match &self.prompts {
+            Some(prompts) => prompts.forward(batch, phase)?,
+            None => Vec::new(),
+        };
+        let shared = self.run(0..self.branch, embedded.sequence.clone(), &trunk, phase)?;
+        let tasks: Vec<&str> = self.vit.output_adapters.names().collect();
+        if self.task_prompts.names().next().is_none() {
+            let last = shared.last().unwrap_or(&embedded.sequence).clone();
+            let rest = self.run(self.branch..self.vit.encoder.len(), last, &[], phase)?;
+            let layers = shared.into_iter().chain(rest).collect();
+            return Ok(vec![self.vit.output(embedded, layers); tasks.len()]);
+        }
+        let own: Vec<Vec<Prompts>> = self
+            .task_prompts
+            .iter()
+            .map(|(_, prompts)| prompts.forward(batch, phase))
+            .collect::<Result<_>>()?;
+        let start = shared.last().unwrap_or(&embedded.sequence).clone();
+        let repeated = Tensor::cat(vec![start; tasks.len()], 0);
+        let prompts = Prompts::of_all(own)?;
+        let branches = self.run(self.branch..self.vit.encoder.len(), repeated, &prompts, phase)?;
+        let of_task = |index: usize| {
+            let own = branches.iter().map(|layer| layer.clone().narrow(0, index * batch, batch));
+            self.vit.output(embedded, shared.iter().cloned().chain(own).collect())
+        };
+        Ok((0..tasks.len()).map(of_task).collect())
+    }
+
+    /// Runs some of the blocks. Stochastic depth is for blocks whose weights are trained: frozen
+    /// ones are used as they are.
+    fn run(
+        &self,
+        blocks: Range<usize>,
+        tokens: Tensor<3>,
+        prompts: &[Prompts],
+        phase: &mut Phase<'_>,
+    ) -> Result<Vec<Tensor<3>>> {
+        let rates = self.vit.config().encoder.drop_path_rates();
+        let rate = |index: usize| {
+            let trained = self.vit.encoder[index].mlp.fc1.weight.is_require_grad();
+            if trained { rates[index] } else { 0.0 }
+        };
+        let own: Vec<f64> = blocks.clone().map(rate).collect();
+        encode_with_prompts(&self.vit.encoder[blocks], tokens, prompts, &own, phase)
+    }
+
+    /// The output as a task's head reads it.
+    fn normed(&self, task: &str, mut output: EncoderOutput) -> EncoderOutput {
+        let Some(norms) = self.entry_norms.get(task) else { return output };
+        for (index, layer) in output.layers.iter_mut().enumerate() {
+            if let Some(norm) = norms.get(&index.to_string()) {
+                *layer = norm.forward(layer.clone());
+            }
+        }
+        output
+    }
+
+    /// The same model with low-rank adaptation and scale and shift in its weights. Prompts and
+    /// norms before the heads stay what they are.
+    #[must_use]
+    pub fn merged(self) -> Self {
+        let Self { mut vit, mut additions, .. } = self;
+        vit.encoder = vit.encoder.into_iter().map(Block::merged).collect();
+        additions.lora = None;
+        additions.ssf = false;
+        Self { vit, additions, ..self }
+    }
+}
+
+impl Additions {
+    /// Checks the sizes against an encoder of so many blocks. Returns the block at which tasks
+    /// branch.
+    fn check(&self, depth: usize) -> Result<usize> {
+        let error = |problem: &str| Err(Error::Config(problem.to_owned()));
+        if let Some(prompts) = &self.prompts {
+            prompts.check(depth)?;
+        } else if self.branch_at.is_some() {
+            return error("`branch_at` is where tasks get prompts of their own: set `prompts` too");
+        }
+        if let Some(lora) = &self.lora
+            && (lora.rank == 0 || lora.targets.is_empty())
+        {
+            return error("low-rank adaptation needs a `rank` of at least 1 and a target");
+        }
+        match self.branch_at {
+            Some(branch) if branch > depth => {
+                Err(Error::Config(format!("`branch_at` {branch}: the encoder has {depth} blocks")))
+            }
+            branch => Ok(branch.unwrap_or(depth)),
+        }
+    }
+
+    fn of_block(&self, block: Block, device: &Device) -> Block {
+        let block = match &self.lora {
+            Some(lora) => block.with_lora(lora, device),
+            None => block,
+        };
+        if self.ssf { block.with_ssf(device) } else { block }
+    }
+}

@@ -1,0 +1,263 @@
+//! What tuning adds to a model: that it begins without effect where it should, that branches and
+//! merged weights give what they stand for, and that prompts of images lie among the tokens.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
+
+use indexmap::IndexMap;
+use multimae::burn::tensor::{Device, Tensor, TensorData};
+use multimae::encoder::{EncoderConfig, Phase};
+use multimae::input_adapters::ModalityTensor;
+use multimae::modality::{Modality, Size};
+use multimae::multivit::MultiVitConfig;
+use multimae::nn::{LoraConfig, LoraTarget};
+use multimae::output_adapters::{HeadConfig, LightConfig, Prediction, TaskHead};
+use multimae::positions::NonSquareTables;
+use multimae::prompts::{PromptConfig, random_prompts, self_prompts};
+use multimae::state::{StateDict, parameters, state_dict, update};
+use multimae::tokens::Inputs;
+use multimae::tuned::{Additions, TunedMultiVit};
+use multimae::tuning::ParameterKind;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+const DEPTH: usize = 3;
+const WIDTH: usize = 16;
+
+fn config() -> MultiVitConfig {
+    let head = |name: &str, num_classes| TaskHead {
+        name: name.to_owned(),
+        main_tasks: vec!["rgb".to_owned()],
+        head: HeadConfig::Light(LightConfig { num_classes, hooks: vec![0, 2], width: 8, depth: 1 }),
+    };
+    MultiVitConfig {
+        encoder: EncoderConfig::new(WIDTH, DEPTH, 2),
+        patch_size: 8,
+        image_size: Size::new(16, 24),
+        num_global_tokens: 1,
+        inputs: vec![Modality::continuous("rgb", 3)],
+        heads: vec![head("depth", 1), head("semseg", 4)],
+        tables: NonSquareTables::RowColumn,
+    }
+}
+
+fn stream(name: &str) -> ChaCha8Rng {
+    let seed = name.bytes().fold(7_u64, |seed, byte| seed.wrapping_mul(31) + u64::from(byte));
+    ChaCha8Rng::seed_from_u64(seed)
+}
+
+fn model(additions: &Additions) -> TunedMultiVit {
+    let model = TunedMultiVit::new(&config(), additions, &Device::default()).unwrap();
+    random_prompts(multimae::init::initialise(model, stream), stream)
+}
+
+fn prompts(text: serde_json::Value) -> Additions {
+    let prompts: PromptConfig = serde_json::from_value(text).unwrap();
+    Additions { prompts: Some(prompts), ..Additions::default() }
+}
+
+fn inputs(batch: usize) -> Inputs {
+    let count = batch * 3 * 16 * 24;
+    let values: Vec<f32> = (0..count).map(|i| (i as f32 * 0.37).sin()).collect();
+    let data = TensorData::new(values, [batch, 3, 16, 24]);
+    let rgb = Tensor::<4>::from_data(data, &Device::default());
+    [("rgb".to_owned(), ModalityTensor::Continuous(rgb))].into_iter().collect()
+}
+
+fn predictions(model: &TunedMultiVit) -> IndexMap<String, Vec<f32>> {
+    let values = |prediction| match prediction {
+        Prediction::Maps(maps) => maps.into_data().iter().collect(),
+        Prediction::Classes(logits) => logits.into_data().iter().collect(),
+    };
+    let predicted = model.forward(inputs(2), &mut Phase::Evaluation).unwrap();
+    predicted.into_iter().map(|(task, prediction)| (task, values(prediction))).collect()
+}
+
+fn difference(a: &IndexMap<String, Vec<f32>>, b: &IndexMap<String, Vec<f32>>, task: &str) -> f32 {
+    a[task].iter().zip(&b[task]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// The values of some parameters replaced by others.
+fn changed(model: TunedMultiVit, which: impl Fn(&str) -> bool) -> TunedMultiVit {
+    update(model, |name, value| {
+        let [len] = value.dims();
+        let shift: Vec<f32> = (0..len).map(|i| ((i + name.len()) as f32).cos() * 0.3).collect();
+        let shift = Tensor::from_data(TensorData::new(shift, [len]), &value.device());
+        which(name).then(|| value + shift)
+    })
+}
+
+/// The parameters of the pre-trained model and its heads keep their values between models.
+fn with_weights(model: TunedMultiVit, weights: &StateDict) -> TunedMultiVit {
+    update(model, |name, value| {
+        let data = weights.get(name)?.clone();
+        let [len] = value.dims();
+        let data = TensorData::from_bytes_vec(data.as_bytes().to_vec(), [len], data.dtype());
+        Some(Tensor::from_data(data, &value.device()))
+    })
+}
+
+#[test]
+fn low_rank_adaptation_and_scale_and_shift_begin_without_effect_and_can_be_merged() {
+    let plain = predictions(&model(&Additions::default()));
+    let all = vec![LoraTarget::Qkv, LoraTarget::Proj, LoraTarget::Fc1, LoraTarget::Fc2];
+    let lora = LoraConfig { rank: 2, alpha: Some(4.0), targets: all };
+    for additions in [
+        Additions { lora: Some(lora.clone()), ..Additions::default() },
+        Additions { ssf: true, ..Additions::default() },
+        Additions { lora: Some(lora), ssf: true, ..Additions::default() },
+    ] {
+        let fresh = model(&additions);
+        let begun = predictions(&fresh);
+        assert!(difference(&begun, &plain, "depth") < 1e-6);
+        let tuned = changed(fresh, |name| name.contains(".lora.") || name.contains(".ssf."));
+        let expected = predictions(&tuned);
+        assert!(difference(&expected, &plain, "depth") > 1e-2, "{additions:?}");
+        let merged = tuned.merged();
+        assert_eq!(*merged.additions(), Additions::default());
+        let is_addition = |name: &str| ParameterKind::of(name).is_addition();
+        assert!(!parameters(&merged).iter().any(|parameter| is_addition(&parameter.name)));
+        let got = predictions(&merged);
+        for task in ["depth", "semseg"] {
+            assert!(difference(&got, &expected, task) < 1e-5, "{additions:?} {task}");
+        }
+    }
+}
+
+#[test]
+fn scale_and_shift_have_the_published_count() {
+    let additions = Additions { ssf: true, ..Additions::default() };
+    let base = MultiVitConfig { encoder: EncoderConfig::base(), heads: Vec::new(), ..config() };
+    let model = TunedMultiVit::new(&base, &additions, &Device::default()).unwrap();
+    let count = |kind| -> usize {
+        let all = parameters(&model).into_iter().filter(|p| ParameterKind::of(&p.name) == kind);
+        all.map(|p| p.shape.iter().product::<usize>()).sum()
+    };
+    assert_eq!(count(ParameterKind::Ssf), 202_752);
+}
+
+/// Each branch is what a model would be whose prompts are those of the trunk and of its task.
+#[test]
+fn a_branch_is_a_pass_of_its_own() {
+    for kind in [
+        serde_json::json!({"kind": "deep", "count": 3}),
+        serde_json::json!({"kind": "prefix", "count": 3}),
+        serde_json::json!({"kind": "deep", "count": 3, "gate": 0.4, "first": 1}),
+    ] {
+        let shared = model(&prompts(kind.clone()));
+        let all = predictions(&shared);
+        for branch in 0..=DEPTH {
+            let additions = Additions { branch_at: Some(branch), ..prompts(kind.clone()) };
+            let branched = model(&additions);
+            let names: Vec<String> = parameters(&branched).into_iter().map(|p| p.name).collect();
+            let of_tasks = names.iter().filter(|name| name.starts_with("task_prompts.")).count();
+            assert_eq!(of_tasks > 0, branch < DEPTH, "{names:?}");
+            assert_eq!(
+                names.iter().any(|name| name.starts_with("prompts.")),
+                branch > first(&kind)
+            );
+            // The tasks' prompts are those of the shared model, cut at the branch.
+            if kind.get("gate").is_none() {
+                let weights = cut(&state_dict(&shared), branch);
+                let got = predictions(&with_weights(branched.clone(), &weights));
+                for task in ["depth", "semseg"] {
+                    assert!(difference(&got, &all, task) < 1e-5, "{kind} {branch} {task}");
+                }
+            }
+            // Prompts of one task change that task alone.
+            let before = predictions(&branched);
+            let after =
+                predictions(&changed(branched, |name| name.starts_with("task_prompts.depth.")));
+            assert_eq!(difference(&before, &after, "depth") > 1e-4, branch < DEPTH);
+            assert_eq!(difference(&before, &after, "semseg"), 0.0);
+        }
+    }
+}
+
+fn first(kind: &serde_json::Value) -> usize {
+    kind.get("first").and_then(serde_json::Value::as_u64).unwrap_or(0) as usize
+}
+
+/// The weights of a model with shared prompts as those of one that branches.
+fn cut(weights: &StateDict, branch: usize) -> StateDict {
+    let mut cut = StateDict::new();
+    for (name, data) in weights {
+        let Some(prompt) = name.strip_prefix("prompts.") else {
+            cut.insert(name.clone(), data.clone());
+            continue;
+        };
+        let layer: usize = data.shape().as_slice()[1..].iter().product();
+        let values: Vec<f32> = data.iter().collect();
+        let part = |values: &[f32]| TensorData::new(values.to_vec(), [values.len()]);
+        let (trunk, rest) = values.split_at(branch * layer);
+        cut.insert(name.clone(), part(trunk));
+        for task in ["depth", "semseg"] {
+            cut.insert(format!("task_prompts.{task}.{prompt}"), part(rest));
+        }
+    }
+    cut
+}
+
+#[test]
+fn prompts_of_images_are_tokens_in_front_of_their_block() {
+    let kind = serde_json::json!({"kind": "deep", "count": 4});
+    let additions = Additions { branch_at: Some(1), ..prompts(kind) };
+    let fresh = model(&additions);
+    let tuned = self_prompts(fresh.clone(), inputs(2), stream).unwrap();
+    let output = fresh.vit.forward(inputs(2), &mut Phase::Evaluation).unwrap();
+    let state = state_dict(&tuned);
+    let rows = |data: &TensorData| -> Vec<Vec<f32>> {
+        let values: Vec<f32> = data.iter().collect();
+        values.chunks(WIDTH).map(<[f32]>::to_vec).collect()
+    };
+    // Prompts of block 1 and 2 of a task: tokens behind block 0 and 1.
+    for task in ["depth", "semseg"] {
+        let prompts = rows(&state[&format!("task_prompts.{task}.tokens")]);
+        assert_eq!(prompts.len(), 8);
+        for (index, prompt) in prompts.iter().enumerate() {
+            let tokens = rows(&output.layers[index / 4].to_data());
+            assert!(tokens.contains(prompt), "{task} {index}");
+        }
+    }
+    assert_ne!(state["task_prompts.depth.tokens"], state["task_prompts.semseg.tokens"]);
+    // Everything else is as it was.
+    let before = state_dict(&fresh);
+    let other = |name: &&String| ParameterKind::of(name) != ParameterKind::Prompts;
+    assert!(before.keys().filter(other).all(|name| before[name] == state[name]));
+    let low_rank = model(&prompts(serde_json::json!({"kind": "deep", "rank": 4})));
+    assert!(self_prompts(low_rank, inputs(1), stream).unwrap_err().to_string().contains("rank"));
+}
+
+#[test]
+fn entry_norms_are_for_the_layers_that_a_head_reads() {
+    let additions = Additions { entry_norms: true, ..Additions::default() };
+    let names: Vec<String> = parameters(&model(&additions))
+        .into_iter()
+        .map(|parameter| parameter.name)
+        .filter(|name| name.starts_with("entry_norms."))
+        .collect();
+    assert_eq!(names.len(), 2 * 2 * 2, "{names:?}");
+    assert!(names.contains(&"entry_norms.semseg.2.weight".to_owned()));
+    let before = model(&additions);
+    let after = changed(before.clone(), |name| name.starts_with("entry_norms.semseg."));
+    let (before, after) = (predictions(&before), predictions(&after));
+    assert_eq!(difference(&before, &after, "depth"), 0.0);
+    assert!(difference(&before, &after, "semseg") > 1e-4);
+}
+
+#[test]
+fn additions_that_do_not_fit_are_refused() {
+    let refused = |additions: Additions| {
+        TunedMultiVit::new(&config(), &additions, &Device::default()).unwrap_err().to_string()
+    };
+    let deep = |text| prompts(text);
+    assert!(refused(deep(serde_json::json!({"kind": "deep", "first": 3}))).contains("has 3"));
+    assert!(refused(deep(serde_json::json!({"kind": "deep", "count": 0}))).contains("count"));
+    assert!(refused(deep(serde_json::json!({"kind": "deep", "dropout": 1.0}))).contains("dropout"));
+    assert!(refused(deep(serde_json::json!({"kind": "deep", "rank": 0}))).contains("rank"));
+    let branch = Additions { branch_at: Some(1), ..Additions::default() };
+    assert!(refused(branch).contains("prompts"));
+    let far = Additions { branch_at: Some(4), ..deep(serde_json::json!({"kind": "deep"})) };
+    assert!(refused(far).contains("branch_at"));
+    let lora = LoraConfig { rank: 0, alpha: None, targets: vec![LoraTarget::Qkv] };
+    assert!(refused(Additions { lora: Some(lora), ..Additions::default() }).contains("rank"));
+}
