@@ -75,7 +75,7 @@ impl Evaluate {
             frames(&self.data, self.split.as_deref(), &predictor.saved().card, all)?;
         let evaluator = Evaluator {
             predictor: &predictor,
-            model: self.model.model.display().to_string(),
+            model: self.model.name(),
             dataset: &dataset,
             data: self.data.display().to_string(),
             split: self.split.clone(),

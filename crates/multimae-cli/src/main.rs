@@ -1,5 +1,6 @@
 //! The `multimae` command. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
+mod adapter;
 mod convert;
 mod doctor;
 mod evaluate;
@@ -40,6 +41,8 @@ enum Command {
     Evaluate(evaluate::Evaluate),
     /// Predict images with a fine-tuned model.
     Predict(predict::Predict),
+    /// Show, merge or compare what tuning has trained.
+    Adapter(adapter::Adapters),
     /// Render furnished rooms to pre-train on.
     Synth(synth::Synth),
     /// Bring a published data set into a folder that can be trained on.
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::Finetune(command) => command.run(),
         Command::Evaluate(command) => command.run(),
         Command::Predict(command) => command.run(),
+        Command::Adapter(command) => command.run(),
         Command::Synth(command) => command.run(),
         Command::Prepare(command) => command.run(),
         Command::Doctor(command) => command.run(),

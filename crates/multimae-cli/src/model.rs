@@ -5,22 +5,38 @@ use std::path::PathBuf;
 use clap::Args;
 use multimae_train::device::device;
 use multimae_train::predict::ModelPredictor;
-use multimae_train::saved_model::SavedModel;
+use multimae_train::saved_model::{Adapter, SavedModel};
 
 /// A fine-tuned model and where it computes.
 #[derive(Debug, Args)]
 pub(crate) struct Model {
-    /// Fine-tuned model: the model.safetensors of a run
+    /// Fine-tuned model: the model.safetensors of a run; with --adapter, the backbone: a file of
+    /// pre-trained weights or the folder of a run
     #[arg(long, value_name = "FILE")]
     pub(crate) model: PathBuf,
+    /// Adapter for the backbone: the adapter.safetensors of a run
+    #[arg(long, value_name = "FILE")]
+    adapter: Option<PathBuf>,
     /// Where to compute
     #[arg(long, default_value = "cpu")]
     device: String,
 }
 
 impl Model {
+    /// What a report calls it.
+    pub(crate) fn name(&self) -> String {
+        match &self.adapter {
+            Some(adapter) => format!("{} on {}", adapter.display(), self.model.display()),
+            None => self.model.display().to_string(),
+        }
+    }
+
     pub(crate) fn load(&self) -> anyhow::Result<ModelPredictor> {
         let device = device(&self.device)?;
-        Ok(ModelPredictor::new(SavedModel::load(&self.model, &device)?, device))
+        let saved = match &self.adapter {
+            Some(adapter) => Adapter::load(adapter)?.on(&self.model.to_string_lossy(), &device)?,
+            None => SavedModel::load(&self.model, &device)?,
+        };
+        Ok(ModelPredictor::new(saved, device))
     }
 }

@@ -38,6 +38,7 @@ pub mod observer;
 pub mod optim;
 pub mod predict;
 pub mod pretrain;
+pub mod pretrained;
 pub mod recipe;
 mod report_parts;
 pub mod run;

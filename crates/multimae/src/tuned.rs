@@ -115,47 +115,36 @@ impl TunedMultiVit {
         phase: &mut Phase<'_>,
     ) -> Result<IndexMap<String, Prediction>> {
         let embedded = self.vit.embed(inputs)?;
-        let outputs = self.encode(&embedded, phase)?;
-        self.vit
-            .output_adapters
-            .iter()
-            .zip(outputs)
+        let [batch, _, _] = embedded.sequence.dims();
+        let part = [Samples { model: self, samples: 0..batch }];
+        let mut outputs = encode(&part, &embedded, phase)?;
+        self.predict(outputs.swap_remove(0), phase)
+    }
+
+    /// What the heads make of their layers, one output each.
+    fn predict(
+        &self,
+        outputs: Vec<EncoderOutput>,
+        phase: &mut Phase<'_>,
+    ) -> Result<IndexMap<String, Prediction>> {
+        let heads = self.vit.output_adapters.iter().zip(outputs);
+        heads
             .map(|((name, head), output)| {
-                let output = self.normed(name, output);
-                Ok((name.to_owned(), head.forward(&output, phase)?))
+                Ok((name.to_owned(), head.forward(&self.normed(name, output), phase)?))
             })
             .collect()
     }
 
-    /// What the heads read, in their order.
-    fn encode(&self, embedded: &Embedded, phase: &mut Phase<'_>) -> Result<Vec<EncoderOutput>> {
-        let [batch, _, _] = embedded.sequence.dims();
-        let trunk = match &self.prompts {
-            Some(prompts) => prompts.forward(batch, phase)?,
-            None => Vec::new(),
-        };
-        let shared = self.run(0..self.branch, embedded.sequence.clone(), &trunk, phase)?;
-        let tasks: Vec<&str> = self.vit.output_adapters.names().collect();
-        if self.task_prompts.names().next().is_none() {
-            let last = shared.last().unwrap_or(&embedded.sequence).clone();
-            let rest = self.run(self.branch..self.vit.encoder.len(), last, &[], phase)?;
-            let layers = shared.into_iter().chain(rest).collect();
-            return Ok(vec![self.vit.output(embedded, layers); tasks.len()]);
-        }
-        let own: Vec<Vec<Prompts>> = self
-            .task_prompts
-            .iter()
-            .map(|(_, prompts)| prompts.forward(batch, phase))
-            .collect::<Result<_>>()?;
-        let start = shared.last().unwrap_or(&embedded.sequence).clone();
-        let repeated = Tensor::cat(vec![start; tasks.len()], 0);
-        let prompts = Prompts::of_all(own)?;
-        let branches = self.run(self.branch..self.vit.encoder.len(), repeated, &prompts, phase)?;
-        let of_task = |index: usize| {
-            let own = branches.iter().map(|layer| layer.clone().narrow(0, index * batch, batch));
-            self.vit.output(embedded, shared.iter().cloned().chain(own).collect())
-        };
-        Ok((0..tasks.len()).map(of_task).collect())
+    /// Whether samples of both models can go through the encoder together: it must have the same
+    /// additions, but for norms before the heads. That its weights are the same is up to the
+    /// caller.
+    #[must_use]
+    pub fn shares_passes_with(&self, other: &Self) -> bool {
+        let layers = |model: &Self| model.additions.lora.is_none() && !model.additions.ssf;
+        layers(self)
+            && layers(other)
+            && self.additions.prompts == other.additions.prompts
+            && self.branch == other.branch
     }
 
     /// Runs some of the blocks. Stochastic depth is for blocks whose weights are trained: frozen
@@ -197,6 +186,107 @@ impl TunedMultiVit {
         additions.ssf = false;
         Self { vit, additions, ..self }
     }
+}
+
+/// Predicts a batch whose samples belong to several tuned models with one pass through the encoder
+/// that they share: prompts are an input of every sample. Each model has the next so many samples.
+///
+/// # Errors
+/// If the models cannot share a pass, their samples are not those of the batch, or inputs, prompts
+/// or heads do not fit.
+pub fn forward_together(
+    models: &[(&TunedMultiVit, usize)],
+    inputs: Inputs,
+    phase: &mut Phase<'_>,
+) -> Result<Vec<IndexMap<String, Prediction>>> {
+    let error = |problem: &str| Err(Error::Config(format!("models of one pass: {problem}")));
+    let Some((first, _)) = models.first() else { return Ok(Vec::new()) };
+    if !models.iter().skip(1).all(|(model, _)| first.shares_passes_with(model)) {
+        return error("they add different things to the encoder");
+    }
+    let embedded = first.vit.embed(inputs)?;
+    let [batch, _, _] = embedded.sequence.dims();
+    let mut start = 0;
+    let parts: Vec<Samples<'_>> = models
+        .iter()
+        .map(|&(model, count)| {
+            start += count;
+            Samples { model, samples: start - count..start }
+        })
+        .collect();
+    if start != batch {
+        return error(&format!("they have {start} samples, the batch has {batch}"));
+    }
+    let outputs = encode(&parts, &embedded, phase)?;
+    models.iter().zip(outputs).map(|((model, _), outputs)| model.predict(outputs, phase)).collect()
+}
+
+/// The samples of a batch that belong to a model.
+struct Samples<'a> {
+    model: &'a TunedMultiVit,
+    samples: Range<usize>,
+}
+
+/// What the heads of every model read, in their order.
+fn encode(
+    parts: &[Samples<'_>],
+    embedded: &Embedded,
+    phase: &mut Phase<'_>,
+) -> Result<Vec<Vec<EncoderOutput>>> {
+    let Some(Samples { model: first, .. }) = parts.first() else { return Ok(Vec::new()) };
+    let (branch, depth) = (first.branch, first.vit.encoder.len());
+    let trunk = all_prompts(
+        parts.iter().filter_map(|part| Some((part.model.prompts.as_ref()?, part.samples.len()))),
+        phase,
+    )?;
+    let shared = first.run(0..branch, embedded.sequence.clone(), &trunk, phase)?;
+    let front = shared.last().unwrap_or(&embedded.sequence);
+    let of = |layer: &Tensor<3>, range: &Range<usize>| {
+        let whole = range.len() == layer.dims()[0];
+        if whole { layer.clone() } else { layer.clone().narrow(0, range.start, range.len()) }
+    };
+    // One pass behind the branch per task that has prompts of its own.
+    let tasks: Vec<(&Samples<'_>, &PromptSource)> = parts
+        .iter()
+        .flat_map(|part| part.model.task_prompts.iter().map(move |(_, prompts)| (part, prompts)))
+        .collect();
+    let own =
+        all_prompts(tasks.iter().map(|(part, prompts)| (*prompts, part.samples.len())), phase)?;
+    let rest = match tasks.as_slice() {
+        [] => first.run(branch..depth, front.clone(), &[], phase)?,
+        tasks => {
+            let fronts = tasks.iter().map(|(part, _)| of(front, &part.samples)).collect();
+            first.run(branch..depth, Tensor::cat(fronts, 0), &own, phase)?
+        }
+    };
+    let mut start = 0;
+    Ok(parts
+        .iter()
+        .map(|Samples { model, samples }| {
+            let heads = model.vit.output_adapters.names().map(|_| {
+                let place = if tasks.is_empty() {
+                    samples.clone()
+                } else {
+                    start += samples.len();
+                    start - samples.len()..start
+                };
+                let before = shared.iter().map(|layer| of(layer, samples));
+                let behind = rest.iter().map(|layer| of(layer, &place));
+                model.vit.output(embedded, before.chain(behind).collect())
+            });
+            heads.collect()
+        })
+        .collect())
+}
+
+/// The prompts of several sources for so many samples each, one behind the other.
+fn all_prompts<'a>(
+    sources: impl Iterator<Item = (&'a PromptSource, usize)>,
+    phase: &mut Phase<'_>,
+) -> Result<Vec<Prompts>> {
+    Prompts::of_all(
+        sources.map(|(source, count)| source.forward(count, phase)).collect::<Result<_>>()?,
+    )
 }
 
 impl Additions {

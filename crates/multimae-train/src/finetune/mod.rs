@@ -12,7 +12,6 @@ mod report;
 mod run;
 mod setting;
 mod targets;
-mod weights;
 
 pub use annotations::Constants;
 pub(crate) use annotations::decoded;
@@ -22,4 +21,3 @@ pub use native::NATIVE;
 pub use pictures::predictions;
 pub use run::Finetuning;
 pub use setting::{Setting, Task};
-pub use weights::{LoadReport, pretrained};

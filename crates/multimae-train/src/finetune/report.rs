@@ -9,10 +9,10 @@ use multimae_report::metrics_log;
 
 use super::Setting;
 use super::evaluation::Evaluated;
-use super::weights::LoadReport;
 use crate::Result;
 use crate::observer::Baseline;
 use crate::optim::ParameterGroups;
+use crate::pretrained::LoadReport;
 use crate::recipe::Recipe as _;
 use crate::report_parts::{
     Record, last, loss_chart, number, pictures, progress, rejected, series, training_charts, value,

@@ -9,7 +9,7 @@ use multimae::encoder::Phase;
 use multimae::losses::{SupervisedTarget, TaskLoss};
 use multimae::state::{Allowed, load, state_dict};
 use multimae::tuned::TunedMultiVit;
-use multimae::tuning::TrainedParameters;
+use multimae::tuning::{TrainedParameters, Tuning};
 use multimae_data::{Batch, Loader, Sample, stream};
 use multimae_report::picture::Picture;
 
@@ -18,13 +18,13 @@ use super::evaluation::{Evaluated, constant_predictions, evaluate, model_predict
 use super::pictures::predictions;
 use super::report::{Parts, write_report};
 use super::targets::{class_of, loss, targets};
-use super::weights::LoadReport;
 use crate::learner::{Learner, Losses};
 use crate::observer::{Baseline, Event, Observer, Outcome};
 use crate::optim::ParameterGroups;
+use crate::pretrained::LoadReport;
 use crate::recipe::{Recipe as _, check_same};
 use crate::run::{RunFolder, State, evaluated_weights};
-use crate::saved_model::{SavedModel, TaskKind};
+use crate::saved_model::{Adapter, Backbone, SavedModel, TaskKind};
 use crate::step::{StepNumbers, StepPlace, train_step};
 use crate::trainer::{Finished, Measured, Plan, Trainer, Work, open_folder, shown_samples};
 use crate::{Error, Result};
@@ -79,6 +79,9 @@ impl<'a> Finetuning<'a> {
             if begun { (setting.learner()?, None) } else { setting.pretrained_learner()? };
         for line in loaded.iter().flat_map(LoadReport::lines) {
             observer.event(&Event::Notice(line));
+        }
+        if let Some(report) = &loaded {
+            report.backbone.write(&folder.backbone())?;
         }
         observer.event(&Event::Notice(TrainedParameters::of(&first.model).to_string()));
         let groups = setting.groups(&first.model)?;
@@ -188,6 +191,16 @@ impl Supervised {
             None => (state_dict(&run.state.evaluated().model), run.state.position.step),
         };
         Ok((load(model, &weights, &Allowed::default())?, step.to_string()))
+    }
+
+    /// Writes what was trained as an adapter, if the run began with a backbone that it keeps.
+    fn save_adapter(&self, saved: &SavedModel, folder: &RunFolder) -> Result<()> {
+        let tuning = &self.setting.recipe.tuning;
+        if *tuning == Tuning::Full || !folder.backbone().exists() {
+            return Ok(());
+        }
+        let backbone = Backbone::read(&folder.backbone())?;
+        Adapter::of(saved, tuning, backbone).save(&folder.adapter())
     }
 
     /// Measures the finished model beside the constant prediction, whose scores are measured too
@@ -310,6 +323,7 @@ impl Work for Supervised {
             notes: notes.into_iter().collect(),
         };
         saved.save(&path)?;
+        self.save_adapter(&saved, run.folder)?;
         let read = SavedModel::load(&path, &self.setting.device)?;
         let learner = Learner { model: read.model, ..run.state.evaluated() };
         let recipe = &self.setting.recipe;

@@ -9,7 +9,7 @@ use multimae::losses::{RegressionLoss, SupervisedLoss, TaskBalancer};
 use multimae::multivit::MultiVitConfig;
 use multimae::output_adapters::TaskHead;
 use multimae::prompts::{random_prompts, self_prompts};
-use multimae::state::{parameters, with_trained};
+use multimae::state::{Allowed, parameters, with_trained};
 use multimae::tuned::TunedMultiVit;
 use multimae_data::{DataModality, Dataset, Encoding, stream};
 
@@ -19,10 +19,10 @@ use super::evaluation::{constant_predictions, evaluate};
 use super::heads::{Predicts, head};
 use super::mixing::Mixing;
 use super::modalities::{guesses_millimetres, inputs, target, valid_mask};
-use super::weights::{LoadReport, pretrained, prompts_of};
 use crate::classes::palette;
 use crate::learner::Learner;
 use crate::optim::{AdamW, AdamWConfig, GroupRules, ParameterGroups};
+use crate::pretrained::{LoadReport, load_pretrained, prompts_of};
 use crate::recipe::{
     DepthOutput, DownstreamLoss, FinetuneRecipe, PromptInit, Recipe as _, TaskModality,
     WeightingChoice,
@@ -157,7 +157,11 @@ impl Setting {
         let mut learner = self.learner()?;
         let report = match &self.recipe.finetune {
             Some(path) => {
-                let (model, report) = pretrained(learner.model, path, &self.recipe)?;
+                let allowed = Allowed {
+                    missing: self.recipe.allow_missing.0.clone(),
+                    unexpected: self.recipe.allow_unexpected.0.clone(),
+                };
+                let (model, report) = load_pretrained(learner.model, path, &allowed)?;
                 learner.model = model;
                 Some(report)
             }

@@ -9,7 +9,7 @@ use super::CheckpointStore;
 use crate::{Error, Result};
 
 /// The files of one run: `recipe.yaml`, `metrics.jsonl`, `events/`, `checkpoints/`, `pictures/`,
-/// `model.safetensors`, `report.html`. Nothing in it is ever deleted but old checkpoints.
+/// `backbone.json`, `model.safetensors`, `adapter.safetensors`, `report.html`. Nothing in it is ever deleted but old checkpoints.
 ///
 /// While a process has the folder open, no other can.
 #[derive(Debug)]
@@ -124,6 +124,18 @@ impl RunFolder {
     #[must_use]
     pub fn model(&self) -> PathBuf {
         self.dir.join("model.safetensors")
+    }
+
+    /// What tuning trained, without the backbone.
+    #[must_use]
+    pub fn adapter(&self) -> PathBuf {
+        self.dir.join("adapter.safetensors")
+    }
+
+    /// Which pre-trained weights the run began with.
+    #[must_use]
+    pub fn backbone(&self) -> PathBuf {
+        self.dir.join("backbone.json")
     }
 
     /// What people look at.

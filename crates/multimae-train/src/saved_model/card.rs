@@ -230,6 +230,25 @@ impl ModelCard {
         if heads != tasks {
             return Err(format!("its tasks are {tasks:?}, the heads of its model {heads:?}"));
         }
+        for (head, task) in self.model.heads.iter().zip(self.tasks.values()) {
+            let outputs = head.head.outputs();
+            let (least, most, what) = match &task.kind {
+                TaskKind::Depth { .. } => (1, 1, "one value".to_owned()),
+                // One more for void.
+                TaskKind::Labels { classes, .. } => {
+                    (classes.len(), classes.len() + 1, format!("{} classes", classes.len()))
+                }
+                TaskKind::Values { scale, .. } => {
+                    (scale.mean.len(), scale.mean.len(), format!("{} values", scale.mean.len()))
+                }
+                TaskKind::Classes { names } => {
+                    (names.len(), names.len(), format!("{} classes", names.len()))
+                }
+            };
+            if !(least..=most).contains(&outputs) {
+                return Err(format!("task `{}` has {what}, its head {outputs} outputs", head.name));
+            }
+        }
         self.inputs.iter().zip(&self.model.inputs).try_for_each(|(input, modality)| {
             input.data.check().map_err(|e| e.to_string())?;
             if fits(&input.data.encoding, modality) && input.data.stride == modality.stride {

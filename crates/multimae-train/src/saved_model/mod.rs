@@ -1,5 +1,8 @@
 //! A fine-tuned model in one file: its weights and everything that predicting needs.
 
+mod adapter;
+mod backbone;
+mod bank;
 mod card;
 mod inputs;
 
@@ -15,6 +18,9 @@ use multimae::tuned::TunedMultiVit;
 use multimae::weights::{read_safetensors, write_safetensors};
 use multimae_report::atomic::write_atomically;
 
+pub use adapter::Adapter;
+pub use backbone::Backbone;
+pub use bank::AdapterBank;
 pub use card::{
     ClassInfo, DepthScale, InputModality, ModelCard, Normalisation, TaskCard, TaskKind, ValueScale,
 };
@@ -97,7 +103,14 @@ impl SavedModel {
     pub fn load(path: &Path, device: &Device) -> Result<Self> {
         let (weights, mut metadata) = read_safetensors(path)?;
         let problem = |text: String| problem(path, text);
-        if metadata.shift_remove("format").as_deref() != Some(FORMAT) {
+        let format = metadata.shift_remove("format");
+        if format.as_deref() == Some(adapter::FORMAT) {
+            return Err(problem(
+                "is an adapter, which needs its backbone: --model BACKBONE --adapter FILE"
+                    .to_owned(),
+            ));
+        }
+        if format.as_deref() != Some(FORMAT) {
             return Err(problem(
                 "no fine-tuned model (a pre-trained one has no heads); give the model.safetensors \
                  of a fine-tuning run"
@@ -114,7 +127,16 @@ impl SavedModel {
         Ok(Self { model, card, notes: metadata })
     }
 
-    /// The predictions of all tasks from one pass of the encoder.
+    /// The same model with low-rank adaptation and scale and shift in its weights.
+    #[must_use]
+    pub fn merged(self) -> Self {
+        let Self { model, mut card, notes } = self;
+        let model = model.merged();
+        card.additions = model.additions().clone();
+        Self { model, card, notes }
+    }
+
+    /// The predictions of all tasks, from one pass of the encoder unless tasks branch.
     ///
     /// # Shapes
     /// Inputs as [`ModelCard::inputs`] gives them; any of the model's modalities may be left out,
@@ -213,7 +235,7 @@ mod tests {
         }
     }
 
-    fn card() -> ModelCard {
+    pub(super) fn card() -> ModelCard {
         let rgb = DataModality {
             name: "rgb".to_owned(),
             folder: "rgb".to_owned(),
@@ -265,7 +287,7 @@ mod tests {
         SavedModel { model, card, notes }
     }
 
-    fn samples() -> Vec<Sample> {
+    pub(super) fn samples() -> Vec<Sample> {
         let data: Vec<f32> = (0..3 * 16 * 24).map(|i| (i % 17) as f32 / 9.0 - 1.0).collect();
         let values = Values::Continuous { channels: 3, data };
         let map = Map { height: 16, width: 24, values };

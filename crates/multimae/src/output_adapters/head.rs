@@ -74,6 +74,18 @@ impl HeadSurroundings<'_> {
 }
 
 impl HeadConfig {
+    /// Channels of its values, or number of its classes.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        match self {
+            Self::Linear(config) => config.num_classes,
+            Self::Segmenter(config) => config.num_classes,
+            Self::ConvNeXt(config) => config.num_classes,
+            Self::Dpt(config) => config.num_classes,
+            Self::Light(config) => config.num_classes,
+        }
+    }
+
     /// The blocks whose outputs a head reads, of an encoder of so many, each once.
     #[must_use]
     pub fn layers(&self, depth: usize) -> Vec<usize> {

@@ -9,8 +9,8 @@ use multimae::weights::{
     Fitted, Layout, fit_input_adapters, from_timm, read_safetensors, read_weights,
 };
 
-use crate::recipe::FinetuneRecipe;
 use crate::run::{Checkpoint, CheckpointStore, evaluated_weights};
+use crate::saved_model::Backbone;
 use crate::{Error, Result};
 
 /// Heads and decoders: they are always fresh.
@@ -30,6 +30,8 @@ pub struct LoadReport {
     pub unused: Vec<String>,
     /// Tensors that were brought to another size, in words.
     pub resized: Vec<String>,
+    /// What the model began with: the weights of the file that it uses.
+    pub backbone: Backbone,
 }
 
 impl LoadReport {
@@ -49,15 +51,18 @@ impl LoadReport {
     }
 }
 
-/// Loads pre-trained weights into a model: input adapters, tokens and encoder. Heads stay as they
-/// are. Everything else that is missing or left over must be allowed by name.
+/// Loads pre-trained weights into a model: input adapters, tokens and encoder. Heads and what
+/// tuning adds stay as they are. Everything else that is missing or left over must be allowed by
+/// name.
+///
+/// `source` is a file or the folder of a run.
 ///
 /// # Errors
 /// If the file cannot be read, or does not fit.
-pub fn pretrained(
+pub fn load_pretrained(
     model: TunedMultiVit,
     source: &str,
-    recipe: &FinetuneRecipe,
+    allowed: &Allowed,
 ) -> Result<(TunedMultiVit, LoadReport)> {
     let (path, mut weights) = read(source)?;
     let problem = |problem: String| Error::RunFolder { path: path.clone(), problem };
@@ -86,10 +91,7 @@ pub fn pretrained(
         }
         !dropped
     });
-    let mut allowed = Allowed {
-        missing: recipe.allow_missing.0.clone(),
-        unexpected: recipe.allow_unexpected.0.clone(),
-    };
+    let mut allowed = allowed.clone();
     allowed.missing.push(HEADS.to_owned());
     let additions = wanted.iter().filter(|p| ParameterKind::of(&p.name).is_addition());
     allowed.missing.extend(additions.map(|parameter| parameter.name.clone()));
@@ -100,22 +102,23 @@ pub fn pretrained(
         ))
     })?;
     unused.extend(weights.keys().filter(|name| !has(name)).cloned());
-    let missing = wanted
+    let missing: Vec<String> = wanted
         .iter()
         .map(|parameter| parameter.name.clone())
         .filter(|name| !weights.contains_key(name))
         .collect();
+    let backbone = Backbone::of(&model, &missing);
     let loaded = weights.keys().filter(|name| has(name)).count();
     let unused = grouped(unused);
     let missing = grouped(missing);
-    Ok((model, LoadReport { path, loaded, missing, unused, resized }))
+    Ok((model, LoadReport { path, loaded, missing, unused, resized, backbone }))
 }
 
 /// The model with the prompts of an adapter.
 ///
 /// # Errors
 /// If the file cannot be read, or its prompts are not those of the model.
-pub(super) fn prompts_of(model: TunedMultiVit, path: &Path) -> Result<TunedMultiVit> {
+pub(crate) fn prompts_of(model: TunedMultiVit, path: &Path) -> Result<TunedMultiVit> {
     let is_prompt = |name: &str| ParameterKind::of(name) == ParameterKind::Prompts;
     let (mut weights, _) = read_safetensors(path)?;
     weights.retain(|name, _| is_prompt(name));
