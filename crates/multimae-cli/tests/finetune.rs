@@ -237,7 +237,10 @@ fn what_tuning_adds_is_trained_and_the_rest_is_not() {
     let scratch = scratch();
     pretrain(&scratch);
     let pre = format!("finetune={}", scratch.path("pre").display());
-    let added: [(&str, &[&str], Trains); 8] = [
+    let added: [(&str, &[&str], Trains); 9] = [
+        ("prompts", &["prompts=prefix", "branch_at=1", "prompt_norms=2"], |name| {
+            name.contains("prompts.") || name.starts_with("prompt_norms.")
+        }),
         ("lora", &[], |name| name.contains(".lora.")),
         ("lora", &["lora={rank: 2, alpha: 4, targets: [fc1, fc2]}"], |name| {
             name.contains("mlp") && name.contains(".lora.")

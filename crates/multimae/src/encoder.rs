@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::nn::{Block, BlockConfig};
+use crate::nn::{Block, BlockConfig, Guidance};
 use crate::{Error, Result};
 
 /// The sizes of an encoder.
@@ -115,7 +115,7 @@ pub fn encode(
     let mut layers: Vec<Tensor<3>> = Vec::with_capacity(blocks.len());
     let mut x = tokens;
     for (block, &rate) in blocks.iter().zip(drop_path_rates) {
-        x = block.forward_prefixed(x, None, rate, phase);
+        x = block.forward_guided(x, Guidance::default(), rate, phase);
         layers.push(x.clone());
     }
     layers

@@ -16,7 +16,7 @@ use crate::{Error, Result};
 pub enum ParameterKind {
     /// The pre-trained model: input adapters, tokens, encoder.
     Backbone,
-    /// Prompts, of all tasks or of one.
+    /// Prompts, of all tasks or of one, and the norms that they condition.
     Prompts,
     /// Low-rank adaptation.
     Lora,
@@ -39,7 +39,7 @@ impl ParameterKind {
         let mut parts = name.split('.');
         match parts.next() {
             Some("output_adapters") => Self::Heads,
-            Some("prompts" | "task_prompts") => Self::Prompts,
+            Some("prompts" | "task_prompts" | "prompt_norms") => Self::Prompts,
             Some("entry_norms") => Self::EntryNorms,
             _ if parts.clone().any(|part| part == "lora") => Self::Lora,
             _ if parts.any(|part| part == "ssf") => Self::Ssf,

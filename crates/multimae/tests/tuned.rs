@@ -245,6 +245,23 @@ fn entry_norms_are_for_the_layers_that_a_head_reads() {
 }
 
 #[test]
+fn norms_that_prompts_condition_begin_without_effect() {
+    let deep = prompts(serde_json::json!({"kind": "deep", "count": 2}));
+    for branch_at in [None, Some(1)] {
+        let plain = Additions { branch_at, ..deep.clone() };
+        let with = Additions { prompt_norms: Some(3), ..plain.clone() };
+        let fresh = model(&with);
+        let begun = predictions(&fresh);
+        assert_eq!(difference(&begun, &predictions(&model(&plain)), "depth"), 0.0);
+        let up = |name: &str| name.starts_with("prompt_norms.") && name.ends_with("up.weight");
+        let changed_ones = changed(fresh, up);
+        assert!(difference(&begun, &predictions(&changed_ones), "semseg") > 1e-3);
+        let names = parameters(&changed_ones).into_iter().filter(|p| up(&p.name)).count();
+        assert_eq!(names, if branch_at.is_some() { 3 } else { 1 });
+    }
+}
+
+#[test]
 fn additions_that_do_not_fit_are_refused() {
     let refused = |additions: Additions| {
         TunedMultiVit::new(&config(), &additions, &Device::default()).unwrap_err().to_string()

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 use multimae::tuned::TunedMultiVit;
-use multimae::tuning::TrainedParameters;
+use multimae::tuning::{ParameterKind, TrainedParameters};
 use multimae_report::chart::{LineChart, Series, Svg};
 use multimae_report::html::{Level, Report};
 use multimae_report::metrics_log;
@@ -206,6 +206,17 @@ fn trained(report: &mut Report, parts: &Parts<'_>) {
     let trained = TrainedParameters::of(&parts.state.learner.model);
     report.section("Trained parameters");
     report.paragraph(&format!("tuning: {}. {trained}.", parts.setting.recipe.tuning));
+    let rows: Vec<Vec<String>> = ParameterKind::ALL
+        .into_iter()
+        .map(|kind| (kind, trained.of_kind(kind)))
+        .filter(|(_, (tensors, _))| *tensors > 0)
+        .map(|(kind, (tensors, values))| {
+            let share = 100.0 * values as f64 / trained.total.max(1) as f64;
+            let (tensors, values) = (tensors.to_string(), values.to_string());
+            vec![kind.name().to_owned(), tensors, values, format!("{share:.3} %")]
+        })
+        .collect();
+    report.table(&["group", "tensors", "values", "share of the model"], &rows);
     let rows: Vec<Vec<String>> = trained
         .tensors
         .iter()

@@ -216,6 +216,9 @@ recipe_keys! {
             /// The block from which on every task has prompts of its own: 0 gives every task its
             /// own pass, the number of blocks one pass to all; one pass if null.
             branch_at: Option<usize> = None,
+            /// Rank of scale and shift behind the norms of the blocks, which are made from the
+            /// sample's prompts and begin without effect; none if null.
+            prompt_norms: Option<usize> = None,
             /// How prompts begin: random; self, from the tokens of training images in front of the
             /// same block; or the values in an adapter, the file of another run.
             prompt_init: PromptInit = PromptInit::Random,
@@ -606,6 +609,7 @@ impl FinetuneRecipe {
         Additions {
             prompts: self.prompts.clone(),
             branch_at: self.branch_at,
+            prompt_norms: self.prompt_norms,
             lora: self.lora.clone().or(lora),
             ssf: self.tuning.has(TuningPart::Ssf),
             entry_norms: self.entry_norms,

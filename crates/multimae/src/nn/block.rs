@@ -26,6 +26,17 @@ impl BlockConfig {
     }
 }
 
+/// What guides a block besides its tokens, per sample.
+#[derive(Debug, Clone, Default)]
+pub struct Guidance {
+    /// Keys and values that every token attends to besides those of the sequence, `(B, P, width)`
+    /// each, the heads side by side.
+    pub prefix: Option<(Tensor<3>, Tensor<3>)>,
+    /// `(B, 4, width)`: scale and shift behind the first norm, `x (1 + scale) + shift`, and behind
+    /// the second.
+    pub modulation: Option<Tensor<3>>,
+}
+
 /// `x + Attn(LN(x))`, then `x + MLP(LN(x))` (Dosovitskiy et al., 2021).
 #[derive(Module, Debug)]
 pub struct Block {
@@ -89,20 +100,20 @@ impl Block {
     /// `(B, N, width)` to `(B, N, width)`.
     #[must_use]
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.forward_prefixed(x, None, 0.0, &mut Phase::Evaluation)
+        self.forward_guided(x, Guidance::default(), 0.0, &mut Phase::Evaluation)
     }
 
-    /// [`Self::forward`], in training with stochastic depth (Huang et al., 2016): per sample, each
-    /// branch is left out with probability `rate` and otherwise scaled by `1 / (1 - rate)`. With a
-    /// prefix, every token attends to its keys and values too.
+    /// [`Self::forward`] with what guides the block, in training with stochastic depth (Huang et
+    /// al., 2016): per sample, each branch is left out with probability `rate` and otherwise scaled
+    /// by `1 / (1 - rate)`.
     ///
     /// # Shapes
-    /// `(B, N, width)` to `(B, N, width)`; keys and values of the prefix `(B, P, width)`.
+    /// `(B, N, width)` to `(B, N, width)`.
     #[must_use]
-    pub fn forward_prefixed(
+    pub fn forward_guided(
         &self,
         x: Tensor<3>,
-        prefix: Option<(Tensor<3>, Tensor<3>)>,
+        guidance: Guidance,
         rate: f64,
         phase: &mut Phase<'_>,
     ) -> Tensor<3> {
@@ -110,15 +121,24 @@ impl Block {
             Phase::Training(rng) if rate > 0.0 => drop_path(branch, rate, &mut **rng),
             _ => branch,
         };
-        let normed = self.norm1.forward(x.clone());
+        let Guidance { prefix, modulation } = guidance;
+        let normed = modulated(self.norm1.forward(x.clone()), modulation.as_ref(), 0);
         let branch = match prefix {
             Some((keys, values)) => self.attn.forward_prefixed(normed, keys, values),
             None => self.attn.forward(normed),
         };
         let x = x + dropped(branch);
-        let branch = self.mlp.forward(self.norm2.forward(x.clone()));
-        x + dropped(branch)
+        let normed = modulated(self.norm2.forward(x.clone()), modulation.as_ref(), 2);
+        x + dropped(self.mlp.forward(normed))
     }
+}
+
+/// `x (1 + scale) + shift` with the two rows of a modulation from `row` on.
+fn modulated(x: Tensor<3>, modulation: Option<&Tensor<3>>, row: usize) -> Tensor<3> {
+    let Some(modulation) = modulation else { return x };
+    let of = |row: usize| modulation.clone().narrow(1, row, 1);
+    let (scale, shift) = (of(row), of(row + 1));
+    x.clone() + x * scale + shift
 }
 
 /// Multiplies every sample of a branch by `floor(keep + u) / keep`, `u` uniform in `[0, 1)`.

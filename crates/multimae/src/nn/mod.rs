@@ -15,7 +15,7 @@ mod module_map;
 mod scale_shift;
 
 pub use attention::{Attention, CrossAttention};
-pub use block::{Block, BlockConfig};
+pub use block::{Block, BlockConfig, Guidance};
 pub use conv::{Conv2d, Upconv2d};
 pub(crate) use dropout::dropout;
 pub use layer_norm::LayerNorm;

@@ -11,6 +11,12 @@ pub struct ModuleMap<M> {
     entries: Vec<(String, M)>,
 }
 
+impl<M> Default for ModuleMap<M> {
+    fn default() -> Self {
+        Self { entries: Vec::new() }
+    }
+}
+
 impl<M> ModuleMap<M> {
     /// The module of that name.
     #[must_use]

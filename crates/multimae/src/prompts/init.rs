@@ -15,7 +15,7 @@ use crate::tuning::ParameterKind;
 use crate::{Error, Result};
 
 /// Draws all prompts uniformly in `±sqrt(6 / (3 p^2 + width))`, `p` the side of a patch (Jia et
-/// al., 2022); gates begin as they are configured. `stream` gives the random numbers for a
+/// al., 2022); gates begin as they are configured, norms that prompts condition without effect. `stream` gives the random numbers for a
 /// parameter's name.
 #[must_use]
 pub fn random_prompts<R: Rng>(
@@ -34,6 +34,9 @@ pub fn random_prompts<R: Rng>(
     update(model, |name, current| {
         if ParameterKind::of(name) != ParameterKind::Prompts || name.contains(".projection.") {
             return None;
+        }
+        if name.starts_with("prompt_norms.") {
+            return name.ends_with(".up.weight").then(|| current.zeros_like());
         }
         if name.ends_with(".gate") {
             return Some(current.full_like(gate.unwrap_or_default()));

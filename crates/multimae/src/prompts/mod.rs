@@ -7,6 +7,7 @@
 
 mod config;
 mod init;
+mod norms;
 mod pool;
 mod shared;
 mod source;
@@ -16,12 +17,13 @@ use burn::tensor::Tensor;
 pub(crate) use config::Part;
 pub use config::{PrefixConfig, PromptConfig, TokensConfig};
 pub use init::{random_prompts, self_prompts};
+pub use norms::PromptNorms;
 pub use pool::{PromptPool, Selection, pool_query};
 pub use shared::{PrefixPrompts, PromptTokens};
 pub use source::PromptSource;
 
 use crate::encoder::Phase;
-use crate::nn::Block;
+use crate::nn::{Block, Guidance};
 use crate::{Error, Result};
 
 /// Prompts of a batch, of one source; an encoder takes several.
@@ -52,6 +54,13 @@ pub enum Prompts {
         /// As `keys`.
         values: Tensor<4>,
     },
+    /// Scale and shift behind the norms of blocks (adaptive LayerNorm; Peebles and Xie, 2023).
+    Norms {
+        /// The block of the first layer.
+        first: usize,
+        /// `(B, layers, 4, width)`, see [`Guidance::modulation`].
+        modulation: Tensor<4>,
+    },
 }
 
 impl Prompts {
@@ -62,6 +71,24 @@ impl Prompts {
     #[must_use]
     pub fn tokens(first: usize, tokens: Tensor<4>) -> Self {
         Self::Tokens { first, tokens, gates: None }
+    }
+
+    /// The mean of a sample's prompts over layers and places; of a prefix, of its keys and values.
+    ///
+    /// # Shapes
+    /// `(B, width)`.
+    #[must_use]
+    pub fn mean(&self) -> Tensor<2> {
+        let (_, [batch, layers, count, width]) = self.extents();
+        let of = |prompts: &Tensor<4>| {
+            let rows = prompts.clone().reshape([batch, layers * count, width]);
+            rows.mean_dim(1).reshape([batch, width])
+        };
+        match self {
+            Self::Tokens { tokens, .. } => of(tokens),
+            Self::Prefix { keys, values, .. } => (of(keys) + of(values)).div_scalar(2.0),
+            Self::Norms { modulation, .. } => of(modulation),
+        }
     }
 
     /// Prompts of batches one behind the other: what each batch has from its own sources, all of
@@ -112,6 +139,9 @@ impl Prompts {
                 keys: cat(keys, other_keys),
                 values: cat(values, other_values),
             }),
+            (Self::Norms { modulation, .. }, Self::Norms { modulation: other, .. }) => {
+                Ok(Self::Norms { first, modulation: cat(modulation, other) })
+            }
             _ => Err(unlike()),
         }
     }
@@ -121,6 +151,7 @@ impl Prompts {
         match self {
             Self::Tokens { first, tokens, .. } => (*first, tokens.dims()),
             Self::Prefix { first, keys, .. } => (*first, keys.dims()),
+            Self::Norms { first, modulation } => (*first, modulation.dims()),
         }
     }
 
@@ -184,6 +215,12 @@ impl Prompts {
         }
     }
 
+    /// Scale and shift of a block's norms, if it has any.
+    fn modulation_of(&self, block: usize) -> Option<Tensor<3>> {
+        let Self::Norms { modulation, .. } = self else { return None };
+        self.of_block(modulation, block)
+    }
+
     /// The keys and values that a block gets, if it has any.
     fn prefix_of(&self, block: usize) -> Option<(Tensor<3>, Tensor<3>)> {
         let Self::Prefix { keys, values, .. } = self else { return None };
@@ -234,7 +271,12 @@ pub fn encode_with_prompts(
             .collect();
         let prefixes = prompts.iter().filter_map(|prompts| prompts.prefix_of(index));
         let sequence = joined(std::iter::once(x).chain(slots.iter().flatten().cloned()));
-        let y = block.forward_prefixed(sequence, side_by_side(prefixes), rate, phase);
+        let modulations = prompts.iter().filter_map(|prompts| prompts.modulation_of(index));
+        let guidance = Guidance {
+            prefix: side_by_side(prefixes),
+            modulation: modulations.reduce(|sum, more| sum + more),
+        };
+        let y = block.forward_guided(sequence, guidance, rate, phase);
         let mut start = own;
         for (slot, carried) in slots.into_iter().zip(&mut carried) {
             *carried = slot.map(|input| {
@@ -349,6 +391,26 @@ mod tests {
         let mixed = [Prompts::tokens(1, one), prefix(&two)];
         assert!(!close(&last(&mixed), &last(&mixed[..1])));
         assert!(!close(&last(&mixed), &last(&mixed[1..])));
+    }
+
+    #[test]
+    fn norms_are_scaled_and_shifted_per_sample() {
+        let none =
+            Prompts::Norms { first: 0, modulation: values([2, BLOCKS, 4, WIDTH], 0.0) * 0.0 };
+        assert!(close(&last(&[none]), &last(&[])));
+        // The second norm of the last block of the second sample alone.
+        let mut rows = vec![0.0_f32; 2 * 4 * WIDTH];
+        let start = (4 + 2) * WIDTH;
+        rows[start..start + 2 * WIDTH]
+            .iter_mut()
+            .enumerate()
+            .for_each(|(i, v)| *v = i as f32 * 0.1);
+        let modulation = TensorData::new(rows, [2, 1, 4, WIDTH]);
+        let modulation = Tensor::from_data(modulation, &Device::default());
+        let got = last(&[Prompts::Norms { first: BLOCKS - 1, modulation }]);
+        let (plain, half) = (last(&[]), got.len() / 2);
+        assert_eq!(got[..half], plain[..half]);
+        assert!(!close(&got[half..], &plain[half..]));
     }
 
     #[test]

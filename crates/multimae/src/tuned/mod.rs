@@ -1,6 +1,8 @@
 //! A MultiViT and what tuning adds to it: prompts, prompts of tasks, norms before the heads, and
 //! changes of the encoder's layers.
 
+mod pass;
+
 use std::ops::Range;
 
 use burn::module::Module;
@@ -10,12 +12,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::encoder::Phase;
 use crate::encoder_output::EncoderOutput;
-use crate::multivit::{Embedded, MultiVit, MultiVitConfig};
+use crate::multivit::{MultiVit, MultiVitConfig};
 use crate::nn::{Block, LayerNorm, LoraConfig, ModuleMap};
 use crate::output_adapters::Prediction;
-use crate::prompts::{Part, PromptConfig, PromptSource, Prompts, encode_with_prompts};
+use crate::prompts::{Part, PromptConfig, PromptNorms, PromptSource, Prompts, encode_with_prompts};
 use crate::tokens::Inputs;
+use pass::Samples;
+pub use pass::forward_together;
+
 use crate::{Error, Result};
+
+/// The name of the norms that the prompts of all tasks condition.
+const SHARED: &str = "shared";
 
 /// What tuning adds to a model. The default is nothing.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -28,6 +36,9 @@ pub struct Additions {
     /// the encoder runs once per task, with the number of blocks once for all; absent, once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch_at: Option<usize>,
+    /// Rank of scale and shift behind the norms of the blocks, made from the prompts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_norms: Option<usize>,
     /// Low-rank adaptation of linear layers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lora: Option<LoraConfig>,
@@ -40,7 +51,7 @@ pub struct Additions {
 }
 
 /// A [`MultiVit`] with additions. Its own parameters keep their names; those of additions are
-/// `prompts.*`, `task_prompts.<task>.*`, `entry_norms.<task>.<block>.*`, and `lora.*` and `ssf.*`
+/// `prompts.*`, `task_prompts.<task>.*`, `prompt_norms.<task>.*`, `entry_norms.<task>.<block>.*`, and `lora.*` and `ssf.*`
 /// behind the name of their layer.
 #[derive(Module, Debug)]
 pub struct TunedMultiVit {
@@ -50,6 +61,8 @@ pub struct TunedMultiVit {
     pub prompts: Option<PromptSource>,
     /// Prompts of the blocks from the branch on, by task.
     pub task_prompts: ModuleMap<PromptSource>,
+    /// Norms that prompts condition: `shared` before the branch, by task behind it.
+    pub prompt_norms: ModuleMap<PromptNorms>,
     /// By task and by the block whose output they normalise.
     pub entry_norms: ModuleMap<ModuleMap<LayerNorm>>,
     branch: usize,
@@ -79,11 +92,21 @@ impl TunedMultiVit {
         let norms = |layers: Vec<usize>| -> ModuleMap<LayerNorm> {
             layers.into_iter().map(|at| (at.to_string(), LayerNorm::new(width, device))).collect()
         };
+        let (shared, tasks_own) = (build(0..branch), tasks.iter().filter_map(of_task).collect());
+        let prompt_norms = additions.prompt_norms.map_or_else(ModuleMap::default, |rank| {
+            let norms = |name: &str, blocks: usize| {
+                (name.to_owned(), PromptNorms::new(blocks, width, rank, device))
+            };
+            let shared = shared.iter().map(|_| norms(SHARED, branch));
+            let of_tasks = ModuleMap::names(&tasks_own).map(|task| norms(task, depth - branch));
+            shared.chain(of_tasks).collect()
+        });
         let entry_norms = config.heads.iter().filter(|_| additions.entry_norms);
         Ok(Self {
             vit,
-            prompts: build(0..branch),
-            task_prompts: tasks.iter().filter_map(of_task).collect(),
+            prompts: shared,
+            task_prompts: tasks_own,
+            prompt_norms,
             entry_norms: entry_norms
                 .map(|head| (head.name.clone(), norms(head.head.layers(depth))))
                 .collect(),
@@ -117,7 +140,7 @@ impl TunedMultiVit {
         let embedded = self.vit.embed(inputs)?;
         let [batch, _, _] = embedded.sequence.dims();
         let part = [Samples { model: self, samples: 0..batch }];
-        let mut outputs = encode(&part, &embedded, phase)?;
+        let mut outputs = pass::encode(&part, &embedded, phase)?;
         self.predict(outputs.swap_remove(0), phase)
     }
 
@@ -144,6 +167,7 @@ impl TunedMultiVit {
         layers(self)
             && layers(other)
             && self.additions.prompts == other.additions.prompts
+            && self.additions.prompt_norms == other.additions.prompt_norms
             && self.branch == other.branch
     }
 
@@ -188,107 +212,6 @@ impl TunedMultiVit {
     }
 }
 
-/// Predicts a batch whose samples belong to several tuned models with one pass through the encoder
-/// that they share: prompts are an input of every sample. Each model has the next so many samples.
-///
-/// # Errors
-/// If the models cannot share a pass, their samples are not those of the batch, or inputs, prompts
-/// or heads do not fit.
-pub fn forward_together(
-    models: &[(&TunedMultiVit, usize)],
-    inputs: Inputs,
-    phase: &mut Phase<'_>,
-) -> Result<Vec<IndexMap<String, Prediction>>> {
-    let error = |problem: &str| Err(Error::Config(format!("models of one pass: {problem}")));
-    let Some((first, _)) = models.first() else { return Ok(Vec::new()) };
-    if !models.iter().skip(1).all(|(model, _)| first.shares_passes_with(model)) {
-        return error("they add different things to the encoder");
-    }
-    let embedded = first.vit.embed(inputs)?;
-    let [batch, _, _] = embedded.sequence.dims();
-    let mut start = 0;
-    let parts: Vec<Samples<'_>> = models
-        .iter()
-        .map(|&(model, count)| {
-            start += count;
-            Samples { model, samples: start - count..start }
-        })
-        .collect();
-    if start != batch {
-        return error(&format!("they have {start} samples, the batch has {batch}"));
-    }
-    let outputs = encode(&parts, &embedded, phase)?;
-    models.iter().zip(outputs).map(|((model, _), outputs)| model.predict(outputs, phase)).collect()
-}
-
-/// The samples of a batch that belong to a model.
-struct Samples<'a> {
-    model: &'a TunedMultiVit,
-    samples: Range<usize>,
-}
-
-/// What the heads of every model read, in their order.
-fn encode(
-    parts: &[Samples<'_>],
-    embedded: &Embedded,
-    phase: &mut Phase<'_>,
-) -> Result<Vec<Vec<EncoderOutput>>> {
-    let Some(Samples { model: first, .. }) = parts.first() else { return Ok(Vec::new()) };
-    let (branch, depth) = (first.branch, first.vit.encoder.len());
-    let trunk = all_prompts(
-        parts.iter().filter_map(|part| Some((part.model.prompts.as_ref()?, part.samples.len()))),
-        phase,
-    )?;
-    let shared = first.run(0..branch, embedded.sequence.clone(), &trunk, phase)?;
-    let front = shared.last().unwrap_or(&embedded.sequence);
-    let of = |layer: &Tensor<3>, range: &Range<usize>| {
-        let whole = range.len() == layer.dims()[0];
-        if whole { layer.clone() } else { layer.clone().narrow(0, range.start, range.len()) }
-    };
-    // One pass behind the branch per task that has prompts of its own.
-    let tasks: Vec<(&Samples<'_>, &PromptSource)> = parts
-        .iter()
-        .flat_map(|part| part.model.task_prompts.iter().map(move |(_, prompts)| (part, prompts)))
-        .collect();
-    let own =
-        all_prompts(tasks.iter().map(|(part, prompts)| (*prompts, part.samples.len())), phase)?;
-    let rest = match tasks.as_slice() {
-        [] => first.run(branch..depth, front.clone(), &[], phase)?,
-        tasks => {
-            let fronts = tasks.iter().map(|(part, _)| of(front, &part.samples)).collect();
-            first.run(branch..depth, Tensor::cat(fronts, 0), &own, phase)?
-        }
-    };
-    let mut start = 0;
-    Ok(parts
-        .iter()
-        .map(|Samples { model, samples }| {
-            let heads = model.vit.output_adapters.names().map(|_| {
-                let place = if tasks.is_empty() {
-                    samples.clone()
-                } else {
-                    start += samples.len();
-                    start - samples.len()..start
-                };
-                let before = shared.iter().map(|layer| of(layer, samples));
-                let behind = rest.iter().map(|layer| of(layer, &place));
-                model.vit.output(embedded, before.chain(behind).collect())
-            });
-            heads.collect()
-        })
-        .collect())
-}
-
-/// The prompts of several sources for so many samples each, one behind the other.
-fn all_prompts<'a>(
-    sources: impl Iterator<Item = (&'a PromptSource, usize)>,
-    phase: &mut Phase<'_>,
-) -> Result<Vec<Prompts>> {
-    Prompts::of_all(
-        sources.map(|(source, count)| source.forward(count, phase)).collect::<Result<_>>()?,
-    )
-}
-
 impl Additions {
     /// Checks the sizes against an encoder of so many blocks. Returns the block at which tasks
     /// branch.
@@ -298,6 +221,12 @@ impl Additions {
             prompts.check(depth)?;
         } else if self.branch_at.is_some() {
             return error("`branch_at` is where tasks get prompts of their own: set `prompts` too");
+        }
+        if self.prompt_norms.is_some() && self.prompts.is_none() {
+            return error("`prompt_norms` are made from prompts: set `prompts` too");
+        }
+        if self.prompt_norms == Some(0) {
+            return error("`prompt_norms` is a rank: at least 1");
         }
         if let Some(lora) = &self.lora
             && (lora.rank == 0 || lora.targets.is_empty())
