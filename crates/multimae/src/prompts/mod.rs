@@ -5,13 +5,25 @@
 //! pool from which every sample takes its own ([`PromptPool`]). Heads never see prompts: the
 //! encoder's layers come without them.
 
+mod checks;
+mod coda;
+mod dual;
+mod orthonormal;
 mod pool;
+mod query;
+mod selection;
 mod shared;
+mod usage;
 
 use burn::tensor::Tensor;
 
-pub use pool::{PromptPool, Selection, pool_query};
+pub use coda::{CodaConfig, CodaPrompts};
+pub use dual::{DualConfig, DualPrompt};
+pub use pool::{PoolConfig, PoolForm, PoolKeySharing, PoolKeys, PromptPool};
+pub use query::{Query, pool_query};
+pub use selection::{Choice, PoolLosses, Selection};
 pub use shared::{PrefixPrompts, PromptTokens};
+pub use usage::{EntryUsage, PoolUsage};
 
 use crate::encoder::Phase;
 use crate::nn::Block;
