@@ -237,7 +237,40 @@ fn what_tuning_adds_is_trained_and_the_rest_is_not() {
     let scratch = scratch();
     pretrain(&scratch);
     let pre = format!("finetune={}", scratch.path("pre").display());
-    let added: [(&str, &[&str], Trains); 9] = [
+    let added: [(&str, &[&str], Trains); 13] = [
+        (
+            "prompts",
+            &[
+                "prompts={kind: l2p, entries: 3, length: 2, top_n: 3, layers: 2, \
+                       diversity_weight: 0.1}",
+                "prompt_init=self",
+            ],
+            |name| ["prompts.keys", "prompts.tokens"].contains(&name),
+        ),
+        (
+            "prompts",
+            &[
+                "prompts={kind: l2p, entries: 2, top_n: 2, length: 2, layers: 2, form: \
+                       prefix, keys: per_layer, query: embeddings}",
+                "branch_at=1",
+            ],
+            |name| name.contains("prompts."),
+        ),
+        (
+            "prompts",
+            &[
+                "prompts={kind: dual, general_first: 0, general_layers: 1, expert_first: 1, \
+                       expert_layers: 1, entries: 1, query: global}",
+                "branch_at=1",
+            ],
+            |name| name.contains("prompts."),
+        ),
+        (
+            "prompts",
+            &["prompts={kind: coda, entries: 4, length: 4, layers: 2, \
+                       orthogonality_weight: 0.1}"],
+            |name| name.starts_with("prompts."),
+        ),
         ("prompts", &["prompts=prefix", "branch_at=1", "prompt_norms=2"], |name| {
             name.contains("prompts.") || name.starts_with("prompt_norms.")
         }),
@@ -293,6 +326,13 @@ fn what_tuning_adds_is_trained_and_the_rest_is_not() {
     );
     assert_says(&wrong(&["tuning=prompts", "prompts=deep", "branch_at=3"]), &["branch_at", "2"]);
     assert_says(&wrong(&["tuning=lora", "lora={rank: 0}"]), &["rank"]);
+    assert_says(&wrong(&["tuning=prompts", "prompts={kind: l2p, top_n: 11}"]), &["11", "10"]);
+    let penalty = "prompts={kind: l2p, frequency_penalty: true}";
+    assert_says(&wrong(&["tuning=prompts", penalty]), &["frequency_penalty", "diversity_weight"]);
+    let wide = "prompts={kind: coda, entries: 99, layers: 2}";
+    assert_says(&wrong(&["tuning=prompts", wide]), &["99", "at most 32"]);
+    let behind = ["tuning=prompts", "prompts={kind: l2p}", "branch_at=1"];
+    assert_says(&wrong(&behind), &["branch_at", "no block behind it"]);
 }
 
 #[test]

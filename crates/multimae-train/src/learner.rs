@@ -55,6 +55,18 @@ impl Losses {
             .ok_or_else(|| multimae::Error::Config("no task to learn".to_owned()))?;
         Ok(Self { unweighted, weighted, total })
     }
+
+    /// The losses with terms that belong to no task, `(1)` each; they are not balanced.
+    #[must_use]
+    pub fn with_terms(mut self, terms: IndexMap<String, Tensor<1>>) -> Self {
+        for (name, value) in terms {
+            self.total = self.total + value.clone();
+            self.weighted.insert(name.clone(), value.clone());
+            let loss = TaskLoss { per_sample: value.clone(), value, empty: false };
+            self.unweighted.insert(name, loss);
+        }
+        self
+    }
 }
 
 /// How fast one parameter learns in a step.

@@ -47,7 +47,7 @@ fn stream(name: &str) -> ChaCha8Rng {
 
 fn model(additions: &Additions) -> TunedMultiVit {
     let model = TunedMultiVit::new(&config(), additions, &Device::default()).unwrap();
-    random_prompts(multimae::init::initialise(model, stream), stream)
+    random_prompts(multimae::init::initialise(model, stream), stream).unwrap()
 }
 
 fn prompts(text: serde_json::Value) -> Additions {
@@ -69,7 +69,7 @@ fn predictions(model: &TunedMultiVit) -> IndexMap<String, Vec<f32>> {
         Prediction::Classes(logits) => logits.into_data().iter().collect(),
     };
     let predicted = model.forward(inputs(2), &mut Phase::Evaluation).unwrap();
-    predicted.into_iter().map(|(task, prediction)| (task, values(prediction))).collect()
+    predicted.predictions.into_iter().map(|(task, prediction)| (task, values(prediction))).collect()
 }
 
 fn difference(a: &IndexMap<String, Vec<f32>>, b: &IndexMap<String, Vec<f32>>, task: &str) -> f32 {

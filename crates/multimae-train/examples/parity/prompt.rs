@@ -13,7 +13,9 @@ use multimae::output_adapters::{
     ConvNeXtConfig, DptConfig, DptOutput, HeadConfig, Prediction, TaskHead, merge_aliases,
 };
 use multimae::positions::NonSquareTables;
-use multimae::prompts::{PrefixPrompts, PromptPool, PromptTokens, Selection, pool_query};
+use multimae::prompts::{
+    Choice, PoolConfig, PrefixPrompts, PromptPool, PromptTokens, Query, Selection,
+};
 use multimae::state::{Allowed, StateDict, load, take_gradients, with_trained};
 
 use crate::case::{Case, Files, ParityError, Tensors, encode};
@@ -57,9 +59,8 @@ pub(crate) fn compute(case: &Case) -> Result<Files, ParityError> {
         total = Some(total.map_or(loss.clone(), |total| total + loss));
     }
     let mut total = total.ok_or_else(|| case.config_error("heads_used", "is empty"))?;
-    if let Some(selection) = &selection {
-        let weight = case.number("pull_weight").unwrap_or_default();
-        total = total - selection.reduce_sim.clone().mul_scalar(weight);
+    if let Some(pull) = selection.and_then(|selection| selection.losses.pull) {
+        total = total + pull.mul_scalar(case.number("pull_weight").unwrap_or_default());
     }
     for (index, layer) in layers.layers.iter().enumerate() {
         out.insert(format!("encoder_layer.{index}"), layer.clone().inner().into_data());
@@ -150,9 +151,14 @@ fn source(case: &Case, device: &Device) -> Result<Source, ParityError> {
             Source::Prefix(load(prefix, &values, &strict)?)
         }
         "pool" => {
-            let entries = (case.count("pool_size")?, case.count("pool_top_n")?);
-            let pool = PromptPool::new(entries, 0, [depth, count, width], device)?;
-            Source::Pool(load(pool, &values, &strict)?)
+            let config = PoolConfig {
+                entries: case.count("pool_size")?,
+                length: count,
+                top_n: case.count("pool_top_n")?,
+                layers: depth,
+                ..PoolConfig::default()
+            };
+            Source::Pool(load(PromptPool::new(&config, width, device)?, &values, &strict)?)
         }
         other => return Err(case.config_error("prompt_mode", &format!("`{other}` is not known"))),
     })
@@ -168,25 +174,31 @@ fn encode_prompted(
     let phase = &mut Phase::Evaluation;
     let batch = || Ok::<_, ParityError>(samples(&inputs()?));
     let (prompts, selection) = match source {
-        Source::Tokens(tokens) => (tokens.forward(batch()?, phase), None),
-        Source::Prefix(prefix) => (prefix.forward(batch()?, phase), None),
+        Source::Tokens(tokens) => (vec![tokens.forward(batch()?, phase)], None),
+        Source::Prefix(prefix) => (vec![prefix.forward(batch()?, phase)], None),
         Source::Pool(pool) => {
-            let query = pool_query(&model.forward(inputs()?, phase)?)?;
+            let query = Query::Patches.of_output(&model.forward(inputs()?, phase)?)?;
             let selection = pool.forward(query.clone())?;
             out.insert("pool.query".to_owned(), query.inner().into_data());
-            let similarity = selection.similarity.clone().inner().into_data();
-            out.insert("pool.similarity".to_owned(), similarity);
-            let index: Vec<i64> =
-                selection.chosen.iter().flatten().map(|&entry| entry as i64).collect();
-            let taken = selection.chosen.first().map_or(0, Vec::len);
-            let index = TensorData::new(index, [selection.chosen.len(), taken]);
-            out.insert("pool.index".to_owned(), index);
-            let reduce_sim = selection.reduce_sim.clone().inner().into_data();
-            out.insert("loss.reduce_sim".to_owned(), reduce_sim);
+            insert_selection(out, &selection);
             (selection.prompts.clone(), Some(selection))
         }
     };
-    Ok((model.forward_with_prompts(inputs()?, std::slice::from_ref(&prompts), phase)?, selection))
+    Ok((model.forward_with_prompts(inputs()?, &prompts, phase)?, selection))
+}
+
+fn insert_selection(out: &mut StateDict, selection: &Selection) {
+    let [batch, _, entries] = selection.similarity.dims();
+    let similarity = selection.similarity.clone().inner().reshape([batch, entries]);
+    out.insert("pool.similarity".to_owned(), similarity.into_data());
+    if let Choice::Entries(chosen) = &selection.choice {
+        let index: Vec<i64> = chosen.iter().flatten().map(|&entry| entry as i64).collect();
+        let taken = index.len() / batch.max(1);
+        out.insert("pool.index".to_owned(), TensorData::new(index, [batch, taken]));
+    }
+    if let Some(reduce_sim) = selection.reduce_sim() {
+        out.insert("loss.reduce_sim".to_owned(), reduce_sim.inner().into_data());
+    }
 }
 
 /// The number of samples.

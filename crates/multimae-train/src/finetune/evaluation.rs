@@ -4,11 +4,14 @@
 //! together, at the resolution of the annotations: predictions are brought back to the part of the
 //! image that the model saw, padding is left out, and what the model did not see is not scored.
 
+use std::cell::RefCell;
+
 use indexmap::IndexMap;
 use multimae::burn::tensor::{Tensor, TensorData};
 use multimae::encoder::Phase;
 use multimae::metrics::{ClassMetrics, DepthMetrics, SemsegMetrics};
 use multimae::output_adapters::Prediction;
+use multimae::prompts::PoolUsage;
 use multimae::tuned::TunedMultiVit;
 use multimae_data::{Loader, Map, Sample, Values, stream};
 
@@ -32,6 +35,8 @@ pub struct Evaluated {
     pub scores: IndexMap<String, f64>,
     /// Intersection over union of every class, by task of labels.
     pub ious: IndexMap<String, Vec<Option<f64>>>,
+    /// How often the entries of prompt pools were used: `shared`, or by task.
+    pub usage: IndexMap<String, PoolUsage>,
 }
 
 impl Evaluated {
@@ -89,6 +94,38 @@ fn missing(task: &str) -> Error {
     Error::Recipe(format!("there is no prediction of `{task}`"))
 }
 
+/// Evaluates a model on a device without autodiff. For prompt pools, `<source>_entropy` is how
+/// evenly the samples use the entries, from 0 to 1, and `<source>_dead` the share of those that no
+/// sample uses.
+///
+/// # Errors
+/// As [`evaluate`].
+pub(super) fn evaluate_model(
+    setting: &Setting,
+    learner: &Learner<TunedMultiVit>,
+    data: &Loader,
+) -> Result<Evaluated> {
+    let usage: RefCell<IndexMap<String, PoolUsage>> = RefCell::default();
+    let predict = |samples: &[Sample]| {
+        let inputs = setting.card.inputs(samples, &setting.device)?;
+        let output = learner.model.forward(inputs, &mut Phase::Evaluation)?;
+        for (source, selection) in &output.selections {
+            usage.borrow_mut().entry(source.clone()).or_default().record(selection)?;
+        }
+        Ok(output.predictions)
+    };
+    let mut evaluated = evaluate(setting, data, &predict)?;
+    evaluated.usage = usage.into_inner();
+    for (source, usage) in &evaluated.usage {
+        let entries: usize = usage.overall().histogram().iter().map(Vec::len).sum();
+        let dead = usage.overall().dead().len() as f64 / entries.max(1) as f64;
+        let entropy = usage.overall().entropy().unwrap_or(0.0);
+        evaluated.scores.insert(format!("{source}_entropy"), entropy);
+        evaluated.scores.insert(format!("{source}_dead"), dead);
+    }
+    Ok(evaluated)
+}
+
 /// The predictions of a model on a device without autodiff.
 ///
 /// # Errors
@@ -99,7 +136,7 @@ pub(super) fn model_predictions(
     samples: &[Sample],
 ) -> Result<IndexMap<String, Prediction>> {
     let inputs = setting.card.inputs(samples, &setting.device)?;
-    Ok(learner.model.forward(inputs, &mut Phase::Evaluation)?)
+    Ok(learner.model.forward(inputs, &mut Phase::Evaluation)?.predictions)
 }
 
 /// The best predictions that do not look at the sample: the mean of the training values, and

@@ -1,11 +1,13 @@
 //! `report.html` of a fine-tuning run.
 
 use indexmap::IndexMap;
+use multimae::prompts::PoolUsage;
 use multimae::tuned::TunedMultiVit;
 use multimae::tuning::{ParameterKind, TrainedParameters};
 use multimae_report::chart::{LineChart, Series, Svg};
 use multimae_report::html::{Level, Report};
 use multimae_report::metrics_log;
+use multimae_report::picture::{Bar, bars};
 
 use super::Setting;
 use super::evaluation::Evaluated;
@@ -32,6 +34,10 @@ pub(super) struct Parts<'a> {
     pub(super) finished: &'a [(String, Evaluated, IndexMap<String, f64>)],
 }
 
+/// Bars of the use of a pool: their colour, and their width in pixels.
+const BAR: [u8; 3] = [70, 120, 180];
+const BARS_WIDTH: usize = 480;
+
 /// Writes the report of a run as it stands.
 ///
 /// # Errors
@@ -44,6 +50,7 @@ pub(super) fn write_report(folder: &RunFolder, parts: &Parts<'_>) -> Result<()> 
     pictures(&mut report, folder, "Predictions")?;
     curves(&mut report, parts, &records);
     classes(&mut report, parts);
+    pools(&mut report, parts)?;
     groups(&mut report, parts.groups);
     trained(&mut report, parts);
     report.section("Recipe");
@@ -199,6 +206,42 @@ fn groups(report: &mut Report, groups: &ParameterGroups) {
         .collect();
     let titles = ["group", "learning rate", "weight decay", "tensors", "values", "share"];
     report.table(&titles, &rows);
+}
+
+/// How often the entries of prompt pools are used, by source.
+fn pools(report: &mut Report, parts: &Parts<'_>) -> Result<()> {
+    let Some((on, evaluated, _)) = parts.finished.last() else { return Ok(()) };
+    if evaluated.usage.is_empty() {
+        return Ok(());
+    }
+    report.section("Prompt pools");
+    report.paragraph(&format!(
+        "Share of every entry in all choices (of a mixture: in all weights) on {on}; the same for \
+         every layer that has keys of its own.",
+    ));
+    for (source, usage) in &evaluated.usage {
+        let histogram = usage.overall().histogram();
+        let bar = |(index, share): (usize, f64)| Bar {
+            name: format!("{source} {index}"),
+            color: BAR,
+            value: Some(share),
+            note: format!("{:.1} %", 100.0 * share),
+        };
+        let shares: Vec<f64> = histogram.concat();
+        let all: Vec<Bar> = shares.into_iter().enumerate().map(bar).collect();
+        report.picture(&bars(&all, BARS_WIDTH), &format!("use of the pool `{source}`"))?;
+    }
+    let sources: Vec<(&String, &PoolUsage)> = evaluated.usage.iter().collect();
+    for (index, (one, usage)) in sources.iter().enumerate() {
+        for (other, others) in &sources[index + 1..] {
+            if let Ok(Some(overlap)) = usage.overall().overlap(others.overall()) {
+                report.paragraph(&format!(
+                    "{one} and {other} have {overlap:.2} of their use in common."
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What is trained, tensor by tensor.

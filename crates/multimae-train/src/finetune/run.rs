@@ -8,13 +8,13 @@ use multimae::burn::tensor::{Tensor, TensorData};
 use multimae::encoder::Phase;
 use multimae::losses::{SupervisedTarget, TaskLoss};
 use multimae::state::{Allowed, load, state_dict};
-use multimae::tuned::TunedMultiVit;
+use multimae::tuned::{TunedMultiVit, TunedOutput};
 use multimae::tuning::{TrainedParameters, Tuning};
 use multimae_data::{Batch, Loader, Sample, stream};
 use multimae_report::picture::Picture;
 
 use super::Setting;
-use super::evaluation::{Evaluated, constant_predictions, evaluate, model_predictions};
+use super::evaluation::{Evaluated, constant_predictions, evaluate, evaluate_model};
 use super::pictures::predictions;
 use super::report::{Parts, write_report};
 use super::targets::{class_of, loss, targets};
@@ -154,7 +154,7 @@ impl Supervised {
         }
         let mut drop_path = stream(seed, "drop_path", epoch, number_of_pass);
         let phase = &mut Phase::Training(&mut drop_path);
-        let predictions = learner.model.forward(inputs, phase)?;
+        let TunedOutput { predictions, terms, .. } = learner.model.forward(inputs, phase)?;
         let mut unweighted: IndexMap<String, TaskLoss> = IndexMap::new();
         let mut scaled: IndexMap<String, TaskLoss> = IndexMap::new();
         for task in &setting.tasks {
@@ -175,11 +175,11 @@ impl Supervised {
             unweighted.insert(task.name.clone(), loss);
         }
         let losses = Losses::new(scaled, learner.balancer.as_ref())?;
-        Ok(Losses { unweighted, ..losses })
+        Ok(Losses { unweighted, ..losses }.with_terms(terms))
     }
 
     fn evaluate_on(&self, data: &Loader, learner: &Learner<TunedMultiVit>) -> Result<Evaluated> {
-        evaluate(&self.setting, data, &|samples| model_predictions(&self.setting, learner, samples))
+        evaluate_model(&self.setting, learner, data)
     }
 
     /// The finished model: the best by its score, or the last where nothing was measured.

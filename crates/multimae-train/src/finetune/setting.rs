@@ -203,7 +203,7 @@ impl Setting {
         let model = self.model(&device)?;
         // A stream per parameter: its name is the purpose.
         let own_stream = |name: &str| stream(recipe.seed, name, 0, 0);
-        let model = random_prompts(multimae::init::initialise(model, own_stream), own_stream);
+        let model = random_prompts(multimae::init::initialise(model, own_stream), own_stream)?;
         let model = with_trained(model, |name, trained| {
             let table = name.starts_with("input_adapters.") && name.ends_with(".pos_emb");
             let frozen = recipe.freeze_transformer && name.starts_with("encoder.");

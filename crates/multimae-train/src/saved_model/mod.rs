@@ -145,7 +145,7 @@ impl SavedModel {
     /// # Errors
     /// If the inputs do not fit the model.
     pub fn predict(&self, inputs: Inputs) -> Result<IndexMap<String, Output>> {
-        self.card.outputs(self.model.forward(inputs, &mut Phase::Evaluation)?)
+        self.card.outputs(self.model.forward(inputs, &mut Phase::Evaluation)?.predictions)
     }
 }
 

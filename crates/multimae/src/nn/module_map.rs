@@ -43,6 +43,15 @@ impl<M> ModuleMap<M> {
     }
 }
 
+impl<M> IntoIterator for ModuleMap<M> {
+    type Item = (String, M);
+    type IntoIter = std::vec::IntoIter<(String, M)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.entries.into_iter()
+    }
+}
+
 impl<M> FromIterator<(String, M)> for ModuleMap<M> {
     fn from_iter<T: IntoIterator<Item = (String, M)>>(iter: T) -> Self {
         Self { entries: iter.into_iter().collect() }

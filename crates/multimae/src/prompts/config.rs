@@ -5,7 +5,10 @@ use std::ops::Range;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::{PrefixPrompts, PromptSource, PromptTokens};
+use super::{
+    CodaConfig, CodaPrompts, DualConfig, DualPrompt, PoolConfig, PrefixPrompts, PromptPool,
+    PromptSource, PromptTokens,
+};
 use crate::{Error, Result};
 
 /// A kind of prompts and its sizes.
@@ -18,6 +21,12 @@ pub enum PromptConfig {
     Deep(TokensConfig),
     /// Keys and values of its own for every block.
     Prefix(PrefixConfig),
+    /// A pool from which every sample takes what is most like it (L2P).
+    L2p(PoolConfig),
+    /// Keys and values for all samples, and others from a pool (DualPrompt).
+    Dual(DualConfig),
+    /// A mixture of all entries of a pool (CODA-Prompt).
+    Coda(CodaConfig),
 }
 
 /// The sizes of prompt tokens.
@@ -76,11 +85,18 @@ pub(crate) struct Part {
 }
 
 impl PromptConfig {
-    /// The first block, counted from 0, and the number of blocks if that is said.
-    fn range(&self) -> (usize, Option<usize>) {
+    /// The blocks that get prompts: the first, counted from 0, and their number if that is said. A
+    /// kind can have several such ranges.
+    fn ranges(&self) -> Vec<(usize, Option<usize>)> {
         match self {
-            Self::Shallow(config) | Self::Deep(config) => (config.first, config.layers),
-            Self::Prefix(config) => (config.first, config.layers),
+            Self::Shallow(config) | Self::Deep(config) => vec![(config.first, config.layers)],
+            Self::Prefix(config) => vec![(config.first, config.layers)],
+            Self::L2p(config) => vec![(config.first, Some(config.layers))],
+            Self::Dual(config) => vec![
+                (config.general_first, Some(config.general_layers)),
+                (config.expert_first, Some(config.expert_layers)),
+            ],
+            Self::Coda(config) => vec![(config.first, Some(config.layers))],
         }
     }
 
@@ -89,50 +105,134 @@ impl PromptConfig {
     /// # Errors
     /// Says which size does not fit.
     pub fn check(&self, depth: usize) -> Result<()> {
-        let error = |problem: String| Err(Error::Config(format!("prompts: {problem}")));
-        let (first, layers) = self.range();
-        if first >= depth || layers.is_some_and(|layers| layers == 0 || first + layers > depth) {
-            return error(format!(
-                "blocks from {first} on, {} of them, and the encoder has {depth}, counted from 0",
-                layers.map_or("all".to_owned(), |layers| layers.to_string())
-            ));
-        }
-        let (count, dropout) = match self {
-            Self::Shallow(config) | Self::Deep(config) => (config.count, config.dropout),
-            Self::Prefix(config) => (config.count, config.dropout),
-        };
-        if count == 0 {
-            return error("`count` must be at least 1".to_owned());
-        }
-        if !(0.0..1.0).contains(&dropout) {
-            return error(format!("`dropout` {dropout} must be in [0, 1)"));
+        for (first, layers) in self.ranges() {
+            if first >= depth || layers.is_some_and(|layers| layers == 0 || first + layers > depth)
+            {
+                return error(format!(
+                    "blocks from {first} on, {} of them, and the encoder has {depth}, counted from \
+                     0",
+                    layers.map_or("all".to_owned(), |layers| layers.to_string())
+                ));
+            }
         }
         match self {
-            Self::Shallow(config) | Self::Deep(config) if config.rank == Some(0) => {
-                error("`rank` must be at least 1".to_owned())
+            Self::Shallow(config) | Self::Deep(config) => {
+                if config.rank == Some(0) {
+                    return error("`rank` must be at least 1".to_owned());
+                }
+                check_shared(config.count, config.dropout)
             }
-            _ => Ok(()),
+            Self::Prefix(config) => check_shared(config.count, config.dropout),
+            Self::L2p(config) => {
+                check_penalty(config.frequency_penalty)?;
+                config.check()
+            }
+            Self::Dual(config) => {
+                check_penalty(config.frequency_penalty)?;
+                config.check()
+            }
+            Self::Coda(config) => config.check(),
         }
     }
 
     /// The prompts for a part of the encoder, of zeros; none if they belong to other blocks.
-    pub(crate) fn build(&self, part: &Part, device: &Device) -> Option<PromptSource> {
-        let (first, layers) = self.range();
-        let end = layers.map_or(part.blocks.end, |layers| part.blocks.end.min(first + layers));
-        let first = first.max(part.blocks.start);
-        let layers = end.checked_sub(first).filter(|layers| *layers > 0)?;
-        // Counted from the part's first block.
-        let first = first - part.blocks.start;
+    pub(crate) fn build(&self, part: &Part, device: &Device) -> Result<Option<PromptSource>> {
+        let mut ranges = self.ranges().into_iter().map(|range| part.overlap(range));
+        let range = ranges.next().flatten();
+        if let Self::Dual(config) = self {
+            return dual(config, (range, ranges.next().flatten()), part, device);
+        }
+        let Some((first, layers)) = range else { return Ok(None) };
         let width = part.width;
-        Some(match self {
+        Ok(Some(match self {
             Self::Shallow(config) => PromptSource::Tokens(tokens(config, first, 1, part, device)),
             Self::Deep(config) => PromptSource::Tokens(tokens(config, first, layers, part, device)),
             Self::Prefix(config) => {
                 let prompts = PrefixPrompts::new(first, [layers, config.count, width], device);
                 PromptSource::Prefix(prompts.with_dropout(config.dropout))
             }
-        })
+            Self::L2p(config) => {
+                let config = PoolConfig { first, layers, ..config.clone() };
+                PromptSource::Pool(PromptPool::new(&config, width, device)?)
+            }
+            Self::Dual(_) => return Ok(None),
+            Self::Coda(config) => {
+                let config = CodaConfig { first, layers, ..config.clone() };
+                PromptSource::Coda(CodaPrompts::new(&config, width, device)?)
+            }
+        }))
     }
+}
+
+impl Part {
+    /// The blocks of a range that are in the part: the first, counted from the part's first block,
+    /// and their number. None if there is none.
+    fn overlap(&self, (first, layers): (usize, Option<usize>)) -> Option<Layers> {
+        let Range { start, end } = self.blocks;
+        let end = layers.map_or(end, |layers| end.min(first + layers));
+        let first = first.max(start);
+        let layers = end.checked_sub(first).filter(|layers| *layers > 0)?;
+        Some((first - start, layers))
+    }
+}
+
+/// A first block and the number of blocks.
+type Layers = (usize, usize);
+
+/// Both prefixes, or the one whose blocks are in the part.
+fn dual(
+    config: &DualConfig,
+    (general, expert): (Option<Layers>, Option<Layers>),
+    part: &Part,
+    device: &Device,
+) -> Result<Option<PromptSource>> {
+    let width = part.width;
+    let pool = |(first, layers): Layers| PoolConfig { first, layers, ..config.expert() };
+    Ok(match (general, expert) {
+        (None, None) => None,
+        (Some((first, layers)), None) => {
+            let sizes = [layers, config.general_length, width];
+            Some(PromptSource::Prefix(PrefixPrompts::new(first, sizes, device)))
+        }
+        (None, Some(range)) => {
+            Some(PromptSource::Pool(PromptPool::new(&pool(range), width, device)?))
+        }
+        (Some((general_first, general_layers)), Some((expert_first, expert_layers))) => {
+            let config = DualConfig {
+                general_first,
+                general_layers,
+                expert_first,
+                expert_layers,
+                ..config.clone()
+            };
+            Some(PromptSource::Dual(DualPrompt::new(&config, width, device)?))
+        }
+    })
+}
+
+fn error<T>(problem: String) -> Result<T> {
+    Err(Error::Config(format!("prompts: {problem}")))
+}
+
+fn check_shared(count: usize, dropout: f64) -> Result<()> {
+    if count == 0 {
+        return error("`count` must be at least 1".to_owned());
+    }
+    if !(0.0..1.0).contains(&dropout) {
+        return error(format!("`dropout` {dropout} must be in [0, 1)"));
+    }
+    Ok(())
+}
+
+/// A model that is trained from a recipe keeps no record of what was chosen.
+fn check_penalty(frequency_penalty: bool) -> Result<()> {
+    if frequency_penalty {
+        return error(
+            "`frequency_penalty` is for programs that keep a PoolUsage; use `diversity_weight`"
+                .to_owned(),
+        );
+    }
+    Ok(())
 }
 
 fn tokens(

@@ -6,7 +6,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use indexmap::IndexMap;
 use rand::{Rng, RngExt};
 
-use super::{PromptConfig, PromptSource};
+use super::{PoolConfig, PoolForm, PromptConfig, PromptSource};
 use crate::encoder::Phase;
 use crate::state::{parameters, update};
 use crate::tokens::Inputs;
@@ -16,12 +16,14 @@ use crate::{Error, Result};
 
 /// Draws all prompts uniformly in `±sqrt(6 / (3 p^2 + width))`, `p` the side of a patch (Jia et
 /// al., 2022); gates begin as they are configured, norms that prompts condition without effect. `stream` gives the random numbers for a
-/// parameter's name.
-#[must_use]
+/// parameter's name. Entries of a mixture are made orthonormal after that.
+///
+/// # Errors
+/// If a mixture has more entries than the encoder is wide.
 pub fn random_prompts<R: Rng>(
     model: TunedMultiVit,
     mut stream: impl FnMut(&str) -> R,
-) -> TunedMultiVit {
+) -> Result<TunedMultiVit> {
     let patch = model.vit.config().patch_size as f64;
     let gate = match &model.additions().prompts {
         Some(PromptConfig::Shallow(config) | PromptConfig::Deep(config)) => config.gate,
@@ -31,7 +33,7 @@ pub fn random_prompts<R: Rng>(
         .into_iter()
         .map(|parameter| (parameter.name, parameter.shape.last().copied().unwrap_or(1)))
         .collect();
-    update(model, |name, current| {
+    let model = update(model, |name, current| {
         if ParameterKind::of(name) != ParameterKind::Prompts || name.contains(".projection.") {
             return None;
         }
@@ -46,6 +48,10 @@ pub fn random_prompts<R: Rng>(
         let mut draw = |_| ((rng.random::<f64>() * 2.0 - 1.0) * bound) as f32;
         let values: Vec<f32> = (0..len).map(&mut draw).collect();
         Some(Tensor::from_data(TensorData::new(values, [len]), &current.device()))
+    });
+    model.map_sources(|source| match source {
+        PromptSource::Coda(prompts) => prompts.orthonormal().map(PromptSource::Coda),
+        other => Ok(other),
     })
 }
 
@@ -100,11 +106,6 @@ impl Picks<'_> {
         source: &PromptSource,
         rng: &mut impl Rng,
     ) -> Result<Vec<(&'static str, Tensor<1>)>> {
-        let tokens =
-            |first: usize, [layers, count, _]: [usize; 3], rng: &mut _| -> Vec<Tensor<2>> {
-                let first = self.blocks.start + first;
-                (first..first + layers).map(|block| self.tokens(block, count, rng)).collect()
-            };
         match source {
             PromptSource::Tokens(prompts) if prompts.projection.is_some() => Err(Error::Config(
                 "prompts of a lower rank cannot begin with tokens of images: leave `rank` out, or \
@@ -112,20 +113,74 @@ impl Picks<'_> {
                     .to_owned(),
             )),
             PromptSource::Tokens(prompts) => {
-                let own = tokens(prompts.first(), prompts.tokens.dims(), rng);
+                let [layers, count, _] = prompts.tokens.dims();
+                let own = self.layers(prompts.first(), layers, count, rng);
                 Ok(vec![("tokens", flat(own))])
             }
             PromptSource::Prefix(prompts) => {
-                let first = self.blocks.start + prompts.first();
-                let own = tokens(prompts.first(), prompts.key.dims(), rng);
-                let (keys, values) = own
-                    .into_iter()
-                    .enumerate()
-                    .map(|(layer, tokens)| self.keys_and_values(first + layer, tokens))
-                    .unzip();
+                let [layers, count, _] = prompts.key.dims();
+                let (keys, values) = self.prefixes(prompts.first(), layers, count, rng);
                 Ok(vec![("key", flat(keys)), ("value", flat(values))])
             }
+            PromptSource::Pool(pool) => {
+                let PoolConfig { entries, length, first, layers, form, .. } = *pool.config();
+                let count = entries * length;
+                match form {
+                    PoolForm::Tokens => {
+                        let own = self.layers(first, layers, count, rng);
+                        Ok(vec![("tokens", by_entry(own, entries))])
+                    }
+                    PoolForm::Prefix => {
+                        let (keys, values) = self.prefixes(first, layers, count, rng);
+                        let (keys, values) = (by_entry(keys, entries), by_entry(values, entries));
+                        Ok(vec![("key_prefix", keys), ("value_prefix", values)])
+                    }
+                }
+            }
+            PromptSource::Dual(dual) => {
+                let config = dual.config();
+                let (layers, count) = (config.general_layers, config.general_length);
+                let (key, value) = self.prefixes(config.general_first, layers, count, rng);
+                let count = config.entries * config.expert_length;
+                let (keys, values) =
+                    self.prefixes(config.expert_first, config.expert_layers, count, rng);
+                Ok(vec![
+                    ("general.key", flat(key)),
+                    ("general.value", flat(value)),
+                    ("expert.key_prefix", by_entry(keys, config.entries)),
+                    ("expert.value_prefix", by_entry(values, config.entries)),
+                ])
+            }
+            PromptSource::Coda(_) => Err(Error::Config(
+                "a mixture begins orthonormal, not with tokens of images: leave `prompt_init` out"
+                    .to_owned(),
+            )),
         }
+    }
+
+    /// Tokens in front of some blocks, `(count, width)` each.
+    fn layers(
+        &self,
+        first: usize,
+        layers: usize,
+        count: usize,
+        rng: &mut impl Rng,
+    ) -> Vec<Tensor<2>> {
+        let first = self.blocks.start + first;
+        (first..first + layers).map(|block| self.tokens(block, count, rng)).collect()
+    }
+
+    /// Keys and values of such tokens.
+    fn prefixes(
+        &self,
+        first: usize,
+        layers: usize,
+        count: usize,
+        rng: &mut impl Rng,
+    ) -> (Vec<Tensor<2>>, Vec<Tensor<2>>) {
+        let block = self.blocks.start + first;
+        let tokens = self.layers(first, layers, count, rng).into_iter().enumerate();
+        tokens.map(|(layer, tokens)| self.keys_and_values(block + layer, tokens)).unzip()
     }
 
     /// Tokens in front of a block, `(count, width)`.
@@ -145,6 +200,17 @@ impl Picks<'_> {
         let qkv = block.attn.qkv.forward(block.norm1.forward(tokens)).detach();
         (qkv.clone().narrow(1, width, width), qkv.narrow(1, 2 * width, width))
     }
+}
+
+/// `(entries * P, width)` per layer to `(entries, layers, P, width)`, flattened.
+fn by_entry(layers: Vec<Tensor<2>>, entries: usize) -> Tensor<1> {
+    let rows = |layer: Tensor<2>| {
+        let [count, width] = layer.dims();
+        layer.reshape([entries, 1, count / entries, width])
+    };
+    let all = Tensor::cat(layers.into_iter().map(rows).collect(), 1);
+    let len = all.dims().iter().product::<usize>();
+    all.reshape([len])
 }
 
 fn flat(layers: Vec<Tensor<2>>) -> Tensor<1> {

@@ -5,22 +5,34 @@
 //! pool from which every sample takes its own ([`PromptPool`]). Heads never see prompts: the
 //! encoder's layers come without them.
 
+mod checks;
+mod coda;
 mod config;
+mod dual;
 mod init;
 mod norms;
+mod orthonormal;
 mod pool;
+mod query;
+mod selection;
 mod shared;
 mod source;
+mod usage;
 
 use burn::tensor::Tensor;
 
+pub use coda::{CodaConfig, CodaPrompts};
 pub(crate) use config::Part;
 pub use config::{PrefixConfig, PromptConfig, TokensConfig};
+pub use dual::{DualConfig, DualPrompt};
 pub use init::{random_prompts, self_prompts};
 pub use norms::PromptNorms;
-pub use pool::{PromptPool, Selection, pool_query};
+pub use pool::{PoolConfig, PoolForm, PoolKeySharing, PoolKeys, PromptPool};
+pub use query::{Query, pool_query};
+pub use selection::{Choice, PoolLosses, Selection};
 pub use shared::{PrefixPrompts, PromptTokens};
-pub use source::PromptSource;
+pub use source::{Given, PromptSource};
+pub use usage::{EntryUsage, PoolUsage};
 
 use crate::encoder::Phase;
 use crate::nn::{Block, Guidance};

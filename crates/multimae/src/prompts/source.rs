@@ -1,10 +1,13 @@
 //! A source of prompts of any kind.
 
 use burn::module::Module;
+use burn::tensor::Tensor;
 
-use super::{PrefixPrompts, PromptTokens, Prompts};
-use crate::Result;
+use super::{
+    CodaPrompts, DualPrompt, PrefixPrompts, PromptPool, PromptTokens, Prompts, Query, Selection,
+};
 use crate::encoder::Phase;
+use crate::{Error, Result};
 
 /// What makes the prompts of a batch.
 #[derive(Module, Debug)]
@@ -14,17 +17,83 @@ pub enum PromptSource {
     Tokens(PromptTokens),
     /// Keys and values that all samples share.
     Prefix(PrefixPrompts),
+    /// What every sample takes from a pool.
+    Pool(PromptPool),
+    /// Keys and values that all samples share, and others from a pool.
+    Dual(DualPrompt),
+    /// A mixture of all entries of a pool.
+    Coda(CodaPrompts),
+}
+
+/// The prompts of a batch, and how they were chosen if they were.
+#[derive(Debug, Clone)]
+pub struct Given {
+    /// What the encoder gets.
+    pub prompts: Vec<Prompts>,
+    /// What the samples took from a pool; its prompts are moved to `prompts`.
+    pub selection: Option<Selection>,
 }
 
 impl PromptSource {
-    /// The prompts of a batch.
+    /// What of a sample chooses its prompts; none where all samples have the same.
+    #[must_use]
+    pub fn query(&self) -> Option<Query> {
+        match self {
+            Self::Tokens(_) | Self::Prefix(_) => None,
+            Self::Pool(pool) => Some(pool.config().query),
+            Self::Dual(dual) => Some(dual.config().query),
+            Self::Coda(coda) => Some(coda.config().query),
+        }
+    }
+
+    /// The prompts of so many samples. `query` gives those of the samples, `(B, width)`.
     ///
     /// # Errors
-    /// If a query does not fit.
-    pub fn forward(&self, batch: usize, phase: &mut Phase<'_>) -> Result<Vec<Prompts>> {
+    /// If queries are needed and are not given or do not fit.
+    pub fn forward(
+        &self,
+        batch: usize,
+        query: Option<Tensor<2>>,
+        phase: &mut Phase<'_>,
+    ) -> Result<Given> {
+        let query =
+            || query.ok_or_else(|| Error::Config("a pool of prompts needs queries".to_owned()));
+        let chosen = |mut selection: Selection| Given {
+            prompts: std::mem::take(&mut selection.prompts),
+            selection: Some(selection),
+        };
+        let shared = |prompts| Given { prompts: vec![prompts], selection: None };
         Ok(match self {
-            Self::Tokens(prompts) => vec![prompts.forward(batch, phase)],
-            Self::Prefix(prompts) => vec![prompts.forward(batch, phase)],
+            Self::Tokens(prompts) => shared(prompts.forward(batch, phase)),
+            Self::Prefix(prompts) => shared(prompts.forward(batch, phase)),
+            Self::Pool(pool) => chosen(pool.forward(query()?)?),
+            Self::Dual(dual) => chosen(dual.forward(query()?)?),
+            Self::Coda(coda) => chosen(coda.forward(query()?)?),
         })
+    }
+
+    /// The terms that a selection of this source adds to the loss of the task, with their weights.
+    ///
+    /// # Shapes
+    /// `(1)` each.
+    #[must_use]
+    pub fn terms(&self, selection: &Selection) -> Vec<(&'static str, Tensor<1>)> {
+        let weight = |term: &str| match (self, term) {
+            (Self::Pool(pool), "pull") => pool.config().pull_weight,
+            (Self::Pool(pool), "diversity") => pool.config().diversity_weight,
+            (Self::Dual(dual), "pull") => dual.config().pull_weight,
+            (Self::Dual(dual), "diversity") => dual.config().diversity_weight,
+            (Self::Coda(coda), "orthogonality") => coda.config().orthogonality_weight,
+            _ => 0.0,
+        };
+        let weighted = |(name, term): (&'static str, &Tensor<1>)| {
+            Some((name, term.clone().mul_scalar(weight(name))))
+        };
+        selection
+            .losses
+            .iter()
+            .filter(|(name, _)| weight(name) > 0.0)
+            .filter_map(weighted)
+            .collect()
     }
 }

@@ -12,15 +12,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::encoder::Phase;
 use crate::encoder_output::EncoderOutput;
-use crate::multivit::{MultiVit, MultiVitConfig};
+use crate::multivit::{Embedded, MultiVit, MultiVitConfig};
 use crate::nn::{Block, LayerNorm, LoraConfig, ModuleMap};
 use crate::output_adapters::Prediction;
-use crate::prompts::{Part, PromptConfig, PromptNorms, PromptSource, Prompts, encode_with_prompts};
+use crate::prompts::{
+    Part, PromptConfig, PromptNorms, PromptSource, Prompts, Selection, encode_with_prompts,
+};
 use crate::tokens::Inputs;
-use pass::Samples;
-pub use pass::forward_together;
-
 use crate::{Error, Result};
+
+pub use pass::forward_together;
+use pass::{Chosen, Pass, Samples};
 
 /// The name of the norms that the prompts of all tasks condition.
 const SHARED: &str = "shared";
@@ -70,6 +72,17 @@ pub struct TunedMultiVit {
     additions: Additions,
 }
 
+/// What a tuned model makes of a batch.
+#[derive(Debug, Clone, Default)]
+pub struct TunedOutput {
+    /// By task.
+    pub predictions: IndexMap<String, Prediction>,
+    /// What samples took from pools: `shared` from that of all tasks, and by task.
+    pub selections: IndexMap<String, Selection>,
+    /// What pools add to the loss of the tasks, with their weights, `(1)` each.
+    pub terms: IndexMap<String, Tensor<1>>,
+}
+
 impl TunedMultiVit {
     /// A model of zeros but for the position tables.
     ///
@@ -81,18 +94,24 @@ impl TunedMultiVit {
         let mut vit = MultiVit::new(config, device)?;
         vit.encoder =
             vit.encoder.into_iter().map(|block| additions.of_block(block, device)).collect();
-        let build = |blocks: Range<usize>| {
-            additions
-                .prompts
-                .as_ref()
-                .and_then(|prompts| prompts.build(&Part { blocks, width }, device))
+        let build = |blocks: Range<usize>| match &additions.prompts {
+            Some(prompts) => prompts.build(&Part { blocks, width }, device),
+            None => Ok(None),
         };
-        let of_task = |name: &String| Some((name.clone(), build(branch..depth)?));
-        let tasks: Vec<String> = config.heads.iter().map(|head| head.name.clone()).collect();
+        let shared = build(0..branch)?;
+        let mut tasks_own = Vec::new();
+        for head in &config.heads {
+            tasks_own.extend(build(branch..depth)?.map(|prompts| (head.name.clone(), prompts)));
+        }
+        let tasks_own: ModuleMap<PromptSource> = tasks_own.into_iter().collect();
+        if branch < depth && ModuleMap::names(&tasks_own).next().is_none() {
+            return Err(Error::Config(format!(
+                "`branch_at` {branch}: no block behind it has prompts, so tasks would not differ"
+            )));
+        }
         let norms = |layers: Vec<usize>| -> ModuleMap<LayerNorm> {
             layers.into_iter().map(|at| (at.to_string(), LayerNorm::new(width, device))).collect()
         };
-        let (shared, tasks_own) = (build(0..branch), tasks.iter().filter_map(of_task).collect());
         let prompt_norms = additions.prompt_norms.map_or_else(ModuleMap::default, |rank| {
             let norms = |name: &str, blocks: usize| {
                 (name.to_owned(), PromptNorms::new(blocks, width, rank, device))
@@ -115,6 +134,20 @@ impl TunedMultiVit {
         })
     }
 
+    /// The same model with other sources of prompts.
+    pub(crate) fn map_sources(
+        self,
+        change: impl Fn(PromptSource) -> Result<PromptSource>,
+    ) -> Result<Self> {
+        let Self { prompts, task_prompts, .. } = self;
+        let prompts = prompts.map(&change).transpose()?;
+        let task_prompts = task_prompts
+            .into_iter()
+            .map(|(task, source)| Ok((task, change(source)?)))
+            .collect::<Result<_>>()?;
+        Ok(Self { prompts, task_prompts, ..self })
+    }
+
     /// What tuning has added.
     #[must_use]
     pub fn additions(&self) -> &Additions {
@@ -127,21 +160,69 @@ impl TunedMultiVit {
         self.branch
     }
 
-    /// The predictions of all heads, by task. The encoder's blocks before the branch run once,
-    /// those behind it once per task.
+    /// The predictions of all heads. The encoder's blocks before the branch run once, those behind
+    /// it once per task. Pools choose by the encoder's output without prompts, for which it runs
+    /// once more, unless their query is of the embeddings.
     ///
     /// # Errors
     /// If inputs, prompts or heads do not fit.
-    pub fn forward(
+    pub fn forward(&self, inputs: Inputs, phase: &mut Phase<'_>) -> Result<TunedOutput> {
+        self.forward_with_queries(inputs, None, phase)
+    }
+
+    /// [`Self::forward`] with queries that [`Self::query`] gave for the same samples.
+    ///
+    /// # Shapes
+    /// `queries (B, width)`.
+    ///
+    /// # Errors
+    /// If inputs, queries, prompts or heads do not fit.
+    pub fn forward_with_queries(
         &self,
         inputs: Inputs,
+        queries: Option<Tensor<2>>,
         phase: &mut Phase<'_>,
-    ) -> Result<IndexMap<String, Prediction>> {
+    ) -> Result<TunedOutput> {
         let embedded = self.vit.embed(inputs)?;
         let [batch, _, _] = embedded.sequence.dims();
         let part = [Samples { model: self, samples: 0..batch }];
-        let mut outputs = pass::encode(&part, &embedded, phase)?;
-        self.predict(outputs.swap_remove(0), phase)
+        let Pass { mut outputs, chosen } = pass::encode(&part, &embedded, queries, phase)?;
+        let predictions = self.predict(outputs.swap_remove(0), phase)?;
+        let mut output = TunedOutput { predictions, ..TunedOutput::default() };
+        for Chosen { source, selection, terms } in chosen {
+            for (name, term) in terms {
+                let sum = match output.terms.swap_remove(name) {
+                    Some(sum) => sum + term,
+                    None => term,
+                };
+                output.terms.insert(name.to_owned(), sum);
+            }
+            output.selections.insert(source, selection);
+        }
+        Ok(output)
+    }
+
+    /// What pools choose by; none if there is no pool.
+    ///
+    /// # Shapes
+    /// To `(B, width)`.
+    ///
+    /// # Errors
+    /// If the inputs do not fit.
+    pub fn query(&self, inputs: Inputs) -> Result<Option<Tensor<2>>> {
+        self.queries(&self.vit.embed(inputs)?)
+    }
+
+    fn queries(&self, embedded: &Embedded) -> Result<Option<Tensor<2>>> {
+        let mut sources =
+            self.prompts.iter().chain(self.task_prompts.iter().map(|(_, source)| source));
+        let Some(query) = sources.find_map(PromptSource::query) else { return Ok(None) };
+        if !query.needs_pass() {
+            return query.of_embeddings(&embedded.sequence, &embedded.layout).map(Some);
+        }
+        let sequence = embedded.sequence.clone().detach();
+        let layers = self.vit.encode(sequence, &mut Phase::Evaluation);
+        query.of_output(&self.vit.output(embedded, layers)).map(Some)
     }
 
     /// What the heads make of their layers, one output each.

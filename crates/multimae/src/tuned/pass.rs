@@ -10,7 +10,7 @@ use crate::encoder::Phase;
 use crate::encoder_output::EncoderOutput;
 use crate::multivit::Embedded;
 use crate::output_adapters::Prediction;
-use crate::prompts::{PromptNorms, PromptSource, Prompts};
+use crate::prompts::{Given, PromptNorms, PromptSource, Prompts, Selection};
 use crate::tokens::Inputs;
 use crate::{Error, Result};
 
@@ -43,8 +43,12 @@ pub fn forward_together(
     if start != batch {
         return error(&format!("they have {start} samples, the batch has {batch}"));
     }
-    let outputs = encode(&parts, &embedded, phase)?;
-    models.iter().zip(outputs).map(|((model, _), outputs)| model.predict(outputs, phase)).collect()
+    let pass = encode(&parts, &embedded, None, phase)?;
+    models
+        .iter()
+        .zip(pass.outputs)
+        .map(|((model, _), outputs)| model.predict(outputs, phase))
+        .collect()
 }
 
 /// The samples of a batch that belong to a model.
@@ -57,28 +61,56 @@ impl Samples<'_> {
     /// The source of the prompts that all tasks share.
     fn shared(&self) -> Option<Source<'_>> {
         let source = self.model.prompts.as_ref()?;
-        Some(Source { part: self, source, norms: self.model.prompt_norms.get(SHARED) })
+        let norms = self.model.prompt_norms.get(SHARED);
+        Some(Source { part: self, name: SHARED, source, norms })
     }
 
     /// The sources of the tasks' own prompts.
     fn of_tasks(&self) -> impl Iterator<Item = Source<'_>> {
         self.model.task_prompts.iter().map(|(task, source)| Source {
             part: self,
+            name: task,
             source,
             norms: self.model.prompt_norms.get(task),
         })
     }
 }
 
-/// What the heads of every model read, in their order.
+/// What came out of a pass.
+#[derive(Default)]
+pub(super) struct Pass {
+    /// What the heads of every model read, in their order.
+    pub(super) outputs: Vec<Vec<EncoderOutput>>,
+    /// What samples chose, in the order of the sources.
+    pub(super) chosen: Vec<Chosen>,
+}
+
+/// What the samples of a source chose.
+pub(super) struct Chosen {
+    /// The source: [`SHARED`] or a task.
+    pub(super) source: String,
+    pub(super) selection: Selection,
+    /// What it adds to the loss, with its weight.
+    pub(super) terms: Vec<(&'static str, Tensor<1>)>,
+}
+
+/// Runs the blocks. `queries` are those of the samples, `(B, width)`; they are computed where they
+/// are needed and not given.
 pub(super) fn encode(
     parts: &[Samples<'_>],
     embedded: &Embedded,
+    queries: Option<Tensor<2>>,
     phase: &mut Phase<'_>,
-) -> Result<Vec<Vec<EncoderOutput>>> {
-    let Some(Samples { model: first, .. }) = parts.first() else { return Ok(Vec::new()) };
+) -> Result<Pass> {
+    let Some(Samples { model: first, .. }) = parts.first() else { return Ok(Pass::default()) };
     let (branch, depth) = (first.branch, first.vit.encoder.len());
-    let trunk = all_prompts(parts.iter().filter_map(Samples::shared), phase)?;
+    let queries = match queries {
+        Some(queries) => Some(queries),
+        None => first.queries(embedded)?,
+    };
+    let mut chosen = Vec::new();
+    let mut given = Prompting { queries, chosen: &mut chosen };
+    let trunk = given.prompts(parts.iter().filter_map(Samples::shared), phase)?;
     let shared = first.run(0..branch, embedded.sequence.clone(), &trunk, phase)?;
     let front = shared.last().unwrap_or(&embedded.sequence);
     let of = |layer: &Tensor<3>, range: &Range<usize>| {
@@ -87,7 +119,7 @@ pub(super) fn encode(
     };
     // One pass behind the branch per task that has prompts of its own.
     let tasks: Vec<Source<'_>> = parts.iter().flat_map(Samples::of_tasks).collect();
-    let own = all_prompts(tasks.iter().copied(), phase)?;
+    let own = given.prompts(tasks.iter().copied(), phase)?;
     let rest = match tasks.as_slice() {
         [] => first.run(branch..depth, front.clone(), &[], phase)?,
         tasks => {
@@ -96,7 +128,7 @@ pub(super) fn encode(
         }
     };
     let mut start = 0;
-    Ok(parts
+    let outputs = parts
         .iter()
         .map(|Samples { model, samples }| {
             let heads = model.vit.output_adapters.names().map(|_| {
@@ -112,27 +144,45 @@ pub(super) fn encode(
             });
             heads.collect()
         })
-        .collect())
+        .collect();
+    Ok(Pass { outputs, chosen })
 }
 
 /// What makes prompts for the samples of a model, and the norms that they condition.
 #[derive(Clone, Copy)]
 struct Source<'a> {
     part: &'a Samples<'a>,
+    name: &'a str,
     source: &'a PromptSource,
     norms: Option<&'a PromptNorms>,
 }
 
-/// The prompts of several sources, one behind the other.
-fn all_prompts<'a>(
-    sources: impl Iterator<Item = Source<'a>>,
-    phase: &mut Phase<'_>,
-) -> Result<Vec<Prompts>> {
-    let mut prompts_of = |source: Source<'_>| {
-        let mut prompts = source.source.forward(source.part.samples.len(), phase)?;
-        let norms = source.norms.and_then(|norms| norms.forward(&prompts));
-        prompts.extend(norms);
+/// Makes the prompts of a batch.
+struct Prompting<'a> {
+    queries: Option<Tensor<2>>,
+    chosen: &'a mut Vec<Chosen>,
+}
+
+impl Prompting<'_> {
+    /// The prompts of several sources, one behind the other.
+    fn prompts<'a>(
+        &mut self,
+        sources: impl Iterator<Item = Source<'a>>,
+        phase: &mut Phase<'_>,
+    ) -> Result<Vec<Prompts>> {
+        Prompts::of_all(sources.map(|source| self.of(source, phase)).collect::<Result<_>>()?)
+    }
+
+    fn of(&mut self, source: Source<'_>, phase: &mut Phase<'_>) -> Result<Vec<Prompts>> {
+        let Source { part: Samples { samples, .. }, name, source, norms } = source;
+        let queries = self.queries.as_ref();
+        let queries = queries.map(|all| all.clone().narrow(0, samples.start, samples.len()));
+        let Given { mut prompts, selection } = source.forward(samples.len(), queries, phase)?;
+        if let Some(selection) = selection {
+            let terms = source.terms(&selection);
+            self.chosen.push(Chosen { source: name.to_owned(), selection, terms });
+        }
+        prompts.extend(norms.and_then(|norms| norms.forward(&prompts)));
         Ok(prompts)
-    };
-    Prompts::of_all(sources.map(&mut prompts_of).collect::<Result<_>>()?)
+    }
 }
