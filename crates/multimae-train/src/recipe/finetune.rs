@@ -211,7 +211,10 @@ recipe_keys! {
             tuning: Tuning = Tuning::Full,
             /// Prompts of the encoder, for `tuning: prompts`: {kind: shallow | deep, count, first,
             /// layers, dropout, rank, gate} are tokens, {kind: prefix, count, first, layers,
-            /// dropout} keys and values.
+            /// dropout} keys and values, {kind: l2p, entries, length, top_n, form: tokens | prefix,
+            /// first, layers, keys: shared | per_layer, query: patches | global | embeddings,
+            /// pull_weight, diversity_weight}, {kind: dual, ...} and {kind: coda, entries, length,
+            /// first, layers, query, orthogonality_weight} are pools.
             prompts: Option<PromptConfig> = None,
             /// The block from which on every task has prompts of its own: 0 gives every task its
             /// own pass, the number of blocks one pass to all; one pass if null.

@@ -2,7 +2,7 @@
 //!
 //! To the encoder prompts are an input, one per sample ([`Prompts`]). Everything that makes prompts
 //! produces that input: parameters that all samples share ([`PromptTokens`], [`PrefixPrompts`]) or a
-//! pool from which every sample takes its own ([`PromptPool`]). Heads never see prompts: the
+//! pool from which every sample takes its own ([`PromptPool`], [`DualPrompt`], [`CodaPrompts`]). Heads never see prompts: the
 //! encoder's layers come without them.
 
 mod checks;
