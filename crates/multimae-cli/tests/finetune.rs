@@ -216,6 +216,55 @@ fn what_is_frozen_stays_to_the_bit_and_all_that_is_tuned_moves() {
     assert_says(&wrong("tuning=adapters"), &["adapters", "full | head | bias"]);
 }
 
+/// Where samples look alike in every epoch, a pool's queries are computed once; what is trained is
+/// the same as where they are computed every time.
+#[test]
+fn queries_that_are_kept_are_those_that_would_be_computed() {
+    let scratch = scratch();
+    pretrain(&scratch);
+    let pre = format!("finetune={}", scratch.path("pre").display());
+    let run = |name: &str, tuning: &str| {
+        let keys = [
+            &pre,
+            tuning,
+            "prompts={kind: l2p, entries: 3, length: 2, top_n: 1}",
+            "hflip=0",
+            "scale_jitter=[1.0, 1.0]",
+            "color_augs=false",
+            "drop_path_encoder=0",
+            "epochs=4",
+        ];
+        let arguments: Vec<&str> = keys.into_iter().flat_map(|key| ["--set", key]).collect();
+        succeed(&mut finetune(&scratch, name, &arguments));
+        weights(&scratch, name)
+    };
+    let kept = run("kept", "tuning=prompts");
+    // Norms that learn nothing: the encoder stays, and its queries are not kept.
+    let computed = {
+        let slow = "backbone_lr_scale=1e-30";
+        let arguments = [
+            &pre,
+            "tuning=prompts+norm",
+            slow,
+            "prompts={kind: l2p, entries: 3, length: 2, top_n: 1}",
+            "hflip=0",
+            "scale_jitter=[1.0, 1.0]",
+            "color_augs=false",
+            "drop_path_encoder=0",
+            "epochs=4",
+        ];
+        let arguments: Vec<&str> = arguments.into_iter().flat_map(|key| ["--set", key]).collect();
+        succeed(&mut finetune(&scratch, "computed", &arguments));
+        weights(&scratch, "computed")
+    };
+    for name in ["prompts.keys", "prompts.tokens", "encoder.0.norm1.weight"] {
+        let values = |weights: &StateDict| weights[name].iter::<f32>().collect::<Vec<f32>>();
+        for (a, b) in values(&kept).into_iter().zip(values(&computed)) {
+            assert!((a - b).abs() < 1e-6, "{name}: {a} {b}");
+        }
+    }
+}
+
 /// The tensors of a run that differ between its first and its last checkpoint, and the others.
 fn moved_between_checkpoints(scratch: &Scratch, run: &str) -> (Vec<String>, Vec<String>) {
     let folder = scratch.path(run).join("checkpoints");

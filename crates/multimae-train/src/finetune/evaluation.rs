@@ -10,6 +10,7 @@ use indexmap::IndexMap;
 use multimae::burn::tensor::{Tensor, TensorData};
 use multimae::encoder::Phase;
 use multimae::metrics::{ClassMetrics, DepthMetrics, SemsegMetrics};
+use multimae::model::Inputs;
 use multimae::output_adapters::Prediction;
 use multimae::prompts::PoolUsage;
 use multimae::tuned::TunedMultiVit;
@@ -96,7 +97,7 @@ fn missing(task: &str) -> Error {
 
 /// Evaluates a model on a device without autodiff. For prompt pools, `<source>_entropy` is how
 /// evenly the samples use the entries, from 0 to 1, and `<source>_dead` the share of those that no
-/// sample uses.
+/// sample uses. `queries` are those of samples, where they are known.
 ///
 /// # Errors
 /// As [`evaluate`].
@@ -104,11 +105,14 @@ pub(super) fn evaluate_model(
     setting: &Setting,
     learner: &Learner<TunedMultiVit>,
     data: &Loader,
+    queries: impl Fn(&[Sample], &Inputs) -> Result<Option<Tensor<2>>>,
 ) -> Result<Evaluated> {
     let usage: RefCell<IndexMap<String, PoolUsage>> = RefCell::default();
     let predict = |samples: &[Sample]| {
         let inputs = setting.card.inputs(samples, &setting.device)?;
-        let output = learner.model.forward(inputs, &mut Phase::Evaluation)?;
+        let queries = queries(samples, &inputs)?;
+        let phase = &mut Phase::Evaluation;
+        let output = learner.model.forward_with_queries(inputs, queries, phase)?;
         for (source, selection) in &output.selections {
             usage.borrow_mut().entry(source.clone()).or_default().record(selection)?;
         }

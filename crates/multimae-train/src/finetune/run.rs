@@ -16,6 +16,7 @@ use multimae_report::picture::Picture;
 use super::Setting;
 use super::evaluation::{Evaluated, constant_predictions, evaluate, evaluate_model};
 use super::pictures::predictions;
+use super::queries::{QueryCache, TRAINING};
 use super::report::{Parts, write_report};
 use super::targets::{class_of, loss, targets};
 use crate::learner::{Learner, Losses};
@@ -32,6 +33,10 @@ use crate::{Error, Result};
 /// Pictures show training samples from the first so many where there are no evaluation samples.
 const SHOWN_FROM: usize = 64;
 
+/// Names of sets of samples.
+const EVALUATION: &str = "evaluation";
+const TEST: &str = "test";
+
 /// A run of fine-tuning.
 pub struct Finetuning<'a> {
     trainer: Trainer<'a, Supervised>,
@@ -41,6 +46,8 @@ pub struct Finetuning<'a> {
 struct Supervised {
     setting: Setting,
     plan: Plan,
+    /// What prompt pools choose by, where it stays the same.
+    queries: Option<QueryCache>,
     /// The learner before the first step.
     first: Learner<TunedMultiVit>,
     groups: ParameterGroups,
@@ -100,6 +107,7 @@ impl<'a> Finetuning<'a> {
         };
         let plan = setting.plan(training.batches_per_epoch());
         let work = Supervised {
+            queries: QueryCache::of(&setting.recipe),
             setting,
             plan,
             first,
@@ -154,7 +162,12 @@ impl Supervised {
         }
         let mut drop_path = stream(seed, "drop_path", epoch, number_of_pass);
         let phase = &mut Phase::Training(&mut drop_path);
-        let TunedOutput { predictions, terms, .. } = learner.model.forward(inputs, phase)?;
+        let queries = match &self.queries {
+            Some(cache) => cache.queries(TRAINING, samples, &learner.model, &inputs)?,
+            None => None,
+        };
+        let TunedOutput { predictions, terms, .. } =
+            learner.model.forward_with_queries(inputs, queries, phase)?;
         let mut unweighted: IndexMap<String, TaskLoss> = IndexMap::new();
         let mut scaled: IndexMap<String, TaskLoss> = IndexMap::new();
         for task in &setting.tasks {
@@ -178,8 +191,16 @@ impl Supervised {
         Ok(Losses { unweighted, ..losses }.with_terms(terms))
     }
 
-    fn evaluate_on(&self, data: &Loader, learner: &Learner<TunedMultiVit>) -> Result<Evaluated> {
-        evaluate_model(&self.setting, learner, data)
+    /// `set` is a name for the samples that is not that of others.
+    fn evaluate_on(
+        &self,
+        (set, data): (&'static str, &Loader),
+        learner: &Learner<TunedMultiVit>,
+    ) -> Result<Evaluated> {
+        evaluate_model(&self.setting, learner, data, |samples, inputs| match &self.queries {
+            Some(cache) => cache.queries(set, samples, &learner.model, inputs),
+            None => Ok(None),
+        })
     }
 
     /// The finished model: the best by its score, or the last where nothing was measured.
@@ -208,12 +229,13 @@ impl Supervised {
     fn measure(
         &mut self,
         run: &mut Finished<'_, TunedMultiVit>,
-        (kind, name): (&str, &str),
+        (kind, name): (&'static str, &str),
         data: &Loader,
         learner: &Learner<TunedMultiVit>,
         constant: Option<IndexMap<String, f64>>,
     ) -> Result<()> {
-        let model = self.evaluate_on(data, learner)?;
+        let set = if kind == TEST { TEST } else { EVALUATION };
+        let model = self.evaluate_on((set, data), learner)?;
         let constant = match constant {
             Some(scores) => scores,
             None => constant_on(&self.setting, data)?.scores,
@@ -283,7 +305,7 @@ impl Work for Supervised {
 
     fn evaluate(&self, learner: &Learner<TunedMultiVit>) -> Result<Option<Measured>> {
         let Some(data) = &self.evaluation else { return Ok(None) };
-        let evaluated = self.evaluate_on(data, learner)?;
+        let evaluated = self.evaluate_on((EVALUATION, data), learner)?;
         let rank = -evaluated.score();
         Ok(Some(Measured { losses: evaluated.losses, scores: evaluated.scores, rank }))
     }
@@ -334,7 +356,7 @@ impl Work for Supervised {
             self.measure(&mut run, ("final", &validated), &data, &learner, constant)?;
         }
         if let Some(data) = self.test.clone() {
-            self.measure(&mut run, ("test", &tested), &data, &learner, None)?;
+            self.measure(&mut run, (TEST, &tested), &data, &learner, None)?;
         }
         Ok(())
     }
