@@ -111,7 +111,9 @@ fn train(plan: &mut Plan, stop: &AtomicBool) -> anyhow::Result<bool> {
         let start = Instant::now();
         let base = plan.grid.base.clone();
         train_one(&mut plan.runs[index], &base, (&bar, &place), stop)?;
-        seconds.push(start.elapsed().as_secs_f64());
+        if plan.runs[index].result().is_some() {
+            seconds.push(start.elapsed().as_secs_f64());
+        }
         let to_do = |&&index: &&usize| plan.runs[index].result().is_none();
         let left = chosen[number + 1..].iter().filter(to_do).count();
         let text = outcome(&plan.runs[index].state, start.elapsed());
@@ -140,7 +142,7 @@ fn outcome(state: &RunState, took: Duration) -> String {
 
 /// What the runs so far let expect of those that are left.
 fn time_left(seconds: &[f64], left: usize) -> String {
-    if left == 0 {
+    if left == 0 || seconds.is_empty() {
         return String::new();
     }
     let mean = seconds.iter().sum::<f64>() / seconds.len().max(1) as f64;
@@ -252,6 +254,7 @@ mod tests {
     #[test]
     fn what_is_left_is_told_by_what_is_done() {
         assert_eq!(time_left(&[60.0, 120.0], 0), "");
+        assert_eq!(time_left(&[], 3), "");
         assert_eq!(time_left(&[60.0, 120.0], 4), "; about 6 minutes left");
     }
 }

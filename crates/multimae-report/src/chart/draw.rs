@@ -8,7 +8,7 @@ use maud::{Markup, html};
 
 use super::axis::{Axis, Tick};
 use super::curve::{Point, smooth, stretches, thin_out};
-use super::{LineChart, LineStyle, ReferenceLine, Series};
+use super::{LineChart, LineStyle, Series};
 
 pub(super) const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 360.0;
@@ -35,6 +35,8 @@ pub(super) struct Plot {
     pub(super) top: f64,
     pub(super) width: f64,
     pub(super) height: f64,
+    /// The x axis begins so far from the left.
+    pub(super) inset: f64,
     pub(super) x: Axis,
     pub(super) y: Axis,
 }
@@ -100,7 +102,8 @@ impl Plot {
             y.ticks(Self::Y_TICKS).iter().map(|t| text_width(&t.label)).fold(0.0, f64::max);
         let left = 34.0 + widest;
         let (right, bottom) = (18.0, 48.0);
-        Self { left, top, width: WIDTH - right - left, height: height - bottom - top, x, y }
+        let (width, height) = (WIDTH - right - left, height - bottom - top);
+        Self { left, top, width, height, inset: 0.0, x, y }
     }
 
     const X_TICKS: usize = 7;
@@ -115,10 +118,17 @@ impl Plot {
     }
 
     pub(super) fn place(&self, (x, y): Point) -> Option<Point> {
-        Some((
-            self.left + self.x.position(x)? * self.width,
-            self.bottom() - self.y.position(y)? * self.height,
-        ))
+        Some((self.along(self.x.position(x)?), self.up(self.y.position(y)?)))
+    }
+
+    /// Where a position on the x axis is, from 0 to 1.
+    pub(super) fn along(&self, position: f64) -> f64 {
+        self.left + self.inset + position * (self.width - self.inset)
+    }
+
+    /// Where a position on the y axis is, from 0 to 1.
+    pub(super) fn up(&self, position: f64) -> f64 {
+        self.bottom() - position * self.height
     }
 }
 
@@ -128,7 +138,11 @@ fn draw_plot(chart: &LineChart, plot: &Plot) -> Markup {
         @for (index, series) in chart.series.iter().enumerate() {
             (draw_series(series, color(index, series), chart.smoothing, plot))
         }
-        (draw_references(&chart.references, plot))
+        @for line in &chart.references {
+            @if let Some(y) = plot.y.position(line.value) {
+                (draw_reference(&line.label, plot.up(y), false, plot))
+            }
+        }
     }
 }
 
@@ -148,19 +162,8 @@ pub(super) fn draw_axes(plot: &Plot, x_label: &str, y_label: &str) -> Markup {
     }
 }
 
-/// Horizontal lines to compare with.
-pub(super) fn draw_references(references: &[ReferenceLine], plot: &Plot) -> Markup {
-    html! {
-        @for line in references {
-            @if let Some(y) = plot.y.position(line.value) {
-                (draw_reference(&line.label, plot.bottom() - y * plot.height, plot))
-            }
-        }
-    }
-}
-
 fn draw_y_tick(tick: &Tick, plot: &Plot) -> Markup {
-    let y = plot.bottom() - tick.position * plot.height;
+    let y = plot.up(tick.position);
     html! {
         line x1=(fixed(plot.left)) x2=(fixed(plot.right())) y1=(fixed(y)) y2=(fixed(y))
             stroke="currentColor" opacity="0.14" {}
@@ -169,7 +172,7 @@ fn draw_y_tick(tick: &Tick, plot: &Plot) -> Markup {
 }
 
 pub(super) fn draw_x_tick(tick: &Tick, plot: &Plot) -> Markup {
-    let x = plot.left + tick.position * plot.width;
+    let x = plot.along(tick.position);
     html! {
         line x1=(fixed(x)) x2=(fixed(x)) y1=(fixed(plot.top)) y2=(fixed(plot.bottom()))
             stroke="currentColor" opacity="0.07" {}
@@ -179,13 +182,16 @@ pub(super) fn draw_x_tick(tick: &Tick, plot: &Plot) -> Markup {
     }
 }
 
-fn draw_reference(label: &str, y: f64, plot: &Plot) -> Markup {
+/// A horizontal line to compare with, its label at the right end or at the left one.
+pub(super) fn draw_reference(label: &str, y: f64, at_left: bool, plot: &Plot) -> Markup {
+    let (x, anchor) =
+        if at_left { (plot.left + 6.0, "start") } else { (plot.right() - 4.0, "end") };
     // Above the line, or below it where the title is near. The halo keeps it legible on curves.
     let text_y = if y - plot.top < 16.0 { y + 14.0 } else { y - 5.0 };
     html! {
         line x1=(fixed(plot.left)) x2=(fixed(plot.right())) y1=(fixed(y)) y2=(fixed(y))
             stroke="currentColor" stroke-width="1.2" stroke-dasharray="2 4" opacity="0.8" {}
-        text x=(fixed(plot.right() - 4.0)) y=(fixed(text_y)) text-anchor="end" font-style="italic"
+        text x=(fixed(x)) y=(fixed(text_y)) text-anchor=(anchor) font-style="italic"
             style="paint-order: stroke; stroke: var(--page, #fff); stroke-width: 3px" {
             (label)
         }

@@ -21,7 +21,7 @@ impl Area {
     }
 
     /// What two rectangles share, in square units.
-    fn overlap(&self, other: &Self) -> f64 {
+    pub(super) fn overlap(&self, other: &Self) -> f64 {
         let width = self.right.min(other.right) - self.left.max(other.left);
         let height = self.bottom.min(other.bottom) - self.top.max(other.top);
         width.max(0.0) * height.max(0.0)

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::axis::{Axis, Tick};
 use super::draw::{
-    FONT_SIZE, Plot, WIDTH, draw_axes, draw_references, draw_x_tick, figure, fixed, no_data,
+    FONT_SIZE, Plot, WIDTH, draw_axes, draw_reference, draw_x_tick, figure, fixed, no_data,
     nth_color, text_width,
 };
 use super::labels::{Area, place};
@@ -20,6 +20,8 @@ const MARGIN: f64 = 0.1;
 const ZERO: f64 = 64.0;
 /// Labels further from their point than this get a line to it.
 const FAR: f64 = 9.0;
+/// Room beside a label: the reader's font may be wider.
+const PADDING: f64 = 6.0;
 
 /// A chart of labelled points.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -115,7 +117,18 @@ struct Drawing<'a> {
     /// The x of points at 0 left of a logarithmic axis, if there are some.
     zero: Option<f64>,
     points: Vec<Placed<'a>>,
+    references: Vec<PlacedReference<'a>>,
     labels: Vec<Area>,
+}
+
+/// A horizontal line in the coordinates of the chart.
+struct PlacedReference<'a> {
+    label: &'a str,
+    y: f64,
+    /// Whether the label stands at the left end, not the right one.
+    at_left: bool,
+    /// What the label covers.
+    area: Area,
 }
 
 impl<'a> Drawing<'a> {
@@ -140,29 +153,29 @@ impl<'a> Drawing<'a> {
         let y = with_margin(bars.chain(references), false)?;
         let mut plot = Plot::new(x, y, TOP, HEIGHT);
         let zero = at_zero.then_some(plot.left + ZERO / 2.0);
-        let axes_left = plot.left;
-        if at_zero {
-            (plot.left, plot.width) = (plot.left + ZERO, plot.width - ZERO);
-        }
+        plot.inset = if at_zero { ZERO } else { 0.0 };
         let points: Vec<Placed<'a>> = points
             .into_iter()
             .filter_map(|(index, point)| placed(index, point, &plot, zero))
             .collect();
         let frame = Area {
-            left: axes_left + 2.0,
+            left: plot.left + 2.0,
             top: plot.top,
             right: WIDTH - 4.0,
             bottom: plot.bottom() - 2.0,
         };
-        let labels = place_labels(&points, chart, &plot, frame);
-        Some(Self { plot, zero, points, labels })
+        let references = place_references(&points, &chart.references, &plot);
+        let labels = place_labels(&points, &references, &plot, frame);
+        Some(Self { plot, zero, points, references, labels })
     }
 
     fn draw(&self, chart: &ScatterChart) -> Markup {
         html! {
             (draw_axes(&self.plot, &chart.x_label, &chart.y_label))
             @if let Some(x) = self.zero { (self.draw_zero(x)) }
-            (draw_references(&chart.references, &self.plot))
+            @for line in &self.references {
+                (draw_reference(line.label, line.y, line.at_left, &self.plot))
+            }
             @for (point, label) in self.points.iter().zip(&self.labels) {
                 (draw_point(point, label))
             }
@@ -172,12 +185,14 @@ impl<'a> Drawing<'a> {
     /// The part of the axis for points at 0.
     fn draw_zero(&self, x: f64) -> Markup {
         let plot = &self.plot;
-        // In the plot's own coordinates.
-        let tick = Tick { position: (x - plot.left) / plot.width, label: "0".to_owned() };
-        let left = plot.left - ZERO;
+        // In the axis' own coordinates.
+        let position = (x - plot.along(0.0)) / (plot.along(1.0) - plot.along(0.0));
+        let tick = Tick { position, label: "0".to_owned() };
+        let border = plot.along(0.0);
         html! {
-            path d=(format!("M{left:.1} {:.1}H{:.1}", plot.bottom(), plot.left - 8.0))
-                fill="none" stroke="currentColor" opacity="0.55" {}
+            line x1=(fixed(border)) x2=(fixed(border)) y1=(fixed(plot.top))
+                y2=(fixed(plot.bottom())) stroke="currentColor" stroke-dasharray="5 5"
+                opacity="0.35" {}
             (draw_x_tick(&tick, plot))
         }
     }
@@ -193,10 +208,10 @@ fn placed<'a>(
     plot: &Plot,
     zero: Option<f64>,
 ) -> Option<Placed<'a>> {
-    let height = |value: f64| Some(plot.bottom() - plot.y.position(value)? * plot.height);
+    let height = |value: f64| Some(plot.up(plot.y.position(value)?));
     let x = match zero {
         Some(zero) if point.x == 0.0 => zero,
-        _ => plot.left + plot.x.position(point.x)? * plot.width,
+        _ => plot.along(plot.x.position(point.x)?),
     };
     let spread = point.spread.filter(|spread| spread.is_finite() && *spread > 0.0);
     let bar = spread.and_then(|s| Some((height(point.y + s)?, height(point.y - s)?)));
@@ -204,29 +219,55 @@ fn placed<'a>(
     Some(Placed { label: &point.label, at: (x, height(point.y)?), bar, color })
 }
 
-fn place_labels(
-    points: &[Placed<'_>],
-    chart: &ScatterChart,
-    plot: &Plot,
-    frame: Area,
-) -> Vec<Area> {
-    let mut taken: Vec<Area> =
+/// What points and their bars cover.
+fn covered(points: &[Placed<'_>]) -> Vec<Area> {
+    let mut areas: Vec<Area> =
         points.iter().map(|point| Area::around(point.at, 2.0 * RADIUS, 2.0 * RADIUS)).collect();
     for (point, (top, bottom)) in points.iter().filter_map(|p| Some((p, p.bar?))) {
         let x = point.at.0;
-        taken.push(Area { left: x - 2.0, top, right: x + 2.0, bottom });
+        areas.push(Area { left: x - 4.0, top, right: x + 4.0, bottom });
     }
-    for line in &chart.references {
-        if let Some(position) = plot.y.position(line.value) {
-            let y = plot.bottom() - position * plot.height;
-            let width = text_width(&line.label);
-            let text = (plot.right() - 4.0 - width / 2.0, y - 9.0);
-            taken.push(Area::around(text, width, FONT_SIZE));
-        }
+    areas
+}
+
+/// Lines whose labels stand at the end where they cover less.
+fn place_references<'a>(
+    points: &[Placed<'_>],
+    references: &'a [ReferenceLine],
+    plot: &Plot,
+) -> Vec<PlacedReference<'a>> {
+    let covered = covered(points);
+    references
+        .iter()
+        .filter_map(|line| {
+            let y = plot.up(plot.y.position(line.value)?);
+            let half = text_width(&line.label) / 2.0;
+            let area = |x: f64| Area::around((x, y - 9.0), 2.0 * half, FONT_SIZE);
+            let right = area(plot.right() - 4.0 - half);
+            let left = area(plot.left + 6.0 + half);
+            let cost = |area: &Area| covered.iter().map(|other| area.overlap(other)).sum::<f64>();
+            let at_left = cost(&left) < cost(&right);
+            let area = if at_left { left } else { right };
+            Some(PlacedReference { label: &line.label, y, at_left, area })
+        })
+        .collect()
+}
+
+fn place_labels(
+    points: &[Placed<'_>],
+    references: &[PlacedReference<'_>],
+    plot: &Plot,
+    frame: Area,
+) -> Vec<Area> {
+    let mut taken = covered(points);
+    for line in references {
+        let y = line.y;
+        taken.push(Area { left: plot.left, top: y - 1.0, right: plot.right(), bottom: y + 1.0 });
+        taken.push(line.area);
     }
     let at: Vec<(f64, f64)> = points.iter().map(|point| point.at).collect();
     let sizes: Vec<(f64, f64)> =
-        points.iter().map(|point| (text_width(point.label), FONT_SIZE + 1.0)).collect();
+        points.iter().map(|point| (text_width(point.label) + PADDING, FONT_SIZE + 1.0)).collect();
     place(&at, &sizes, RADIUS, &taken, frame)
 }
 
@@ -295,5 +336,20 @@ mod tests {
             circle.split('"').next().unwrap().parse().unwrap()
         };
         assert!(x(0) + 30.0 < x(1) && x(1) < x(2));
+    }
+
+    #[test]
+    fn the_label_of_a_line_avoids_points() {
+        let anchor = |x: f64| {
+            let mut chart = ScatterChart::new("t", "x", "y");
+            for (x, y) in [(0.0, 5.0), (100.0, -5.0), (x, 0.0)] {
+                chart.push(Point { spread: Some(1.0), ..Point::new("a", x, y) });
+            }
+            chart.reference("a line with a name", 0.0);
+            let svg = chart.svg().to_string();
+            let before = svg.split("font-style=\"italic\"").next().unwrap();
+            before.rsplit("text-anchor=\"").next().unwrap().split('"').next().unwrap().to_owned()
+        };
+        assert_eq!((anchor(50.0), anchor(99.0)), ("end".to_owned(), "start".to_owned()));
     }
 }

@@ -243,7 +243,7 @@ cells:
             ("label: deep norms", "lable: x", &["cell `deep`", "did you mean `label`"]),
             ("epochs: 10", "epohcs: 10", &["`set`", "did you mean `epochs`"]),
             ("epochs: 10", "output_dir: x", &["`output_dir`", "--out"]),
-            ("reference: full", "reference: fool", &["`reference`", "did you mean `full`"]),
+            ("reference: full", "reference: ful", &["`reference`", "did you mean `full`"]),
             ("reference: full", "", &["`reference`", "full, head, deep"]),
             ("seeds: [2, 1]", "seeds: [1, 1]", &["cell `deep`", "twice"]),
             ("seeds: [0]", "seeds: 3", &["`seeds`", "[0, 1, 2]"]),

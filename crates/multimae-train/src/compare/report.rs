@@ -143,7 +143,11 @@ fn validation_curves(plan: &Plan) -> Result<Vec<Svg>> {
             let of_cell = records.iter().filter(|(cell, _)| cell == name);
             let curves: Vec<_> =
                 of_cell.map(|(_, records)| series(records, "eval", &score.name)).collect();
-            let curve = Series::new(&cell.label, mean_curve(&curves)).color(index);
+            let points = mean_curve(&curves);
+            if points.is_empty() {
+                continue;
+            }
+            let curve = Series::new(&cell.label, points).color(index);
             chart.push(if index < COLORS { curve } else { curve.dashed() });
         }
         chart.svg()

@@ -28,7 +28,8 @@ const BUDGET: [&str; 14] = [
 /// What is compared.
 pub(super) fn statement(plan: &Plan) -> IndexMap<String, String> {
     let mut entries: IndexMap<&str, String> = IndexMap::new();
-    entries.insert("Base recipe", plan.grid.base.display().to_string());
+    let base = plan.grid.base.canonicalize().unwrap_or_else(|_| plan.grid.base.clone());
+    entries.insert("Base recipe", base.display().to_string());
     if let Some(run) = reference(plan) {
         let recipe = &run.recipe;
         entries.insert("Backbone", backbone(recipe));
@@ -52,7 +53,8 @@ pub(super) fn statement(plan: &Plan) -> IndexMap<String, String> {
 const SHARE: &str = "trained values outside the heads, in percent of all values outside the heads; \
                      the heads are trained in every cell";
 const STEP: &str = "median time of one step of the optimiser, without waiting for data and without \
-                    the first two steps";
+                    the first two steps; runs are trained one after the other, and other work on the \
+                    machine counts";
 const MEMORY: &str = "peak resident memory of the run's own process before its first evaluation, \
                       loading of the weights included";
 
@@ -89,7 +91,7 @@ fn sets(recipe: &FinetuneRecipe) -> String {
         (Some(split), Some(root)) => format!("{split} of {root}"),
         (Some(split), None) => split.clone(),
         (None, Some(root)) => root.clone(),
-        (None, None) => "none".to_owned(),
+        (None, None) => "nothing".to_owned(),
     };
     format!(
         "trained on {}, the best epoch chosen on {}, tested on {}",

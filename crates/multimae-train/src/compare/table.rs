@@ -5,12 +5,12 @@ use multimae_report::Table;
 use super::results::{CellResult, Comparison, RunStatus};
 use super::statistic::Statistic;
 
-/// Which columns a table has, besides the cell and how far it is.
+/// Which columns a table has, besides the cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Columns {
     /// All.
     All,
-    /// Scores and delta m.
+    /// How far the cell is, scores and delta m.
     Quality,
     /// Parameters, time, memory, sizes.
     Cost,
@@ -25,7 +25,9 @@ type Cell<'a> = Box<dyn Fn(&CellResult) -> Option<String> + 'a>;
 pub fn table(comparison: &Comparison, which: Columns) -> Table {
     let mut columns: Vec<(String, Cell<'_>)> = Vec::new();
     columns.push(("cell".to_owned(), Box::new(|cell| Some(cell.label.clone()))));
-    columns.push(("runs".to_owned(), Box::new(|cell| Some(runs(cell)))));
+    if which != Columns::Cost {
+        columns.push(("runs".to_owned(), Box::new(|cell| Some(runs(cell)))));
+    }
     if which != Columns::Quality {
         columns.extend(cost());
     }
@@ -80,7 +82,6 @@ fn cost<'a>() -> Vec<(String, Cell<'a>)> {
         ("memory MiB", statistic(|cell| cell.peak_memory.as_ref(), 1.0 / 1_048_576.0, 1)),
         ("memory ×", statistic(|cell| cell.memory_ratio.as_ref(), 1.0, 2)),
         ("adapter MB", Box::new(|cell| Some(format!("{:.3}", cell.adapter_bytes? as f64 / 1e6)))),
-        ("model MB", Box::new(|cell| Some(format!("{:.2}", cell.model_bytes? as f64 / 1e6)))),
     ];
     columns.into_iter().map(|(header, cell)| (header.to_owned(), cell)).collect()
 }
