@@ -148,7 +148,7 @@ fn a_grid_is_trained_once_and_compared() {
 #[test]
 fn an_interrupted_grid_goes_on() {
     let scratch = scratch(&GRID.replace("seeds: [4, 5], ", ""));
-    let longer = ["--set", "epochs=200", "--set", "eval_freq=1000", "--set", "log_images=0"];
+    let longer = ["--set", "epochs=80", "--set", "eval_freq=1000", "--set", "log_images=0"];
     let short = ["--only", "full"];
     // The reference alone, then Ctrl-C in the second cell.
     succeed(&mut compare(&scratch, &[&longer[..], &short].concat()));
