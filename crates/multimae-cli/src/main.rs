@@ -1,6 +1,7 @@
 //! The `multimae` command. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
 mod adapter;
+mod compare;
 mod convert;
 mod doctor;
 mod evaluate;
@@ -37,6 +38,8 @@ enum Command {
     Pretrain(pretrain::Pretrain),
     /// Fine-tune a model for depth, segmentation or classes.
     Finetune(finetune::Finetune),
+    /// Compare tuning modes: what they cost and what they reach.
+    Compare(compare::Compare),
     /// Score a fine-tuned model by a named protocol.
     Evaluate(evaluate::Evaluate),
     /// Predict images with a fine-tuned model.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Pretrain(command) => command.run(),
         Command::Finetune(command) => command.run(),
+        Command::Compare(command) => command.run(),
         Command::Evaluate(command) => command.run(),
         Command::Predict(command) => command.run(),
         Command::Adapter(command) => command.run(),

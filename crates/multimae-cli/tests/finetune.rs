@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 use common::{Scratch, fail, stderr, succeed};
 use fs_err as fs;
 use image::{GrayImage, Luma};
+use indexmap::IndexMap;
 use multimae::state::StateDict;
 use multimae::weights::read_weights;
+use multimae_train::run::RunResult;
 
 /// A model of seconds that learns depth and labels together.
 const JOINT: &str = "
@@ -174,6 +176,59 @@ fn pretrained_weights_are_loaded_and_what_is_not_is_listed() {
     succeed(&mut finetune(&scratch, "d", &allowed));
     let absent = [&short[..], &[&nothing]].concat();
     assert_says(&fail(&mut finetune(&scratch, "e", &absent)), &["nothing"]);
+}
+
+#[test]
+fn a_finished_run_says_what_it_cost_and_reached() {
+    let scratch = scratch();
+    let arguments = ["--set", "test_split=train", "--set", "tuning=norm", "--set", "seed=3"];
+    succeed(&mut finetune(&scratch, "run", &arguments));
+    let path = scratch.path("run/result.json");
+    let result = RunResult::read(&path).unwrap();
+    assert_eq!((result.tuning.as_str(), result.seed, result.steps), ("norm", 3, 18));
+    // 6 epochs of 3 steps, the first two of which do not count.
+    let seconds = result.step_seconds.unwrap();
+    assert_eq!(seconds.steps, 16);
+    assert!(0.0 < seconds.quarter && seconds.quarter <= seconds.median);
+    assert!(seconds.median <= seconds.three_quarters);
+    assert!(seconds.quarter * 10.0 <= result.training_seconds);
+    // Two blocks of two LayerNorms of 32 scales and biases.
+    let counts = result.parameters;
+    assert_eq!((counts.backbone, counts.prompts), (2 * 2 * 2 * 32, 0));
+    assert_eq!(counts.trained, counts.backbone + counts.heads);
+    let tensors = weights(&scratch, "run");
+    let values = |keep: fn(&str) -> bool| -> usize {
+        let kept = tensors.iter().filter(|(name, _)| keep(name));
+        kept.map(|(_, tensor)| tensor.shape().iter().product::<usize>()).sum()
+    };
+    assert_eq!(counts.total, values(|_| true));
+    assert_eq!(counts.outside_heads, values(|name| !name.starts_with("output_adapters.")));
+    assert_eq!(counts.heads, values(|name| name.starts_with("output_adapters.")));
+    let model = scratch.path("run/model.safetensors");
+    assert_eq!(result.model_bytes, fs::metadata(model).unwrap().len());
+    assert_eq!(result.adapter_bytes, None);
+    if cfg!(target_os = "linux") {
+        assert!(result.peak_memory.unwrap() > 1 << 20, "{:?}", result.peak_memory);
+    }
+    // The scores are those of the records.
+    let records = scratch.records("run");
+    let agrees = |kind: &str, scores: &IndexMap<String, f64>| {
+        let record = records.iter().rev().find(|record| record["kind"] == kind).unwrap();
+        assert!(scores.contains_key("depth_rmse") && scores.contains_key("semseg_miou"));
+        for (name, score) in scores {
+            assert_eq!(record[name].as_f64(), Some(*score), "{kind}: {name}");
+        }
+    };
+    let (validation, test) = (result.validation.clone().unwrap(), result.test.clone().unwrap());
+    assert_eq!((validation.set.as_str(), test.set.as_str()), ("val", "train"));
+    agrees("final", &validation.model);
+    agrees("predict_the_mean", &validation.constant);
+    agrees("test", &test.model);
+    assert_ne!(test.constant, validation.constant);
+    assert_eq!(result.recipe["tuning"], "norm");
+    // A finished run that is resumed keeps what was measured when it trained.
+    succeed(&mut finetune(&scratch, "run", &[&arguments[..], &["--resume"]].concat()));
+    assert_eq!(RunResult::read(&path).unwrap(), result);
 }
 
 /// The tensors of the pre-training run `pre` that a fine-tuned model has moved, and those that it

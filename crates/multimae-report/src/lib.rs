@@ -6,7 +6,7 @@
 //! * [`Picture`]: an RGB picture made from a tensor, a depth map or class labels, with the masked
 //!   patches hidden or the visible ones pasted; [`Grid`] sets pictures in a figure with titles.
 //! * [`Palette`] and [`Colormap`]: the colours and names of classes, the colours of values.
-//! * [`LineChart`]: curves as SVG. [`Table`]: for a terminal or Markdown.
+//! * [`LineChart`], [`ScatterChart`]: curves and points as SVG. [`Table`]: for a terminal or Markdown.
 //! * [`Report`]: one HTML file that holds all of these and opens without a network.
 //! * [`MetricsLog`]: `metrics.jsonl`. [`EventWriter`]: the same numbers for TensorBoard.
 //! * [`atomic`]: files that are never half written.
@@ -51,7 +51,7 @@ pub mod palette;
 pub mod picture;
 mod table;
 
-pub use chart::{LineChart, Series};
+pub use chart::{LineChart, ScatterChart, Series};
 pub use colormap::Colormap;
 pub use error::{Error, Result};
 pub use events::EventWriter;

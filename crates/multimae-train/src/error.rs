@@ -14,6 +14,15 @@ pub enum Error {
     #[error("evaluation: {0}")]
     Evaluation(String),
 
+    /// A grid of a comparison cannot be followed.
+    #[error("{}: {problem}", path.display())]
+    Grid {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+
     /// The run's folder is not as it should be.
     #[error("{}: {problem}", path.display())]
     RunFolder {

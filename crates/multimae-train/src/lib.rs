@@ -28,6 +28,7 @@
 
 pub mod batch;
 mod classes;
+pub mod compare;
 pub mod device;
 pub mod ema;
 mod error;

@@ -14,7 +14,7 @@ use multimae_report::picture::Picture;
 use crate::learner::Learner;
 use crate::observer::{Baseline, Event, Observer, Outcome, StepReport};
 use crate::optim::AdamWConfig;
-use crate::run::{CheckpointStore, Logs, RunFolder, State};
+use crate::run::{CheckpointStore, Logs, RunFolder, State, peak_memory};
 use crate::schedule::CosineSchedule;
 use crate::step::{StepNumbers, StepPlace, number};
 use crate::{Error, Result};
@@ -142,6 +142,8 @@ pub struct Finished<'a, M> {
     pub state: &'a State<M>,
     /// Its records.
     pub logs: &'a mut Logs,
+    /// Seconds of the steps of this process, in order, without waiting for data.
+    pub step_seconds: &'a [f64],
     /// Who watches it.
     pub observer: &'a mut dyn Observer,
 }
@@ -164,6 +166,10 @@ struct Clock {
     seconds: f64,
     waited: f64,
     samples: usize,
+    /// Of every step, without waiting.
+    steps: Vec<f64>,
+    /// Whether the memory of training alone was read.
+    memory_read: bool,
 }
 
 /// The folder for a new run, or that of the run to go on with.
@@ -310,6 +316,7 @@ impl<'a, W: Work> Trainer<'a, W> {
         self.clock.seconds += report.seconds;
         self.clock.waited += report.wait_seconds;
         self.clock.samples += report.samples;
+        self.clock.steps.push(report.seconds - report.wait_seconds);
     }
 
     fn log_vars(&self) -> IndexMap<String, f64> {
@@ -341,6 +348,9 @@ impl<'a, W: Work> Trainer<'a, W> {
         let due = |every: u64| last || epochs.is_multiple_of(every);
         let (measure, draw, save) =
             (due(plan.eval_freq), due(plan.log_images_freq), due(plan.save_ckpt_freq));
+        if measure || draw {
+            self.read_memory();
+        }
         if !self.work.evaluates() {
             self.keep_best(mean_loss)?;
         } else if measure && let Some(measured) = self.work.evaluate(&self.state.evaluated())? {
@@ -351,6 +361,14 @@ impl<'a, W: Work> Trainer<'a, W> {
             self.report()?;
         }
         if save || self.checkpoint_is_due() { self.save() } else { Ok(()) }
+    }
+
+    /// Notes the peak of training alone: evaluating, which comes next, takes memory of its own.
+    fn read_memory(&mut self) {
+        if !std::mem::replace(&mut self.clock.memory_read, true) {
+            let position = &mut self.state.position;
+            position.peak_memory = position.peak_memory.max(peak_memory());
+        }
     }
 
     fn measured(&mut self, epoch: u64, measured: Measured) -> Result<()> {
@@ -403,6 +421,7 @@ impl<'a, W: Work> Trainer<'a, W> {
                 checkpoints: &self.checkpoints,
                 state: &self.state,
                 logs: &mut self.logs,
+                step_seconds: &self.clock.steps,
                 observer: &mut *self.observer,
             })?;
         }

@@ -46,6 +46,12 @@ impl Axis {
         Some(Self { min: min - padding, max: max + padding, log })
     }
 
+    /// The same axis with so large a part of its range more at both ends.
+    pub(super) fn widened(self, part: f64) -> Self {
+        let more = part * (self.max - self.min);
+        Self { min: self.min - more, max: self.max + more, ..self }
+    }
+
     /// 0 at the start of the axis, 1 at its end; `None` for values that cannot be drawn.
     pub(super) fn position(&self, value: f64) -> Option<f64> {
         let value = match (drawable(value, self.log), self.log) {

@@ -1,4 +1,4 @@
-//! The SVG of a line chart.
+//! The SVG of charts: what they share, and the curves of line charts.
 //!
 //! Text and grid take the colour of the text around them, so that charts suit light and dark pages.
 
@@ -10,10 +10,10 @@ use super::axis::{Axis, Tick};
 use super::curve::{Point, smooth, stretches, thin_out};
 use super::{LineChart, LineStyle, Series};
 
-const WIDTH: f64 = 640.0;
+pub(super) const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 360.0;
 const FONT: &str = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif";
-const FONT_SIZE: f64 = 12.0;
+pub(super) const FONT_SIZE: f64 = 12.0;
 
 /// Width of an average character. The reader's font is not known here.
 const CHARACTER: f64 = 6.6;
@@ -30,13 +30,15 @@ const FEW_POINTS: usize = 25;
 const RUNS: usize = 400;
 
 /// The rectangle that curves are drawn in.
-struct Plot {
-    left: f64,
-    top: f64,
-    width: f64,
-    height: f64,
-    x: Axis,
-    y: Axis,
+pub(super) struct Plot {
+    pub(super) left: f64,
+    pub(super) top: f64,
+    pub(super) width: f64,
+    pub(super) height: f64,
+    /// The x axis begins so far from the left.
+    pub(super) inset: f64,
+    pub(super) x: Axis,
+    pub(super) y: Axis,
 }
 
 /// A line of the legend: where it stands, what it says, how the curve looks.
@@ -51,61 +53,101 @@ struct LegendEntry<'a> {
 pub(super) fn draw(chart: &LineChart) -> Markup {
     let legend = legend(chart);
     let top = legend.last().map_or(34.0, |entry| entry.y + 14.0);
-    let plot = Plot::new(chart, top);
+    let plot = line_plot(chart, top);
+    let content = html! {
+        @for entry in &legend { (draw_legend_entry(entry)) }
+        @match plot {
+            Some(plot) => (draw_plot(chart, &plot)),
+            None => (no_data()),
+        }
+    };
+    figure(&chart.title, HEIGHT, &content)
+}
+
+/// The element of a chart under its title.
+pub(super) fn figure(title: &str, height: f64, content: &Markup) -> Markup {
     html! {
-        svg xmlns="http://www.w3.org/2000/svg" viewBox={ "0 0 " (WIDTH) " " (HEIGHT) }
-            role="img" aria-label=(chart.title) font-family=(FONT) font-size=(FONT_SIZE)
+        svg xmlns="http://www.w3.org/2000/svg" viewBox={ "0 0 " (WIDTH) " " (height) }
+            role="img" aria-label=(title) font-family=(FONT) font-size=(FONT_SIZE)
             fill="currentColor" {
             text x=(WIDTH / 2.0) y="19" text-anchor="middle" font-size="15" font-weight="600" {
-                (chart.title)
+                (title)
             }
-            @for entry in &legend { (draw_legend_entry(entry)) }
-            @match plot {
-                Some(plot) => (draw_plot(chart, &plot)),
-                None => text x=(WIDTH / 2.0) y=(HEIGHT / 2.0) text-anchor="middle" opacity="0.6" {
-                    "no data"
-                },
-            }
+            (content)
         }
     }
 }
 
+pub(super) fn no_data() -> Markup {
+    html! {
+        text x=(WIDTH / 2.0) y=(HEIGHT / 2.0) text-anchor="middle" opacity="0.6" { "no data" }
+    }
+}
+
+/// `None` if there is nothing to draw.
+fn line_plot(chart: &LineChart, top: f64) -> Option<Plot> {
+    let points = || chart.series.iter().flat_map(|series| &series.points);
+    let x = Axis::over(points().filter(|p| p.1.is_finite()).map(|p| p.0), false, false)?;
+    let values = points().filter(|p| p.0.is_finite()).map(|p| p.1);
+    Axis::over(values.clone(), chart.log_y, true)?;
+    let references = chart.references.iter().map(|line| line.value);
+    let y = Axis::over(values.chain(references), chart.log_y, true)?;
+    Some(Plot::new(x, y, top, HEIGHT))
+}
+
 impl Plot {
-    /// `None` if there is nothing to draw.
-    fn new(chart: &LineChart, top: f64) -> Option<Self> {
-        let points = || chart.series.iter().flat_map(|series| &series.points);
-        let x = Axis::over(points().filter(|p| p.1.is_finite()).map(|p| p.0), false, false)?;
-        let values = points().filter(|p| p.0.is_finite()).map(|p| p.1);
-        Axis::over(values.clone(), chart.log_y, true)?;
-        let references = chart.references.iter().map(|line| line.value);
-        let y = Axis::over(values.chain(references), chart.log_y, true)?;
+    /// Below `top` in a chart of this height, with room for the labels.
+    pub(super) fn new(x: Axis, y: Axis, top: f64, height: f64) -> Self {
         let widest =
             y.ticks(Self::Y_TICKS).iter().map(|t| text_width(&t.label)).fold(0.0, f64::max);
         let left = 34.0 + widest;
         let (right, bottom) = (18.0, 48.0);
-        Some(Self { left, top, width: WIDTH - right - left, height: HEIGHT - bottom - top, x, y })
+        let (width, height) = (WIDTH - right - left, height - bottom - top);
+        Self { left, top, width, height, inset: 0.0, x, y }
     }
 
     const X_TICKS: usize = 7;
     const Y_TICKS: usize = 6;
 
-    fn right(&self) -> f64 {
+    pub(super) fn right(&self) -> f64 {
         self.left + self.width
     }
 
-    fn bottom(&self) -> f64 {
+    pub(super) fn bottom(&self) -> f64 {
         self.top + self.height
     }
 
-    fn place(&self, (x, y): Point) -> Option<Point> {
-        Some((
-            self.left + self.x.position(x)? * self.width,
-            self.bottom() - self.y.position(y)? * self.height,
-        ))
+    pub(super) fn place(&self, (x, y): Point) -> Option<Point> {
+        Some((self.along(self.x.position(x)?), self.up(self.y.position(y)?)))
+    }
+
+    /// Where a position on the x axis is, from 0 to 1.
+    pub(super) fn along(&self, position: f64) -> f64 {
+        self.left + self.inset + position * (self.width - self.inset)
+    }
+
+    /// Where a position on the y axis is, from 0 to 1.
+    pub(super) fn up(&self, position: f64) -> f64 {
+        self.bottom() - position * self.height
     }
 }
 
 fn draw_plot(chart: &LineChart, plot: &Plot) -> Markup {
+    html! {
+        (draw_axes(plot, &chart.x_label, &chart.y_label))
+        @for (index, series) in chart.series.iter().enumerate() {
+            (draw_series(series, color(index, series), chart.smoothing, plot))
+        }
+        @for line in &chart.references {
+            @if let Some(y) = plot.y.position(line.value) {
+                (draw_reference(&line.label, plot.up(y), false, plot))
+            }
+        }
+    }
+}
+
+/// The axes of a plot with ticks and labels.
+pub(super) fn draw_axes(plot: &Plot, x_label: &str, y_label: &str) -> Markup {
     let middle_x = plot.left + plot.width / 2.0;
     let middle_y = plot.top + plot.height / 2.0;
     html! {
@@ -113,23 +155,15 @@ fn draw_plot(chart: &LineChart, plot: &Plot) -> Markup {
         @for tick in plot.x.ticks(Plot::X_TICKS) { (draw_x_tick(&tick, plot)) }
         path d=(format!("M{0:.1} {1:.1}V{2:.1}H{3:.1}", plot.left, plot.top, plot.bottom(), plot.right()))
             fill="none" stroke="currentColor" opacity="0.55" {}
-        text x=(fixed(middle_x)) y=(HEIGHT - 8.0) text-anchor="middle" { (chart.x_label) }
+        text x=(fixed(middle_x)) y=(fixed(plot.bottom() + 40.0)) text-anchor="middle" { (x_label) }
         text transform=(format!("translate(14 {middle_y:.1}) rotate(-90)")) text-anchor="middle" {
-            (chart.y_label)
-        }
-        @for (index, series) in chart.series.iter().enumerate() {
-            (draw_series(series, color(index, series), chart.smoothing, plot))
-        }
-        @for line in &chart.references {
-            @if let Some(y) = plot.y.position(line.value) {
-                (draw_reference(&line.label, plot.bottom() - y * plot.height, plot))
-            }
+            (y_label)
         }
     }
 }
 
 fn draw_y_tick(tick: &Tick, plot: &Plot) -> Markup {
-    let y = plot.bottom() - tick.position * plot.height;
+    let y = plot.up(tick.position);
     html! {
         line x1=(fixed(plot.left)) x2=(fixed(plot.right())) y1=(fixed(y)) y2=(fixed(y))
             stroke="currentColor" opacity="0.14" {}
@@ -137,8 +171,8 @@ fn draw_y_tick(tick: &Tick, plot: &Plot) -> Markup {
     }
 }
 
-fn draw_x_tick(tick: &Tick, plot: &Plot) -> Markup {
-    let x = plot.left + tick.position * plot.width;
+pub(super) fn draw_x_tick(tick: &Tick, plot: &Plot) -> Markup {
+    let x = plot.along(tick.position);
     html! {
         line x1=(fixed(x)) x2=(fixed(x)) y1=(fixed(plot.top)) y2=(fixed(plot.bottom()))
             stroke="currentColor" opacity="0.07" {}
@@ -148,13 +182,16 @@ fn draw_x_tick(tick: &Tick, plot: &Plot) -> Markup {
     }
 }
 
-fn draw_reference(label: &str, y: f64, plot: &Plot) -> Markup {
+/// A horizontal line to compare with, its label at the right end or at the left one.
+pub(super) fn draw_reference(label: &str, y: f64, at_left: bool, plot: &Plot) -> Markup {
+    let (x, anchor) =
+        if at_left { (plot.left + 6.0, "start") } else { (plot.right() - 4.0, "end") };
     // Above the line, or below it where the title is near. The halo keeps it legible on curves.
     let text_y = if y - plot.top < 16.0 { y + 14.0 } else { y - 5.0 };
     html! {
         line x1=(fixed(plot.left)) x2=(fixed(plot.right())) y1=(fixed(y)) y2=(fixed(y))
             stroke="currentColor" stroke-width="1.2" stroke-dasharray="2 4" opacity="0.8" {}
-        text x=(fixed(plot.right() - 4.0)) y=(fixed(text_y)) text-anchor="end" font-style="italic"
+        text x=(fixed(x)) y=(fixed(text_y)) text-anchor=(anchor) font-style="italic"
             style="paint-order: stroke; stroke: var(--page, #fff); stroke-width: 3px" {
             (label)
         }
@@ -235,7 +272,12 @@ fn draw_legend_entry(entry: &LegendEntry<'_>) -> Markup {
 }
 
 fn color(index: usize, series: &Series) -> &'static str {
-    COLORS[series.color.unwrap_or(index) % COLORS.len()]
+    nth_color(series.color.unwrap_or(index))
+}
+
+/// The n-th colour; they repeat.
+pub(super) fn nth_color(n: usize) -> &'static str {
+    COLORS[n % COLORS.len()]
 }
 
 fn dashes(style: LineStyle) -> Option<&'static str> {
@@ -253,11 +295,11 @@ fn coordinates(points: &[Point]) -> String {
     })
 }
 
-fn text_width(text: &str) -> f64 {
+pub(super) fn text_width(text: &str) -> f64 {
     text.chars().count() as f64 * CHARACTER
 }
 
 /// A coordinate with one decimal.
-fn fixed(value: f64) -> String {
+pub(super) fn fixed(value: f64) -> String {
     format!("{value:.1}")
 }

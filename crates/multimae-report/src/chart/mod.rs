@@ -1,10 +1,14 @@
-//! Line charts as SVG.
+//! Line charts and scatter charts as SVG.
 
 mod axis;
 mod curve;
 mod draw;
+mod labels;
+mod scatter;
 
 use std::fmt;
+
+pub use scatter::{Point, ScatterChart};
 
 /// A chart of curves over a common x axis, such as losses over steps.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
+use fs_err as fs;
 use indexmap::IndexMap;
 use multimae::burn::tensor::{Tensor, TensorData};
 use multimae::encoder::Phase;
@@ -23,8 +24,11 @@ use crate::learner::{Learner, Losses};
 use crate::observer::{Baseline, Event, Observer, Outcome};
 use crate::optim::ParameterGroups;
 use crate::pretrained::LoadReport;
+use crate::recipe::keys::Keys as _;
 use crate::recipe::{Recipe as _, check_same};
-use crate::run::{RunFolder, State, evaluated_weights};
+use crate::run::{
+    ParameterCounts, RunFolder, RunResult, SetScores, State, StepSeconds, evaluated_weights,
+};
 use crate::saved_model::{Adapter, Backbone, SavedModel, TaskKind};
 use crate::step::{StepNumbers, StepPlace, train_step};
 use crate::trainer::{Finished, Measured, Plan, Trainer, Work, open_folder, shown_samples};
@@ -252,6 +256,38 @@ impl Supervised {
     }
 }
 
+impl Supervised {
+    /// What the finished run cost and reached.
+    fn result(&self, run: &Finished<'_, TunedMultiVit>) -> Result<RunResult> {
+        let (recipe, position) = (&self.setting.recipe, &run.state.position);
+        let mut measured = self.finished.iter().map(|(set, model, constant)| SetScores {
+            set: set.clone(),
+            model: model.scores.clone(),
+            constant: constant.clone(),
+        });
+        // They were measured in this order.
+        let validation = self.evaluation.as_ref().and_then(|_| measured.next());
+        let test = self.test.as_ref().and_then(|_| measured.next());
+        // A finished run that is resumed does no step: what was measured stays.
+        let before = || RunResult::read(&run.folder.result()).ok()?.step_seconds;
+        Ok(RunResult {
+            format_version: RunResult::VERSION,
+            tuning: recipe.tuning.to_string(),
+            seed: recipe.seed,
+            steps: position.step,
+            training_seconds: position.seconds,
+            step_seconds: StepSeconds::of(run.step_seconds).or_else(before),
+            peak_memory: position.peak_memory,
+            parameters: ParameterCounts::of(&run.state.learner.model),
+            model_bytes: fs::metadata(run.folder.model())?.len(),
+            adapter_bytes: fs::metadata(run.folder.adapter()).ok().map(|m| m.len()),
+            validation,
+            test,
+            recipe: recipe.values().into_iter().map(|(key, v)| (key.to_owned(), v)).collect(),
+        })
+    }
+}
+
 /// What predicting constants gives on a set.
 fn constant_on(setting: &Setting, data: &Loader) -> Result<Evaluated> {
     evaluate(setting, data, &|samples| constant_predictions(setting, samples))
@@ -358,6 +394,6 @@ impl Work for Supervised {
         if let Some(data) = self.test.clone() {
             self.measure(&mut run, (TEST, &tested), &data, &learner, None)?;
         }
-        Ok(())
+        self.result(&run)?.write(&run.folder.result())
     }
 }

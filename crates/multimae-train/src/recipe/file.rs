@@ -1,6 +1,6 @@
 //! From files and overrides to a recipe, and back into a file.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::str::FromStr;
 
@@ -26,6 +26,43 @@ impl Override {
     pub fn new(key: &str, value: Value) -> Self {
         Self { path: vec![key.to_owned()], value }
     }
+
+    /// Sets a key; dots go into maps.
+    ///
+    /// # Errors
+    /// If a part of the key is empty.
+    pub fn at(key: &str, value: Value) -> Result<Self, String> {
+        let path: Vec<String> = key.trim().split('.').map(str::to_owned).collect();
+        if path.iter().any(String::is_empty) {
+            return Err(format!("`{key}` is no key"));
+        }
+        Ok(Self { path, value })
+    }
+
+    /// The recipe's key; where dots go into it, what is before the first.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        self.path.first().map_or("", String::as_str)
+    }
+
+    /// The key with its dots.
+    #[must_use]
+    pub fn full_key(&self) -> String {
+        self.path.join(".")
+    }
+
+    /// What it is set to.
+    #[must_use]
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+}
+
+impl fmt::Display for Override {
+    /// As it is read: JSON is YAML.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.full_key(), self.value)
+    }
 }
 
 impl FromStr for Override {
@@ -33,16 +70,12 @@ impl FromStr for Override {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (key, value) = text.split_once('=').ok_or("expected key=value")?;
-        let path: Vec<String> = key.trim().split('.').map(str::to_owned).collect();
-        if path.iter().any(String::is_empty) {
-            return Err(format!("`{key}` is no key"));
-        }
         let value = if value.trim().is_empty() {
             Value::Null
         } else {
             serde_saphyr::from_str(value).unwrap_or_else(|_| value.into())
         };
-        Ok(Self { path, value })
+        Self::at(key, value)
     }
 }
 
@@ -198,7 +231,11 @@ fn says_something(value: &Value) -> bool {
     !matches!(value, Value::Null | Value::Bool(false)) && value.as_str() != Some("")
 }
 
-fn read_map(path: &Path) -> Result<Map<String, Value>> {
+/// The keys and values of a YAML file.
+///
+/// # Errors
+/// If it cannot be read or is no map.
+pub(crate) fn read_map(path: &Path) -> Result<Map<String, Value>> {
     let text = fs::read_to_string(path)?;
     let problem = |problem: String| Error::Recipe(format!("{}: {problem}", path.display()));
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
@@ -248,18 +285,33 @@ fn without_aliases<R: Recipe>(
 
 fn unknown<R: Recipe>(key: &str) -> String {
     let known = R::keys();
-    let names = known
+    unknown_of("key", key, &names_of::<R>(&known))
+}
+
+/// What is wrong with a key, if a kind of recipe does not have it.
+pub(crate) fn check_key<R: Recipe>(key: &str) -> Result<(), String> {
+    let known = R::keys();
+    let names = names_of::<R>(&known);
+    if names.contains(&key) { Ok(()) } else { Err(unknown_of("key", key, &names)) }
+}
+
+/// All names that a kind of recipe reads.
+fn names_of<R: Recipe>(keys: &[super::keys::KeyInfo]) -> Vec<&'static str> {
+    let known = keys.iter().map(|key| key.name);
+    let without_meaning = R::WITHOUT_MEANING.iter().map(|(key, _)| *key);
+    known.chain(without_meaning).chain(R::ALIASES.iter().map(|(alias, _)| *alias)).collect()
+}
+
+/// That a name is none of those known, with the nearest of them.
+pub(crate) fn unknown_of(what: &str, name: &str, known: &[&str]) -> String {
+    let nearest = known
         .iter()
-        .map(|key| key.name)
-        .chain(R::WITHOUT_MEANING.iter().map(|(key, _)| *key))
-        .chain(R::ALIASES.iter().map(|(alias, _)| *alias));
-    let nearest = names
-        .map(|name| (strsim::jaro_winkler(key, name), name))
+        .map(|known| (strsim::jaro_winkler(name, known), known))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .filter(|(similarity, _)| *similarity >= NEAR);
     match nearest {
-        Some((_, name)) => format!("unknown key `{key}`; did you mean `{name}`?"),
-        None => format!("unknown key `{key}`"),
+        Some((_, nearest)) => format!("unknown {what} `{name}`; did you mean `{nearest}`?"),
+        None => format!("unknown {what} `{name}`"),
     }
 }
 
@@ -341,6 +393,11 @@ output_dir: 'output/pretrain/multimae-b_98_rgb+-depth-semseg_1600e'
         assert_eq!((depth.divisor, depth.unit.as_deref()), (Some(1000.0), Some("m")));
         assert_eq!(recipe.task_balancer, BalancerChoice::Uncertainty);
         assert!("novalue".parse::<Override>().is_err());
+        for text in ["a.b=null", "a={\"b\":[1,0.001]}", "a=\"1\""] {
+            let change: Override = text.parse().unwrap();
+            assert_eq!(change.to_string(), text);
+            assert_eq!(change.key(), "a");
+        }
         assert!(load("blr: 1", &["blr.x=1"]).is_err());
     }
 

@@ -10,8 +10,9 @@ mod modalities;
 mod pretrain;
 mod values;
 
-pub(crate) use file::check_same;
 pub use file::{Override, Recipe, Resolved};
+pub(crate) use file::{check_key, check_same, read_map, unknown_of};
+pub(crate) use finetune::CLASSES;
 pub use finetune::{
     Augmentation, DepthOutput, DownstreamLoss, FinetuneRecipe, HeadChoice, TaskKinds,
     WeightingChoice,

@@ -38,6 +38,9 @@ pub struct Position {
     pub epoch_loss: f64,
     /// Steps in that sum.
     pub epoch_steps: u64,
+    /// Largest resident memory in bytes before the first evaluation of any part of the run.
+    #[serde(default)]
+    pub peak_memory: Option<u64>,
     /// What must not change when a run is resumed.
     pub fingerprint: String,
 }
@@ -56,6 +59,7 @@ impl Position {
             skipped_steps: 0,
             epoch_loss: 0.0,
             epoch_steps: 0,
+            peak_memory: None,
             fingerprint,
         }
     }
@@ -217,6 +221,7 @@ mod tests {
             skipped_steps: 1,
             epoch_loss: 1.5,
             epoch_steps: 3,
+            peak_memory: Some(4096),
             fingerprint: "f".to_owned(),
         };
         let mut checkpoint = Checkpoint { position, tensors: StateDict::new() };
@@ -239,6 +244,14 @@ mod tests {
         assert_eq!(latest.position, checkpoint(15).position);
         assert_eq!(latest.part("model")["a.w"], checkpoint(15).tensors["model/a.w"]);
         assert!(latest.part("optimiser").is_empty());
+    }
+
+    #[test]
+    fn checkpoints_of_before_the_memory_was_measured_are_read() {
+        let mut old = serde_json::to_value(checkpoint(5).position).unwrap();
+        old.as_object_mut().unwrap().remove("peak_memory").unwrap();
+        let read: Position = serde_json::from_value(old).unwrap();
+        assert_eq!(read, Position { peak_memory: None, ..checkpoint(5).position });
     }
 
     #[test]

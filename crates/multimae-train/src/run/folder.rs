@@ -9,7 +9,8 @@ use super::CheckpointStore;
 use crate::{Error, Result};
 
 /// The files of one run: `recipe.yaml`, `metrics.jsonl`, `events/`, `checkpoints/`, `pictures/`,
-/// `backbone.json`, `model.safetensors`, `adapter.safetensors`, `report.html`. Nothing in it is ever deleted but old checkpoints.
+/// `backbone.json`, `model.safetensors`, `adapter.safetensors`, `report.html`, `result.json`. Nothing
+/// in it is ever deleted but old checkpoints.
 ///
 /// While a process has the folder open, no other can.
 #[derive(Debug)]
@@ -142,6 +143,18 @@ impl RunFolder {
     #[must_use]
     pub fn report(&self) -> PathBuf {
         self.dir.join("report.html")
+    }
+
+    /// Where the result of a finished run in `dir` is.
+    #[must_use]
+    pub fn result_in(dir: &Path) -> PathBuf {
+        dir.join("result.json")
+    }
+
+    /// What a finished run cost and reached.
+    #[must_use]
+    pub fn result(&self) -> PathBuf {
+        Self::result_in(&self.dir)
     }
 
     /// The run's checkpoints.

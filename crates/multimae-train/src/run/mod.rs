@@ -3,9 +3,13 @@
 mod checkpoint;
 mod folder;
 mod logs;
+mod memory;
+mod result;
 mod state;
 
 pub use checkpoint::{Checkpoint, CheckpointStore, Position};
 pub use folder::RunFolder;
 pub use logs::Logs;
+pub use memory::peak_memory;
+pub use result::{ParameterCounts, RunResult, SetScores, StepSeconds, is_prompt};
 pub use state::{State, evaluated_weights};

@@ -1,0 +1,260 @@
+//! `multimae compare`.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use fs_err as fs;
+use indicatif::{HumanDuration, ProgressBar};
+use multimae_report::metrics_log;
+use multimae_train::compare::{
+    Columns, Comparison, Plan, PlannedRun, Request, RunState, table, write_outputs,
+};
+use multimae_train::recipe::Override;
+
+use crate::{interrupt, terminal};
+
+/// How often a running cell is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+/// How often its progress is read from its records.
+const READ: Duration = Duration::from_secs(2);
+/// Lines of a failed run's output that are kept.
+const TAIL: usize = 20;
+
+/// Train a grid of tuning modes from one backbone and compare what they cost and reach.
+///
+/// Every cell and seed is an ordinary run of fine-tuning in DIR/cells/, in a process of its own, one
+/// after the other. Writes table.md, results.json and report.html after each. Finished runs are not
+/// trained again, unfinished ones go on. Ctrl-C stops at a checkpoint.
+#[derive(Debug, Args)]
+pub(crate) struct Compare {
+    /// The grid in YAML: a base recipe, and what every cell changes in it
+    #[arg(long, short, value_name = "FILE")]
+    config: PathBuf,
+    /// Folder of the comparison
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Folder of the data (`data_path` in the recipe)
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Set a key of all recipes, over the grid; dots go into maps
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<Override>,
+    /// Train only these cells; the table shows all
+    #[arg(long, value_name = "CELL", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Print what would be done
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Compare {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let request = Request {
+            grid: self.config,
+            out: self.out,
+            data: self.data,
+            set: self.overrides,
+            only: self.only,
+        };
+        let mut plan = Plan::new(&request)?;
+        if self.dry_run {
+            return Ok(terminal::result(&plan.describe())?);
+        }
+        let stop = interrupt::flag()?;
+        let stopped = train(&mut plan, &stop)?;
+        let comparison = Comparison::of(&plan);
+        let report = write_outputs(&plan, &comparison)?;
+        terminal::result(&table(&comparison, Columns::All).markdown())
+            .context("printing the table")?;
+        terminal::line(&format!("look at {}", report.display()));
+        let failed: Vec<String> = plan
+            .runs
+            .iter()
+            .filter(|run| matches!(run.state, RunState::Failed(_)))
+            .map(PlannedRun::name)
+            .collect();
+        if stopped {
+            terminal::line("stopped; the same command goes on");
+        }
+        match failed.as_slice() {
+            [] => Ok(()),
+            [only] => bail!("the run {only} failed; the same command tries it again"),
+            _ => bail!(
+                "{} runs failed: {}; the same command tries them again",
+                failed.len(),
+                failed.join("; ")
+            ),
+        }
+    }
+}
+
+/// Trains what is chosen and not finished; says whether it was stopped.
+fn train(plan: &mut Plan, stop: &AtomicBool) -> anyhow::Result<bool> {
+    let chosen: Vec<usize> =
+        (0..plan.runs.len()).filter(|&index| plan.runs[index].chosen).collect();
+    let bar = terminal::bar(chosen.len() as u64, "");
+    bar.enable_steady_tick(Duration::from_secs(1));
+    let mut seconds: Vec<f64> = Vec::new();
+    for (number, &index) in chosen.iter().enumerate() {
+        bar.set_position(number as u64);
+        let place = format!("[{} of {}] {}", number + 1, chosen.len(), plan.runs[index].name());
+        if let Some(result) = plan.runs[index].result() {
+            seconds.push(result.training_seconds);
+            bar.suspend(|| terminal::line(&format!("{place}: finished before")));
+            continue;
+        }
+        let start = Instant::now();
+        let base = plan.grid.base.clone();
+        train_one(&mut plan.runs[index], &base, (&bar, &place), stop)?;
+        if plan.runs[index].result().is_some() {
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+        let to_do = |&&index: &&usize| plan.runs[index].result().is_none();
+        let left = chosen[number + 1..].iter().filter(to_do).count();
+        let text = outcome(&plan.runs[index].state, start.elapsed());
+        let left = time_left(&seconds, left);
+        bar.suspend(|| terminal::line(&format!("{place}: {text}{left}")));
+        write_outputs(plan, &Comparison::of(plan))?;
+        if stop.load(Ordering::Relaxed) {
+            bar.finish_and_clear();
+            return Ok(true);
+        }
+    }
+    bar.finish_and_clear();
+    Ok(false)
+}
+
+fn outcome(state: &RunState, took: Duration) -> String {
+    match state {
+        RunState::Finished(_) => format!("done in {:.1} minutes", took.as_secs_f64() / 60.0),
+        RunState::Failed(error) => {
+            format!("FAILED: {}", error.lines().last().unwrap_or("without a word"))
+        }
+        RunState::Unfinished => "stopped at a checkpoint".to_owned(),
+        RunState::Absent => "stopped before its first step".to_owned(),
+    }
+}
+
+/// What the runs so far let expect of those that are left.
+fn time_left(seconds: &[f64], left: usize) -> String {
+    if left == 0 || seconds.is_empty() {
+        return String::new();
+    }
+    let mean = seconds.iter().sum::<f64>() / seconds.len().max(1) as f64;
+    format!("; about {} left", HumanDuration(Duration::from_secs_f64(mean * left as f64)))
+}
+
+/// Trains a run in a process of its own, and looks at what became of it.
+fn train_one(
+    run: &mut PlannedRun,
+    base: &Path,
+    (bar, place): (&ProgressBar, &str),
+    stop: &AtomicBool,
+) -> anyhow::Result<()> {
+    fs::create_dir_all(&run.dir)?;
+    let mut log = fs::OpenOptions::new().create(true).append(true).open(run.log())?;
+    let mut command = command(run, base)?;
+    writeln!(log, "$ {}", shown(&command))?;
+    let begin = log.metadata()?.len();
+    let (log, path) = log.into_parts();
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    let child = command.spawn().with_context(|| format!("{}: cannot train", path.display()))?;
+    let status = wait(child, run, bar, place)?;
+    run.look()?;
+    if run.result().is_none() && !stop.load(Ordering::Relaxed) {
+        let output = fs::read(run.log())?;
+        let output = output.get(begin as usize..).unwrap_or_default();
+        run.state = RunState::Failed(failure(&String::from_utf8_lossy(output), status));
+    }
+    Ok(())
+}
+
+fn command(run: &PlannedRun, base: &Path) -> anyhow::Result<Command> {
+    let program = std::env::current_exe().context("this program does not find itself")?;
+    let mut command = Command::new(program);
+    command.arg("finetune").arg("--config").arg(base).arg("--out").arg(&run.dir);
+    for change in &run.overrides {
+        command.arg("--set").arg(change.to_string());
+    }
+    if run.state == RunState::Unfinished {
+        command.arg("--resume");
+    }
+    Ok(command)
+}
+
+/// A command as one would type it.
+fn shown(command: &Command) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./+:,".contains(c);
+    let quoted = |text: String| {
+        if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    };
+    let words = command.get_args().map(|word| quoted(word.to_string_lossy().into_owned()));
+    std::iter::once("multimae".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// Waits for a process. Ctrl-C reaches it too, as it is of the same group; it stops in order.
+fn wait(
+    mut child: Child,
+    run: &PlannedRun,
+    bar: &ProgressBar,
+    place: &str,
+) -> anyhow::Result<ExitStatus> {
+    let mut read = Instant::now();
+    bar.set_message(place.to_owned());
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if !bar.is_hidden() && read.elapsed() >= READ {
+            read = Instant::now();
+            if let Some(epoch) = epoch(run) {
+                bar.set_message(format!("{place}: epoch {epoch} of {}", run.recipe.epochs));
+            }
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// The epoch that a run is in, from 1.
+fn epoch(run: &PlannedRun) -> Option<u64> {
+    let records = metrics_log::read(&run.dir.join("metrics.jsonl")).ok()?;
+    Some(records.last()?.get("epoch")?.as_u64()? + 1)
+}
+
+/// The end of what a failed run said.
+fn failure(output: &str, status: ExitStatus) -> String {
+    let lines: Vec<&str> = output.lines().filter(|line| !line.trim().is_empty()).collect();
+    let mut text = lines[lines.len().saturating_sub(TAIL)..].join("\n");
+    // A killed process has no last word of its own.
+    if status.code() != Some(1) {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&format!("the process ended with {status}"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_shown_as_one_types_them() {
+        let mut command = Command::new("/x/multimae");
+        command.args(["finetune", "--set", "heads={\"a\":1}", "--set", "it's=1"]);
+        assert_eq!(shown(&command), "multimae finetune --set 'heads={\"a\":1}' --set 'it'\\''s=1'");
+    }
+
+    #[test]
+    fn what_is_left_is_told_by_what_is_done() {
+        assert_eq!(time_left(&[60.0, 120.0], 0), "");
+        assert_eq!(time_left(&[], 3), "");
+        assert_eq!(time_left(&[60.0, 120.0], 4), "; about 6 minutes left");
+    }
+}

@@ -1,0 +1,24 @@
+//! Comparing tuning modes: a grid of runs of fine-tuning from one backbone with one budget, one
+//! table.
+//!
+//! * A [`Grid`] is what a person writes: a base recipe, and what every cell changes in it.
+//! * A [`Plan`] is what follows: the runs, resolved and checked, and how far each is.
+//! * A [`Comparison`] is what the finished runs say: means and deviations over seeds, ratios to a
+//!   reference cell.
+
+mod grid;
+mod plan;
+mod report;
+mod results;
+mod scores;
+mod statement;
+mod statistic;
+mod table;
+
+pub use grid::{Grid, GridCell};
+pub use plan::{Plan, PlannedRun, Request, RunState};
+pub use report::write_outputs;
+pub use results::{CellResult, CellRun, Comparison, RunStatus, SetStatistics};
+pub use scores::{TaskScore, mean_relative_difference};
+pub use statistic::Statistic;
+pub use table::{Columns, table};

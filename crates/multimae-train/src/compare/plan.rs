@@ -1,0 +1,375 @@
+//! The runs of a comparison: resolved, checked, and how far each of them is.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf, absolute};
+
+use serde_json::{Map, Value, json};
+
+use super::grid::{Grid, GridCell, check_override};
+use super::scores::TaskScore;
+use crate::recipe::keys::Keys as _;
+use crate::recipe::{FinetuneRecipe, Override, Resolved};
+use crate::run::{RunFolder, RunResult};
+use crate::{Error, Result};
+
+/// Keys that change nothing about a run's result but for chance and speed of the machine.
+const WITHOUT_EFFECT: [&str; 10] = [
+    "output_dir",
+    "auto_resume",
+    "num_workers",
+    "prefetch",
+    "save_ckpt_freq",
+    "save_ckpt_steps",
+    "keep_ckpt",
+    "log_freq",
+    "log_images_freq",
+    "log_images",
+];
+
+/// What a person asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The grid's file.
+    pub grid: PathBuf,
+    /// The folder of the comparison.
+    pub out: PathBuf,
+    /// The folder of the data, over the recipes'.
+    pub data: Option<PathBuf>,
+    /// What is changed in all cells, over the grid.
+    pub set: Vec<Override>,
+    /// The cells to train; all if empty.
+    pub only: Vec<String>,
+}
+
+/// All runs of a comparison.
+#[derive(Debug)]
+pub struct Plan {
+    /// The grid.
+    pub grid: Grid,
+    /// The folder of the comparison.
+    pub out: PathBuf,
+    /// The score that stands for each task.
+    pub scores: Vec<TaskScore>,
+    /// Every cell with every seed, in the order of the grid.
+    pub runs: Vec<PlannedRun>,
+}
+
+/// A cell with a seed.
+#[derive(Debug)]
+pub struct PlannedRun {
+    /// The cell's name.
+    pub cell: String,
+    /// The seed.
+    pub seed: u64,
+    /// The run's folder.
+    pub dir: PathBuf,
+    /// Whether it is to be trained.
+    pub chosen: bool,
+    /// What it changes in the base recipe.
+    pub overrides: Vec<Override>,
+    /// Its recipe.
+    pub recipe: FinetuneRecipe,
+    /// How far it is.
+    pub state: RunState,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RunState {
+    /// Not begun.
+    Absent,
+    /// It can go on from a checkpoint.
+    Unfinished,
+    /// With what it reached.
+    Finished(Box<RunResult>),
+    /// With the end of its error output.
+    Failed(String),
+}
+
+impl Plan {
+    /// Resolves the recipes of all cells, checks them, and looks at what is in the folders.
+    ///
+    /// # Errors
+    /// If the grid or a recipe is not as it should be, what a recipe names is not there, or a
+    /// folder holds a run of another recipe.
+    pub fn new(request: &Request) -> Result<Self> {
+        let grid = Grid::read(&request.grid)?;
+        let chosen: Vec<String> =
+            grid.chosen(&request.only)?.into_iter().map(str::to_owned).collect();
+        for change in &request.set {
+            check_override(change).map_err(|problem| Error::Recipe(format!("--set: {problem}")))?;
+        }
+        let mut runs = Vec::new();
+        for (name, cell) in &grid.cells {
+            for &seed in &cell.seeds {
+                let in_cell = |problem: String| Error::Grid {
+                    path: grid.path.clone(),
+                    problem: format!("cell `{name}`: {problem}"),
+                };
+                let (overrides, recipe) =
+                    resolve(&grid, cell, seed, request).map_err(|e| in_cell(text(e)))?;
+                check_files(&recipe).map_err(in_cell)?;
+                let dir = request.out.join("cells").join(format!("{name}-seed{seed}"));
+                let chosen = chosen.contains(name);
+                let state = RunState::Absent;
+                let cell = name.clone();
+                runs.push(PlannedRun { cell, seed, dir, chosen, overrides, recipe, state });
+            }
+        }
+        let scores = task_scores(&grid, &runs)?;
+        let mut plan = Self { grid, out: request.out.clone(), scores, runs };
+        for run in &mut plan.runs {
+            run.look()?;
+        }
+        Ok(plan)
+    }
+
+    /// The runs of a cell.
+    pub fn runs_of<'a>(&'a self, cell: &'a str) -> impl Iterator<Item = &'a PlannedRun> {
+        self.runs.iter().filter(move |run| run.cell == cell)
+    }
+
+    /// Whether every cell is measured on a test set.
+    #[must_use]
+    pub fn tests(&self) -> bool {
+        let tests = |recipe: &FinetuneRecipe| {
+            recipe.test_split.is_some() || recipe.test_data_path.is_some()
+        };
+        self.runs.iter().all(|run| tests(&run.recipe))
+    }
+
+    /// What would be done, in words.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let mut text = format!("base recipe  {}\n", self.grid.base.display());
+        let scores: Vec<&str> = self.scores.iter().map(|score| score.name.as_str()).collect();
+        let _ = writeln!(text, "reference    {}", self.grid.reference);
+        let _ = writeln!(text, "scores       {}\n", scores.join(", "));
+        for run in &self.runs {
+            let state = match (&run.state, run.chosen) {
+                (RunState::Finished(_), _) => "finished",
+                (_, false) => "left out",
+                (RunState::Unfinished, true) => "goes on",
+                (RunState::Absent | RunState::Failed(_), true) => "begins",
+            };
+            let changes: Vec<String> = run.overrides.iter().map(Override::to_string).collect();
+            let _ = writeln!(text, "{state:<9} {}", run.dir.display());
+            let _ = writeln!(text, "          {}", changes.join(" "));
+        }
+        text
+    }
+}
+
+impl PlannedRun {
+    /// The cell and the seed, for people.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}, seed {}", self.cell, self.seed)
+    }
+
+    /// Where the output of its process goes.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("log.txt")
+    }
+
+    /// What it reached, if it is finished.
+    #[must_use]
+    pub fn result(&self) -> Option<&RunResult> {
+        match &self.state {
+            RunState::Finished(result) => Some(result),
+            _ => None,
+        }
+    }
+
+    /// Looks into its folder how far it is.
+    ///
+    /// # Errors
+    /// If a file there cannot be read, or is that of another recipe.
+    pub fn look(&mut self) -> Result<()> {
+        let result = RunFolder::result_in(&self.dir);
+        if result.exists() {
+            let result = RunResult::read(&result)?;
+            self.check_same(&result.recipe)?;
+            self.state = RunState::Finished(Box::new(result));
+        } else if RunFolder::holds_run(&self.dir) {
+            let begun =
+                Resolved::<FinetuneRecipe>::load(Some(&RunFolder::recipe_in(&self.dir)), &[])?;
+            self.check_same(&recipe_map(&begun.recipe))?;
+            self.state = RunState::Unfinished;
+        } else {
+            self.state = RunState::Absent;
+        }
+        Ok(())
+    }
+
+    /// Checks that the folder's run was begun with this recipe.
+    fn check_same(&self, begun: &Map<String, Value>) -> Result<()> {
+        let differing = differing(begun, &self.recipe);
+        if differing.is_empty() {
+            return Ok(());
+        }
+        Err(Error::RunFolder {
+            path: self.dir.clone(),
+            problem: format!(
+                "cell `{}` was trained with another recipe: {}. Undo this change, choose another \
+                 --out, or delete the folder to train the cell anew",
+                self.cell,
+                differing.join("; ")
+            ),
+        })
+    }
+}
+
+/// All keys with their values.
+fn recipe_map(recipe: &FinetuneRecipe) -> Map<String, Value> {
+    recipe.values().into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// The keys that make a difference and differ, with both values. A key that was not there then
+/// counts with its default.
+fn differing(begun: &Map<String, Value>, recipe: &FinetuneRecipe) -> Vec<String> {
+    let keys = FinetuneRecipe::keys();
+    let old = |key: &str| {
+        let default = || keys.iter().find(|info| info.name == key).map(|info| info.default.clone());
+        begun.get(key).cloned().or_else(default).unwrap_or(Value::Null)
+    };
+    recipe
+        .values()
+        .into_iter()
+        .filter(|(key, _)| !WITHOUT_EFFECT.contains(key))
+        .map(|(key, value)| (key, old(key), value))
+        .filter(|(_, old, value)| old != value)
+        .map(|(key, old, value)| format!("`{key}` was {old}, now {value}"))
+        .collect()
+}
+
+/// The recipe of a cell with a seed, and what it changes in the base recipe.
+fn resolve(
+    grid: &Grid,
+    cell: &GridCell,
+    seed: u64,
+    request: &Request,
+) -> Result<(Vec<Override>, FinetuneRecipe)> {
+    let mut overrides = [&grid.set[..], &cell.set, &request.set].concat();
+    if let Some(data) = &request.data {
+        overrides.push(Override::new("data_path", json!(data.to_string_lossy())));
+    }
+    overrides.push(Override::new("seed", json!(seed)));
+    let recipe = Resolved::<FinetuneRecipe>::load(Some(&grid.base), &overrides)?.recipe;
+    // Whole paths, so that a comparison goes on from any folder.
+    let paths = [
+        ("data_path", &recipe.data_path),
+        ("eval_data_path", &recipe.eval_data_path),
+        ("test_data_path", &recipe.test_data_path),
+        ("finetune", &recipe.finetune),
+    ];
+    for (key, path) in paths {
+        if let Some(path) = path {
+            overrides.retain(|change| change.full_key() != key);
+            overrides.push(Override::new(key, json!(absolute(path)?.to_string_lossy())));
+        }
+    }
+    // The recipe is what a process makes of the overrides as text.
+    let written: Vec<Override> = overrides
+        .iter()
+        .map(|change| change.to_string().parse().map_err(Error::Recipe))
+        .collect::<Result<_>>()?;
+    let recipe = Resolved::<FinetuneRecipe>::load(Some(&grid.base), &written)?.recipe;
+    Ok((written, recipe))
+}
+
+/// An error's text without what is said of it anyway.
+fn text(error: Error) -> String {
+    match error {
+        Error::Recipe(problem) => problem,
+        other => other.to_string(),
+    }
+}
+
+/// Checks that what a recipe names is there: hours may pass until its turn.
+fn check_files(recipe: &FinetuneRecipe) -> Result<(), String> {
+    let Some(data) = recipe.data_path.as_deref() else {
+        return Err("no data: give --data DIR, or `data_path` in the recipe".to_owned());
+    };
+    let sets = [
+        ("split", Some(data), &recipe.split),
+        ("eval_split", recipe.eval_data_path.as_deref(), &recipe.eval_split),
+        ("test_split", recipe.test_data_path.as_deref(), &recipe.test_split),
+    ];
+    for (key, root, split) in sets {
+        let root = Path::new(root.unwrap_or(data));
+        if !root.is_dir() {
+            return Err(format!("{}: there is no such folder of data", root.display()));
+        }
+        let list = split.as_ref().map(|split| root.join(format!("{split}.txt")));
+        if let Some(list) = list.filter(|list| !list.is_file()) {
+            return Err(format!("`{key}`: there is no list {}", list.display()));
+        }
+    }
+    match &recipe.finetune {
+        Some(path) if !Path::new(path).exists() => {
+            Err(format!("`finetune`: there is no {path}, neither a run's folder nor a file"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The score of each task, which all cells must have.
+fn task_scores(grid: &Grid, runs: &[PlannedRun]) -> Result<Vec<TaskScore>> {
+    let problem = |problem: String| Error::Grid { path: grid.path.clone(), problem };
+    let of = |run: &PlannedRun| run.recipe.out_domains.0.clone();
+    let tasks = runs.iter().find(|run| run.cell == grid.reference).map(of).unwrap_or_default();
+    if let Some(other) = runs.iter().find(|run| of(run) != tasks) {
+        return Err(problem(format!(
+            "cell `{}`: its tasks are {}, those of the reference {}; only runs of the same tasks \
+             can be compared",
+            other.cell,
+            of(other).join(", "),
+            tasks.join(", ")
+        )));
+    }
+    if let Some(task) = grid.scores.keys().find(|task| !tasks.contains(task)) {
+        let tasks = tasks.join(", ");
+        return Err(problem(format!("`scores`: `{task}` is no task; the tasks are {tasks}")));
+    }
+    tasks
+        .iter()
+        .map(|task| match grid.scores.get(task) {
+            Some(name) => {
+                TaskScore::named(task, name).map_err(|error| problem(format!("`scores`: {error}")))
+            }
+            None => Ok(TaskScore::usual(task)),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe(overrides: &[&str]) -> FinetuneRecipe {
+        let overrides: Vec<Override> = overrides.iter().map(|o| o.parse().unwrap()).collect();
+        Resolved::load(None, &overrides).unwrap().recipe
+    }
+
+    #[test]
+    fn only_keys_that_make_a_difference_count() {
+        let begun = recipe_map(&recipe(&["out_domains=depth", "epochs=3", "finetune=a"]));
+        let same = recipe(&["out_domains=depth", "epochs=3", "finetune=a", "num_workers=9"]);
+        assert_eq!(differing(&begun, &same), [""; 0]);
+        // Of this key one resumes whatever it is; here it is what is compared.
+        let other = recipe(&["out_domains=depth", "epochs=4", "finetune=b"]);
+        let found = differing(&begun, &other).join("; ");
+        assert_eq!(found, "`finetune` was \"a\", now \"b\"; `epochs` was 3, now 4");
+    }
+
+    #[test]
+    fn a_key_that_is_newer_than_the_run_counts_with_its_default() {
+        let mut begun = recipe_map(&recipe(&["out_domains=depth"]));
+        begun.shift_remove("hflip").unwrap();
+        assert_eq!(differing(&begun, &recipe(&["out_domains=depth"])), [""; 0]);
+        let changed = differing(&begun, &recipe(&["out_domains=depth", "hflip=0.25"]));
+        assert_eq!(changed, ["`hflip` was 0.5, now 0.25"]);
+    }
+}

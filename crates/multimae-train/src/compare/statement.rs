@@ -1,0 +1,171 @@
+//! What is compared, in words, and what may make it unfair.
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use super::plan::{Plan, PlannedRun};
+use crate::recipe::FinetuneRecipe;
+use crate::recipe::keys::Keys as _;
+
+/// Keys that a fair comparison has alike in all cells.
+const BUDGET: [&str; 14] = [
+    "in_domains",
+    "model",
+    "patch_size",
+    "input_size",
+    "finetune",
+    "batch_size",
+    "update_freq",
+    "epochs",
+    "data_path",
+    "split",
+    "eval_split",
+    "test_split",
+    "max_train_images",
+    "num_classes",
+];
+
+/// What is compared.
+pub(super) fn statement(plan: &Plan) -> IndexMap<String, String> {
+    let mut entries: IndexMap<&str, String> = IndexMap::new();
+    let base = plan.grid.base.canonicalize().unwrap_or_else(|_| plan.grid.base.clone());
+    entries.insert("Base recipe", base.display().to_string());
+    if let Some(run) = reference(plan) {
+        let recipe = &run.recipe;
+        entries.insert("Backbone", backbone(recipe));
+        entries.insert("Tasks", recipe.out_domains.0.join(", "));
+        entries.insert("Budget", budget(plan, run));
+        entries.insert("Sets", sets(recipe));
+    }
+    entries.insert("Seeds", seeds(plan));
+    entries.insert("Scores", scores(plan));
+    entries.insert("Reference", plan.grid.reference.clone());
+    entries.insert("Delta m", delta_m(plan));
+    entries.insert("Share", SHARE.to_owned());
+    entries.insert("Step", STEP.to_owned());
+    entries.insert("Memory", MEMORY.to_owned());
+    if plan.runs.iter().any(|run| run.recipe.seed != plan.runs[0].recipe.seed) {
+        entries.insert("±", "sample standard deviation over the seeds".to_owned());
+    }
+    entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+const SHARE: &str = "trained values outside the heads, in percent of all values outside the heads; \
+                     the heads are trained in every cell";
+const STEP: &str = "median time of one step of the optimiser, without waiting for data and without \
+                    the first two steps; runs are trained one after the other, and other work on the \
+                    machine counts";
+const MEMORY: &str = "peak resident memory of the run's own process before its first evaluation, \
+                      loading of the weights included";
+
+fn reference(plan: &Plan) -> Option<&PlannedRun> {
+    plan.runs.iter().find(|run| run.cell == plan.grid.reference)
+}
+
+fn backbone(recipe: &FinetuneRecipe) -> String {
+    let encoder = &recipe.model.config;
+    let size = recipe.input_size;
+    format!(
+        "{}; {} wide, {} blocks, {} heads, on {} of {} x {} (height x width)",
+        recipe.finetune.as_deref().unwrap_or("random values"),
+        encoder.width,
+        encoder.depth,
+        encoder.heads,
+        recipe.in_domains.0.join(", "),
+        size.height,
+        size.width
+    )
+}
+
+fn budget(plan: &Plan, run: &PlannedRun) -> String {
+    let recipe = &run.recipe;
+    let samples = recipe.batch_size * recipe.update_freq;
+    // Only a run knows how many samples there are.
+    let result = run.result().or_else(|| plan.runs.iter().find_map(PlannedRun::result));
+    let steps = result.map_or(String::new(), |result| format!(", {} steps", result.steps));
+    format!("{} epochs{steps} of {samples} samples", recipe.epochs)
+}
+
+fn sets(recipe: &FinetuneRecipe) -> String {
+    let set = |split: &Option<String>, root: &Option<String>| match (split, root) {
+        (Some(split), Some(root)) => format!("{split} of {root}"),
+        (Some(split), None) => split.clone(),
+        (None, Some(root)) => root.clone(),
+        (None, None) => "nothing".to_owned(),
+    };
+    format!(
+        "trained on {}, the best epoch chosen on {}, tested on {}",
+        set(&recipe.split, &recipe.data_path),
+        set(&recipe.eval_split, &recipe.eval_data_path),
+        set(&recipe.test_split, &recipe.test_data_path)
+    )
+}
+
+fn seeds(plan: &Plan) -> String {
+    let mut by_seeds: IndexMap<String, Vec<&str>> = IndexMap::new();
+    for (name, cell) in &plan.grid.cells {
+        let seeds: Vec<String> = cell.seeds.iter().map(ToString::to_string).collect();
+        by_seeds.entry(seeds.join(", ")).or_default().push(name);
+    }
+    match by_seeds.keys().next() {
+        Some(seeds) if by_seeds.len() == 1 => seeds.clone(),
+        _ => {
+            let part =
+                |(seeds, cells): (&String, &Vec<&str>)| format!("{seeds} ({})", cells.join(", "));
+            by_seeds.iter().map(part).collect::<Vec<_>>().join("; ")
+        }
+    }
+}
+
+fn scores(plan: &Plan) -> String {
+    let better = |higher: bool| if higher { "higher" } else { "lower" };
+    let score = |score: &super::TaskScore| {
+        format!("{} ({} is better)", score.name, better(score.higher_is_better))
+    };
+    plan.scores.iter().map(score).collect::<Vec<_>>().join(", ")
+}
+
+fn delta_m(plan: &Plan) -> String {
+    let on = if plan.tests() {
+        "the test set"
+    } else {
+        "the validation set, which also chose the best epoch, as not every cell has a test set"
+    };
+    let names: Vec<&str> = plan.scores.iter().map(|score| score.name.as_str()).collect();
+    format!(
+        "mean over {} of (score - reference) / reference in percent, with the sign turned where \
+         lower is better, so that positive is better than the reference; the reference's score is \
+         its mean over seeds; on {on}",
+        names.join(" and ")
+    )
+}
+
+/// Differences between cells in what should be alike, and cells without result.
+pub(super) fn notices(plan: &Plan) -> Vec<String> {
+    let mut notices = Vec::new();
+    let values = |run: &PlannedRun, key: &str| -> Value {
+        let values = run.recipe.values();
+        values.into_iter().find(|(name, _)| *name == key).map_or(Value::Null, |(_, value)| value)
+    };
+    if let Some(reference) = reference(plan) {
+        for key in BUDGET {
+            let expected = values(reference, key);
+            for cell in plan.grid.cells.keys() {
+                let own = plan.runs_of(cell).next().map(|run| values(run, key));
+                if let Some(own) = own.filter(|own| *own != expected) {
+                    notices.push(format!(
+                        "`{key}` of cell {cell} is {own}, that of the reference {expected}: they \
+                         were not trained alike"
+                    ));
+                }
+            }
+        }
+        if plan.runs_of(&plan.grid.reference).all(|run| run.result().is_none()) {
+            notices.push(format!(
+                "the reference {} has no result yet, so that nothing can be compared with it",
+                plan.grid.reference
+            ));
+        }
+    }
+    notices
+}
