@@ -29,7 +29,9 @@ pub fn table(comparison: &Comparison, which: Columns) -> Table {
         columns.push(("runs".to_owned(), Box::new(|cell| Some(runs(cell)))));
     }
     if which != Columns::Quality {
-        columns.extend(cost());
+        let adapters = comparison.cells.iter().any(|cell| cell.adapter_bytes.is_some());
+        // A page has less room than a file.
+        columns.extend(cost(adapters || which == Columns::All));
     }
     if which != Columns::Cost {
         columns.extend(quality(comparison));
@@ -64,15 +66,19 @@ fn runs(cell: &CellResult) -> String {
     if finished == 0 { others } else { format!("{finished} of {all} ({others})") }
 }
 
-fn cost<'a>() -> Vec<(String, Cell<'a>)> {
+fn cost<'a>(adapters: bool) -> Vec<(String, Cell<'a>)> {
     let count = |count: fn(&CellResult) -> Option<usize>| -> Cell<'a> {
         Box::new(move |cell| Some(thousands(count(cell)?)))
     };
     let statistic =
         |of: fn(&CellResult) -> Option<&Statistic>, factor: f64, decimals: usize| -> Cell<'a> {
-            Box::new(move |cell| Some(format!("{:.decimals$}", of(cell)?.scaled(factor)?)))
+            Box::new(move |cell| {
+                let value = of(cell)?.scaled(factor)?;
+                let decimals = if value.mean >= 100.0 { 0 } else { decimals };
+                Some(format!("{value:.decimals$}"))
+            })
         };
-    let columns: Vec<(&str, Cell<'a>)> = vec![
+    let mut columns: Vec<(&str, Cell<'a>)> = vec![
         ("backbone", count(|cell| Some(cell.parameters?.backbone))),
         ("prompts", count(|cell| Some(cell.parameters?.prompts))),
         ("heads", count(|cell| Some(cell.parameters?.heads))),
@@ -81,8 +87,11 @@ fn cost<'a>() -> Vec<(String, Cell<'a>)> {
         ("step ×", statistic(|cell| cell.step_ratio.as_ref(), 1.0, 2)),
         ("memory MiB", statistic(|cell| cell.peak_memory.as_ref(), 1.0 / 1_048_576.0, 1)),
         ("memory ×", statistic(|cell| cell.memory_ratio.as_ref(), 1.0, 2)),
-        ("adapter MB", Box::new(|cell| Some(format!("{:.3}", cell.adapter_bytes? as f64 / 1e6)))),
     ];
+    if adapters {
+        let size = |cell: &CellResult| Some(format!("{:.3}", cell.adapter_bytes? as f64 / 1e6));
+        columns.push(("adapter MB", Box::new(size)));
+    }
     columns.into_iter().map(|(header, cell)| (header.to_owned(), cell)).collect()
 }
 
