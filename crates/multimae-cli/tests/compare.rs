@@ -112,7 +112,7 @@ fn a_grid_is_trained_once_and_compared() {
     assert_eq!((statuses(full).len(), statuses(head)), (1, vec![RunStatus::Finished; 2]));
     // Full trains all but the position table of 3 x 4 patches, 32 wide.
     let counts = full.parameters.unwrap();
-    assert_eq!(counts.outside_heads - counts.backbone, 3 * 4 * 32);
+    assert_eq!(counts.of_backbone - counts.backbone, 3 * 4 * 32);
     assert_eq!((head.parameters.unwrap().backbone, head.trained_share), (0, Some(0.0)));
     assert_eq!(full.delta_m.as_ref().unwrap().mean, 0.0);
     assert_eq!(full.step_ratio.as_ref().unwrap().mean, 1.0);

@@ -194,7 +194,7 @@ fn a_finished_run_says_what_it_cost_and_reached() {
     assert!(seconds.quarter * 10.0 <= result.training_seconds);
     // Two blocks of two LayerNorms of 32 scales and biases.
     let counts = result.parameters;
-    assert_eq!((counts.backbone, counts.prompts), (2 * 2 * 2 * 32, 0));
+    assert_eq!((counts.backbone, counts.added), (2 * 2 * 2 * 32, 0));
     assert_eq!(counts.trained, counts.backbone + counts.heads);
     let tensors = weights(&scratch, "run");
     let values = |keep: fn(&str) -> bool| -> usize {
@@ -202,7 +202,7 @@ fn a_finished_run_says_what_it_cost_and_reached() {
         kept.map(|(_, tensor)| tensor.shape().iter().product::<usize>()).sum()
     };
     assert_eq!(counts.total, values(|_| true));
-    assert_eq!(counts.outside_heads, values(|name| !name.starts_with("output_adapters.")));
+    assert_eq!(counts.of_backbone, values(|name| !name.starts_with("output_adapters.")));
     assert_eq!(counts.heads, values(|name| name.starts_with("output_adapters.")));
     let model = scratch.path("run/model.safetensors");
     assert_eq!(result.model_bytes, fs::metadata(model).unwrap().len());

@@ -80,7 +80,7 @@ fn cost<'a>(adapters: bool) -> Vec<(String, Cell<'a>)> {
         };
     let mut columns: Vec<(&str, Cell<'a>)> = vec![
         ("backbone", count(|cell| Some(cell.parameters?.backbone))),
-        ("prompts", count(|cell| Some(cell.parameters?.prompts))),
+        ("added", count(|cell| Some(cell.parameters?.added))),
         ("heads", count(|cell| Some(cell.parameters?.heads))),
         ("share %", Box::new(|cell| Some(share(cell.trained_share?)))),
         ("step ms", statistic(|cell| cell.step_seconds.as_ref(), 1e3, 1)),

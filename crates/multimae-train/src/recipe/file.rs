@@ -1,7 +1,7 @@
 //! From files and overrides to a recipe, and back into a file.
 
 use std::fmt::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use fs_err as fs;
@@ -178,14 +178,14 @@ pub struct Resolved<R> {
 }
 
 impl<R: Recipe> Resolved<R> {
-    /// Reads a file, if there is one, and applies overrides.
+    /// Reads a file, if there is one, with those it builds on, and applies overrides.
     ///
     /// # Errors
-    /// If the file cannot be read or is no map, a key is unknown, a value does not fit its key, or
-    /// keys do not fit together.
+    /// If a file cannot be read or is no map, files build on each other, a key is unknown, a value
+    /// does not fit its key, or keys do not fit together.
     pub fn load(file: Option<&Path>, overrides: &[Override]) -> Result<Self> {
         let (mut map, source) = match file {
-            Some(path) => (read_map(path)?, path.display().to_string()),
+            Some(path) => (read_with_bases::<R>(path)?, path.display().to_string()),
             None => (Map::new(), "--set".to_owned()),
         };
         for change in overrides {
@@ -229,6 +229,38 @@ impl<R: Recipe> Resolved<R> {
 /// Whether a key without meaning was set to something that one would miss.
 fn says_something(value: &Value) -> bool {
     !matches!(value, Value::Null | Value::Bool(false)) && value.as_str() != Some("")
+}
+
+/// The key that names the file that a recipe builds on, relative to the recipe's own folder.
+const BASE: &str = "base";
+
+/// The keys and values of a recipe over those of the recipe that it names as its base, which may
+/// have one itself. A key replaces that of the base as a whole, also where it is a map.
+fn read_with_bases<R: Recipe>(path: &Path) -> Result<Map<String, Value>> {
+    let mut files: Vec<PathBuf> = Vec::new();
+    let mut maps: Vec<Map<String, Value>> = Vec::new();
+    let mut next = Some(path.to_owned());
+    while let Some(path) = next {
+        let problem = |problem: &str| Error::Recipe(format!("{}: {problem}", path.display()));
+        let file = fs::canonicalize(&path)?;
+        if files.contains(&file) {
+            return Err(problem("builds on itself; `base` names another recipe"));
+        }
+        files.push(file);
+        let mut map = read_map(&path)?;
+        next = match map.shift_remove(BASE) {
+            None | Some(Value::Null) => None,
+            Some(Value::String(base)) => Some(path.parent().unwrap_or(Path::new("")).join(base)),
+            Some(_) => return Err(problem("`base`: expected the path of a recipe")),
+        };
+        // Here, since a file and its base may call a key by different names.
+        let mut problems = Vec::new();
+        maps.push(without_aliases::<R>(&map, &mut problems));
+        if let Some(first) = problems.first() {
+            return Err(problem(first));
+        }
+    }
+    Ok(maps.into_iter().rev().flatten().collect())
 }
 
 /// The keys and values of a YAML file.
@@ -372,6 +404,28 @@ output_dir: 'output/pretrain/multimae-b_98_rgb+-depth-semseg_1600e'
         let named: Vec<&str> =
             notices.iter().filter_map(|notice| notice.split('`').nth(1)).collect();
         assert_eq!(named, ["warmup_lr", "fp32_output_adapters", "wandb_project", "wandb_run_name"]);
+    }
+
+    #[test]
+    fn a_recipe_builds_on_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        let read = |name: &str| Resolved::<PretrainRecipe>::load(Some(&dir.path().join(name)), &[]);
+        fs::create_dir(dir.path().join("more")).unwrap();
+        write("first.yaml", "epochs: 3\nblr: 1e-3\nmodalities: {depth: {divisor: 1000}}");
+        write("second.yaml", "base: first.yaml\nblr: 2e-3\n");
+        write("more/third.yaml", "base: ../second.yaml\nepochs: 5\nmodalities: {depth: {unit: m}}");
+        let recipe = read("more/third.yaml").unwrap().recipe;
+        assert_eq!((recipe.epochs, recipe.blr), (5, 2e-3));
+        let depth = &recipe.modalities.0["depth"];
+        assert_eq!((depth.divisor, depth.unit.as_deref()), (None, Some("m")));
+        write("first.yaml", "base: more/third.yaml");
+        let error = read("second.yaml").unwrap_err().to_string();
+        assert!(error.contains("second.yaml") && error.contains("builds on itself"), "{error}");
+        write("more/third.yaml", "base: gone.yaml");
+        assert!(read("first.yaml").unwrap_err().to_string().contains("gone.yaml"));
+        write("first.yaml", "base: [a]");
+        assert!(read("first.yaml").unwrap_err().to_string().contains("`base`"));
     }
 
     #[test]

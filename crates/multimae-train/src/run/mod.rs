@@ -11,5 +11,5 @@ pub use checkpoint::{Checkpoint, CheckpointStore, Position};
 pub use folder::RunFolder;
 pub use logs::Logs;
 pub use memory::peak_memory;
-pub use result::{ParameterCounts, RunResult, SetScores, StepSeconds, is_prompt};
+pub use result::{ParameterCounts, RunResult, SetScores, StepSeconds};
 pub use state::{State, evaluated_weights};

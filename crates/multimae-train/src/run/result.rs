@@ -6,16 +6,13 @@ use fs_err as fs;
 use indexmap::IndexMap;
 use multimae::burn::module::Module;
 use multimae::state::parameters;
+use multimae::tuning::ParameterKind;
 use multimae_report::atomic::write_atomically;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{Error, Result};
 
-/// Names of heads' parameters begin with this.
-const HEADS: &str = "output_adapters.";
-/// Names of prompts' parameters begin with one of these.
-const PROMPTS: [&str; 3] = ["prompts.", "task_prompts.", "pool."];
 /// The first steps of a process are slower: memory is claimed, caches are cold.
 const WARM_UP: usize = 2;
 
@@ -101,14 +98,15 @@ impl StepSeconds {
 pub struct ParameterCounts {
     /// Of the whole model.
     pub total: usize,
-    /// Of all that is not a head.
-    pub outside_heads: usize,
+    /// Of the backbone, trained or not.
+    pub of_backbone: usize,
     /// That are trained.
     pub trained: usize,
-    /// That are trained and belong neither to a head nor to prompts.
+    /// Of the backbone, that are trained.
     pub backbone: usize,
-    /// Of prompts, that are trained.
-    pub prompts: usize,
+    /// That tuning adds to the backbone and trains: prompts, low-rank adaptation, scale and shift,
+    /// entry norms.
+    pub added: usize,
     /// Of heads, that are trained.
     pub heads: usize,
 }
@@ -120,35 +118,28 @@ impl ParameterCounts {
         let mut counts = Self::default();
         for parameter in parameters(model) {
             let values: usize = parameter.shape.iter().product();
-            let head = parameter.name.starts_with(HEADS);
+            let kind = ParameterKind::of(&parameter.name);
             counts.total += values;
-            counts.outside_heads += if head { 0 } else { values };
+            if kind == ParameterKind::Backbone {
+                counts.of_backbone += values;
+            }
             if parameter.trainable {
                 counts.trained += values;
-                let part = if head {
-                    &mut counts.heads
-                } else if is_prompt(&parameter.name) {
-                    &mut counts.prompts
-                } else {
-                    &mut counts.backbone
-                };
-                *part += values;
+                *match kind {
+                    ParameterKind::Heads => &mut counts.heads,
+                    ParameterKind::Backbone => &mut counts.backbone,
+                    _ => &mut counts.added,
+                } += values;
             }
         }
         counts
     }
 
-    /// Share of the values outside the heads that is trained.
+    /// What is trained outside the heads, as a share of the backbone.
     #[must_use]
     pub fn trained_share(&self) -> f64 {
-        (self.backbone + self.prompts) as f64 / self.outside_heads.max(1) as f64
+        (self.backbone + self.added) as f64 / self.of_backbone.max(1) as f64
     }
-}
-
-/// Whether the parameter of this name belongs to prompts.
-#[must_use]
-pub fn is_prompt(name: &str) -> bool {
-    PROMPTS.iter().any(|prefix| name.starts_with(prefix))
 }
 
 impl RunResult {
@@ -202,16 +193,6 @@ mod tests {
         let seconds = StepSeconds::of(&[9.0, 8.0, 4.0, 2.0, 1.0, 3.0]).unwrap();
         assert_eq!((seconds.quarter, seconds.median, seconds.three_quarters), (1.75, 2.5, 3.25));
         assert_eq!(seconds.steps, 4);
-    }
-
-    #[test]
-    fn prompts_are_told_by_their_names() {
-        for name in ["prompts.0.tokens", "task_prompts.depth.tokens", "pool.keys"] {
-            assert!(is_prompt(name), "{name}");
-        }
-        for name in ["encoder.0.norm1.weight", "global_tokens", "output_adapters.pool.weight"] {
-            assert!(!is_prompt(name), "{name}");
-        }
     }
 
     #[test]
