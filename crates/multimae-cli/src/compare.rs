@@ -1,7 +1,7 @@
 //! `multimae compare`.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ const TAIL: usize = 20;
 /// trained again, unfinished ones go on. Ctrl-C stops at a checkpoint.
 #[derive(Debug, Args)]
 pub(crate) struct Compare {
-    /// The grid in YAML: a base recipe, and what every cell changes in it
+    /// The grid in YAML: the recipe of every cell, and what is changed in it
     #[arg(long, short, value_name = "FILE")]
     config: PathBuf,
     /// Folder of the comparison
@@ -109,8 +109,7 @@ fn train(plan: &mut Plan, stop: &AtomicBool) -> anyhow::Result<bool> {
             continue;
         }
         let start = Instant::now();
-        let base = plan.grid.base.clone();
-        train_one(&mut plan.runs[index], &base, (&bar, &place), stop)?;
+        train_one(&mut plan.runs[index], (&bar, &place), stop)?;
         if plan.runs[index].result().is_some() {
             seconds.push(start.elapsed().as_secs_f64());
         }
@@ -152,13 +151,12 @@ fn time_left(seconds: &[f64], left: usize) -> String {
 /// Trains a run in a process of its own, and looks at what became of it.
 fn train_one(
     run: &mut PlannedRun,
-    base: &Path,
     (bar, place): (&ProgressBar, &str),
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
     fs::create_dir_all(&run.dir)?;
     let mut log = fs::OpenOptions::new().create(true).append(true).open(run.log())?;
-    let mut command = command(run, base)?;
+    let mut command = command(run)?;
     writeln!(log, "$ {}", shown(&command))?;
     let begin = log.metadata()?.len();
     let (log, path) = log.into_parts();
@@ -174,10 +172,10 @@ fn train_one(
     Ok(())
 }
 
-fn command(run: &PlannedRun, base: &Path) -> anyhow::Result<Command> {
+fn command(run: &PlannedRun) -> anyhow::Result<Command> {
     let program = std::env::current_exe().context("this program does not find itself")?;
     let mut command = Command::new(program);
-    command.arg("finetune").arg("--config").arg(base).arg("--out").arg(&run.dir);
+    command.arg("finetune").arg("--config").arg(&run.base).arg("--out").arg(&run.dir);
     for change in &run.overrides {
         command.arg("--set").arg(change.to_string());
     }

@@ -1,4 +1,4 @@
-//! `grid.yaml`: a base recipe, and what every cell of the comparison changes in it.
+//! `grid.yaml`: the recipe of every cell of the comparison, and what is changed in it.
 
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use crate::{Error, Result};
 const KEYS: [&str; 6] = ["base", "set", "seeds", "reference", "scores", "cells"];
 const SEEDS: &str = "seeds";
 const LABEL: &str = "label";
+const RECIPE: &str = "recipe";
 
 /// Keys of the recipe that the comparison sets itself, and what to do instead.
 const OWN: [(&str, &str); 3] = [
@@ -24,8 +25,8 @@ const OWN: [(&str, &str); 3] = [
 pub struct Grid {
     /// The file.
     pub path: PathBuf,
-    /// The recipe that all cells begin with.
-    pub base: PathBuf,
+    /// The recipe of the cells that name none.
+    pub base: Option<PathBuf>,
     /// What all cells change in it.
     pub set: Vec<Override>,
     /// The cell that others are compared with.
@@ -41,6 +42,8 @@ pub struct Grid {
 pub struct GridCell {
     /// Its name for people.
     pub label: String,
+    /// The recipe that it begins with.
+    pub recipe: PathBuf,
     /// It is trained once with each.
     pub seeds: Vec<u64>,
     /// What it changes in the recipe.
@@ -61,10 +64,7 @@ impl Grid {
         if let Some(key) = map.keys().find(|key| !KEYS.contains(&key.as_str())) {
             return Err(unknown_of("key", key, &KEYS));
         }
-        let base = match map.get("base").and_then(Value::as_str) {
-            Some(base) => path.parent().unwrap_or(Path::new("")).join(base),
-            None => return Err("`base`: name a recipe of fine-tuning".to_owned()),
-        };
+        let base = map.get("base").map(|base| recipe("base", base, path)).transpose()?;
         let set = match map.get("set") {
             None | Some(Value::Null) => Vec::new(),
             Some(Value::Object(set)) => {
@@ -77,7 +77,7 @@ impl Grid {
             Some(Value::Object(cells)) if !cells.is_empty() => cells
                 .iter()
                 .map(|(name, cell)| {
-                    let cell = GridCell::of(name, cell, &seeds)
+                    let cell = GridCell::of(name, cell, &seeds, (base.as_deref(), path))
                         .map_err(|problem| format!("cell `{name}`: {problem}"))?;
                     Ok((name.clone(), cell))
                 })
@@ -117,7 +117,13 @@ impl Grid {
 }
 
 impl GridCell {
-    fn of(name: &str, value: &Value, seeds_of_all: &[u64]) -> Result<Self, String> {
+    /// `base` is the recipe of cells without one, `grid` the grid's file.
+    fn of(
+        name: &str,
+        value: &Value,
+        seeds_of_all: &[u64],
+        (base, grid): (Option<&Path>, &Path),
+    ) -> Result<Self, String> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+');
         if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
             return Err("names are for folders too: letters, digits, - _ + and . only".to_owned());
@@ -133,8 +139,15 @@ impl GridCell {
             Some(Value::String(label)) => label,
             Some(other) => return Err(format!("`{LABEL}`: {other} is no text")),
         };
+        let recipe = match (map.shift_remove(RECIPE), base) {
+            (Some(own), _) => recipe(RECIPE, &own, grid)?,
+            (None, Some(base)) => base.to_owned(),
+            (None, None) => {
+                return Err(format!("`{RECIPE}`: name a recipe of fine-tuning, or `base` for all"));
+            }
+        };
         // A misspelt `seed` or `lable` must not be taken for a key of the recipe.
-        for (key, own) in map.keys().map(|key| (key, [SEEDS, LABEL])) {
+        for (key, own) in map.keys().map(|key| (key, [SEEDS, LABEL, RECIPE])) {
             if check_key::<FinetuneRecipe>(first(key)).is_err() {
                 let nearest = unknown_of("key", key, &own);
                 if nearest.contains("did you mean") {
@@ -142,7 +155,15 @@ impl GridCell {
                 }
             }
         }
-        Ok(Self { label, seeds, set: overrides(&map)? })
+        Ok(Self { label, recipe, seeds, set: overrides(&map)? })
+    }
+}
+
+/// A recipe's path, which is relative to the folder of the grid.
+fn recipe(key: &str, value: &Value, grid: &Path) -> Result<PathBuf, String> {
+    match value {
+        Value::String(path) => Ok(grid.parent().unwrap_or(Path::new("")).join(path)),
+        other => Err(format!("`{key}`: {other} is no path of a recipe of fine-tuning")),
     }
 }
 
@@ -217,13 +238,14 @@ scores: {depth: depth_rmse}
 cells:
   full:
   head: {tuning: head, heads.depth.width: 16}
-  deep: {tuning: norm, seeds: [2, 1], label: deep norms}
+  deep: {recipe: deep.yaml, seeds: [2, 1], label: deep norms}
 ";
 
     #[test]
     fn a_grid_is_read() {
         let grid = grid(GOOD).unwrap();
-        assert!(grid.base.ends_with("../finetune/nyuv2_tiny.yaml"));
+        assert!(grid.cells["full"].recipe.ends_with("../finetune/nyuv2_tiny.yaml"));
+        assert!(grid.cells["deep"].recipe.ends_with("deep.yaml"));
         let [full, head, deep] = ["full", "head", "deep"].map(|name| &grid.cells[name]);
         assert!(full.set.is_empty() && full.seeds == [0] && full.label == "full");
         assert_eq!(head.set[1].full_key(), "heads.depth.width");
@@ -247,7 +269,8 @@ cells:
             ("reference: full", "", &["`reference`", "full, head, deep"]),
             ("seeds: [2, 1]", "seeds: [1, 1]", &["cell `deep`", "twice"]),
             ("seeds: [0]", "seeds: 3", &["`seeds`", "[0, 1, 2]"]),
-            ("base: ../finetune/nyuv2_tiny.yaml", "", &["`base`"]),
+            ("base: ../finetune/nyuv2_tiny.yaml", "", &["cell `full`", "`recipe`", "`base`"]),
+            ("base: ../finetune/nyuv2_tiny.yaml", "base: 3", &["`base`"]),
             ("  head:", "  a/b:", &["cell `a/b`", "folders"]),
             ("{depth: depth_rmse}", "depth_rmse", &["`scores`"]),
         ] {

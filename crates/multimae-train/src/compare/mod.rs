@@ -1,7 +1,7 @@
 //! Comparing tuning modes: a grid of runs of fine-tuning from one backbone with one budget, one
 //! table.
 //!
-//! * A [`Grid`] is what a person writes: a base recipe, and what every cell changes in it.
+//! * A [`Grid`] is what a person writes: the recipe of every cell, and what is changed in it.
 //! * A [`Plan`] is what follows: the runs, resolved and checked, and how far each is.
 //! * A [`Comparison`] is what the finished runs say: means and deviations over seeds, ratios to a
 //!   reference cell.

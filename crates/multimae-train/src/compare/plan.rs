@@ -65,7 +65,9 @@ pub struct PlannedRun {
     pub dir: PathBuf,
     /// Whether it is to be trained.
     pub chosen: bool,
-    /// What it changes in the base recipe.
+    /// The file that its recipe begins with.
+    pub base: PathBuf,
+    /// What it changes there.
     pub overrides: Vec<Override>,
     /// Its recipe.
     pub recipe: FinetuneRecipe,
@@ -112,8 +114,16 @@ impl Plan {
                 let dir = request.out.join("cells").join(format!("{name}-seed{seed}"));
                 let chosen = chosen.contains(name);
                 let state = RunState::Absent;
-                let cell = name.clone();
-                runs.push(PlannedRun { cell, seed, dir, chosen, overrides, recipe, state });
+                runs.push(PlannedRun {
+                    cell: name.clone(),
+                    seed,
+                    dir,
+                    chosen,
+                    base: cell.recipe.clone(),
+                    overrides,
+                    recipe,
+                    state,
+                });
             }
         }
         let scores = task_scores(&grid, &runs)?;
@@ -141,9 +151,8 @@ impl Plan {
     /// What would be done, in words.
     #[must_use]
     pub fn describe(&self) -> String {
-        let mut text = format!("base recipe  {}\n", self.grid.base.display());
+        let mut text = format!("reference    {}\n", self.grid.reference);
         let scores: Vec<&str> = self.scores.iter().map(|score| score.name.as_str()).collect();
-        let _ = writeln!(text, "reference    {}", self.grid.reference);
         let _ = writeln!(text, "scores       {}\n", scores.join(", "));
         for run in &self.runs {
             let state = match (&run.state, run.chosen) {
@@ -154,7 +163,7 @@ impl Plan {
             };
             let changes: Vec<String> = run.overrides.iter().map(Override::to_string).collect();
             let _ = writeln!(text, "{state:<9} {}", run.dir.display());
-            let _ = writeln!(text, "          {}", changes.join(" "));
+            let _ = writeln!(text, "          {} {}", run.base.display(), changes.join(" "));
         }
         text
     }
@@ -244,7 +253,7 @@ fn differing(begun: &Map<String, Value>, recipe: &FinetuneRecipe) -> Vec<String>
         .collect()
 }
 
-/// The recipe of a cell with a seed, and what it changes in the base recipe.
+/// What a cell with a seed changes in the recipe that it begins with, and the result.
 fn resolve(
     grid: &Grid,
     cell: &GridCell,
@@ -256,7 +265,7 @@ fn resolve(
         overrides.push(Override::new("data_path", json!(data.to_string_lossy())));
     }
     overrides.push(Override::new("seed", json!(seed)));
-    let recipe = Resolved::<FinetuneRecipe>::load(Some(&grid.base), &overrides)?.recipe;
+    let recipe = Resolved::<FinetuneRecipe>::load(Some(&cell.recipe), &overrides)?.recipe;
     // Whole paths, so that a comparison goes on from any folder.
     let paths = [
         ("data_path", &recipe.data_path),
@@ -275,7 +284,7 @@ fn resolve(
         .iter()
         .map(|change| change.to_string().parse().map_err(Error::Recipe))
         .collect::<Result<_>>()?;
-    let recipe = Resolved::<FinetuneRecipe>::load(Some(&grid.base), &written)?.recipe;
+    let recipe = Resolved::<FinetuneRecipe>::load(Some(&cell.recipe), &written)?.recipe;
     Ok((written, recipe))
 }
 

@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use super::grid::GridCell;
 use super::plan::{Plan, PlannedRun, RunState};
 use super::scores::{TaskScore, mean_relative_difference};
 use super::statement::{notices, statement};
@@ -37,13 +38,13 @@ pub struct CellResult {
     pub label: String,
     /// What was trained besides the heads.
     pub tuning: Option<String>,
-    /// What it changes in the recipe that all cells share.
+    /// Its recipe where that is not the one of all cells, and what is changed in it.
     pub changes: Vec<String>,
     /// Its runs, one per seed.
     pub runs: Vec<CellRun>,
     /// How much is trained.
     pub parameters: Option<ParameterCounts>,
-    /// Trained values outside the heads over all values outside the heads, in percent.
+    /// Trained values outside the heads over all values of the backbone, in percent.
     pub trained_share: Option<f64>,
     /// Median seconds of a step.
     pub step_seconds: Option<Statistic>,
@@ -211,9 +212,7 @@ fn cell_result(plan: &Plan, cell: &str, reference: &Reference) -> CellResult {
         cell: cell.to_owned(),
         label: grid_cell.map_or_else(|| cell.to_owned(), |cell| cell.label.clone()),
         tuning: first.map(|result| result.tuning.clone()),
-        changes: grid_cell
-            .map(|cell| cell.set.iter().map(ToString::to_string).collect())
-            .unwrap_or_default(),
+        changes: grid_cell.map(|cell| changes(plan, cell)).unwrap_or_default(),
         runs: plan.runs_of(cell).map(cell_run).collect(),
         parameters: first.map(|result| result.parameters),
         trained_share: first.map(|result| 100.0 * result.parameters.trained_share()),
@@ -227,6 +226,13 @@ fn cell_result(plan: &Plan, cell: &str, reference: &Reference) -> CellResult {
         test: set_statistics(&results, true),
         delta_m: Statistic::of(deltas),
     }
+}
+
+/// The recipe of a cell where it is not that of all, and what is changed in it.
+fn changes(plan: &Plan, cell: &GridCell) -> Vec<String> {
+    let own = Some(&cell.recipe).filter(|recipe| Some(*recipe) != plan.grid.base.as_ref());
+    let name = own.and_then(|recipe| recipe.file_name()).map(|name| name.display().to_string());
+    name.into_iter().chain(cell.set.iter().map(ToString::to_string)).collect()
 }
 
 fn cell_run(run: &PlannedRun) -> CellRun {

@@ -28,8 +28,10 @@ const BUDGET: [&str; 14] = [
 /// What is compared.
 pub(super) fn statement(plan: &Plan) -> IndexMap<String, String> {
     let mut entries: IndexMap<&str, String> = IndexMap::new();
-    let base = plan.grid.base.canonicalize().unwrap_or_else(|_| plan.grid.base.clone());
-    entries.insert("Base recipe", base.display().to_string());
+    if let Some(base) = &plan.grid.base {
+        let whole = base.canonicalize().unwrap_or_else(|_| base.clone());
+        entries.insert("Base recipe", whole.display().to_string());
+    }
     if let Some(run) = reference(plan) {
         let recipe = &run.recipe;
         entries.insert("Backbone", backbone(recipe));
@@ -50,8 +52,8 @@ pub(super) fn statement(plan: &Plan) -> IndexMap<String, String> {
     entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-const SHARE: &str = "trained values outside the heads, in percent of all values outside the heads; \
-                     the heads are trained in every cell";
+const SHARE: &str = "trained values outside the heads, those that were added among them, in percent of \
+                     the backbone's values; the heads are trained in every cell";
 const STEP: &str = "median time of one step of the optimiser, without waiting for data and without \
                     the first two steps; runs are trained one after the other, and other work on the \
                     machine counts";
