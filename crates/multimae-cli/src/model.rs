@@ -23,6 +23,11 @@ pub(crate) struct Model {
 }
 
 impl Model {
+    /// A model's file, for the processor.
+    pub(crate) fn file(model: PathBuf) -> Self {
+        Self { model, adapter: None, device: "cpu".to_owned() }
+    }
+
     /// What a report calls it.
     pub(crate) fn name(&self) -> String {
         match &self.adapter {

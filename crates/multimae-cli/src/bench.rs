@@ -1,0 +1,309 @@
+//! `multimae bench`, and the worker that it times.
+
+use std::ffi::OsString;
+use std::io::{stdin, stdout};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use indexmap::IndexMap;
+use multimae_bench::case::{Case, Files, Sizes, Work};
+use multimae_bench::measure::{Measured, measure};
+use multimae_bench::peak::measured_peak;
+use multimae_bench::process::Program;
+use multimae_bench::report::{Growth, Results};
+use multimae_bench::{material, startup, worker};
+use multimae_train::predict::Input;
+
+use crate::predict::Predict;
+use crate::terminal;
+
+/// The name of this program in tables.
+const OURS: &str = "multimae";
+/// Rounds of growth curves: they have many points.
+const GROWTH_ROUNDS: usize = 3;
+
+/// Time the usual work of this program, in turn with PyTorch where that is installed.
+///
+/// Every kind of work is done by a process of each program, a step by one, a step by the other; both
+/// must first compute the same loss from the same weights. Writes table.md, results.json and report.html.
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// Only these kinds of work; --list names them
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Name the kinds of work
+    #[arg(long)]
+    list: bool,
+    /// Steps of each program
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: u64,
+    /// Threads of each program; all processors if absent
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    threads: Option<u64>,
+    /// A Python that has PyTorch
+    #[arg(long, value_name = "FILE", default_value = "python3")]
+    python: PathBuf,
+    /// Folder of the PyTorch scripts
+    #[arg(long, value_name = "DIR", default_value = "benches/pytorch")]
+    scripts: PathBuf,
+    /// This program alone
+    #[arg(long)]
+    alone: bool,
+    /// A data set in folders rgb, depth and --labels, for the time of loading
+    #[arg(long, value_name = "DIR", requires = "split")]
+    data: Option<PathBuf>,
+    /// The list of its frames
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// The folder of its labels
+    #[arg(long, value_name = "NAME", default_value = "label40")]
+    labels: String,
+    /// Also how times grow with batch, tokens, prompts and threads
+    #[arg(long)]
+    grow: bool,
+    /// Sizes that take no time, to see that all works
+    #[arg(long)]
+    quick: bool,
+    /// Folder of the results
+    #[arg(long, value_name = "DIR", default_value = "runs/bench")]
+    out: PathBuf,
+}
+
+/// Do the work of a benchmark's case; for `multimae bench`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchWorker {
+    /// The case's folder
+    dir: PathBuf,
+    /// Threads
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Predict the case's picture once
+    #[arg(long)]
+    once: bool,
+}
+
+impl BenchWorker {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        if !self.once {
+            return Ok(worker::serve(&self.dir, self.threads, stdin().lock(), stdout().lock())?);
+        }
+        let input: Input = self
+            .dir
+            .join(startup::PICTURE)
+            .to_string_lossy()
+            .parse()
+            .map_err(|problem| anyhow::anyhow!("{}: {problem}", self.dir.display()))?;
+        let model = self.dir.join(startup::MODEL);
+        Predict::of(model, input, self.dir.join(startup::PREDICTIONS)).run()
+    }
+}
+
+impl Bench {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let cases = self.cases()?;
+        if self.list {
+            let names: String = cases.iter().map(|case| format!("{}\n", case.name)).collect();
+            return Ok(terminal::result(&names)?);
+        }
+        let threads = self.threads();
+        let torch = if self.alone { None } else { self.find_torch()? };
+        let measured = cases
+            .iter()
+            .map(|case| self.measure(case, threads, torch.as_ref(), self.rounds as usize))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let growth = if self.grow { self.growth(threads, torch.as_ref())? } else { Vec::new() };
+        let about = about(threads, torch.as_ref());
+        let results = Results { about, peak: measured_peak(), measured, growth };
+        results.write(&self.out)?;
+        terminal::result(&format!("{}\n", results.table().markdown()))?;
+        terminal::line(&format!("look at {}", self.out.join("report.html").display()));
+        Ok(())
+    }
+
+    fn threads(&self) -> usize {
+        let all = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.map_or_else(all, |threads| threads as usize)
+    }
+
+    /// All kinds of work, or those asked for.
+    fn cases(&self) -> anyhow::Result<Vec<Case>> {
+        let mut cases = Case::models();
+        cases.push(Case::with_heads("startup", Work::Startup, Sizes::BASE, 1));
+        if self.quick {
+            cases = Case::toys(&cases);
+        }
+        if let (Some(data), Some(list)) = (&self.data, &self.split) {
+            let data = std::path::absolute(data)?.to_string_lossy().into_owned();
+            let files = Files { data, list: list.clone(), labels: self.labels.clone() };
+            cases.push(Case::loading("loading", files));
+        }
+        let names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
+        if let Some(unknown) = self.only.iter().find(|name| !names.contains(&name.as_str())) {
+            let loading = if self.data.is_none() { "; loading needs --data" } else { "" };
+            bail!("--only: there is no work `{unknown}`, but {}{loading}", names.join(", "));
+        }
+        cases.retain(|case| self.only.is_empty() || self.only.contains(&case.name));
+        Ok(cases)
+    }
+
+    /// PyTorch's version, if it is there.
+    fn find_torch(&self) -> anyhow::Result<Option<Torch>> {
+        let code = "import torch; print(torch.__version__)";
+        let output = Command::new(&self.python).args(["-c", code]).output();
+        let Some(output) = output.ok().filter(|output| output.status.success()) else {
+            terminal::line(&format!(
+                "note: {} has no PyTorch, so there is nothing to compare with; --python names another",
+                self.python.display()
+            ));
+            return Ok(None);
+        };
+        if !self.scripts.join("worker.py").is_file() {
+            bail!(
+                "{}: the PyTorch scripts are not there; they are in benches/pytorch of the project's \
+                 sources, name it with --scripts, or say --alone",
+                self.scripts.display()
+            );
+        }
+        let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let scripts = std::path::absolute(&self.scripts)?;
+        Ok(Some(Torch { version, python: self.python.clone(), scripts }))
+    }
+
+    fn measure(
+        &self,
+        case: &Case,
+        threads: usize,
+        torch: Option<&Torch>,
+        rounds: usize,
+    ) -> anyhow::Result<Measured> {
+        let dir = tempfile::tempdir().context("a folder for the case")?;
+        match case.work {
+            Work::Startup => startup::prepare(dir.path(), case)?,
+            _ => material::prepare(dir.path(), case)?,
+        }
+        let mut programs = vec![ours(case, threads)?];
+        programs.extend(torch.map(|torch| torch.program(case, threads)));
+        let bar = terminal::bar(rounds as u64, &case.name);
+        let mut done = |_| bar.inc(1);
+        let measured = measure((case, dir.path()), &programs, rounds, false, &mut done);
+        bar.finish_and_clear();
+        let measured = measured.with_context(|| case.name.clone())?;
+        for (other, ratios) in measured.ratios() {
+            if let Some(ratio) = multimae_bench::statistic::Quartiles::of(&ratios) {
+                let median = ratio.median;
+                terminal::line(&format!("{}: {other} takes {median:.2} times as long", case.name));
+            }
+        }
+        Ok(measured)
+    }
+
+    /// How pre-training and prompt tuning grow.
+    fn growth(&self, threads: usize, torch: Option<&Torch>) -> anyhow::Result<Vec<Growth>> {
+        let mut curves = Vec::new();
+        for (axis, cases) in growing_cases(self.quick, threads) {
+            let mut curve = Growth {
+                axis: axis.to_owned(),
+                work: cases.first().map(|(_, case)| case.name.clone()).unwrap_or_default(),
+                values: Vec::new(),
+                measured: Vec::new(),
+            };
+            for (value, case) in cases {
+                let threads = if axis == "threads" { value } else { threads };
+                curve.measured.push(self.measure(&case, threads, torch, GROWTH_ROUNDS)?);
+                curve.values.push(value as f64);
+            }
+            curves.push(curve);
+        }
+        Ok(curves)
+    }
+}
+
+/// Per axis, the sizes and the cases.
+fn growing_cases(quick: bool, threads: usize) -> Vec<(&'static str, Vec<(usize, Case)>)> {
+    let pretrain = Case::pretrain("pretrain-small", Sizes::SMALL, 8);
+    let prompts = Case::with_heads("prompts-small", Work::Prompts, Sizes::SMALL, 2);
+    let [pretrain, prompts] = match Case::toys(&[pretrain.clone(), prompts.clone()]).try_into() {
+        Ok(toys) if quick => toys,
+        _ => [pretrain, prompts],
+    };
+    let vary = |case: &Case, values: &[usize], change: fn(&mut Case, usize)| {
+        let changed = |&value: &usize| {
+            let mut case = case.clone();
+            change(&mut case, value);
+            (value, case)
+        };
+        values.iter().map(changed).collect::<Vec<_>>()
+    };
+    let keep = |case: &mut Case, value| {
+        case.decoders = case
+            .decoders
+            .map(|decoders| multimae_bench::case::Decoders { keep: value, ..decoders });
+    };
+    let prompt_length = |case: &mut Case, value| case.prompt_length = Some(value);
+    let batch = |case: &mut Case, value| case.batch = value;
+    let (tokens, batches): (&[usize], &[usize]) =
+        if quick { (&[6, 12], &[1, 2]) } else { (&[49, 98, 196, 392], &[2, 4, 8, 16, 32]) };
+    let lengths: &[usize] = if quick { &[1, 3] } else { &[1, 10, 50, 100] };
+    let counts: Vec<usize> = (1..=threads).collect();
+    vec![
+        ("batch", vary(&pretrain, batches, batch)),
+        ("visible tokens", vary(&pretrain, tokens, keep)),
+        ("threads", vary(&pretrain, &counts, |_, _| {})),
+        ("batch", vary(&prompts, &batches[..batches.len() - 1], batch)),
+        ("prompts", vary(&prompts, lengths, prompt_length)),
+        ("threads", vary(&prompts, &counts, |_, _| {})),
+    ]
+}
+
+/// This program on a case.
+fn ours(case: &Case, threads: usize) -> anyhow::Result<Program> {
+    let file = std::env::current_exe().context("where this program is")?;
+    let mut options: Vec<OsString> = vec!["--threads".into(), threads.to_string().into()];
+    if case.work == Work::Startup {
+        options.push("--once".into());
+    }
+    let arguments = vec!["bench-worker".into()];
+    Ok(Program { name: OURS.to_owned(), file, arguments, options, threads })
+}
+
+/// A PyTorch that was found.
+struct Torch {
+    version: String,
+    python: PathBuf,
+    scripts: PathBuf,
+}
+
+impl Torch {
+    fn program(&self, case: &Case, threads: usize) -> Program {
+        let startup = case.work == Work::Startup;
+        let script = if startup { "predict_once.py" } else { "worker.py" };
+        let threads_option = ["--threads".into(), threads.to_string().into()];
+        Program {
+            name: "PyTorch".to_owned(),
+            file: self.python.clone(),
+            arguments: vec![self.scripts.join(script).into()],
+            options: if startup { Vec::new() } else { threads_option.to_vec() },
+            threads,
+        }
+    }
+}
+
+fn about(threads: usize, torch: Option<&Torch>) -> IndexMap<String, String> {
+    let mut about: IndexMap<&str, String> = IndexMap::new();
+    about.insert("Processor", processor().unwrap_or_else(|| std::env::consts::ARCH.to_owned()));
+    about.insert("Threads", threads.to_string());
+    about.insert("multimae", env!("CARGO_PKG_VERSION").to_owned());
+    if let Some(torch) = torch {
+        about.insert("PyTorch", torch.version.clone());
+    }
+    about.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// The processor's name, where the system tells.
+fn processor() -> Option<String> {
+    let text = fs_err::read_to_string(Path::new("/proc/cpuinfo")).ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
