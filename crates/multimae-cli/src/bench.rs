@@ -14,8 +14,12 @@ use multimae_bench::peak::measured_peak;
 use multimae_bench::process::Program;
 use multimae_bench::report::{Growth, Results};
 use multimae_bench::{material, startup, worker};
+use multimae_train::device::device;
 use multimae_train::predict::Input;
+use multimae_train::recipe::PrecisionChoice;
+use multimae_train::recipe::keys::RecipeValue as _;
 
+use crate::model::precision;
 use crate::predict::Predict;
 use crate::terminal;
 
@@ -42,6 +46,10 @@ pub(crate) struct Bench {
     /// Threads of each program; all processors if absent
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     threads: Option<u64>,
+    /// Precision of the factors of products, in both programs: fp32, or bf16 where the processor has
+    /// it
+    #[arg(long, default_value = "fp32", value_parser = precision)]
+    precision: PrecisionChoice,
     /// A Python that has PyTorch
     #[arg(long, value_name = "FILE", default_value = "python3")]
     python: PathBuf,
@@ -79,6 +87,9 @@ pub(crate) struct BenchWorker {
     /// Threads
     #[arg(long, default_value_t = 1)]
     threads: usize,
+    /// Precision of the factors of products
+    #[arg(long, default_value = "fp32", value_parser = precision)]
+    precision: PrecisionChoice,
     /// Predict the case's picture once
     #[arg(long)]
     once: bool,
@@ -87,6 +98,7 @@ pub(crate) struct BenchWorker {
 impl BenchWorker {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         if !self.once {
+            device("cpu", self.precision)?;
             return Ok(worker::serve(&self.dir, self.threads, stdin().lock(), stdout().lock())?);
         }
         let input: Input = self
@@ -114,7 +126,11 @@ impl Bench {
             .map(|case| self.measure(case, threads, torch.as_ref(), self.rounds as usize))
             .collect::<anyhow::Result<Vec<_>>>()?;
         let growth = if self.grow { self.growth(threads, torch.as_ref())? } else { Vec::new() };
-        let about = about(threads, torch.as_ref());
+        let mut about = about(threads, torch.as_ref());
+        about.insert(
+            "Precision".to_owned(),
+            self.precision.write().as_str().unwrap_or_default().to_owned(),
+        );
         let results = Results { about, peak: measured_peak(), measured, growth };
         results.write(&self.out)?;
         terminal::result(&format!("{}\n", results.table().markdown()))?;
@@ -168,7 +184,7 @@ impl Bench {
         }
         let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         let scripts = std::path::absolute(&self.scripts)?;
-        Ok(Some(Torch { version, python: self.python.clone(), scripts }))
+        Ok(Some(Torch { version, scripts }))
     }
 
     fn measure(
@@ -183,11 +199,12 @@ impl Bench {
             Work::Startup => startup::prepare(dir.path(), case)?,
             _ => material::prepare(dir.path(), case)?,
         }
-        let mut programs = vec![ours(case, threads)?];
-        programs.extend(torch.map(|torch| torch.program(case, threads)));
+        let mut programs = vec![self.ours(case, threads)?];
+        programs.extend(torch.map(|torch| self.torch(torch, case, threads)));
         let bar = terminal::bar(rounds as u64, &case.name);
         let mut done = |_| bar.inc(1);
-        let measured = measure((case, dir.path()), &programs, rounds, false, &mut done);
+        let bf16 = self.precision == PrecisionChoice::Bf16;
+        let measured = measure((case, dir.path()), &programs, rounds, bf16, &mut done);
         bar.finish_and_clear();
         let measured = measured.with_context(|| case.name.clone())?;
         for (other, ratios) in measured.ratios() {
@@ -217,6 +234,37 @@ impl Bench {
             curves.push(curve);
         }
         Ok(curves)
+    }
+
+    /// This program on a case.
+    fn ours(&self, case: &Case, threads: usize) -> anyhow::Result<Program> {
+        let file = std::env::current_exe().context("where this program is")?;
+        let mut options = self.options(threads);
+        if case.work == Work::Startup {
+            options.push("--once".into());
+        }
+        let arguments = vec!["bench-worker".into()];
+        Ok(Program { name: OURS.to_owned(), file, arguments, options, threads })
+    }
+
+    /// PyTorch on a case.
+    fn torch(&self, torch: &Torch, case: &Case, threads: usize) -> Program {
+        let startup = case.work == Work::Startup;
+        let script = if startup { "predict_once.py" } else { "worker.py" };
+        Program {
+            name: "PyTorch".to_owned(),
+            file: self.python.clone(),
+            arguments: vec![torch.scripts.join(script).into()],
+            options: if startup { Vec::new() } else { self.options(threads) },
+            threads,
+        }
+    }
+
+    /// What both programs understand.
+    fn options(&self, threads: usize) -> Vec<OsString> {
+        let precision = self.precision.write().as_str().unwrap_or_default().to_owned();
+        let threads = threads.to_string();
+        ["--threads", &threads, "--precision", &precision].map(OsString::from).to_vec()
     }
 }
 
@@ -257,37 +305,10 @@ fn growing_cases(quick: bool, threads: usize) -> Vec<(&'static str, Vec<(usize, 
     ]
 }
 
-/// This program on a case.
-fn ours(case: &Case, threads: usize) -> anyhow::Result<Program> {
-    let file = std::env::current_exe().context("where this program is")?;
-    let mut options: Vec<OsString> = vec!["--threads".into(), threads.to_string().into()];
-    if case.work == Work::Startup {
-        options.push("--once".into());
-    }
-    let arguments = vec!["bench-worker".into()];
-    Ok(Program { name: OURS.to_owned(), file, arguments, options, threads })
-}
-
 /// A PyTorch that was found.
 struct Torch {
     version: String,
-    python: PathBuf,
     scripts: PathBuf,
-}
-
-impl Torch {
-    fn program(&self, case: &Case, threads: usize) -> Program {
-        let startup = case.work == Work::Startup;
-        let script = if startup { "predict_once.py" } else { "worker.py" };
-        let threads_option = ["--threads".into(), threads.to_string().into()];
-        Program {
-            name: "PyTorch".to_owned(),
-            file: self.python.clone(),
-            arguments: vec![self.scripts.join(script).into()],
-            options: if startup { Vec::new() } else { threads_option.to_vec() },
-            threads,
-        }
-    }
 }
 
 fn about(threads: usize, torch: Option<&Torch>) -> IndexMap<String, String> {

@@ -1,4 +1,5 @@
 //! The benchmark: our side of it, and what it makes of the other side.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 #![cfg(unix)]
 
 mod common;

@@ -10,7 +10,9 @@ pub mod conv;
 pub mod gelu;
 pub mod layer_norm;
 pub mod linear;
+pub mod precision;
 
+mod bf16;
 mod lanes;
 mod matrix;
 mod parallel;
