@@ -89,6 +89,17 @@ proptest! {
     }
 
     #[test]
+    fn scale_shift(batch in 1usize..4, rows in 1usize..60, width in 1usize..200) {
+        let device = Device::default();
+        let x = tensor(1, [batch, rows, width], &device);
+        let scale = tensor(2, [width], &device);
+        let shift = tensor(3, [width], &device);
+        let fused = |x: Tensor<3>, scale, shift| ops::scale_shift(x, scale, shift);
+        let slow = |x: Tensor<3>, scale, shift| plain::scale_shift(x, scale, shift);
+        assert_all_close("scale and shift", run!(fused, x, scale, shift), run!(slow, x, scale, shift));
+    }
+
+    #[test]
     fn gelu(rows in 1usize..400, width in 1usize..70) {
         let device = Device::default();
         let x = tensor(4, [rows, width], &device).mul_scalar(3.0);

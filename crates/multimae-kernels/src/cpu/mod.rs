@@ -11,6 +11,7 @@ pub mod gelu;
 pub mod layer_norm;
 pub mod linear;
 pub mod precision;
+pub mod scale_shift;
 
 mod bf16;
 mod lanes;

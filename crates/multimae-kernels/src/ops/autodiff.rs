@@ -18,13 +18,13 @@ use burn::backend::{Autodiff, Flex};
 use super::extension::KernelOps;
 use super::flex::{
     conv_shape, conv2d_of, cross_attention_shape, dims, elements, layer_norm_of, linear_of,
-    linear_shape, self_attention_shape, tensor,
+    linear_shape, scale_shift_of, self_attention_shape, tensor,
 };
 use crate::cpu::attention::{self, AttentionShape, Inputs};
 use crate::cpu::conv::{self, ConvShape};
 use crate::cpu::layer_norm::Statistics;
 use crate::cpu::linear::{self, LinearShape};
-use crate::cpu::{gelu, layer_norm};
+use crate::cpu::{gelu, layer_norm, scale_shift};
 
 /// The CPU backend with gradients.
 type Tracked<C> = Autodiff<Flex, C>;
@@ -205,6 +205,31 @@ fn convolution<C: CheckpointStrategy>(
     })
 }
 
+/// Of scale and shift; the scale is the weight.
+#[derive(Debug, Clone)]
+struct ScaleShiftState {
+    width: usize,
+    input: Vec<usize>,
+    x: Option<FlexTensor>,
+    scale: Option<FlexTensor>,
+}
+
+impl AffineState for ScaleShiftState {
+    fn input_gradient(&self, dy: &[f32]) -> Option<FlexTensor> {
+        let dx = scale_shift::input_gradient(dy, &elements(self.scale.as_ref()?));
+        Some(tensor(dx, self.input.clone()))
+    }
+
+    fn weight_gradient(&self, dy: &[f32]) -> Option<FlexTensor> {
+        let d_scale = scale_shift::scale_gradient(self.width, dy, &elements(self.x.as_ref()?));
+        Some(tensor(d_scale, [self.width]))
+    }
+
+    fn bias_gradient(&self, dy: &[f32]) -> FlexTensor {
+        tensor(linear::bias_gradient(self.width, dy), [self.width])
+    }
+}
+
 #[derive(Debug)]
 struct LayerNormBackward;
 
@@ -311,6 +336,18 @@ impl<C: CheckpointStrategy> KernelOps for Tracked<C> {
 
     fn linear_without_bias(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
         linear_map::<C>(x, weight, None)
+    }
+
+    fn scale_shift(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let input = dims(x.primitive());
+        let width = input.last().copied().unwrap_or(0);
+        affine::<C, ScaleShiftState>(x, scale, Some(shift), scale_shift_of, |x, scale| {
+            ScaleShiftState { width, input, x, scale }
+        })
     }
 
     fn layer_norm(

@@ -19,6 +19,13 @@ pub(crate) trait KernelOps: Backend {
     /// `x W^T`.
     fn linear_without_bias(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
 
+    /// `x * scale + shift` over the last axis.
+    fn scale_shift(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+
     /// Layer normalisation over the last axis.
     fn layer_norm(
         x: FloatTensor<Self>,

@@ -12,7 +12,7 @@ use crate::cpu::adamw::{self, AdamWStep};
 use crate::cpu::attention::{self, AttentionShape, Inputs};
 use crate::cpu::conv::{self, ConvShape};
 use crate::cpu::linear::{self, LinearShape};
-use crate::cpu::{gelu, layer_norm};
+use crate::cpu::{gelu, layer_norm, scale_shift};
 
 /// The elements in order; copied only if the tensor is a view with gaps or another order.
 pub(super) fn elements(tensor: &FlexTensor) -> Cow<'_, [f32]> {
@@ -133,6 +133,18 @@ pub(super) fn linear_of(
     tensor(y, with_last(dims(x), shape.outputs))
 }
 
+/// Scale and shift.
+pub(super) fn scale_shift_of(
+    x: &FlexTensor,
+    scale: &FlexTensor,
+    shift: Option<&FlexTensor>,
+) -> FlexTensor {
+    let scale = elements(scale);
+    assert!(dims(x).last() == Some(&scale.len()), "{} scales for {:?}", scale.len(), dims(x));
+    let shift = shift.map_or(Cow::Owned(vec![0.0; scale.len()]), elements);
+    tensor(scale_shift::forward(&elements(x), &scale, &shift), dims(x))
+}
+
 /// Layer normalisation with what its backward pass needs.
 pub(super) fn layer_norm_of(
     x: &FlexTensor,
@@ -157,6 +169,14 @@ impl KernelOps for Flex {
 
     fn linear_without_bias(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
         linear_of(&x, &weight, None)
+    }
+
+    fn scale_shift(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        scale_shift_of(&x, &scale, Some(&shift))
     }
 
     fn layer_norm(

@@ -48,6 +48,19 @@ pub fn linear<const D: usize>(
     })
 }
 
+/// `y = x * scale + shift`, every channel of the last axis by itself.
+///
+/// # Shapes
+/// `x (..., width)`, `scale` and `shift (width)` to `(..., width)`.
+#[must_use]
+pub fn scale_shift<const D: usize>(x: Tensor<D>, scale: Tensor<1>, shift: Tensor<1>) -> Tensor<D> {
+    if !fused(&x) {
+        return plain::scale_shift(x, scale, shift);
+    }
+    let (x, scale, shift) = (x.into_dispatch(), scale.into_dispatch(), shift.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as KernelOps>::scale_shift(x, scale, shift))
+}
+
 /// Layer normalisation over the last axis, biased variance.
 ///
 /// # Shapes

@@ -15,6 +15,17 @@ pub fn linear<const D: usize>(
     burn::tensor::module::linear(x, weight.transpose(), bias)
 }
 
+/// The plain [`super::scale_shift`].
+#[must_use]
+pub fn scale_shift<const D: usize>(x: Tensor<D>, scale: Tensor<1>, shift: Tensor<1>) -> Tensor<D> {
+    let last = |values: Tensor<1>| {
+        let mut shape = [1; D];
+        shape[D - 1] = values.dims()[0];
+        values.reshape(shape)
+    };
+    x * last(scale) + last(shift)
+}
+
 /// The plain [`super::layer_norm`].
 #[must_use]
 pub fn layer_norm<const D: usize>(
