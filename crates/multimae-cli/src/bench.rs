@@ -74,6 +74,9 @@ pub(crate) struct Bench {
     /// Sizes that take no time, to see that all works
     #[arg(long)]
     quick: bool,
+    /// Leave the weights and inputs of the work in OUT/cases, for a profiler
+    #[arg(long)]
+    keep: bool,
     /// Folder of the results
     #[arg(long, value_name = "DIR", default_value = "runs/bench")]
     out: PathBuf,
@@ -131,6 +134,7 @@ impl Bench {
             "Precision".to_owned(),
             self.precision.write().as_str().unwrap_or_default().to_owned(),
         );
+        device("cpu", self.precision)?;
         let results = Results { about, peak: measured_peak(), measured, growth };
         results.write(&self.out)?;
         terminal::result(&format!("{}\n", results.table().markdown()))?;
@@ -194,17 +198,22 @@ impl Bench {
         torch: Option<&Torch>,
         rounds: usize,
     ) -> anyhow::Result<Measured> {
-        let dir = tempfile::tempdir().context("a folder for the case")?;
+        let passing = tempfile::tempdir().context("a folder for the case")?;
+        let dir = if self.keep {
+            self.out.join("cases").join(&case.name)
+        } else {
+            passing.path().to_owned()
+        };
         match case.work {
-            Work::Startup => startup::prepare(dir.path(), case)?,
-            _ => material::prepare(dir.path(), case)?,
+            Work::Startup => startup::prepare(&dir, case)?,
+            _ => material::prepare(&dir, case)?,
         }
         let mut programs = vec![self.ours(case, threads)?];
         programs.extend(torch.map(|torch| self.torch(torch, case, threads)));
         let bar = terminal::bar(rounds as u64, &case.name);
         let mut done = |_| bar.inc(1);
         let bf16 = self.precision == PrecisionChoice::Bf16;
-        let measured = measure((case, dir.path()), &programs, rounds, bf16, &mut done);
+        let measured = measure((case, &dir), &programs, rounds, bf16, &mut done);
         bar.finish_and_clear();
         let measured = measured.with_context(|| case.name.clone())?;
         for (other, ratios) in measured.ratios() {
