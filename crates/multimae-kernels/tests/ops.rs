@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use multimae_kernels::cpu::adamw::AdamWStep;
 use multimae_kernels::ops::{self, plain};
 use proptest::prelude::*;
@@ -97,6 +97,21 @@ proptest! {
         let fused = |x: Tensor<3>, scale, shift| ops::scale_shift(x, scale, shift);
         let slow = |x: Tensor<3>, scale, shift| plain::scale_shift(x, scale, shift);
         assert_all_close("scale and shift", run!(fused, x, scale, shift), run!(slow, x, scale, shift));
+    }
+
+    #[test]
+    fn cross_entropy(batch in 1usize..4, classes in 1usize..50, pixels in 1usize..300,
+                     smoothing in 0.0f64..0.5, ignored in 0usize..4) {
+        let device = Device::default();
+        let logits = tensor(1, [batch, classes, pixels], &device).mul_scalar(8.0);
+        // Some pixels are ignored, by a label beyond the classes.
+        let label = |at: usize| if at % 5 < ignored { 255 } else { (at * 7 % classes) as i64 };
+        let labels: Vec<i64> = (0..batch * pixels).map(label).collect();
+        let labels = TensorData::new(labels, [batch, pixels]);
+        let labels = || Tensor::<2, Int>::from_data(labels.clone(), &device);
+        let fused = |logits| ops::cross_entropy(logits, labels(), smoothing, Some(255));
+        let slow = |logits| plain::cross_entropy(logits, labels(), smoothing, Some(255));
+        assert_all_close("cross-entropy", run!(fused, logits), run!(slow, logits));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 pub mod adamw;
 pub mod attention;
 pub mod conv;
+pub mod cross_entropy;
 pub mod gelu;
 pub mod layer_norm;
 pub mod linear;

@@ -17,11 +17,13 @@ use burn::backend::{Autodiff, Flex};
 
 use super::extension::KernelOps;
 use super::flex::{
-    conv_shape, conv2d_of, cross_attention_shape, dims, elements, layer_norm_of, linear_of,
-    linear_shape, scale_shift_of, self_attention_shape, tensor,
+    conv_shape, conv2d_of, cross_attention_shape, cross_entropy_shape, dims, elements,
+    layer_norm_of, linear_of, linear_shape, scale_shift_of, self_attention_shape, tensor,
+    whole_numbers,
 };
 use crate::cpu::attention::{self, AttentionShape, Inputs};
 use crate::cpu::conv::{self, ConvShape};
+use crate::cpu::cross_entropy::{self, CrossEntropyShape, Smoothing};
 use crate::cpu::layer_norm::Statistics;
 use crate::cpu::linear::{self, LinearShape};
 use crate::cpu::{gelu, layer_norm, scale_shift};
@@ -231,6 +233,38 @@ impl AffineState for ScaleShiftState {
 }
 
 #[derive(Debug)]
+struct CrossEntropyBackward;
+
+/// What the backward pass of cross-entropy needs.
+#[derive(Debug, Clone)]
+struct CrossEntropyState {
+    shape: CrossEntropyShape,
+    smoothing: Smoothing,
+    logits: FlexTensor,
+    labels: Vec<i64>,
+    log_sums: Vec<f32>,
+}
+
+impl Backward<Flex, 1> for CrossEntropyBackward {
+    type State = CrossEntropyState;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let d_losses = grads.consume::<Flex>(&ops.node);
+        let CrossEntropyState { shape, smoothing, logits, labels, log_sums } = &ops.state;
+        if let [Some(node)] = ops.parents {
+            let of_logits = cross_entropy::gradient(
+                *shape,
+                (&elements(logits), labels),
+                log_sums,
+                &elements(&d_losses),
+                *smoothing,
+            );
+            grads.register::<Flex>(node.id, tensor(of_logits, dims(logits)));
+        }
+    }
+}
+
+#[derive(Debug)]
 struct LayerNormBackward;
 
 /// What the backward pass of layer normalisation needs.
@@ -348,6 +382,24 @@ impl<C: CheckpointStrategy> KernelOps for Tracked<C> {
         affine::<C, ScaleShiftState>(x, scale, Some(shift), scale_shift_of, |x, scale| {
             ScaleShiftState { width, input, x, scale }
         })
+    }
+
+    fn cross_entropy(
+        logits: FloatTensor<Self>,
+        labels: FloatTensor<Self>,
+        smoothing: Smoothing,
+    ) -> FloatTensor<Self> {
+        let node = logits.node();
+        let (logits, labels) = (logits.into_primitive(), whole_numbers(labels.primitive()));
+        let shape = cross_entropy_shape(&logits);
+        let (losses, log_sums) =
+            cross_entropy::forward(shape, &elements(&logits), &labels, smoothing);
+        let losses = tensor(losses, [shape.batch, shape.pixels]);
+        match CrossEntropyBackward.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared
+                .finish(CrossEntropyState { shape, smoothing, logits, labels, log_sums }, losses),
+            OpsKind::UnTracked(prepared) => prepared.finish(losses),
+        }
     }
 
     fn layer_norm(

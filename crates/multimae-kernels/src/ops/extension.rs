@@ -4,6 +4,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, backend_extension};
 
 use crate::cpu::adamw::AdamWStep;
+use crate::cpu::cross_entropy::Smoothing;
 
 /// Operations with a backward pass. Tensors are `f32`; the first argument's leading axes are
 /// rows.
@@ -24,6 +25,13 @@ pub(crate) trait KernelOps: Backend {
         x: FloatTensor<Self>,
         scale: FloatTensor<Self>,
         shift: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+
+    /// Softmax cross-entropy of every pixel; the labels are whole numbers.
+    fn cross_entropy(
+        logits: FloatTensor<Self>,
+        labels: FloatTensor<Self>,
+        smoothing: Smoothing,
     ) -> FloatTensor<Self>;
 
     /// Layer normalisation over the last axis.

@@ -11,6 +11,7 @@ use super::extension::{KernelOps, UpdateOps};
 use crate::cpu::adamw::{self, AdamWStep};
 use crate::cpu::attention::{self, AttentionShape, Inputs};
 use crate::cpu::conv::{self, ConvShape};
+use crate::cpu::cross_entropy::{self, CrossEntropyShape, Smoothing};
 use crate::cpu::linear::{self, LinearShape};
 use crate::cpu::{gelu, layer_norm, scale_shift};
 
@@ -106,7 +107,7 @@ pub(super) fn conv2d_of(
 
 fn dims3(tensor: &FlexTensor) -> [usize; 3] {
     let dims = dims(tensor);
-    assert!(dims.len() == 3, "attention over a tensor {dims:?}");
+    assert!(dims.len() == 3, "three axes are expected, not {dims:?}");
     [dims[0], dims[1], dims[2]]
 }
 
@@ -131,6 +132,17 @@ pub(super) fn linear_of(
     }
     let y = linear::forward(shape, &elements(x), &elements(weight), bias.as_deref());
     tensor(y, with_last(dims(x), shape.outputs))
+}
+
+/// The sizes of a map of logits.
+pub(super) fn cross_entropy_shape(logits: &FlexTensor) -> CrossEntropyShape {
+    let [batch, classes, pixels] = dims3(logits);
+    CrossEntropyShape { batch, classes, pixels }
+}
+
+/// Labels as whole numbers.
+pub(super) fn whole_numbers(labels: &FlexTensor) -> Vec<i64> {
+    elements(labels).iter().map(|&label| label as i64).collect()
 }
 
 /// Scale and shift.
@@ -177,6 +189,17 @@ impl KernelOps for Flex {
         shift: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         scale_shift_of(&x, &scale, Some(&shift))
+    }
+
+    fn cross_entropy(
+        logits: FloatTensor<Self>,
+        labels: FloatTensor<Self>,
+        smoothing: Smoothing,
+    ) -> FloatTensor<Self> {
+        let shape = cross_entropy_shape(&logits);
+        let labels = whole_numbers(&labels);
+        let (losses, _) = cross_entropy::forward(shape, &elements(&logits), &labels, smoothing);
+        tensor(losses, [shape.batch, shape.pixels])
     }
 
     fn layer_norm(

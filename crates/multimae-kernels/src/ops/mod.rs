@@ -12,9 +12,10 @@ pub mod plain;
 use std::sync::OnceLock;
 
 use burn::backend::Dispatch;
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Int, Tensor};
 
 use crate::cpu::adamw::AdamWStep;
+use crate::cpu::cross_entropy::Smoothing;
 use extension::{KernelOps, UpdateOps};
 
 /// Whether the fused operations are switched on.
@@ -59,6 +60,27 @@ pub fn scale_shift<const D: usize>(x: Tensor<D>, scale: Tensor<1>, shift: Tensor
     }
     let (x, scale, shift) = (x.into_dispatch(), scale.into_dispatch(), shift.into_dispatch());
     Tensor::from_dispatch(<Dispatch as KernelOps>::scale_shift(x, scale, shift))
+}
+
+/// Softmax cross-entropy of every pixel, with label smoothing (Szegedy et al., 2016). Pixels whose
+/// label is ignored have the loss 0.
+///
+/// # Shapes
+/// `logits (B, classes, P)`, `labels (B, P)` to `(B, P)`.
+#[must_use]
+pub fn cross_entropy(
+    logits: Tensor<3>,
+    labels: Tensor<2, Int>,
+    smoothing: f64,
+    ignore: Option<i64>,
+) -> Tensor<2> {
+    if !fused(&logits) {
+        return plain::cross_entropy(logits, labels, smoothing, ignore);
+    }
+    // Whole numbers up to 2^24 stay what they are.
+    let (logits, labels) = (logits.into_dispatch(), labels.float().into_dispatch());
+    let smoothing = Smoothing { share: smoothing as f32, ignore };
+    Tensor::from_dispatch(<Dispatch as KernelOps>::cross_entropy(logits, labels, smoothing))
 }
 
 /// Layer normalisation over the last axis, biased variance.

@@ -1,7 +1,7 @@
 //! The same operations from the engine's own: slower, and what the kernels are tested against.
 
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{Int, Tensor, activation};
 
 use crate::cpu::adamw::AdamWStep;
 
@@ -24,6 +24,36 @@ pub fn scale_shift<const D: usize>(x: Tensor<D>, scale: Tensor<1>, shift: Tensor
         values.reshape(shape)
     };
     x * last(scale) + last(shift)
+}
+
+/// The plain [`super::cross_entropy`].
+#[must_use]
+pub fn cross_entropy(
+    logits: Tensor<3>,
+    labels: Tensor<2, Int>,
+    smoothing: f64,
+    ignore: Option<i64>,
+) -> Tensor<2> {
+    let [batch, classes, pixels] = logits.dims();
+    let ignored = ignore.map(|label| labels.clone().equal_elem(label));
+    // A label that is ignored may lie beyond the classes.
+    let labels = match &ignored {
+        Some(ignored) => labels.mask_fill(ignored.clone(), 0),
+        None => labels,
+    };
+    let rows = logits.swap_dims(1, 2).reshape([batch * pixels, classes]);
+    let log_probabilities = activation::log_softmax(rows, 1);
+    let labels = labels.reshape([batch * pixels, 1]);
+    let mut loss = log_probabilities.clone().gather(1, labels).neg();
+    if smoothing > 0.0 {
+        let uniform = log_probabilities.mean_dim(1).neg();
+        loss = loss.mul_scalar(1.0 - smoothing) + uniform.mul_scalar(smoothing);
+    }
+    let loss = loss.reshape([batch, pixels]);
+    match ignored {
+        Some(ignored) => loss.mask_fill(ignored, 0.0),
+        None => loss,
+    }
 }
 
 /// The plain [`super::layer_norm`].
