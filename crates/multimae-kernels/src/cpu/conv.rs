@@ -132,16 +132,15 @@ fn unfold<'a>(
 ) -> Matrix<'a> {
     let ConvShape { kernel, width, .. } = shape;
     let pixels = rows * width;
-    let mut shifted = unfolded.chunks_mut(pixels);
-    for plane in x.chunks(shape.area()) {
-        for ky in 0..kernel {
-            for kx in 0..kernel {
-                if let Some(to) = shifted.next() {
-                    shift(shape, plane, to, (first + ky, kx));
-                }
-            }
+    let of_plane = (kernel * kernel * pixels).max(1);
+    let planes = x.chunks(shape.area()).zip(unfolded.chunks_mut(of_plane));
+    // One image at a time has nothing else to share among the threads.
+    parallel::for_each(shape.column() * pixels, planes, |(plane, unfolded)| {
+        for (at, to) in unfolded.chunks_mut(pixels).enumerate() {
+            let (ky, kx) = (at / kernel, at % kernel);
+            shift(shape, plane, to, (first + ky, kx));
         }
-    }
+    });
     (unfolded, Shape::rows(shape.column(), pixels, pixels))
 }
 
