@@ -4,6 +4,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use multimae_kernels::cpu::adamw::AdamWStep;
+use multimae_kernels::cpu::resize::{Resize, Tap};
 use multimae_kernels::ops::{self, plain};
 use proptest::prelude::*;
 
@@ -112,6 +113,29 @@ proptest! {
         let fused = |logits| ops::cross_entropy(logits, labels(), smoothing, Some(255));
         let slow = |logits| plain::cross_entropy(logits, labels(), smoothing, Some(255));
         assert_all_close("cross-entropy", run!(fused, logits), run!(slow, logits));
+    }
+
+    #[test]
+    fn resize(maps in 1usize..5, height in 1usize..20, width in 1usize..20,
+              rows in 1usize..45, columns in 1usize..45) {
+        let x = tensor(1, [1, maps, height, width], &Device::default());
+        // Any taps do: neighbours, the same twice, backwards.
+        let taps = |count: usize, side: usize| -> Vec<Tap> {
+            let tap = |at: usize| Tap {
+                left: at * side / count,
+                right: (at * 7 + 1) % side,
+                weight: (at % 5) as f32 / 4.0,
+            };
+            (0..count).map(tap).collect()
+        };
+        let how = Resize {
+            from: [height, width],
+            rows: taps(rows, height),
+            columns: taps(columns, width),
+        };
+        let fused = |x| ops::resize(x, &how);
+        let slow = |x| plain::resize(x, &how);
+        assert_all_close("resize", run!(fused, x), run!(slow, x));
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod gelu;
 pub mod layer_norm;
 pub mod linear;
 pub mod precision;
+pub mod resize;
 pub mod scale_shift;
 
 mod bf16;

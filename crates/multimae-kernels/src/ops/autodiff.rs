@@ -18,14 +18,15 @@ use burn::backend::{Autodiff, Flex};
 use super::extension::KernelOps;
 use super::flex::{
     conv_shape, conv2d_of, cross_attention_shape, cross_entropy_shape, dims, elements,
-    layer_norm_of, linear_of, linear_shape, scale_shift_of, self_attention_shape, tensor,
-    whole_numbers,
+    layer_norm_of, linear_of, linear_shape, resize_of, scale_shift_of, self_attention_shape,
+    tensor, whole_numbers,
 };
 use crate::cpu::attention::{self, AttentionShape, Inputs};
 use crate::cpu::conv::{self, ConvShape};
 use crate::cpu::cross_entropy::{self, CrossEntropyShape, Smoothing};
 use crate::cpu::layer_norm::Statistics;
 use crate::cpu::linear::{self, LinearShape};
+use crate::cpu::resize::{self, Resize};
 use crate::cpu::{gelu, layer_norm, scale_shift};
 
 /// The CPU backend with gradients.
@@ -265,6 +266,23 @@ impl Backward<Flex, 1> for CrossEntropyBackward {
 }
 
 #[derive(Debug)]
+struct ResizeBackward;
+
+impl Backward<Flex, 1> for ResizeBackward {
+    /// How, and the extents of the input.
+    type State = (Resize, Vec<usize>);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = grads.consume::<Flex>(&ops.node);
+        let (how, input) = &ops.state;
+        if let [Some(node)] = ops.parents {
+            let dx = resize::gradient(how, &elements(&dy));
+            grads.register::<Flex>(node.id, tensor(dx, input.clone()));
+        }
+    }
+}
+
+#[derive(Debug)]
 struct LayerNormBackward;
 
 /// What the backward pass of layer normalisation needs.
@@ -399,6 +417,16 @@ impl<C: CheckpointStrategy> KernelOps for Tracked<C> {
             OpsKind::Tracked(prepared) => prepared
                 .finish(CrossEntropyState { shape, smoothing, logits, labels, log_sums }, losses),
             OpsKind::UnTracked(prepared) => prepared.finish(losses),
+        }
+    }
+
+    fn resize(x: FloatTensor<Self>, resize: Resize) -> FloatTensor<Self> {
+        let node = x.node();
+        let x = x.into_primitive();
+        let y = resize_of(&x, &resize);
+        match ResizeBackward.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish((resize, dims(&x)), y),
+            OpsKind::UnTracked(prepared) => prepared.finish(y),
         }
     }
 

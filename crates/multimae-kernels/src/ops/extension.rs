@@ -5,6 +5,7 @@ use burn::backend::{Backend, backend_extension};
 
 use crate::cpu::adamw::AdamWStep;
 use crate::cpu::cross_entropy::Smoothing;
+use crate::cpu::resize::Resize;
 
 /// Operations with a backward pass. Tensors are `f32`; the first argument's leading axes are
 /// rows.
@@ -33,6 +34,9 @@ pub(crate) trait KernelOps: Backend {
         labels: FloatTensor<Self>,
         smoothing: Smoothing,
     ) -> FloatTensor<Self>;
+
+    /// Maps of another size, linear between neighbours.
+    fn resize(x: FloatTensor<Self>, resize: Resize) -> FloatTensor<Self>;
 
     /// Layer normalisation over the last axis.
     fn layer_norm(

@@ -13,6 +13,7 @@ use crate::cpu::attention::{self, AttentionShape, Inputs};
 use crate::cpu::conv::{self, ConvShape};
 use crate::cpu::cross_entropy::{self, CrossEntropyShape, Smoothing};
 use crate::cpu::linear::{self, LinearShape};
+use crate::cpu::resize::{self, Resize};
 use crate::cpu::{gelu, layer_norm, scale_shift};
 
 /// The elements in order; copied only if the tensor is a view with gaps or another order.
@@ -134,6 +135,14 @@ pub(super) fn linear_of(
     tensor(y, with_last(dims(x), shape.outputs))
 }
 
+/// The resized maps.
+pub(super) fn resize_of(x: &FlexTensor, how: &Resize) -> FlexTensor {
+    let shape = dims(x);
+    assert!(shape.len() == 4 && shape[2..] == how.from, "{shape:?} resized as {:?}", how.from);
+    let y = resize::forward(how, &elements(x));
+    tensor(y, [shape[0], shape[1], how.rows.len(), how.columns.len()])
+}
+
 /// The sizes of a map of logits.
 pub(super) fn cross_entropy_shape(logits: &FlexTensor) -> CrossEntropyShape {
     let [batch, classes, pixels] = dims3(logits);
@@ -200,6 +209,10 @@ impl KernelOps for Flex {
         let labels = whole_numbers(&labels);
         let (losses, _) = cross_entropy::forward(shape, &elements(&logits), &labels, smoothing);
         tensor(losses, [shape.batch, shape.pixels])
+    }
+
+    fn resize(x: FloatTensor<Self>, resize: Resize) -> FloatTensor<Self> {
+        resize_of(&x, &resize)
     }
 
     fn layer_norm(

@@ -16,6 +16,7 @@ use burn::tensor::{DType, Int, Tensor};
 
 use crate::cpu::adamw::AdamWStep;
 use crate::cpu::cross_entropy::Smoothing;
+use crate::cpu::resize::Resize;
 use extension::{KernelOps, UpdateOps};
 
 /// Whether the fused operations are switched on.
@@ -81,6 +82,18 @@ pub fn cross_entropy(
     let (logits, labels) = (logits.into_dispatch(), labels.float().into_dispatch());
     let smoothing = Smoothing { share: smoothing as f32, ignore };
     Tensor::from_dispatch(<Dispatch as KernelOps>::cross_entropy(logits, labels, smoothing))
+}
+
+/// Maps of another size, linear between neighbours along either axis.
+///
+/// # Shapes
+/// `(B, C, h, w)` with `[h, w] = resize.from` to `(B, C, rows, columns)`.
+#[must_use]
+pub fn resize(x: Tensor<4>, resize: &Resize) -> Tensor<4> {
+    if !fused(&x) {
+        return plain::resize(x, resize);
+    }
+    Tensor::from_dispatch(<Dispatch as KernelOps>::resize(x.into_dispatch(), resize.clone()))
 }
 
 /// Layer normalisation over the last axis, biased variance.

@@ -1,9 +1,10 @@
 //! The same operations from the engine's own: slower, and what the kernels are tested against.
 
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Int, Tensor, activation};
+use burn::tensor::{Int, Tensor, TensorData, activation};
 
 use crate::cpu::adamw::AdamWStep;
+use crate::cpu::resize::{Resize, Tap};
 
 /// The plain [`super::linear`].
 #[must_use]
@@ -54,6 +55,24 @@ pub fn cross_entropy(
         Some(ignored) => loss.mask_fill(ignored, 0.0),
         None => loss,
     }
+}
+
+/// The plain [`super::resize`]: a matrix product per axis.
+#[must_use]
+pub fn resize(x: Tensor<4>, resize: &Resize) -> Tensor<4> {
+    let device = x.device();
+    let matrix = |taps: &[Tap], side: usize| {
+        let mut matrix = vec![0.0; taps.len() * side];
+        for (row, tap) in matrix.chunks_exact_mut(side).zip(taps) {
+            row[tap.left] += 1.0 - tap.weight;
+            row[tap.right] += tap.weight;
+        }
+        Tensor::<2>::from_data(TensorData::new(matrix, [taps.len(), side]), &device)
+    };
+    let [height, width] = resize.from;
+    let columns = matrix(&resize.columns, width).transpose();
+    let stretched = x.matmul(columns.unsqueeze::<4>());
+    matrix(&resize.rows, height).unsqueeze::<4>().matmul(stretched)
 }
 
 /// The plain [`super::layer_norm`].
