@@ -124,19 +124,20 @@ impl Bench {
         }
         let threads = self.threads();
         let torch = if self.alone { None } else { self.find_torch()? };
-        let measured = cases
-            .iter()
-            .map(|case| self.measure(case, threads, torch.as_ref(), self.rounds as usize))
-            .collect::<anyhow::Result<Vec<_>>>()?;
-        let growth = if self.grow { self.growth(threads, torch.as_ref())? } else { Vec::new() };
-        let mut about = about(threads, torch.as_ref());
-        about.insert(
-            "Precision".to_owned(),
-            self.precision.write().as_str().unwrap_or_default().to_owned(),
-        );
         device("cpu", self.precision)?;
-        let results = Results { about, peak: measured_peak(), measured, growth };
-        results.write(&self.out)?;
+        let about = self.about(threads, torch.as_ref());
+        let peak = measured_peak();
+        let mut results = Results { about, peak, measured: Vec::new(), growth: Vec::new() };
+        // Written after each: what was measured stays, whatever comes.
+        for case in &cases {
+            let measured = self.measure(case, threads, torch.as_ref(), self.rounds as usize)?;
+            results.measured.push(measured);
+            results.write(&self.out)?;
+        }
+        if self.grow {
+            results.growth = self.growth(threads, torch.as_ref())?;
+            results.write(&self.out)?;
+        }
         terminal::result(&format!("{}\n", results.table().markdown()))?;
         terminal::line(&format!("look at {}", self.out.join("report.html").display()));
         Ok(())
@@ -269,6 +270,21 @@ impl Bench {
         }
     }
 
+    /// What was measured where.
+    fn about(&self, threads: usize, torch: Option<&Torch>) -> IndexMap<String, String> {
+        let precision = self.precision.write().as_str().unwrap_or_default().to_owned();
+        let torch = torch.map(|torch| ("PyTorch", torch.version.clone()));
+        let processor = processor().unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+        let entries = [
+            ("Processor", processor),
+            ("Threads", threads.to_string()),
+            ("Precision", precision),
+            ("multimae", env!("CARGO_PKG_VERSION").to_owned()),
+        ];
+        let entries = entries.into_iter().chain(torch);
+        entries.map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
     /// What both programs understand.
     fn options(&self, threads: usize) -> Vec<OsString> {
         let precision = self.precision.write().as_str().unwrap_or_default().to_owned();
@@ -318,17 +334,6 @@ fn growing_cases(quick: bool, threads: usize) -> Vec<(&'static str, Vec<(usize, 
 struct Torch {
     version: String,
     scripts: PathBuf,
-}
-
-fn about(threads: usize, torch: Option<&Torch>) -> IndexMap<String, String> {
-    let mut about: IndexMap<&str, String> = IndexMap::new();
-    about.insert("Processor", processor().unwrap_or_else(|| std::env::consts::ARCH.to_owned()));
-    about.insert("Threads", threads.to_string());
-    about.insert("multimae", env!("CARGO_PKG_VERSION").to_owned());
-    if let Some(torch) = torch {
-        about.insert("PyTorch", torch.version.clone());
-    }
-    about.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 /// The processor's name, where the system tells.
