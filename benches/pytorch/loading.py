@@ -11,6 +11,8 @@ from torchvision.transforms.v2 import InterpolationMode, RandomResizedCrop, func
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 STRIDE = 4
+# Of a step: many more than are made ahead while nobody asks.
+BATCHES = 16
 
 
 class Frames(Dataset):
@@ -66,8 +68,9 @@ class Loading:
         self.batches = iter(self.loader)
 
     def step(self):
-        batch = next(self.batches, None)
-        if batch is None:
-            self.batches = iter(self.loader)
-            next(self.batches)
+        for _ in range(BATCHES):
+            batch = next(self.batches, None)
+            if batch is None:
+                self.batches = iter(self.loader)
+                next(self.batches)
         return 0.0
