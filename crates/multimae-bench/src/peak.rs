@@ -11,7 +11,7 @@ const SIDE: usize = 1536;
 const TRIES: usize = 8;
 
 /// Operations per second of a square product with all threads of this process, in the precision
-/// that is [set](multimae_kernels::cpu::precision::set_precision).
+/// that is [set](multimae_kernels::precision::set_precision).
 #[must_use]
 pub fn measured_peak() -> f64 {
     let device = Device::default();

@@ -67,35 +67,48 @@ impl Compare {
             return Ok(terminal::result(&plan.describe())?);
         }
         let stop = interrupt::flag()?;
-        let stopped = train(&mut plan, &stop)?;
-        let comparison = Comparison::of(&plan);
-        let report = write_outputs(&plan, &comparison)?;
+        let (comparison, report) = train_all(&mut plan, &stop)?;
         terminal::result(&table(&comparison, Columns::All).markdown())
             .context("printing the table")?;
         terminal::line(&format!("look at {}", report.display()));
-        let failed: Vec<String> = plan
-            .runs
-            .iter()
-            .filter(|run| matches!(run.state, RunState::Failed(_)))
-            .map(PlannedRun::name)
-            .collect();
-        if stopped {
+        if stop.load(Ordering::Relaxed) {
             terminal::line("stopped; the same command goes on");
         }
-        match failed.as_slice() {
-            [] => Ok(()),
-            [only] => bail!("the run {only} failed; the same command tries it again"),
-            _ => bail!(
-                "{} runs failed: {}; the same command tries them again",
-                failed.len(),
-                failed.join("; ")
-            ),
-        }
+        failures(&plan)
     }
 }
 
-/// Trains what is chosen and not finished; says whether it was stopped.
-fn train(plan: &mut Plan, stop: &AtomicBool) -> anyhow::Result<bool> {
+/// Trains what is chosen and not finished, and writes what the runs say; also the report's path.
+pub(crate) fn train_all(
+    plan: &mut Plan,
+    stop: &AtomicBool,
+) -> anyhow::Result<(Comparison, PathBuf)> {
+    train(plan, stop)?;
+    let comparison = Comparison::of(plan);
+    let report = write_outputs(plan, &comparison)?;
+    Ok((comparison, report))
+}
+
+/// An error that names the runs that failed, if some did.
+pub(crate) fn failures(plan: &Plan) -> anyhow::Result<()> {
+    let failed: Vec<String> = plan
+        .runs
+        .iter()
+        .filter(|run| matches!(run.state, RunState::Failed(_)))
+        .map(PlannedRun::name)
+        .collect();
+    match failed.as_slice() {
+        [] => Ok(()),
+        [only] => bail!("the run {only} failed; the same command tries it again"),
+        _ => bail!(
+            "{} runs failed: {}; the same command tries them again",
+            failed.len(),
+            failed.join("; ")
+        ),
+    }
+}
+
+fn train(plan: &mut Plan, stop: &AtomicBool) -> anyhow::Result<()> {
     let chosen: Vec<usize> =
         (0..plan.runs.len()).filter(|&index| plan.runs[index].chosen).collect();
     let bar = terminal::bar(chosen.len() as u64, "");
@@ -121,12 +134,11 @@ fn train(plan: &mut Plan, stop: &AtomicBool) -> anyhow::Result<bool> {
         bar.suspend(|| terminal::line(&format!("{place}: {text}{left}")));
         write_outputs(plan, &Comparison::of(plan))?;
         if stop.load(Ordering::Relaxed) {
-            bar.finish_and_clear();
-            return Ok(true);
+            break;
         }
     }
     bar.finish_and_clear();
-    Ok(false)
+    Ok(())
 }
 
 fn outcome(state: &RunState, took: Duration) -> String {

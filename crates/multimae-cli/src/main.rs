@@ -4,6 +4,7 @@ mod adapter;
 mod bench;
 mod compare;
 mod convert;
+mod demo;
 mod doctor;
 mod evaluate;
 mod finetune;
@@ -13,6 +14,7 @@ mod model;
 mod predict;
 mod prepare;
 mod pretrain;
+mod reference;
 mod synth;
 mod terminal;
 mod training;
@@ -35,6 +37,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// From nothing to a picture: render rooms, pre-train, tune prompts, compare, report.
+    Demo(demo::Demo),
     /// Pre-train a multi-modal masked autoencoder.
     Pretrain(pretrain::Pretrain),
     /// Fine-tune a model for depth, segmentation or classes.
@@ -57,6 +61,13 @@ enum Command {
     Convert(convert::Convert),
     /// Show what a weight file holds.
     Inspect(inspect::Inspect),
+    /// Print the completions of a shell.
+    Completions(reference::Completions),
+    /// Write manual pages.
+    Man(reference::Man),
+    /// Write the reference of commands and recipe keys.
+    #[command(hide = true)]
+    Reference(reference::Reference),
     /// Time the usual work, in turn with PyTorch where it is installed.
     Bench(bench::Bench),
     /// What `bench` times.
@@ -68,6 +79,7 @@ fn main() -> ExitCode {
     allocator::keep_freed_memory();
     let arguments = Arguments::parse();
     let result = match arguments.command {
+        Command::Demo(command) => command.run(),
         Command::Pretrain(command) => command.run(),
         Command::Finetune(command) => command.run(),
         Command::Compare(command) => command.run(),
@@ -79,6 +91,9 @@ fn main() -> ExitCode {
         Command::Doctor(command) => command.run(),
         Command::Convert(command) => command.run(),
         Command::Inspect(command) => command.run(),
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
+        Command::Reference(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::BenchWorker(command) => command.run(),
     };

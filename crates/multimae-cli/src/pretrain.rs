@@ -1,9 +1,12 @@
 //! `multimae pretrain`.
 
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
 use clap::Args;
 use multimae_train::observer::{Event, Observer};
 use multimae_train::pretrain::{Pretraining, Setting};
-use multimae_train::recipe::PretrainRecipe;
+use multimae_train::recipe::{PretrainRecipe, Resolved};
 
 use crate::interrupt;
 use crate::terminal::TrainingTerminal;
@@ -23,13 +26,23 @@ pub(crate) struct Pretrain {
 impl Pretrain {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let stop = interrupt::flag()?;
-        let Resolution { resolved, out, resume } = self.arguments.resolve::<PretrainRecipe>()?;
-        let mut terminal = TrainingTerminal::new();
-        for notice in resolved.notices {
-            terminal.event(&Event::Notice(notice));
-        }
-        let setting = Setting::new(resolved.recipe)?;
-        Pretraining::new(setting, &out, resume, &mut terminal)?.run(&stop)?;
-        Ok(())
+        let Resolution { resolved, out, resume } = self.arguments.resolve()?;
+        train(resolved, &out, resume, &stop)
     }
+}
+
+/// Trains by a recipe, or goes on with the run that `out` holds.
+pub(crate) fn train(
+    resolved: Resolved<PretrainRecipe>,
+    out: &Path,
+    resume: bool,
+    stop: &AtomicBool,
+) -> anyhow::Result<()> {
+    let mut terminal = TrainingTerminal::new();
+    for notice in resolved.notices {
+        terminal.event(&Event::Notice(notice));
+    }
+    let setting = Setting::new(resolved.recipe)?;
+    Pretraining::new(setting, out, resume, &mut terminal)?.run(stop)?;
+    Ok(())
 }

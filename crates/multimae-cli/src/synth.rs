@@ -1,7 +1,8 @@
 //! `multimae synth`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use clap::Args;
@@ -70,12 +71,16 @@ impl Synth {
             val_share: self.val_share,
             threads: self.threads,
         };
-        let bar = terminal::bar(self.count as u64, "rooms");
-        let summary =
-            write_dataset(&self.out, &options, |done, _| bar.set_position(done as u64), &stop)
-                .with_context(|| format!("rendering rooms into {}", self.out.display()))?;
-        bar.finish_and_clear();
-        terminal::line(&format!("{summary}, in {}", self.out.display()));
-        Ok(())
+        render(&self.out, &options, &stop)
     }
+}
+
+/// Renders rooms into a folder, or those of them that it lacks.
+pub(crate) fn render(out: &Path, options: &SynthOptions, stop: &AtomicBool) -> anyhow::Result<()> {
+    let bar = terminal::bar(options.count as u64, "rooms");
+    let summary = write_dataset(out, options, |done, _| bar.set_position(done as u64), stop)
+        .with_context(|| format!("rendering rooms into {}", out.display()))?;
+    bar.finish_and_clear();
+    terminal::line(&format!("{summary}, in {}", out.display()));
+    Ok(())
 }

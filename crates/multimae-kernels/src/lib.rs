@@ -3,6 +3,7 @@
 //!
 //! * [`cpu`]: fused kernels over slices, forward and backward.
 //! * [`ops`]: the kernels as operations on the engine's tensors, each with a plain twin.
+//! * [`precision`]: the precision of products.
 //! * [`side_by_side`]: independent pieces of work, each on a processor of its own.
 //! * [`allocator`]: keeps the memory of one step for the next:
 //!
@@ -18,4 +19,5 @@
 pub mod allocator;
 pub mod cpu;
 pub mod ops;
+pub mod precision;
 pub mod side_by_side;

@@ -29,6 +29,7 @@
 pub mod batch;
 mod classes;
 pub mod compare;
+pub mod demo;
 pub mod device;
 pub mod ema;
 mod error;

@@ -1,6 +1,6 @@
 //! What the reports of all kinds of runs share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use indexmap::IndexMap;
@@ -36,14 +36,7 @@ pub(crate) fn value(record: &Record, key: &str) -> Option<f64> {
 /// # Errors
 /// If one cannot be read.
 pub(crate) fn pictures(report: &mut Report, folder: &RunFolder, title: &str) -> Result<()> {
-    let mut files: Vec<PathBuf> = Vec::new();
-    if folder.pictures().is_dir() {
-        for entry in fs::read_dir(folder.pictures())? {
-            files.push(entry?.path());
-        }
-    }
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "png"));
-    files.sort();
+    let files = picture_files(&folder.pictures())?;
     let chosen: Vec<&PathBuf> = match files.as_slice() {
         [] => return Ok(()),
         [only] => vec![only],
@@ -60,6 +53,22 @@ pub(crate) fn pictures(report: &mut Report, folder: &RunFolder, title: &str) -> 
         report.picture(&Picture::from_png(&fs::read(path)?)?, &caption)?;
     }
     Ok(())
+}
+
+/// The pictures of a folder in the order of their names; none if there is no such folder.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn picture_files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = Vec::new();
+    if dir.is_dir() {
+        for entry in fs::read_dir(dir)? {
+            files.push(entry?.path());
+        }
+    }
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "png"));
+    files.sort();
+    Ok(files)
 }
 
 /// A number in a table, or a dash.

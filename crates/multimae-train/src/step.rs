@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use multimae::burn::module::Module;
 use multimae::burn::tensor::Tensor;
 use multimae_data::{Batch, Sample};
+use multimae_kernels::ops::on_cpu;
 use multimae_kernels::side_by_side;
 
 use crate::learner::{Learner, Losses, Rate};
@@ -112,7 +113,7 @@ struct Part {
 
 /// All passes of a batch, in order. They run side by side as far as there are processors: the
 /// engine uses one for most of what it does between matrix products. The numbers are those of one
-/// pass after the other.
+/// pass after the other, which other devices do.
 fn parts<M, F>(
     rules: &StepRules,
     learner: &Learner<M>,
@@ -130,9 +131,13 @@ where
     }
     // Leaves of its own for every pass: their gradient tapes must not meet.
     let passes = samples.into_iter().enumerate();
-    let passes = passes.map(|pass| (learner.clone().with_new_leaves(), pass)).collect();
+    let passes = passes.map(|pass| (learner.clone().with_new_leaves(), pass));
+    let passes: Vec<_> = passes.collect();
     let run = |(learner, pass): (Learner<M>, _)| part(&learner, data, pass, step, losses);
-    side_by_side::map(passes, run).into_iter().collect()
+    if learner.model.devices().iter().all(on_cpu) {
+        return side_by_side::map(passes, run).into_iter().collect();
+    }
+    passes.into_iter().map(run).collect()
 }
 
 fn part<M, F>(

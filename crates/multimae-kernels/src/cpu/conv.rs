@@ -1,14 +1,15 @@
 //! Convolutions of stride 1 whose borders are padded with zeros so that the size stays.
 //!
-//! A dense convolution is a matrix product with the unfolded image (Chellapilla et al., 2006); the
-//! gradient of its input is the convolution of the output's gradient with the mirrored kernel. A
+//! A dense convolution is a matrix product with the unfolded image (Chellapilla et al., 2006), or, of
+//! 3x3 kernels, [minimal filtering](super::winograd); the gradient of its input is the convolution of the output's gradient with the mirrored kernel. A
 //! depthwise one adds up shifted rows.
 
 use multiversion::multiversion;
 
 use super::lanes::{dot, sum};
 use super::matrix::{Into, Matrix, Shape, multiply, transposed};
-use super::parallel;
+use super::{parallel, winograd};
+use crate::precision::{Precision, precision};
 
 /// Values of an unfolded part of an image: they should stay near the processor until they are
 /// multiplied. Small in tests, so that small images have several parts.
@@ -94,6 +95,12 @@ pub fn forward(shape: ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>
     if y.is_empty() {
         return y;
     }
+    if filters_minimally(shape) {
+        let images = y.chunks_mut(shape.outputs * area);
+        let how = images.map(|y| fill(y, bias, area)).last().unwrap_or(Into::Replace);
+        winograd::forward(shape, x, weight, &mut y, how);
+        return y;
+    }
     let weight = (weight, Shape::rows(shape.outputs, column, column));
     let at_once = shape.images_at_once();
     let parts = y
@@ -113,6 +120,11 @@ pub fn forward(shape: ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>
         }
     });
     y
+}
+
+/// Whether minimal filtering is faster; in bfloat16 its transforms would lose too many digits.
+fn filters_minimally(shape: ConvShape) -> bool {
+    precision() == Precision::Fp32 && winograd::worth_it(shape)
 }
 
 /// Fills every channel with its bias and says what a product is to do with it.
@@ -198,6 +210,9 @@ pub fn weight_gradient(shape: ConvShape, dy: &[f32], x: &[f32]) -> Vec<f32> {
     );
     if x.is_empty() || dy.is_empty() {
         return total;
+    }
+    if filters_minimally(shape) {
+        return winograd::weight_gradient(shape, dy, x);
     }
     let at_once = shape.images_at_once();
     let parts =

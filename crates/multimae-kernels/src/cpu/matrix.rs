@@ -3,7 +3,7 @@
 use gemm::Parallelism;
 
 use super::bf16;
-use super::precision::{Precision, precision};
+use crate::precision::{Precision, precision};
 
 /// Multiplications below which a product runs on one thread.
 const WORTH_SHARING: usize = 192 * 192 * 192;
@@ -63,7 +63,7 @@ pub(crate) enum Into {
 }
 
 /// `into = scale * a b`, or `into += scale * a b`, in the precision that is
-/// [set](super::precision::set_precision).
+/// [set](crate::precision::set_precision).
 ///
 /// # Panics
 /// If the shapes do not fit each other or their slices, or if elements of `into` share a place.
@@ -71,8 +71,28 @@ pub(crate) fn multiply(
     (into, shape): (&mut [f32], Shape),
     how: Into,
     scale: f32,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+) {
+    let work = shape.rows.saturating_mul(shape.columns).saturating_mul(a.1.columns);
+    let threads = work >= WORTH_SHARING && rayon::current_num_threads() > 1;
+    product((into, shape), (how, scale), a, b, threads);
+}
+
+/// [`multiply`] on this thread alone, where there are other products for the others.
+///
+/// # Panics
+/// As [`multiply`].
+pub(crate) fn multiply_here(into: (&mut [f32], Shape), how: Into, a: Matrix<'_>, b: Matrix<'_>) {
+    product(into, (how, 1.0), a, b, false);
+}
+
+fn product(
+    (into, shape): (&mut [f32], Shape),
+    (how, scale): (Into, f32),
     (a, a_shape): Matrix<'_>,
     (b, b_shape): Matrix<'_>,
+    threads: bool,
 ) {
     let (rows, columns, inner) = (shape.rows, shape.columns, a_shape.columns);
     assert!(
@@ -97,7 +117,6 @@ pub(crate) fn multiply(
         "elements of the product share a place: {shape:?}"
     );
     let work = rows.saturating_mul(columns).saturating_mul(inner);
-    let threads = work >= WORTH_SHARING && rayon::current_num_threads() > 1;
     if precision() == Precision::Bf16 && work >= WORTH_ROUNDING {
         if shape.column_stride == 1 {
             return bf16::multiply(

@@ -11,11 +11,11 @@ pub mod cross_entropy;
 pub mod gelu;
 pub mod layer_norm;
 pub mod linear;
-pub mod precision;
 pub mod resize;
 pub mod scale_shift;
+mod winograd;
 
-mod bf16;
+pub(crate) mod bf16;
 mod lanes;
 mod matrix;
 mod parallel;

@@ -1,9 +1,11 @@
 //! The kernels as operations on the engine's tensors, with their gradients.
 //!
 //! Every function here has a plain twin in [`plain`], made of the engine's own operations: the
-//! oracle of its tests, and what runs when the environment variable `MULTIMAE_KERNELS` is `plain`
-//! or the tensors are not `f32`.
+//! oracle of its tests, and what runs when the environment variable `MULTIMAE_KERNELS` is `plain`,
+//! the tensors are not `f32`, or they are not the processor's. On other devices products go through
+//! [`accelerator`].
 
+mod accelerator;
 mod autodiff;
 mod extension;
 mod flex;
@@ -11,8 +13,8 @@ pub mod plain;
 
 use std::sync::OnceLock;
 
-use burn::backend::Dispatch;
-use burn::tensor::{DType, Int, Tensor};
+use burn::backend::{Dispatch, DispatchDevice};
+use burn::tensor::{DType, Device, Int, Tensor};
 
 use crate::cpu::adamw::AdamWStep;
 use crate::cpu::cross_entropy::Smoothing;
@@ -26,8 +28,19 @@ pub fn enabled() -> bool {
     *ENABLED.get_or_init(|| std::env::var("MULTIMAE_KERNELS").as_deref() != Ok("plain"))
 }
 
+/// Whether tensors of the device are the processor's own.
+#[must_use]
+pub fn on_cpu(device: &Device) -> bool {
+    matches!(device.clone().without_autodiff().as_dispatch(), DispatchDevice::Flex(_))
+}
+
 fn fused<const D: usize>(x: &Tensor<D>) -> bool {
-    enabled() && x.dtype() == DType::F32
+    enabled() && x.dtype() == DType::F32 && on_cpu(&x.device())
+}
+
+/// Whether products are the plain ones, or those of an accelerator.
+fn accelerated<const D: usize>(x: &Tensor<D>) -> bool {
+    enabled() && x.dtype() == DType::F32 && !on_cpu(&x.device())
 }
 
 /// `y = x W^T + b` over the last axis.
@@ -40,6 +53,9 @@ pub fn linear<const D: usize>(
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
 ) -> Tensor<D> {
+    if accelerated(&x) {
+        return accelerator::linear(x, weight, bias);
+    }
     if !fused(&x) {
         return plain::linear(x, weight, bias);
     }
@@ -130,6 +146,9 @@ pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 /// `(B, N, width)`.
 #[must_use]
 pub fn self_attention(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
+    if accelerated(&qkv) {
+        return accelerator::self_attention(qkv, heads);
+    }
     if !fused(&qkv) {
         return plain::self_attention(qkv, heads);
     }
@@ -142,6 +161,9 @@ pub fn self_attention(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
 /// `q (B, N, width)`, `kv (B, M, 2 * width)`, `[k | v]` of every token, to `(B, N, width)`.
 #[must_use]
 pub fn cross_attention(q: Tensor<3>, kv: Tensor<3>, heads: usize) -> Tensor<3> {
+    if accelerated(&q) {
+        return accelerator::cross_attention(q, kv, heads);
+    }
     if !fused(&q) {
         return plain::cross_attention(q, kv, heads);
     }
@@ -162,6 +184,9 @@ pub fn conv2d(
     bias: Option<Tensor<1>>,
     depthwise: bool,
 ) -> Tensor<4> {
+    if accelerated(&x) {
+        return accelerator::conv2d(x, weight, bias, depthwise);
+    }
     if !fused(&x) {
         return plain::conv2d(x, weight, bias, depthwise);
     }

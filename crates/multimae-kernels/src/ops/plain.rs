@@ -121,7 +121,7 @@ fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<3> {
 ///
 /// # Shapes
 /// `(B, N, P * heads * d)` to `P` tensors `(B, heads, N, d)`.
-fn split_heads<const P: usize>(fused: Tensor<3>, heads: usize) -> [Tensor<4>; P] {
+pub(super) fn split_heads<const P: usize>(fused: Tensor<3>, heads: usize) -> [Tensor<4>; P] {
     let [batch, tokens, width] = fused.dims();
     let dim = width / (P * heads);
     let parts = fused.reshape([batch, tokens, P, heads, dim]);

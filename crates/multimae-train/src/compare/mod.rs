@@ -8,7 +8,7 @@
 
 mod grid;
 mod plan;
-mod report;
+pub(crate) mod report;
 mod results;
 mod scores;
 mod statement;

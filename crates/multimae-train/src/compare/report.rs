@@ -87,7 +87,7 @@ fn report(plan: &Plan, comparison: &Comparison) -> Result<Report> {
     Ok(report)
 }
 
-fn failures(report: &mut Report, comparison: &Comparison) {
+pub(crate) fn failures(report: &mut Report, comparison: &Comparison) {
     for cell in &comparison.cells {
         for run in &cell.runs {
             if let Some(error) = &run.error {
@@ -99,7 +99,7 @@ fn failures(report: &mut Report, comparison: &Comparison) {
 }
 
 /// Delta m over what is trained and over the time of a step.
-fn scatter_charts(comparison: &Comparison) -> Vec<Svg> {
+pub(crate) fn scatter_charts(comparison: &Comparison) -> Vec<Svg> {
     let on = if comparison.delta_on_test { "test" } else { "validation" };
     let y = format!("delta m on {on}, %");
     let mut by_share =
@@ -129,7 +129,7 @@ fn point(cell: &CellResult, index: usize, x: f64, delta: &Statistic) -> Point {
 }
 
 /// A chart per score, a curve per cell: the mean of its runs that have begun.
-fn validation_curves(plan: &Plan) -> Result<Vec<Svg>> {
+pub(crate) fn validation_curves(plan: &Plan) -> Result<Vec<Svg>> {
     let mut records = Vec::new();
     for run in &plan.runs {
         let path = run.dir.join("metrics.jsonl");

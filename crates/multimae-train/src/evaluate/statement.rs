@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
 use multimae::modality::Size;
-use multimae_kernels::cpu::precision::{Precision, precision};
+use multimae_kernels::precision::{Precision, precision};
 
 use super::labels::{LabelSet, Labels};
 use super::protocol::{Average, Caps, DepthProtocol, Images, Protocol, Scores, View};

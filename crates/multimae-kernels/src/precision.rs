@@ -2,7 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::bf16;
+use burn::tensor::{DType, Device};
+
+use crate::cpu::bf16;
+use crate::ops;
 
 /// The precision of the factors of matrix products. Everything else, sums of products included, is
 /// 32 bits.
@@ -15,23 +18,28 @@ pub enum Precision {
     Bf16,
 }
 
-/// This processor cannot multiply in a precision.
+/// A device cannot multiply in a precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unsupported;
 
 static BF16: AtomicBool = AtomicBool::new(false);
 
-/// Sets the precision of all products of this process from now on. To be called before the first,
-/// since a backward pass should have the precision of its forward pass.
+/// Sets the precision of all products of this process from now on, which are those of the device.
+/// To be called before the first, since a backward pass should have the precision of its forward
+/// pass.
 ///
 /// # Errors
-/// If the processor has no instructions for it.
-pub fn set_precision(precision: Precision) -> Result<(), Unsupported> {
-    if precision == Precision::Bf16 && !bf16::supported() {
+/// If the device has no instructions for it.
+pub fn set_precision(precision: Precision, device: &Device) -> Result<(), Unsupported> {
+    if precision == Precision::Bf16 && !multiplies_bf16(device) {
         return Err(Unsupported);
     }
     BF16.store(precision == Precision::Bf16, Ordering::Relaxed);
     Ok(())
+}
+
+fn multiplies_bf16(device: &Device) -> bool {
+    if ops::on_cpu(device) { bf16::supported() } else { device.supports_dtype(DType::BF16) }
 }
 
 /// The precision of products.

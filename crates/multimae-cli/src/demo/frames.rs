@@ -1,0 +1,69 @@
+//! The frames that the demo trains on: what a folder holds, and how much of it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use fs_err as fs;
+
+/// A folder of frames as generated rooms and NYUv2 are stored: rgb/, depth/ in millimetres, label40/
+/// with 0 for void, perhaps normal/, and a list of names per split.
+#[derive(Debug)]
+pub(super) struct Frames {
+    pub(super) root: PathBuf,
+    /// The list of the frames to learn from.
+    pub(super) train: String,
+    /// How many it names.
+    pub(super) count: usize,
+    /// The list of the frames that are scored besides `val`.
+    pub(super) test: Option<String>,
+    pub(super) normals: bool,
+}
+
+/// Names of lists, the first that is there is taken.
+const TRAIN: [&str; 2] = ["train", "train_fit"];
+const TEST: [&str; 2] = ["test", "test_a"];
+
+impl Frames {
+    /// What the folder holds.
+    pub(super) fn of(root: &Path) -> anyhow::Result<Self> {
+        for folder in ["rgb", "depth", "label40"] {
+            if !root.join(folder).is_dir() {
+                bail!(
+                    "{}: there is no such folder; the demo needs rgb/, depth/ (16-bit PNG in \
+                     millimetres) and label40/ (0 = void), with files of the same names",
+                    root.join(folder).display()
+                );
+            }
+        }
+        let list =
+            |names: [&'static str; 2]| names.into_iter().find(|name| path(root, name).is_file());
+        let (Some(train), true) = (list(TRAIN), path(root, "val").is_file()) else {
+            bail!(
+                "{}: there are no lists train.txt and val.txt of the frames to learn from and to \
+                 measure on, a name per line",
+                root.display()
+            );
+        };
+        let text = fs::read_to_string(path(root, train)).context("reading the list")?;
+        let count = text.lines().filter(|line| !line.trim().is_empty()).count();
+        if count == 0 {
+            bail!("{}: names no frame", path(root, train).display());
+        }
+        Ok(Self {
+            root: root.to_owned(),
+            train: train.to_owned(),
+            count,
+            test: list(TEST).map(str::to_owned),
+            normals: root.join("normal").is_dir(),
+        })
+    }
+
+    /// Epochs after which about so many frames were seen.
+    pub(super) fn epochs(&self, samples: usize) -> usize {
+        samples.div_ceil(self.count).max(2)
+    }
+}
+
+fn path(root: &Path, list: &str) -> PathBuf {
+    root.join(list).with_added_extension("txt")
+}
