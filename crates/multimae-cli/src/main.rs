@@ -29,48 +29,32 @@ static ALLOCATOR: Allocator = allocator::ALLOCATOR;
 
 /// Multi-modal masked autoencoders: pre-train on aligned RGB, depth and labels.
 #[derive(Debug, Parser)]
-#[command(name = "multimae", version, propagate_version = true)]
+#[command(name = "multimae", version, propagate_version = true, args_override_self = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
 
+/// What each does is said where its arguments are.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// From nothing to a picture: render rooms, pre-train, tune prompts, compare, report.
     Demo(demo::Demo),
-    /// Pre-train a multi-modal masked autoencoder.
     Pretrain(pretrain::Pretrain),
-    /// Fine-tune a model for depth, segmentation or classes.
     Finetune(finetune::Finetune),
-    /// Compare tuning modes: what they cost and what they reach.
     Compare(compare::Compare),
-    /// Score a fine-tuned model by a named protocol.
     Evaluate(evaluate::Evaluate),
-    /// Predict images with a fine-tuned model.
     Predict(predict::Predict),
-    /// Show, merge or compare what tuning has trained.
     Adapter(adapter::Adapters),
-    /// Render furnished rooms to pre-train on.
     Synth(synth::Synth),
-    /// Bring a published data set into a folder that can be trained on.
     Prepare(prepare::Prepare),
-    /// Say what is wrong with a folder of data.
     Doctor(doctor::Doctor),
-    /// Convert a weight file into another format or layout.
     Convert(convert::Convert),
-    /// Show what a weight file holds.
     Inspect(inspect::Inspect),
-    /// Print the completions of a shell.
     Completions(reference::Completions),
-    /// Write manual pages.
     Man(reference::Man),
-    /// Write the reference of commands and recipe keys.
     #[command(hide = true)]
     Reference(reference::Reference),
-    /// Time the usual work, in turn with PyTorch where it is installed.
     Bench(bench::Bench),
-    /// What `bench` times.
     #[command(hide = true)]
     BenchWorker(bench::BenchWorker),
 }

@@ -156,7 +156,9 @@ impl Demo {
             Override::new("log_images_freq", json!(epochs.div_ceil(2))),
         ];
         if frames.normals {
-            set.extend(with_normals());
+            for text in WITH_NORMALS {
+                set.push(text.parse().map_err(anyhow::Error::msg)?);
+            }
         }
         let resolved = Resolved::<PretrainRecipe>::load(Some(&recipes.join(PRETRAIN)), &set)?;
         pretrain::train(resolved, &dir, RunFolder::holds_run(&dir), stop)?;
@@ -211,17 +213,13 @@ impl Demo {
 
 /// Surface normals as a fourth modality: unit vectors, stored as (n + 1) / 2 in 8 bits. Mirrored frames
 /// would need mirrored normals.
-fn with_normals() -> [Override; 5] {
-    let domains = json!("rgb-depth-semseg-normal");
-    let normal = json!({"channels": 3, "divisor": 127.5, "mean": [1, 1, 1], "loss": "l1"});
-    [
-        Override::new("in_domains", domains.clone()),
-        Override::new("out_domains", domains),
-        Override::new("modalities.normal", normal),
-        Override::new("alphas", json!([2.0, 0.5, 0.5, 0.5])),
-        Override::new("hflip", json!(0.0)),
-    ]
-}
+const WITH_NORMALS: [&str; 5] = [
+    "in_domains=rgb-depth-semseg-normal",
+    "out_domains=rgb-depth-semseg-normal",
+    "modalities.normal={channels: 3, divisor: 127.5, mean: [1, 1, 1], loss: l1}",
+    "alphas=[2.0, 0.5, 0.5, 0.5]",
+    "hflip=0.0",
+];
 
 fn heading(number: usize, text: &str) {
     terminal::line(&format!("[{number} of 3] {text}"));

@@ -2,6 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
+use multimae_kernels::ops;
 
 use super::{InputAdapterConfig, own_grid};
 use crate::interpolate::Interpolation;
@@ -32,7 +33,7 @@ impl PatchProjection {
     pub(super) fn forward(&self, patches: Tensor<3>) -> Tensor<3> {
         let [width, channels, height, columns] = self.weight.dims();
         let weight = self.weight.val().reshape([width, channels * height * columns]);
-        burn::tensor::module::linear(patches, weight.transpose(), Some(self.bias.val()))
+        ops::linear(patches, weight, Some(self.bias.val()))
     }
 }
 
