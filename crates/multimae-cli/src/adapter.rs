@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use multimae::burn::tensor::TensorData;
 use multimae::tuning::ParameterKind;
 use multimae_train::device::device;
+use multimae_train::recipe::PrecisionChoice;
 use multimae_train::saved_model::{Adapter, TaskKind};
 
 use crate::terminal;
@@ -128,7 +129,8 @@ fn merge(backbone: &Path, adapter: &Path, out: &Path, force: bool) -> anyhow::Re
         bail!("{} exists; --force replaces it", out.display());
     }
     let adapter = Adapter::load(adapter)?;
-    let saved = adapter.on(&backbone.to_string_lossy(), &device("cpu")?)?.merged();
+    let saved =
+        adapter.on(&backbone.to_string_lossy(), &device("cpu", PrecisionChoice::Fp32)?)?.merged();
     saved.save(out)?;
     terminal::line(&format!("a model with its adapter in {}", out.display()));
     Ok(())

@@ -10,11 +10,12 @@ use anyhow::{Context, bail};
 use clap::Args;
 use fs_err as fs;
 use indicatif::{HumanDuration, ProgressBar};
+use multimae_report::atomic::write_atomically;
 use multimae_report::metrics_log;
 use multimae_train::compare::{
     Columns, Comparison, Plan, PlannedRun, Request, RunState, table, write_outputs,
 };
-use multimae_train::recipe::Override;
+use multimae_train::recipe::{Override, Recipe as _};
 
 use crate::{interrupt, terminal};
 
@@ -172,13 +173,14 @@ fn train_one(
     Ok(())
 }
 
+/// The command of a run. Its recipe is written down as it was resolved: changing the files that it
+/// comes from, while other cells are trained, changes nothing.
 fn command(run: &PlannedRun) -> anyhow::Result<Command> {
     let program = std::env::current_exe().context("this program does not find itself")?;
+    let recipe = run.dir.with_added_extension("yaml");
+    write_atomically(&recipe, run.recipe.to_yaml().as_bytes())?;
     let mut command = Command::new(program);
-    command.arg("finetune").arg("--config").arg(&run.base).arg("--out").arg(&run.dir);
-    for change in &run.overrides {
-        command.arg("--set").arg(change.to_string());
-    }
+    command.arg("finetune").arg("--config").arg(&recipe).arg("--out").arg(&run.dir);
     if run.state == RunState::Unfinished {
         command.arg("--resume");
     }

@@ -1,6 +1,7 @@
 //! The `multimae` command. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
 mod adapter;
+mod bench;
 mod compare;
 mod convert;
 mod doctor;
@@ -56,6 +57,11 @@ enum Command {
     Convert(convert::Convert),
     /// Show what a weight file holds.
     Inspect(inspect::Inspect),
+    /// Time the usual work, in turn with PyTorch where it is installed.
+    Bench(bench::Bench),
+    /// What `bench` times.
+    #[command(hide = true)]
+    BenchWorker(bench::BenchWorker),
 }
 
 fn main() -> ExitCode {
@@ -73,6 +79,8 @@ fn main() -> ExitCode {
         Command::Doctor(command) => command.run(),
         Command::Convert(command) => command.run(),
         Command::Inspect(command) => command.run(),
+        Command::Bench(command) => command.run(),
+        Command::BenchWorker(command) => command.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

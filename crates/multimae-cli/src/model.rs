@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use multimae_train::device::device;
 use multimae_train::predict::ModelPredictor;
+use multimae_train::recipe::PrecisionChoice;
+use multimae_train::recipe::keys::RecipeValue as _;
 use multimae_train::saved_model::{Adapter, SavedModel};
 
 /// A fine-tuned model and where it computes.
@@ -20,9 +22,22 @@ pub(crate) struct Model {
     /// Where to compute
     #[arg(long, default_value = "cpu")]
     device: String,
+    /// Precision of the factors of matrix products: fp32, or bf16 where the processor has it
+    #[arg(long, default_value = "fp32", value_parser = precision)]
+    precision: PrecisionChoice,
+}
+
+/// A precision by its name in recipes.
+pub(crate) fn precision(text: &str) -> Result<PrecisionChoice, String> {
+    PrecisionChoice::read(&text.into())
 }
 
 impl Model {
+    /// A model's file, for the processor.
+    pub(crate) fn file(model: PathBuf) -> Self {
+        Self { model, adapter: None, device: "cpu".to_owned(), precision: PrecisionChoice::Fp32 }
+    }
+
     /// What a report calls it.
     pub(crate) fn name(&self) -> String {
         match &self.adapter {
@@ -32,7 +47,7 @@ impl Model {
     }
 
     pub(crate) fn load(&self) -> anyhow::Result<ModelPredictor> {
-        let device = device(&self.device)?;
+        let device = device(&self.device, self.precision)?;
         let saved = match &self.adapter {
             Some(adapter) => Adapter::load(adapter)?.on(&self.model.to_string_lossy(), &device)?,
             None => SavedModel::load(&self.model, &device)?,

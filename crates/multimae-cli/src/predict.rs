@@ -39,6 +39,20 @@ pub(crate) struct Predict {
 }
 
 impl Predict {
+    /// One input, whose predictions replace those that are there.
+    pub(crate) fn of(model: PathBuf, input: Input, out: PathBuf) -> Self {
+        let model = Model::file(model);
+        Self {
+            model,
+            input: vec![input],
+            out,
+            split: None,
+            flip: false,
+            no_overlays: true,
+            force: true,
+        }
+    }
+
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let predictor = self.model.load()?;
         let card = &predictor.saved().card;

@@ -133,6 +133,7 @@ fn a_grid_is_trained_once_and_compared() {
     let words = ["Quality over cost", "as good as full", "base.yaml", "9 steps", "sign turned"];
     assert_says(&report, &words);
     assert_says(&read(&scratch, "cells/head-seed5/log.txt"), &["$ multimae finetune", "done at"]);
+    assert_says(&read(&scratch, "cells/head-seed5.yaml"), &["tuning: \"head\"", "seed: 5"]);
 
     // The next call trains nothing, from whatever folder.
     let before = ["full-seed0", "head-seed4"].map(|run| modified(&scratch, run));

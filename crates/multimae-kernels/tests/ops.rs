@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use multimae_kernels::cpu::adamw::AdamWStep;
+use multimae_kernels::cpu::resize::{Resize, Tap};
 use multimae_kernels::ops::{self, plain};
 use proptest::prelude::*;
 
@@ -86,6 +87,55 @@ proptest! {
         let fused = |x: Tensor<3>, w, b| ops::layer_norm(x, w, b, 1e-2);
         let slow = |x: Tensor<3>, w, b| plain::layer_norm(x, w, b, 1e-2);
         assert_all_close("norm", run!(fused, x, w, b), run!(slow, x, w, b));
+    }
+
+    #[test]
+    fn scale_shift(batch in 1usize..4, rows in 1usize..60, width in 1usize..200) {
+        let device = Device::default();
+        let x = tensor(1, [batch, rows, width], &device);
+        let scale = tensor(2, [width], &device);
+        let shift = tensor(3, [width], &device);
+        let fused = |x: Tensor<3>, scale, shift| ops::scale_shift(x, scale, shift);
+        let slow = |x: Tensor<3>, scale, shift| plain::scale_shift(x, scale, shift);
+        assert_all_close("scale and shift", run!(fused, x, scale, shift), run!(slow, x, scale, shift));
+    }
+
+    #[test]
+    fn cross_entropy(batch in 1usize..4, classes in 1usize..50, pixels in 1usize..300,
+                     smoothing in 0.0f64..0.5, ignored in 0usize..4) {
+        let device = Device::default();
+        let logits = tensor(1, [batch, classes, pixels], &device).mul_scalar(8.0);
+        // Some pixels are ignored, by a label beyond the classes.
+        let label = |at: usize| if at % 5 < ignored { 255 } else { (at * 7 % classes) as i64 };
+        let labels: Vec<i64> = (0..batch * pixels).map(label).collect();
+        let labels = TensorData::new(labels, [batch, pixels]);
+        let labels = || Tensor::<2, Int>::from_data(labels.clone(), &device);
+        let fused = |logits| ops::cross_entropy(logits, labels(), smoothing, Some(255));
+        let slow = |logits| plain::cross_entropy(logits, labels(), smoothing, Some(255));
+        assert_all_close("cross-entropy", run!(fused, logits), run!(slow, logits));
+    }
+
+    #[test]
+    fn resize(maps in 1usize..5, height in 1usize..20, width in 1usize..20,
+              rows in 1usize..45, columns in 1usize..45) {
+        let x = tensor(1, [1, maps, height, width], &Device::default());
+        // Any taps do: neighbours, the same twice, backwards.
+        let taps = |count: usize, side: usize| -> Vec<Tap> {
+            let tap = |at: usize| Tap {
+                left: at * side / count,
+                right: (at * 7 + 1) % side,
+                weight: (at % 5) as f32 / 4.0,
+            };
+            (0..count).map(tap).collect()
+        };
+        let how = Resize {
+            from: [height, width],
+            rows: taps(rows, height),
+            columns: taps(columns, width),
+        };
+        let fused = |x| ops::resize(x, &how);
+        let slow = |x| plain::resize(x, &how);
+        assert_all_close("resize", run!(fused, x), run!(slow, x));
     }
 
     #[test]

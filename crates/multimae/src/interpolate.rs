@@ -1,9 +1,12 @@
-//! Resizing as two matrix products, one for the rows and one for the columns.
+//! Resizing along the rows and along the columns: linear between two neighbours by an operation of
+//! its own, by other rules as two matrix products.
 //!
-//! Written as products, every resize has a backward on every engine, and the sampling rule (half
-//! pixel centres or aligned corners) is ours to the last digit.
+//! Either way every resize has a backward on every engine, and the sampling rule (half pixel
+//! centres or aligned corners) is ours to the last digit.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use multimae_kernels::cpu::resize::{Resize, Tap};
+use multimae_kernels::ops;
 
 use crate::modality::Size;
 
@@ -33,11 +36,31 @@ fn cubic(x: f64) -> f64 {
     }
 }
 
+/// The neighbours of every value along an axis, where the method has two.
+fn taps(n_in: usize, n_out: usize, method: Interpolation) -> Option<Vec<Tap>> {
+    let last = n_in.saturating_sub(1);
+    let position: fn(f64, f64, f64) -> f64 = match method {
+        Interpolation::Bilinear => |out, n_in, n_out| ((out + 0.5) * (n_in / n_out) - 0.5).max(0.0),
+        Interpolation::BilinearAlignCorners => {
+            |out, n_in, n_out| if n_out > 1.0 { out * ((n_in - 1.0) / (n_out - 1.0)) } else { 0.0 }
+        }
+        Interpolation::Bicubic | Interpolation::Nearest => return None,
+    };
+    let tap = |out: usize| {
+        let x = position(out as f64, n_in as f64, n_out as f64);
+        let left = x.floor();
+        let index = left as usize;
+        Tap { left: index.min(last), right: (index + 1).min(last), weight: (x - left) as f32 }
+    };
+    Some((0..n_out).map(tap).collect())
+}
+
 /// The matrix `(n_out, n_in)`, row-major, that resizes a column of `n_in` values to `n_out`.
 #[must_use]
 pub fn interpolation_matrix(n_in: usize, n_out: usize, method: Interpolation) -> Vec<f32> {
     let mut matrix = vec![0.0_f32; n_in * n_out];
     let last = n_in as isize - 1;
+    let taps = taps(n_in, n_out, method);
     for (row, out) in matrix.chunks_exact_mut(n_in.max(1)).enumerate() {
         let mut add = |index: isize, weight: f64| {
             out[index.clamp(0, last) as usize] += weight as f32;
@@ -46,18 +69,11 @@ pub fn interpolation_matrix(n_in: usize, n_out: usize, method: Interpolation) ->
         let centre = (row as f64 + 0.5) * scale - 0.5;
         match method {
             Interpolation::Nearest => add((row as f64 * scale).floor() as isize, 1.0),
-            Interpolation::Bilinear => {
-                let x = centre.max(0.0);
-                let left = x.floor();
-                add(left as isize, 1.0 - (x - left));
-                add(left as isize + 1, x - left);
-            }
-            Interpolation::BilinearAlignCorners => {
-                let step = if n_out > 1 { (n_in as f64 - 1.0) / (n_out as f64 - 1.0) } else { 0.0 };
-                let x = row as f64 * step;
-                let left = x.floor();
-                add(left as isize, 1.0 - (x - left));
-                add(left as isize + 1, x - left);
+            Interpolation::Bilinear | Interpolation::BilinearAlignCorners => {
+                if let Some(tap) = taps.as_ref().and_then(|taps| taps.get(row)) {
+                    add(tap.left as isize, 1.0 - f64::from(tap.weight));
+                    add(tap.right as isize, f64::from(tap.weight));
+                }
             }
             Interpolation::Bicubic => {
                 let left = centre.floor();
@@ -83,6 +99,13 @@ fn matrix_tensor(n_in: usize, n_out: usize, method: Interpolation, device: &Devi
 #[must_use]
 pub fn resize(maps: Tensor<4>, size: Size, method: Interpolation) -> Tensor<4> {
     let [_, _, height, width] = maps.dims();
+    if [height, width] == [size.height, size.width] {
+        return maps;
+    }
+    let rows = taps(height, size.height, method);
+    if let (Some(rows), Some(columns)) = (rows, taps(width, size.width, method)) {
+        return ops::resize(maps, &Resize { from: [height, width], rows, columns });
+    }
     let device = maps.device();
     let mut maps = maps;
     if width != size.width {

@@ -7,8 +7,12 @@
 use multiversion::multiversion;
 
 use super::lanes::{dot, sum};
-use super::matrix::{Into, Shape, multiply, transposed};
+use super::matrix::{Into, Matrix, Shape, multiply, transposed};
 use super::parallel;
+
+/// Values of an unfolded part of an image: they should stay near the processor until they are
+/// multiplied. Small in tests, so that small images have several parts.
+const UNFOLDED: usize = if cfg!(test) { 1 << 8 } else { 1 << 20 };
 
 /// Sizes of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +39,18 @@ impl ConvShape {
     /// Length of an unfolded column: the input values that an output value hangs on.
     fn column(self) -> usize {
         self.inputs * self.kernel * self.kernel
+    }
+
+    /// Strips of rows that are unfolded one after the other: the first row and the number of rows.
+    fn strips(self) -> impl Iterator<Item = (usize, usize)> {
+        let row = (self.column() * self.width).max(1);
+        let rows = (UNFOLDED / row).clamp(1, self.height.max(1));
+        (0..self.height).step_by(rows).map(move |first| (first, rows.min(self.height - first)))
+    }
+
+    /// Values of the largest unfolded strip.
+    fn unfolded(self) -> usize {
+        self.strips().next().map_or(0, |(_, rows)| self.column() * rows * self.width)
     }
 
     /// The convolution that takes the output's gradient to the input's.
@@ -84,13 +100,16 @@ pub fn forward(shape: ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>
         .chunks_mut(at_once * shape.outputs * area)
         .zip(x.chunks((at_once * shape.inputs * area).max(1)));
     parallel::for_each(shape.work(), parts, |(y, x)| {
-        let mut unfolded = vec![0.0; column * area];
+        let mut unfolded = vec![0.0; shape.unfolded()];
         let images = y.chunks_mut(shape.outputs * area).zip(x.chunks(shape.inputs * area));
         for (y, x) in images {
-            unfold(shape, x, &mut unfolded);
             let how = fill(y, bias, area);
-            let columns = (unfolded.as_slice(), Shape::rows(column, area, area));
-            multiply((y, Shape::rows(shape.outputs, area, area)), how, 1.0, weight, columns);
+            for strip in shape.strips() {
+                let columns = unfold(shape, x, strip, &mut unfolded);
+                let pixels = Shape::rows(shape.outputs, columns.1.columns, area);
+                let y = &mut y[strip.0 * shape.width..];
+                multiply((y, pixels), how, 1.0, weight, columns);
+            }
         }
     });
     y
@@ -103,39 +122,42 @@ fn fill(y: &mut [f32], bias: Option<&[f32]>, area: usize) -> Into {
     Into::Add
 }
 
-/// Every value that an output pixel hangs on in a row of its own: `(inputs * kernel^2, area)`.
-fn unfold(shape: ConvShape, x: &[f32], unfolded: &mut [f32]) {
-    let ConvShape { kernel, height, width, .. } = shape;
-    let area = shape.area();
-    let mut rows = unfolded.chunks_mut(area);
-    for plane in x.chunks(area) {
-        for ky in 0..kernel {
-            for kx in 0..kernel {
-                if let Some(row) = rows.next() {
-                    shift(plane, row, (height, width), (ky, kx), kernel / 2);
-                }
-            }
+/// The values that the output pixels of a strip hang on, a column per pixel:
+/// `(inputs * kernel^2, pixels)`.
+fn unfold<'a>(
+    shape: ConvShape,
+    x: &[f32],
+    (first, rows): (usize, usize),
+    unfolded: &'a mut [f32],
+) -> Matrix<'a> {
+    let ConvShape { kernel, width, .. } = shape;
+    let pixels = rows * width;
+    let of_plane = (kernel * kernel * pixels).max(1);
+    let planes = x.chunks(shape.area()).zip(unfolded.chunks_mut(of_plane));
+    // One image at a time has nothing else to share among the threads.
+    parallel::for_each(shape.column() * pixels, planes, |(plane, unfolded)| {
+        for (at, to) in unfolded.chunks_mut(pixels).enumerate() {
+            let (ky, kx) = (at / kernel, at % kernel);
+            shift(shape, plane, to, (first + ky, kx));
         }
-    }
+    });
+    (unfolded, Shape::rows(shape.column(), pixels, pixels))
 }
 
-/// The plane moved up by `ky - half` rows and left by `kx - half` columns, zeros moving in.
-fn shift(
-    plane: &[f32],
-    shifted: &mut [f32],
-    (height, width): (usize, usize),
-    (ky, kx): (usize, usize),
-    half: usize,
-) {
+/// Rows of the plane from `down - kernel / 2` on, moved left by `kx - kernel / 2` columns, zeros
+/// moving in.
+fn shift(shape: ConvShape, plane: &[f32], to: &mut [f32], (down, kx): (usize, usize)) {
+    let ConvShape { kernel, height, width, .. } = shape;
+    let half = kernel / 2;
     let from = kx.saturating_sub(half).min(width);
-    let to = half.saturating_sub(kx).min(width);
-    let count = width - from.max(to);
-    for (y, row) in shifted.chunks_mut(width).enumerate() {
-        match (y + ky).checked_sub(half).filter(|&source| source < height) {
+    let left = half.saturating_sub(kx).min(width);
+    let count = width - from.max(left);
+    for (y, row) in to.chunks_mut(width).enumerate() {
+        match (y + down).checked_sub(half).filter(|&source| source < height) {
             Some(source) => {
-                row[..to].fill(0.0);
-                row[to..to + count].copy_from_slice(&plane[source * width + from..][..count]);
-                row[to + count..].fill(0.0);
+                row[..left].fill(0.0);
+                row[left..left + count].copy_from_slice(&plane[source * width + from..][..count]);
+                row[left + count..].fill(0.0);
             }
             None => row.fill(0.0),
         }
@@ -181,13 +203,15 @@ pub fn weight_gradient(shape: ConvShape, dy: &[f32], x: &[f32]) -> Vec<f32> {
     let parts =
         dy.chunks(at_once * shape.outputs * area).zip(x.chunks(at_once * shape.inputs * area));
     let sums = parallel::map(shape.work(), parts, |(dy, x)| {
-        let mut unfolded = vec![0.0; column * area];
+        let mut unfolded = vec![0.0; shape.unfolded()];
         let mut sum = vec![0.0; shape.outputs * column];
         for (dy, x) in dy.chunks(shape.outputs * area).zip(x.chunks(shape.inputs * area)) {
-            unfold(shape, x, &mut unfolded);
-            let columns = (unfolded.as_slice(), Shape::rows(column, area, area));
-            let dy = (dy, Shape::rows(shape.outputs, area, area));
-            multiply((&mut sum, whole), Into::Add, 1.0, dy, transposed(columns));
+            for strip in shape.strips() {
+                let columns = unfold(shape, x, strip, &mut unfolded);
+                let pixels = Shape::rows(shape.outputs, columns.1.columns, area);
+                let dy = (&dy[strip.0 * shape.width..], pixels);
+                multiply((&mut sum, whole), Into::Add, 1.0, dy, transposed(columns));
+            }
         }
         sum
     });

@@ -2,8 +2,14 @@
 
 use gemm::Parallelism;
 
+use super::bf16;
+use super::precision::{Precision, precision};
+
 /// Multiplications below which a product runs on one thread.
 const WORTH_SHARING: usize = 192 * 192 * 192;
+
+/// Multiplications below which rounding costs more than it saves.
+const WORTH_ROUNDING: usize = 16 * 16 * 16;
 
 /// Where the elements of a matrix lie in a slice.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +37,7 @@ impl Shape {
     }
 
     /// Elements of the slice that the matrix reaches over.
-    fn extent(self) -> usize {
+    pub(crate) fn extent(self) -> usize {
         if self.rows == 0 || self.columns == 0 {
             return 0;
         }
@@ -56,7 +62,8 @@ pub(crate) enum Into {
     Add,
 }
 
-/// `into = scale * a b`, or `into += scale * a b`.
+/// `into = scale * a b`, or `into += scale * a b`, in the precision that is
+/// [set](super::precision::set_precision).
 ///
 /// # Panics
 /// If the shapes do not fit each other or their slices, or if elements of `into` share a place.
@@ -90,11 +97,23 @@ pub(crate) fn multiply(
         "elements of the product share a place: {shape:?}"
     );
     let work = rows.saturating_mul(columns).saturating_mul(inner);
-    let parallelism = if work >= WORTH_SHARING && rayon::current_num_threads() > 1 {
-        Parallelism::Rayon(0)
-    } else {
-        Parallelism::None
-    };
+    let threads = work >= WORTH_SHARING && rayon::current_num_threads() > 1;
+    if precision() == Precision::Bf16 && work >= WORTH_ROUNDING {
+        if shape.column_stride == 1 {
+            return bf16::multiply(
+                (into, shape),
+                (how, scale),
+                (a, a_shape),
+                (b, b_shape),
+                threads,
+            );
+        }
+        if shape.row_stride == 1 {
+            let (a, b) = (transposed((a, a_shape)), transposed((b, b_shape)));
+            return bf16::multiply((into, shape.transposed()), (how, scale), b, a, threads);
+        }
+    }
+    let parallelism = if threads { Parallelism::Rayon(0) } else { Parallelism::None };
     // SAFETY: every element that the strides reach lies in its slice and the shapes fit (both
     // asserted above); `into` is borrowed mutably, so it overlaps neither `a` nor `b`, and no two
     // of its elements share a place (asserted), so threads write apart.

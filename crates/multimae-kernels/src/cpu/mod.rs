@@ -7,10 +7,15 @@
 pub mod adamw;
 pub mod attention;
 pub mod conv;
+pub mod cross_entropy;
 pub mod gelu;
 pub mod layer_norm;
 pub mod linear;
+pub mod precision;
+pub mod resize;
+pub mod scale_shift;
 
+mod bf16;
 mod lanes;
 mod matrix;
 mod parallel;

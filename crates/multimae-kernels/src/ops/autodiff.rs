@@ -17,14 +17,17 @@ use burn::backend::{Autodiff, Flex};
 
 use super::extension::KernelOps;
 use super::flex::{
-    conv_shape, conv2d_of, cross_attention_shape, dims, elements, layer_norm_of, linear_of,
-    linear_shape, self_attention_shape, tensor,
+    conv_shape, conv2d_of, cross_attention_shape, cross_entropy_shape, dims, elements,
+    layer_norm_of, linear_of, linear_shape, resize_of, scale_shift_of, self_attention_shape,
+    tensor, whole_numbers,
 };
 use crate::cpu::attention::{self, AttentionShape, Inputs};
 use crate::cpu::conv::{self, ConvShape};
+use crate::cpu::cross_entropy::{self, CrossEntropyShape, Smoothing};
 use crate::cpu::layer_norm::Statistics;
 use crate::cpu::linear::{self, LinearShape};
-use crate::cpu::{gelu, layer_norm};
+use crate::cpu::resize::{self, Resize};
+use crate::cpu::{gelu, layer_norm, scale_shift};
 
 /// The CPU backend with gradients.
 type Tracked<C> = Autodiff<Flex, C>;
@@ -205,6 +208,80 @@ fn convolution<C: CheckpointStrategy>(
     })
 }
 
+/// Of scale and shift; the scale is the weight.
+#[derive(Debug, Clone)]
+struct ScaleShiftState {
+    width: usize,
+    input: Vec<usize>,
+    x: Option<FlexTensor>,
+    scale: Option<FlexTensor>,
+}
+
+impl AffineState for ScaleShiftState {
+    fn input_gradient(&self, dy: &[f32]) -> Option<FlexTensor> {
+        let dx = scale_shift::input_gradient(dy, &elements(self.scale.as_ref()?));
+        Some(tensor(dx, self.input.clone()))
+    }
+
+    fn weight_gradient(&self, dy: &[f32]) -> Option<FlexTensor> {
+        let d_scale = scale_shift::scale_gradient(self.width, dy, &elements(self.x.as_ref()?));
+        Some(tensor(d_scale, [self.width]))
+    }
+
+    fn bias_gradient(&self, dy: &[f32]) -> FlexTensor {
+        tensor(linear::bias_gradient(self.width, dy), [self.width])
+    }
+}
+
+#[derive(Debug)]
+struct CrossEntropyBackward;
+
+/// What the backward pass of cross-entropy needs.
+#[derive(Debug, Clone)]
+struct CrossEntropyState {
+    shape: CrossEntropyShape,
+    smoothing: Smoothing,
+    logits: FlexTensor,
+    labels: Vec<i64>,
+    log_sums: Vec<f32>,
+}
+
+impl Backward<Flex, 1> for CrossEntropyBackward {
+    type State = CrossEntropyState;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let d_losses = grads.consume::<Flex>(&ops.node);
+        let CrossEntropyState { shape, smoothing, logits, labels, log_sums } = &ops.state;
+        if let [Some(node)] = ops.parents {
+            let of_logits = cross_entropy::gradient(
+                *shape,
+                (&elements(logits), labels),
+                log_sums,
+                &elements(&d_losses),
+                *smoothing,
+            );
+            grads.register::<Flex>(node.id, tensor(of_logits, dims(logits)));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct ResizeBackward;
+
+impl Backward<Flex, 1> for ResizeBackward {
+    /// How, and the extents of the input.
+    type State = (Resize, Vec<usize>);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = grads.consume::<Flex>(&ops.node);
+        let (how, input) = &ops.state;
+        if let [Some(node)] = ops.parents {
+            let dx = resize::gradient(how, &elements(&dy));
+            grads.register::<Flex>(node.id, tensor(dx, input.clone()));
+        }
+    }
+}
+
 #[derive(Debug)]
 struct LayerNormBackward;
 
@@ -311,6 +388,46 @@ impl<C: CheckpointStrategy> KernelOps for Tracked<C> {
 
     fn linear_without_bias(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
         linear_map::<C>(x, weight, None)
+    }
+
+    fn scale_shift(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let input = dims(x.primitive());
+        let width = input.last().copied().unwrap_or(0);
+        affine::<C, ScaleShiftState>(x, scale, Some(shift), scale_shift_of, |x, scale| {
+            ScaleShiftState { width, input, x, scale }
+        })
+    }
+
+    fn cross_entropy(
+        logits: FloatTensor<Self>,
+        labels: FloatTensor<Self>,
+        smoothing: Smoothing,
+    ) -> FloatTensor<Self> {
+        let node = logits.node();
+        let (logits, labels) = (logits.into_primitive(), whole_numbers(labels.primitive()));
+        let shape = cross_entropy_shape(&logits);
+        let (losses, log_sums) =
+            cross_entropy::forward(shape, &elements(&logits), &labels, smoothing);
+        let losses = tensor(losses, [shape.batch, shape.pixels]);
+        match CrossEntropyBackward.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared
+                .finish(CrossEntropyState { shape, smoothing, logits, labels, log_sums }, losses),
+            OpsKind::UnTracked(prepared) => prepared.finish(losses),
+        }
+    }
+
+    fn resize(x: FloatTensor<Self>, resize: Resize) -> FloatTensor<Self> {
+        let node = x.node();
+        let x = x.into_primitive();
+        let y = resize_of(&x, &resize);
+        match ResizeBackward.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish((resize, dims(&x)), y),
+            OpsKind::UnTracked(prepared) => prepared.finish(y),
+        }
     }
 
     fn layer_norm(

@@ -4,6 +4,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, backend_extension};
 
 use crate::cpu::adamw::AdamWStep;
+use crate::cpu::cross_entropy::Smoothing;
+use crate::cpu::resize::Resize;
 
 /// Operations with a backward pass. Tensors are `f32`; the first argument's leading axes are
 /// rows.
@@ -18,6 +20,23 @@ pub(crate) trait KernelOps: Backend {
 
     /// `x W^T`.
     fn linear_without_bias(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// `x * scale + shift` over the last axis.
+    fn scale_shift(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+
+    /// Softmax cross-entropy of every pixel; the labels are whole numbers.
+    fn cross_entropy(
+        logits: FloatTensor<Self>,
+        labels: FloatTensor<Self>,
+        smoothing: Smoothing,
+    ) -> FloatTensor<Self>;
+
+    /// Maps of another size, linear between neighbours.
+    fn resize(x: FloatTensor<Self>, resize: Resize) -> FloatTensor<Self>;
 
     /// Layer normalisation over the last axis.
     fn layer_norm(

@@ -11,8 +11,10 @@ use super::extension::{KernelOps, UpdateOps};
 use crate::cpu::adamw::{self, AdamWStep};
 use crate::cpu::attention::{self, AttentionShape, Inputs};
 use crate::cpu::conv::{self, ConvShape};
+use crate::cpu::cross_entropy::{self, CrossEntropyShape, Smoothing};
 use crate::cpu::linear::{self, LinearShape};
-use crate::cpu::{gelu, layer_norm};
+use crate::cpu::resize::{self, Resize};
+use crate::cpu::{gelu, layer_norm, scale_shift};
 
 /// The elements in order; copied only if the tensor is a view with gaps or another order.
 pub(super) fn elements(tensor: &FlexTensor) -> Cow<'_, [f32]> {
@@ -106,7 +108,7 @@ pub(super) fn conv2d_of(
 
 fn dims3(tensor: &FlexTensor) -> [usize; 3] {
     let dims = dims(tensor);
-    assert!(dims.len() == 3, "attention over a tensor {dims:?}");
+    assert!(dims.len() == 3, "three axes are expected, not {dims:?}");
     [dims[0], dims[1], dims[2]]
 }
 
@@ -133,6 +135,37 @@ pub(super) fn linear_of(
     tensor(y, with_last(dims(x), shape.outputs))
 }
 
+/// The resized maps.
+pub(super) fn resize_of(x: &FlexTensor, how: &Resize) -> FlexTensor {
+    let shape = dims(x);
+    assert!(shape.len() == 4 && shape[2..] == how.from, "{shape:?} resized as {:?}", how.from);
+    let y = resize::forward(how, &elements(x));
+    tensor(y, [shape[0], shape[1], how.rows.len(), how.columns.len()])
+}
+
+/// The sizes of a map of logits.
+pub(super) fn cross_entropy_shape(logits: &FlexTensor) -> CrossEntropyShape {
+    let [batch, classes, pixels] = dims3(logits);
+    CrossEntropyShape { batch, classes, pixels }
+}
+
+/// Labels as whole numbers.
+pub(super) fn whole_numbers(labels: &FlexTensor) -> Vec<i64> {
+    elements(labels).iter().map(|&label| label as i64).collect()
+}
+
+/// Scale and shift.
+pub(super) fn scale_shift_of(
+    x: &FlexTensor,
+    scale: &FlexTensor,
+    shift: Option<&FlexTensor>,
+) -> FlexTensor {
+    let scale = elements(scale);
+    assert!(dims(x).last() == Some(&scale.len()), "{} scales for {:?}", scale.len(), dims(x));
+    let shift = shift.map_or(Cow::Owned(vec![0.0; scale.len()]), elements);
+    tensor(scale_shift::forward(&elements(x), &scale, &shift), dims(x))
+}
+
 /// Layer normalisation with what its backward pass needs.
 pub(super) fn layer_norm_of(
     x: &FlexTensor,
@@ -157,6 +190,29 @@ impl KernelOps for Flex {
 
     fn linear_without_bias(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
         linear_of(&x, &weight, None)
+    }
+
+    fn scale_shift(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        scale_shift_of(&x, &scale, Some(&shift))
+    }
+
+    fn cross_entropy(
+        logits: FloatTensor<Self>,
+        labels: FloatTensor<Self>,
+        smoothing: Smoothing,
+    ) -> FloatTensor<Self> {
+        let shape = cross_entropy_shape(&logits);
+        let labels = whole_numbers(&labels);
+        let (losses, _) = cross_entropy::forward(shape, &elements(&logits), &labels, smoothing);
+        tensor(losses, [shape.batch, shape.pixels])
+    }
+
+    fn resize(x: FloatTensor<Self>, resize: Resize) -> FloatTensor<Self> {
+        resize_of(&x, &resize)
     }
 
     fn layer_norm(

@@ -12,9 +12,11 @@ pub mod plain;
 use std::sync::OnceLock;
 
 use burn::backend::Dispatch;
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Int, Tensor};
 
 use crate::cpu::adamw::AdamWStep;
+use crate::cpu::cross_entropy::Smoothing;
+use crate::cpu::resize::Resize;
 use extension::{KernelOps, UpdateOps};
 
 /// Whether the fused operations are switched on.
@@ -46,6 +48,52 @@ pub fn linear<const D: usize>(
         Some(bias) => <Dispatch as KernelOps>::linear(x, weight, bias.into_dispatch()),
         None => <Dispatch as KernelOps>::linear_without_bias(x, weight),
     })
+}
+
+/// `y = x * scale + shift`, every channel of the last axis by itself.
+///
+/// # Shapes
+/// `x (..., width)`, `scale` and `shift (width)` to `(..., width)`.
+#[must_use]
+pub fn scale_shift<const D: usize>(x: Tensor<D>, scale: Tensor<1>, shift: Tensor<1>) -> Tensor<D> {
+    if !fused(&x) {
+        return plain::scale_shift(x, scale, shift);
+    }
+    let (x, scale, shift) = (x.into_dispatch(), scale.into_dispatch(), shift.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as KernelOps>::scale_shift(x, scale, shift))
+}
+
+/// Softmax cross-entropy of every pixel, with label smoothing (Szegedy et al., 2016). Pixels whose
+/// label is ignored have the loss 0.
+///
+/// # Shapes
+/// `logits (B, classes, P)`, `labels (B, P)` to `(B, P)`.
+#[must_use]
+pub fn cross_entropy(
+    logits: Tensor<3>,
+    labels: Tensor<2, Int>,
+    smoothing: f64,
+    ignore: Option<i64>,
+) -> Tensor<2> {
+    if !fused(&logits) {
+        return plain::cross_entropy(logits, labels, smoothing, ignore);
+    }
+    // Whole numbers up to 2^24 stay what they are.
+    let (logits, labels) = (logits.into_dispatch(), labels.float().into_dispatch());
+    let smoothing = Smoothing { share: smoothing as f32, ignore };
+    Tensor::from_dispatch(<Dispatch as KernelOps>::cross_entropy(logits, labels, smoothing))
+}
+
+/// Maps of another size, linear between neighbours along either axis.
+///
+/// # Shapes
+/// `(B, C, h, w)` with `[h, w] = resize.from` to `(B, C, rows, columns)`.
+#[must_use]
+pub fn resize(x: Tensor<4>, resize: &Resize) -> Tensor<4> {
+    if !fused(&x) {
+        return plain::resize(x, resize);
+    }
+    Tensor::from_dispatch(<Dispatch as KernelOps>::resize(x.into_dispatch(), resize.clone()))
 }
 
 /// Layer normalisation over the last axis, biased variance.

@@ -1,9 +1,10 @@
 //! The same operations from the engine's own: slower, and what the kernels are tested against.
 
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{Int, Tensor, TensorData, activation};
 
 use crate::cpu::adamw::AdamWStep;
+use crate::cpu::resize::{Resize, Tap};
 
 /// The plain [`super::linear`].
 #[must_use]
@@ -13,6 +14,65 @@ pub fn linear<const D: usize>(
     bias: Option<Tensor<1>>,
 ) -> Tensor<D> {
     burn::tensor::module::linear(x, weight.transpose(), bias)
+}
+
+/// The plain [`super::scale_shift`].
+#[must_use]
+pub fn scale_shift<const D: usize>(x: Tensor<D>, scale: Tensor<1>, shift: Tensor<1>) -> Tensor<D> {
+    let last = |values: Tensor<1>| {
+        let mut shape = [1; D];
+        shape[D - 1] = values.dims()[0];
+        values.reshape(shape)
+    };
+    x * last(scale) + last(shift)
+}
+
+/// The plain [`super::cross_entropy`].
+#[must_use]
+pub fn cross_entropy(
+    logits: Tensor<3>,
+    labels: Tensor<2, Int>,
+    smoothing: f64,
+    ignore: Option<i64>,
+) -> Tensor<2> {
+    let [batch, classes, pixels] = logits.dims();
+    let ignored = ignore.map(|label| labels.clone().equal_elem(label));
+    // A label that is ignored may lie beyond the classes.
+    let labels = match &ignored {
+        Some(ignored) => labels.mask_fill(ignored.clone(), 0),
+        None => labels,
+    };
+    let rows = logits.swap_dims(1, 2).reshape([batch * pixels, classes]);
+    let log_probabilities = activation::log_softmax(rows, 1);
+    let labels = labels.reshape([batch * pixels, 1]);
+    let mut loss = log_probabilities.clone().gather(1, labels).neg();
+    if smoothing > 0.0 {
+        let uniform = log_probabilities.mean_dim(1).neg();
+        loss = loss.mul_scalar(1.0 - smoothing) + uniform.mul_scalar(smoothing);
+    }
+    let loss = loss.reshape([batch, pixels]);
+    match ignored {
+        Some(ignored) => loss.mask_fill(ignored, 0.0),
+        None => loss,
+    }
+}
+
+/// The plain [`super::resize`]: a matrix product per axis.
+#[must_use]
+pub fn resize(x: Tensor<4>, resize: &Resize) -> Tensor<4> {
+    let device = x.device();
+    let matrix = |taps: &[Tap], side: usize| {
+        let mut matrix = vec![0.0; taps.len() * side];
+        for (row, tap) in matrix.chunks_exact_mut(side).zip(taps) {
+            row[tap.left] += 1.0 - tap.weight;
+            row[tap.right] += tap.weight;
+        }
+        Tensor::<2>::from_data(TensorData::new(matrix, [taps.len(), side]), &device)
+    };
+    let [height, width] = resize.from;
+    let columns = matrix(&resize.columns, width).transpose();
+    let stretched = x.matmul(columns.unsqueeze::<4>());
+    matrix(&resize.rows, height).unsqueeze::<4>().matmul(stretched)
 }
 
 /// The plain [`super::layer_norm`].

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
 use multimae::modality::Size;
+use multimae_kernels::cpu::precision::{Precision, precision};
 
 use super::labels::{LabelSet, Labels};
 use super::protocol::{Average, Caps, DepthProtocol, Images, Protocol, Scores, View};
@@ -57,6 +58,9 @@ impl Protocol {
         line("data", facts.data());
         line("images", self.images.statement(facts));
         line("model input", facts.input.clone());
+        if precision() == Precision::Bf16 {
+            line("precision", "products of factors in bfloat16, sums in 32 bits".to_owned());
+        }
         line("scored at", self.view.statement(facts));
         let passes = if facts.flip {
             "two passes: mean of values and logits with those of the mirrored image"

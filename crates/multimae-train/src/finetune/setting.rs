@@ -83,7 +83,7 @@ impl Setting {
     /// If the recipe describes no possible run, or the data is not as it should be.
     pub fn new(recipe: FinetuneRecipe) -> Result<Self> {
         recipe.check()?;
-        let device = crate::device::device(&recipe.device)?;
+        let device = crate::device::device(&recipe.device, recipe.precision)?;
         let inputs = inputs(&recipe)?;
         let targets = targets(&recipe)?;
         let mask = valid_mask(&recipe);

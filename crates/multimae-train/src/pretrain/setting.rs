@@ -75,7 +75,7 @@ impl Setting {
         }
         Ok(Self {
             objective: objective(&recipe, &model, &modalities)?,
-            device: crate::device::device(&recipe.device)?,
+            device: crate::device::device(&recipe.device, recipe.precision)?,
             modalities,
             model,
             masking,

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::file::Recipe;
 use super::keys::{Keys as _, choice, recipe_keys};
 use super::modalities::Modalities;
-use super::pretrain::{BadSamplesChoice, OptimiserChoice, TablesChoice};
+use super::pretrain::{BadSamplesChoice, OptimiserChoice, PrecisionChoice, TablesChoice};
 use super::values::{EncoderChoice, Heads, Names, PromptInit, TaskWeights};
 use crate::{Error, Result};
 
@@ -355,6 +355,9 @@ recipe_keys! {
             seed: u64 = 0,
             /// `cpu`, or a device that this build has.
             device: String = "cpu".to_owned(),
+            /// Precision of the factors of matrix products: fp32, or bf16 where the processor has it;
+            /// weights, sums and all else are 32 bits.
+            precision: PrecisionChoice = PrecisionChoice::Fp32,
             /// Folder of the run.
             output_dir: Option<String> = None,
             /// Continue the run that the folder holds, as `--resume` does.
@@ -659,8 +662,8 @@ const WITHOUT_MEANING: &[(&str, &str)] = &[
     ("drop", "the model has no dropout"),
     ("eval", "use multimae evaluate"),
     ("find_unused_params", "parameters without gradient are left alone"),
-    ("fp16", "everything is computed in 32-bit floats"),
-    ("fp32_output_adapters", "everything is computed in 32-bit floats"),
+    ("fp16", "set `precision: bf16` for products of 16 bits"),
+    ("fp32_output_adapters", "`precision` is that of all products; sums are 32 bits"),
     ("init_scale", "it has no effect in the published code"),
     ("local_rank", "a run uses one device"),
     ("log_images_wandb", "pictures go to the run's folder and TensorBoard events"),

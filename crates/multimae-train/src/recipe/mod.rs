@@ -20,7 +20,7 @@ pub use finetune::{
 pub(crate) use modalities::{COCO_CLASSES, ModalityDefaults, usual};
 pub use modalities::{Kind, LossName, Modalities, ModalityRecipe, TaskModality};
 pub use pretrain::{
-    BadSamplesChoice, BalancerChoice, NanSamplesChoice, OptimiserChoice, PretrainRecipe,
-    TablesChoice,
+    BadSamplesChoice, BalancerChoice, NanSamplesChoice, OptimiserChoice, PrecisionChoice,
+    PretrainRecipe, TablesChoice,
 };
 pub use values::{Alphas, EncoderChoice, Heads, Names, PromptInit, TaskWeights};

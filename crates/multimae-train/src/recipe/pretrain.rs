@@ -28,6 +28,16 @@ choice! {
 }
 
 choice! {
+    /// The precision of the factors of matrix products; sums and all else are 32 bits.
+    pub enum PrecisionChoice {
+        /// 32 bits.
+        Fp32 = "fp32",
+        /// bfloat16: 8 significant bits.
+        Bf16 = "bf16",
+    }
+}
+
+choice! {
     /// What happens to a sample that cannot be read.
     pub enum BadSamplesChoice {
         /// The run stops.
@@ -184,6 +194,9 @@ recipe_keys! {
             seed: u64 = 0,
             /// `cpu`, or a device that this build has.
             device: String = "cpu".to_owned(),
+            /// Precision of the factors of matrix products: fp32, or bf16 where the processor has it;
+            /// weights, sums and all else are 32 bits.
+            precision: PrecisionChoice = PrecisionChoice::Fp32,
             /// Folder of the run.
             output_dir: Option<String> = None,
             /// Continue the run that the folder holds, as `--resume` does.
@@ -219,7 +232,7 @@ const WITHOUT_MEANING: &[(&str, &str)] = &[
     ("train_interpolation", "no published script of pre-training uses it"),
     ("decoder_decay", "it has no effect in the published code"),
     ("momentum", "AdamW has none"),
-    ("fp32_output_adapters", "everything is computed in 32-bit floats"),
+    ("fp32_output_adapters", "`precision` is that of all products; sums are 32 bits"),
     ("pin_mem", "host memory is not copied to a device"),
     ("find_unused_params", "parameters without gradient are left alone"),
     ("log_wandb", "metrics go to metrics.jsonl and TensorBoard events"),

@@ -1,6 +1,7 @@
 //! Softmax cross-entropy with label smoothing.
 
 use burn::tensor::{Int, Tensor, activation};
+use multimae_kernels::ops;
 
 /// Softmax cross-entropy per pixel, and the pixels that count where one label is ignored.
 ///
@@ -14,14 +15,13 @@ pub(super) fn pixel_cross_entropy(
 ) -> (Tensor<3>, Option<Tensor<3>>) {
     let [batch, classes, height, width] = logits.dims();
     let counted = ignore.map(|label| labels.clone().not_equal_elem(label as i64).float());
-    // A label that is ignored may lie beyond the classes; look up class 0 there.
-    let labels = match ignore {
-        Some(label) => labels.clone().mask_fill(labels.equal_elem(label as i64), 0),
-        None => labels,
-    };
-    let pixels = batch * height * width;
-    let logits = logits.permute([0, 2, 3, 1]).reshape([pixels, classes]);
-    let loss = rows_cross_entropy(logits, labels.reshape([pixels]), smoothing);
+    let pixels = height * width;
+    let loss = ops::cross_entropy(
+        logits.reshape([batch, classes, pixels]),
+        labels.reshape([batch, pixels]),
+        smoothing,
+        ignore.map(|label| label as i64),
+    );
     (loss.reshape([batch, height, width]), counted)
 }
 

@@ -62,12 +62,7 @@ impl Linear {
             return added(ops::linear(x, self.weight.val(), bias), change);
         };
         let y = added(ops::linear(x, self.weight.val(), None), change);
-        let last = |values: Tensor<1>| {
-            let mut shape = [1; D];
-            shape[D - 1] = values.dims()[0];
-            values.reshape(shape)
-        };
-        y * last(ssf.scale.val()) + last(ssf.bias(bias))
+        ops::scale_shift(y, ssf.scale.val(), ssf.bias(bias))
     }
 
     /// The same map without additions: they are in its weight and bias.

@@ -1,0 +1,55 @@
+//! What can go wrong.
+
+use std::path::PathBuf;
+
+/// An error of a benchmark.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A case that is not as it should be.
+    #[error("{}: {problem}", path.display())]
+    Case {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A program that is timed did not do what it should.
+    #[error("{program}: {problem}")]
+    Worker {
+        /// Which.
+        program: String,
+        /// What is wrong, with the end of its error output.
+        problem: String,
+    },
+    /// Both programs computed something else.
+    #[error(
+        "{case}: {ours} in ours and {other} in PyTorch: this is not the same work, so its times \
+         say nothing"
+    )]
+    NotTheSame {
+        /// The case.
+        case: String,
+        /// What ours computed first.
+        ours: f64,
+        /// What PyTorch computed first.
+        other: f64,
+    },
+    /// The model refuses.
+    #[error(transparent)]
+    Model(#[from] multimae::Error),
+    /// The data refuses.
+    #[error(transparent)]
+    Data(#[from] multimae_data::Error),
+    /// A saved model.
+    #[error(transparent)]
+    Train(#[from] multimae_train::Error),
+    /// A report.
+    #[error(transparent)]
+    Report(#[from] multimae_report::Error),
+    /// A file, or a process.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// Results of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,133 @@
+//! Random weights and inputs of a case.
+
+use std::path::Path;
+
+use multimae::burn::module::Module;
+use multimae::burn::tensor::{Device, TensorData};
+use multimae::init::initialise;
+use multimae::masking::{MaskingStrategy, SampleMask};
+use multimae::output_adapters::with_aliases;
+use multimae::prompts::random_prompts;
+use multimae::state::{StateDict, state_dict};
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::Result;
+use crate::case::{Case, Heads, Work};
+use crate::folder::CaseFolder;
+use crate::models::LABEL_STRIDE;
+
+/// The seed of all material: the times must not depend on it.
+const SEED: u64 = 0;
+
+/// Writes a case's folder.
+///
+/// # Errors
+/// If the case's sizes do not fit each other, or a file cannot be written.
+pub fn prepare(dir: &Path, case: &Case) -> Result<()> {
+    CaseFolder::write(dir, case, &weights(case)?, &inputs(case)?)
+}
+
+/// A generator of numbers that depend on the name alone.
+fn stream(name: &str) -> ChaCha8Rng {
+    multimae_data::stream(SEED, name, 0, 0)
+}
+
+fn random<M: Module>(model: M) -> M {
+    initialise(model, stream)
+}
+
+fn weights(case: &Case) -> Result<StateDict> {
+    let device = Device::default();
+    Ok(match case.work {
+        Work::Pretrain => state_dict(&random(case.multimae(&device)?)),
+        Work::Joint | Work::Prompts | Work::Inference | Work::Heads | Work::Startup => {
+            let model = random_prompts(random(case.tuned(&device)?), stream)?;
+            with_aliases(state_dict(&model))
+        }
+        Work::Loading => StateDict::new(),
+    })
+}
+
+fn inputs(case: &Case) -> Result<StateDict> {
+    let mut rng = ChaCha8Rng::seed_from_u64(SEED);
+    let mut inputs = StateDict::new();
+    let [height, width] = case.image;
+    let batch = case.batch;
+    let needs_images = !matches!(case.work, Work::Heads | Work::Loading | Work::Startup);
+    for modality in case.modalities().iter().filter(|_| needs_images) {
+        let data = match modality.name.as_str() {
+            "semseg" => {
+                let shape = [batch, height / LABEL_STRIDE, width / LABEL_STRIDE];
+                labels(&mut rng, shape, case.classes)
+            }
+            "depth" => values(&mut rng, &[batch, 1, height, width]),
+            _ => values(&mut rng, &[batch, 3, height, width]),
+        };
+        inputs.insert(format!("input.{}", modality.name), data);
+    }
+    if let (Work::Pretrain, Some(decoders)) = (case.work, case.decoders) {
+        insert_masks(&mut inputs, case, decoders.keep, &mut rng)?;
+    }
+    if let (Some(heads), Work::Joint | Work::Prompts | Work::Heads) = (case.task_heads, case.work) {
+        inputs.insert("target.depth".to_owned(), values(&mut rng, &[batch, 1, height, width]));
+        let target = labels(&mut rng, [batch, height, width], heads.num_classes);
+        inputs.insert("target.semseg".to_owned(), target);
+        if case.work == Work::Heads {
+            insert_layers(&mut inputs, case, heads, &mut rng);
+        }
+    }
+    Ok(inputs)
+}
+
+/// `mask.<modality>` `(B, N)`, 1 where a token is hidden.
+fn insert_masks(
+    inputs: &mut StateDict,
+    case: &Case,
+    keep: usize,
+    rng: &mut ChaCha8Rng,
+) -> Result<()> {
+    let tokens = (case.image[0] / case.patch) * (case.image[1] / case.patch);
+    let counts = vec![tokens; case.in_domains.len()];
+    let strategy = MaskingStrategy {
+        num_encoded_tokens: keep,
+        alphas: vec![1.0; counts.len()],
+        sample_tasks_uniformly: false,
+    };
+    let samples = (0..case.batch)
+        .map(|_| SampleMask::sample(&strategy, &counts, rng))
+        .collect::<multimae::Result<Vec<_>>>()?;
+    for (index, name) in case.in_domains.iter().enumerate() {
+        let flags: Vec<i64> = samples
+            .iter()
+            .flat_map(|sample| &sample.masked()[index * tokens..(index + 1) * tokens])
+            .map(|&masked| i64::from(masked))
+            .collect();
+        inputs.insert(format!("mask.{name}"), TensorData::new(flags, [case.batch, tokens]));
+    }
+    Ok(())
+}
+
+/// `layer.<block>` `(B, N + G, dim)` of every block that a head reads.
+fn insert_layers(inputs: &mut StateDict, case: &Case, heads: Heads, rng: &mut ChaCha8Rng) {
+    let tokens = (case.image[0] / case.patch) * (case.image[1] / case.patch) + case.global_tokens;
+    let mut blocks = heads.hooks.to_vec();
+    blocks.push(case.sizes.depth - 1);
+    for block in blocks {
+        let shape = [case.batch, tokens, case.sizes.dim];
+        inputs.entry(format!("layer.{block}")).or_insert_with(|| values(rng, &shape));
+    }
+}
+
+/// Values between -1 and 1.
+fn values(rng: &mut impl Rng, shape: &[usize]) -> TensorData {
+    let len = shape.iter().product();
+    let values: Vec<f32> = (0..len).map(|_| rng.random_range(-1.0..1.0)).collect();
+    TensorData::new(values, shape.to_vec())
+}
+
+fn labels(rng: &mut impl Rng, shape: [usize; 3], classes: usize) -> TensorData {
+    let len = shape.iter().product();
+    let values: Vec<i64> = (0..len).map(|_| rng.random_range(0..classes as i64)).collect();
+    TensorData::new(values, shape)
+}

@@ -1,0 +1,185 @@
+//! `table.md`, `results.json` and `report.html` of measurements.
+
+use std::path::Path;
+
+use fs_err as fs;
+use indexmap::IndexMap;
+use multimae_report::atomic::write_atomically;
+use multimae_report::chart::{LineChart, Series, Svg};
+use multimae_report::{Report, Table};
+use serde::{Deserialize, Serialize};
+
+use crate::case::Work;
+use crate::flops;
+use crate::measure::Measured;
+use crate::statistic::Quartiles;
+use crate::{Error, Result};
+
+/// All that was measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Results {
+    /// The machine, the programs, the settings.
+    pub about: IndexMap<String, String>,
+    /// Operations per second of the fastest product seen.
+    pub peak: f64,
+    /// What was measured.
+    pub measured: Vec<Measured>,
+    /// How times grow.
+    pub growth: Vec<Growth>,
+}
+
+/// How the time of some work grows with one of its sizes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Growth {
+    /// What grows, e.g. `batch`.
+    pub axis: String,
+    /// The work that it grows from.
+    pub work: String,
+    /// The sizes.
+    pub values: Vec<f64>,
+    /// What was measured at each.
+    pub measured: Vec<Measured>,
+}
+
+impl Growth {
+    /// Milliseconds of a step over the size, a curve per program.
+    fn chart(&self) -> Svg {
+        let title = format!("{} over {}", self.work, self.axis);
+        let mut chart = LineChart::new(title, self.axis.clone(), "ms per step");
+        let programs = self.measured.first().map(|measured| measured.programs.keys());
+        for program in programs.into_iter().flatten() {
+            let median =
+                |measured: &Measured| Some(measured.programs.get(program)?.quartiles()?.median);
+            let points = self.values.iter().zip(&self.measured);
+            let points = points.filter_map(|(&at, measured)| Some((at, 1e3 * median(measured)?)));
+            chart.push(Series::new(program.clone(), points.collect()));
+        }
+        chart.svg()
+    }
+}
+
+const NONE: &str = "–";
+
+impl Results {
+    /// A row per case.
+    #[must_use]
+    pub fn table(&self) -> Table {
+        let ours = "multimae ms";
+        let mut table = Table::new(
+            ["work", ours, "other", "other ms", "other / multimae", "memory", "share of peak"]
+                .map(str::to_owned),
+        );
+        for measured in &self.measured {
+            for row in self.rows(measured) {
+                table.row(row);
+            }
+        }
+        table
+    }
+
+    fn rows(&self, measured: &Measured) -> Vec<Vec<String>> {
+        let Some((_, ours)) = measured.programs.first() else { return Vec::new() };
+        let milliseconds = ours.quartiles().map_or(NONE.to_owned(), in_milliseconds);
+        let name = name(measured);
+        let peak = self.share_of_peak(measured).map_or(NONE.to_owned(), percent);
+        let ratios = measured.ratios();
+        if ratios.is_empty() {
+            let none = || NONE.to_owned();
+            return vec![vec![
+                name,
+                milliseconds,
+                none(),
+                none(),
+                none(),
+                memory(ours.peak_memory),
+                peak,
+            ]];
+        }
+        let shares = measured.memory_shares();
+        let row = |(other, ratios): (&String, &Vec<f64>)| {
+            let times = measured.programs.get(other).and_then(|times| times.quartiles());
+            let share = shares.get(other).copied().map(percent);
+            let memory = match share {
+                Some(share) => format!("{}, {share}", memory(ours.peak_memory)),
+                None => memory(ours.peak_memory),
+            };
+            vec![
+                name.clone(),
+                milliseconds.clone(),
+                other.clone(),
+                times.map_or(NONE.to_owned(), in_milliseconds),
+                Quartiles::of(ratios).map_or(NONE.to_owned(), |ratio| with_spread(ratio, 2)),
+                memory,
+                peak.clone(),
+            ]
+        };
+        ratios.iter().map(row).collect()
+    }
+
+    /// How near a case comes to the fastest product, in parts of 1.
+    #[must_use]
+    pub fn share_of_peak(&self, measured: &Measured) -> Option<f64> {
+        let (_, ours) = measured.programs.first()?;
+        Some(flops::of(&measured.case)? / ours.quartiles()?.median / self.peak)
+    }
+
+    /// Writes all files into a folder.
+    ///
+    /// # Errors
+    /// If one cannot be written.
+    pub fn write(&self, dir: &Path) -> Result<()> {
+        fs::create_dir_all(dir)?;
+        let path = dir.join("results.json");
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|error| Error::Case { path: path.clone(), problem: error.to_string() })?;
+        write_atomically(&path, text.as_bytes())?;
+        write_atomically(&dir.join("table.md"), self.markdown().as_bytes())?;
+        Ok(self.html().write(&dir.join("report.html"))?)
+    }
+
+    fn html(&self) -> Report {
+        let mut report = Report::new("Benchmark");
+        report.definitions(&self.about.iter().collect::<Vec<_>>());
+        let table = self.table();
+        report.section("Times of the same work").table(table.headers(), table.rows());
+        if !self.growth.is_empty() {
+            let charts: Vec<Svg> = self.growth.iter().map(Growth::chart).collect();
+            report.section("How times grow").charts(&charts);
+        }
+        report
+    }
+
+    fn markdown(&self) -> String {
+        let about: Vec<String> =
+            self.about.iter().map(|(key, value)| format!("{key}: {value}.")).collect();
+        format!("{}\n{}\n", self.table().markdown(), about.join(" "))
+    }
+}
+
+/// The case and what its batch is.
+fn name(measured: &Measured) -> String {
+    let case = &measured.case;
+    match case.work {
+        Work::Startup => case.name.clone(),
+        _ => format!("{}, batch {}", case.name, case.batch),
+    }
+}
+
+fn in_milliseconds(seconds: Quartiles) -> String {
+    let milliseconds = seconds.scaled(1e3);
+    with_spread(milliseconds, if milliseconds.median < 100.0 { 1 } else { 0 })
+}
+
+/// `2.10 (2.05 to 2.20)`.
+fn with_spread(value: Quartiles, decimals: usize) -> String {
+    let Quartiles { low, median, high } = value;
+    format!("{median:.decimals$} ({low:.decimals$} to {high:.decimals$})")
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0} %", 100.0 * share)
+}
+
+fn memory(bytes: Option<u64>) -> String {
+    bytes.map_or(NONE.to_owned(), |bytes| format!("{:.0} MB", bytes as f64 / 1e6))
+}

@@ -1,0 +1,82 @@
+//! A case of start-up: a whole model with its card, and a picture to predict.
+
+use std::path::Path;
+
+use indexmap::IndexMap;
+use multimae::burn::tensor::Device;
+use multimae::state::{Allowed, load};
+use multimae_data::{DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD};
+use multimae_report::picture::Picture;
+use multimae_train::saved_model::{
+    ClassInfo, DepthScale, InputModality, ModelCard, Normalisation, SavedModel, TaskCard, TaskKind,
+};
+
+use crate::case::{Case, Heads};
+use crate::folder::CaseFolder;
+use crate::{Result, material};
+
+/// The model's file in the case's folder.
+pub const MODEL: &str = "model.safetensors";
+/// The picture's.
+pub const PICTURE: &str = "picture.png";
+/// Where the predictions go.
+pub const PREDICTIONS: &str = "predictions";
+
+/// Height and width of the picture: square, so that the whole of it is the model's input.
+const SIZE: (usize, usize) = (480, 480);
+
+/// Writes the case's folder with the model as other commands read it.
+///
+/// # Errors
+/// If a file cannot be written.
+pub fn prepare(dir: &Path, case: &Case) -> Result<()> {
+    let picture = dir.join(PICTURE);
+    let case = Case { picture: Some(picture.to_string_lossy().into_owned()), ..case.clone() };
+    material::prepare(dir, &case)?;
+    let folder = CaseFolder::read(dir)?;
+    let weights = multimae::output_adapters::merge_aliases(folder.weights.clone())?;
+    let model = load(case.tuned(&Device::default())?, &weights, &Allowed::default())?;
+    let card = card(&case, model.vit.config().clone()).ok_or_else(|| folder.error("no heads"))?;
+    SavedModel { model, card, notes: IndexMap::new() }.save(&dir.join(MODEL))?;
+    let (height, width) = SIZE;
+    let pixels: Vec<u8> =
+        (0..height * width * 3).map(|at| ((at / 3 % width) ^ (at / width / 3)) as u8).collect();
+    Ok(Picture::new(SIZE, pixels)?.write_png(&picture)?)
+}
+
+/// What the other commands know of the model.
+fn card(case: &Case, model: multimae::multivit::MultiVitConfig) -> Option<ModelCard> {
+    let Heads { num_classes, .. } = case.task_heads?;
+    let input = |name: &String| InputModality {
+        data: DataModality {
+            name: name.clone(),
+            folder: name.clone(),
+            encoding: Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD },
+            stride: 1,
+        },
+        adapter: name.clone(),
+        normalisation: Normalisation::None,
+        unit: None,
+    };
+    let scale = DepthScale::Linear { mean: 0.0, std: 1.0 };
+    let depth = TaskKind::Depth { scale, min: 0.001, max: 10.0 };
+    let class = |index: usize| ClassInfo {
+        name: format!("class {index}"),
+        color: [(index * 5) as u8, (index * 3) as u8, (255 - index) as u8],
+    };
+    let labels = TaskKind::Labels {
+        classes: (0..num_classes).map(class).collect(),
+        ignore: 255,
+        offset: -1,
+    };
+    let tasks = [("depth", depth), ("semseg", labels)]
+        .map(|(name, kind)| (name.to_owned(), TaskCard { kind, target: None }));
+    Some(ModelCard {
+        model,
+        additions: multimae::tuned::Additions::default(),
+        inputs: case.in_domains.iter().map(input).collect(),
+        tasks: tasks.into_iter().collect(),
+        geometry: Geometry::CenterFit { size: (case.image[0], case.image[1]) },
+        valid_mask: None,
+    })
+}

@@ -1,0 +1,90 @@
+//! Training and inference of depth and labels from RGB.
+
+use multimae::burn::module::Module as _;
+use multimae::burn::tensor::Device;
+use multimae::encoder::Phase;
+use multimae::model::Inputs;
+use multimae::output_adapters::Prediction;
+use multimae::tuned::TunedMultiVit;
+use multimae::tuning::{Tuning, TuningPart};
+use multimae_train::learner::Learner;
+
+use super::{Steps, Targets, number, optimiser, tuned};
+use crate::Result;
+use crate::case::Work;
+use crate::folder::CaseFolder;
+
+/// A step of training.
+pub(super) struct Tuned {
+    learner: Learner<TunedMultiVit>,
+    inputs: Inputs,
+    targets: Targets,
+    lr: f64,
+    weight_decay: f64,
+}
+
+impl Tuned {
+    pub(super) fn new(folder: &CaseFolder) -> Result<Self> {
+        let (case, device) = (&folder.case, Device::default().autodiff());
+        let tuning = match case.work {
+            Work::Prompts => Tuning::Parts(vec![TuningPart::Prompts]),
+            _ => Tuning::Full,
+        };
+        Ok(Self {
+            learner: Learner {
+                model: tuning.apply(tuned(folder, &device)?, case.sizes.depth)?,
+                balancer: None,
+                optimiser: optimiser(case),
+                balancer_lr_scale: 1.0,
+            },
+            inputs: folder.model_inputs(&device)?,
+            targets: Targets::read(folder, &device)?,
+            lr: case.lr,
+            weight_decay: case.weight_decay,
+        })
+    }
+}
+
+impl Steps for Tuned {
+    fn step(&mut self) -> Result<f64> {
+        let phase = &mut Phase::Evaluation;
+        let output = self.learner.model.forward(self.inputs.clone(), phase)?;
+        let total = self.targets.loss(&output.predictions)?;
+        let (gradients, of_balancer) = self.learner.backward(&total);
+        let loss = number(&total);
+        self.learner.step(gradients, of_balancer, self.lr, self.weight_decay);
+        Ok(loss)
+    }
+}
+
+/// A forward pass.
+pub(super) struct Inference {
+    model: TunedMultiVit,
+    inputs: Inputs,
+}
+
+impl Inference {
+    pub(super) fn new(folder: &CaseFolder) -> Result<Self> {
+        let device = Device::default();
+        let model = tuned(folder, &device)?.valid();
+        Ok(Self { model, inputs: folder.model_inputs(&device)? })
+    }
+}
+
+impl Steps for Inference {
+    /// The mean absolute value of all predictions.
+    fn step(&mut self) -> Result<f64> {
+        let output = self.model.forward(self.inputs.clone(), &mut Phase::Evaluation)?;
+        let (mut sum, mut count) = (0.0, 0);
+        for prediction in output.predictions.into_values() {
+            let data = match prediction {
+                Prediction::Maps(maps) => maps.into_data(),
+                Prediction::Classes(logits) => logits.into_data(),
+            };
+            let values = data.iter::<f32>();
+            sum += values.map(|value| f64::from(value.abs())).sum::<f64>();
+            count += data.num_elements();
+        }
+        Ok(sum / count.max(1) as f64)
+    }
+}

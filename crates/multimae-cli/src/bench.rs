@@ -1,0 +1,344 @@
+//! `multimae bench`, and the worker that it times.
+
+use std::ffi::OsString;
+use std::io::{stdin, stdout};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use indexmap::IndexMap;
+use multimae_bench::case::{Case, Files, Sizes, Work};
+use multimae_bench::measure::{Measured, measure};
+use multimae_bench::peak::measured_peak;
+use multimae_bench::process::Program;
+use multimae_bench::report::{Growth, Results};
+use multimae_bench::{material, startup, worker};
+use multimae_train::device::device;
+use multimae_train::predict::Input;
+use multimae_train::recipe::PrecisionChoice;
+use multimae_train::recipe::keys::RecipeValue as _;
+
+use crate::model::precision;
+use crate::predict::Predict;
+use crate::terminal;
+
+/// The name of this program in tables.
+const OURS: &str = "multimae";
+/// Rounds of growth curves: they have many points.
+const GROWTH_ROUNDS: usize = 3;
+
+/// Time the usual work of this program, in turn with PyTorch where that is installed.
+///
+/// Every kind of work is done by a process of each program, a step by one, a step by the other; both
+/// must first compute the same loss from the same weights. Writes table.md, results.json and report.html.
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// Only these kinds of work; --list names them
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Name the kinds of work
+    #[arg(long)]
+    list: bool,
+    /// Steps of each program
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: u64,
+    /// Threads of each program; all processors if absent
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    threads: Option<u64>,
+    /// Precision of the factors of products, in both programs: fp32, or bf16 where the processor has
+    /// it
+    #[arg(long, default_value = "fp32", value_parser = precision)]
+    precision: PrecisionChoice,
+    /// A Python that has PyTorch
+    #[arg(long, value_name = "FILE", default_value = "python3")]
+    python: PathBuf,
+    /// Folder of the PyTorch scripts
+    #[arg(long, value_name = "DIR", default_value = "benches/pytorch")]
+    scripts: PathBuf,
+    /// This program alone
+    #[arg(long)]
+    alone: bool,
+    /// A data set in folders rgb, depth and --labels, for the time of loading
+    #[arg(long, value_name = "DIR", requires = "split")]
+    data: Option<PathBuf>,
+    /// The list of its frames
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// The folder of its labels
+    #[arg(long, value_name = "NAME", default_value = "label40")]
+    labels: String,
+    /// Also how times grow with batch, tokens, prompts and threads
+    #[arg(long)]
+    grow: bool,
+    /// Sizes that take no time, to see that all works
+    #[arg(long)]
+    quick: bool,
+    /// Leave the weights and inputs of the work in OUT/cases, for a profiler
+    #[arg(long)]
+    keep: bool,
+    /// Folder of the results
+    #[arg(long, value_name = "DIR", default_value = "runs/bench")]
+    out: PathBuf,
+}
+
+/// Do the work of a benchmark's case; for `multimae bench`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchWorker {
+    /// The case's folder
+    dir: PathBuf,
+    /// Threads
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Precision of the factors of products
+    #[arg(long, default_value = "fp32", value_parser = precision)]
+    precision: PrecisionChoice,
+    /// Predict the case's picture once
+    #[arg(long)]
+    once: bool,
+}
+
+impl BenchWorker {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        if !self.once {
+            device("cpu", self.precision)?;
+            return Ok(worker::serve(&self.dir, self.threads, stdin().lock(), stdout().lock())?);
+        }
+        let input: Input = self
+            .dir
+            .join(startup::PICTURE)
+            .to_string_lossy()
+            .parse()
+            .map_err(|problem| anyhow::anyhow!("{}: {problem}", self.dir.display()))?;
+        let model = self.dir.join(startup::MODEL);
+        Predict::of(model, input, self.dir.join(startup::PREDICTIONS)).run()
+    }
+}
+
+impl Bench {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let cases = self.cases()?;
+        if self.list {
+            let names: String = cases.iter().map(|case| format!("{}\n", case.name)).collect();
+            return Ok(terminal::result(&names)?);
+        }
+        let threads = self.threads();
+        let torch = if self.alone { None } else { self.find_torch()? };
+        device("cpu", self.precision)?;
+        let about = self.about(threads, torch.as_ref());
+        let peak = measured_peak();
+        let mut results = Results { about, peak, measured: Vec::new(), growth: Vec::new() };
+        // Written after each: what was measured stays, whatever comes.
+        for case in &cases {
+            let measured = self.measure(case, threads, torch.as_ref(), self.rounds as usize)?;
+            results.measured.push(measured);
+            results.write(&self.out)?;
+        }
+        if self.grow {
+            results.growth = self.growth(threads, torch.as_ref())?;
+            results.write(&self.out)?;
+        }
+        terminal::result(&format!("{}\n", results.table().markdown()))?;
+        terminal::line(&format!("look at {}", self.out.join("report.html").display()));
+        Ok(())
+    }
+
+    fn threads(&self) -> usize {
+        let all = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.map_or_else(all, |threads| threads as usize)
+    }
+
+    /// All kinds of work, or those asked for.
+    fn cases(&self) -> anyhow::Result<Vec<Case>> {
+        let mut cases = Case::models();
+        cases.push(Case::with_heads("startup", Work::Startup, Sizes::BASE, 1));
+        if self.quick {
+            cases = Case::toys(&cases);
+        }
+        if let (Some(data), Some(list)) = (&self.data, &self.split) {
+            let data = std::path::absolute(data)?.to_string_lossy().into_owned();
+            let files = Files { data, list: list.clone(), labels: self.labels.clone() };
+            cases.push(Case::loading("loading", files));
+        }
+        let names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
+        if let Some(unknown) = self.only.iter().find(|name| !names.contains(&name.as_str())) {
+            let loading = if self.data.is_none() { "; loading needs --data" } else { "" };
+            bail!("--only: there is no work `{unknown}`, but {}{loading}", names.join(", "));
+        }
+        cases.retain(|case| self.only.is_empty() || self.only.contains(&case.name));
+        Ok(cases)
+    }
+
+    /// PyTorch's version, if it is there.
+    fn find_torch(&self) -> anyhow::Result<Option<Torch>> {
+        let code = "import torch; print(torch.__version__)";
+        let output = Command::new(&self.python).args(["-c", code]).output();
+        let Some(output) = output.ok().filter(|output| output.status.success()) else {
+            terminal::line(&format!(
+                "note: {} has no PyTorch, so there is nothing to compare with; --python names another",
+                self.python.display()
+            ));
+            return Ok(None);
+        };
+        if !self.scripts.join("worker.py").is_file() {
+            bail!(
+                "{}: the PyTorch scripts are not there; they are in benches/pytorch of the project's \
+                 sources, name it with --scripts, or say --alone",
+                self.scripts.display()
+            );
+        }
+        let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let scripts = std::path::absolute(&self.scripts)?;
+        Ok(Some(Torch { version, scripts }))
+    }
+
+    fn measure(
+        &self,
+        case: &Case,
+        threads: usize,
+        torch: Option<&Torch>,
+        rounds: usize,
+    ) -> anyhow::Result<Measured> {
+        let passing = tempfile::tempdir().context("a folder for the case")?;
+        let dir = if self.keep {
+            self.out.join("cases").join(&case.name)
+        } else {
+            passing.path().to_owned()
+        };
+        match case.work {
+            Work::Startup => startup::prepare(&dir, case)?,
+            _ => material::prepare(&dir, case)?,
+        }
+        let mut programs = vec![self.ours(case, threads)?];
+        programs.extend(torch.map(|torch| self.torch(torch, case, threads)));
+        let bar = terminal::bar(rounds as u64, &case.name);
+        let mut done = |_| bar.inc(1);
+        let bf16 = self.precision == PrecisionChoice::Bf16;
+        let measured = measure((case, &dir), &programs, rounds, bf16, &mut done);
+        bar.finish_and_clear();
+        let measured = measured.with_context(|| case.name.clone())?;
+        for (other, ratios) in measured.ratios() {
+            if let Some(ratio) = multimae_bench::statistic::Quartiles::of(&ratios) {
+                let median = ratio.median;
+                terminal::line(&format!("{}: {other} takes {median:.2} times as long", case.name));
+            }
+        }
+        Ok(measured)
+    }
+
+    /// How pre-training and prompt tuning grow.
+    fn growth(&self, threads: usize, torch: Option<&Torch>) -> anyhow::Result<Vec<Growth>> {
+        let mut curves = Vec::new();
+        for (axis, cases) in growing_cases(self.quick, threads) {
+            let mut curve = Growth {
+                axis: axis.to_owned(),
+                work: cases.first().map(|(_, case)| case.name.clone()).unwrap_or_default(),
+                values: Vec::new(),
+                measured: Vec::new(),
+            };
+            for (value, case) in cases {
+                let threads = if axis == "threads" { value } else { threads };
+                curve.measured.push(self.measure(&case, threads, torch, GROWTH_ROUNDS)?);
+                curve.values.push(value as f64);
+            }
+            curves.push(curve);
+        }
+        Ok(curves)
+    }
+
+    /// This program on a case.
+    fn ours(&self, case: &Case, threads: usize) -> anyhow::Result<Program> {
+        let file = std::env::current_exe().context("where this program is")?;
+        let mut options = self.options(threads);
+        if case.work == Work::Startup {
+            options.push("--once".into());
+        }
+        let arguments = vec!["bench-worker".into()];
+        Ok(Program { name: OURS.to_owned(), file, arguments, options, threads })
+    }
+
+    /// PyTorch on a case.
+    fn torch(&self, torch: &Torch, case: &Case, threads: usize) -> Program {
+        let startup = case.work == Work::Startup;
+        let script = if startup { "predict_once.py" } else { "worker.py" };
+        Program {
+            name: "PyTorch".to_owned(),
+            file: self.python.clone(),
+            arguments: vec![torch.scripts.join(script).into()],
+            options: if startup { Vec::new() } else { self.options(threads) },
+            threads,
+        }
+    }
+
+    /// What was measured where.
+    fn about(&self, threads: usize, torch: Option<&Torch>) -> IndexMap<String, String> {
+        let precision = self.precision.write().as_str().unwrap_or_default().to_owned();
+        let torch = torch.map(|torch| ("PyTorch", torch.version.clone()));
+        let processor = processor().unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+        let entries = [
+            ("Processor", processor),
+            ("Threads", threads.to_string()),
+            ("Precision", precision),
+            ("multimae", env!("CARGO_PKG_VERSION").to_owned()),
+        ];
+        let entries = entries.into_iter().chain(torch);
+        entries.map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
+    /// What both programs understand.
+    fn options(&self, threads: usize) -> Vec<OsString> {
+        let precision = self.precision.write().as_str().unwrap_or_default().to_owned();
+        let threads = threads.to_string();
+        ["--threads", &threads, "--precision", &precision].map(OsString::from).to_vec()
+    }
+}
+
+/// Per axis, the sizes and the cases.
+fn growing_cases(quick: bool, threads: usize) -> Vec<(&'static str, Vec<(usize, Case)>)> {
+    let pretrain = Case::pretrain("pretrain-small", Sizes::SMALL, 8);
+    let prompts = Case::with_heads("prompts-small", Work::Prompts, Sizes::SMALL, 2);
+    let [pretrain, prompts] = match Case::toys(&[pretrain.clone(), prompts.clone()]).try_into() {
+        Ok(toys) if quick => toys,
+        _ => [pretrain, prompts],
+    };
+    let vary = |case: &Case, values: &[usize], change: fn(&mut Case, usize)| {
+        let changed = |&value: &usize| {
+            let mut case = case.clone();
+            change(&mut case, value);
+            (value, case)
+        };
+        values.iter().map(changed).collect::<Vec<_>>()
+    };
+    let keep = |case: &mut Case, value| {
+        case.decoders = case
+            .decoders
+            .map(|decoders| multimae_bench::case::Decoders { keep: value, ..decoders });
+    };
+    let prompt_length = |case: &mut Case, value| case.prompt_length = Some(value);
+    let batch = |case: &mut Case, value| case.batch = value;
+    let (tokens, batches): (&[usize], &[usize]) =
+        if quick { (&[6, 12], &[1, 2]) } else { (&[49, 98, 196, 392], &[2, 4, 8, 16, 32]) };
+    let lengths: &[usize] = if quick { &[1, 3] } else { &[1, 10, 50, 100] };
+    let counts: Vec<usize> = (1..=threads).collect();
+    vec![
+        ("batch", vary(&pretrain, batches, batch)),
+        ("visible tokens", vary(&pretrain, tokens, keep)),
+        ("threads", vary(&pretrain, &counts, |_, _| {})),
+        ("batch", vary(&prompts, &batches[..batches.len() - 1], batch)),
+        ("prompts", vary(&prompts, lengths, prompt_length)),
+        ("threads", vary(&prompts, &counts, |_, _| {})),
+    ]
+}
+
+/// A PyTorch that was found.
+struct Torch {
+    version: String,
+    scripts: PathBuf,
+}
+
+/// The processor's name, where the system tells.
+fn processor() -> Option<String> {
+    let text = fs_err::read_to_string(Path::new("/proc/cpuinfo")).ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
