@@ -54,6 +54,15 @@ pub enum Error {
         problem: String,
     },
 
+    /// A packed data set cannot be used.
+    #[error("pack {}: {problem}", path.display())]
+    Pack {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+
     /// One sample is bad. This is the error that [`BadSamples`](crate::BadSamples) is about.
     #[error("sample `{sample}`, modality `{modality}`, {}: {problem}", path.display())]
     Sample {

@@ -74,6 +74,7 @@ mod loader;
 mod map;
 mod modality;
 pub mod nyuv2;
+pub mod packed;
 mod pipeline;
 mod raw;
 pub mod resize;
@@ -82,7 +83,7 @@ mod stream;
 
 pub use augment::{Base, Geometry, Placement};
 pub use color::ColorAugmentation;
-pub use dataset::{Dataset, Layout, PairingProblems, SampleEntry};
+pub use dataset::{Dataset, Layout, PairingProblems, SampleEntry, has_folder};
 pub use decode::EXTENSIONS;
 pub use error::{Error, Result};
 pub use loader::{BadSamples, Batch, Batches, Loader, LoaderConfig, Rejected, SampleSource};

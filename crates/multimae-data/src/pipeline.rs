@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use crate::augment::{Geometry, Placement};
 use crate::color::ColorAugmentation;
-use crate::resize::{gather, nearest_indices, resize_plane, resize_rgb};
+use crate::resize::{CropBox, gather, nearest_indices, resize_plane, resize_rgb};
 use crate::{
     DataModality, Dataset, Encoding, Error, Interpolation, Map, RawMap, RawSample, Result, Values,
     robust_standardize, stream,
@@ -106,16 +106,26 @@ impl Pipeline {
     /// # Errors
     /// [`Error::Sample`] if a file is bad; [`Error::Index`] if there is no such sample.
     pub fn sample(&self, epoch: u64, index: usize) -> Result<Sample> {
-        let raw = self.dataset.decode(index)?;
-        let placement = self.place(epoch, &raw);
+        let mut placement = None;
+        // What lies outside the crop has no influence, so it need not be decoded.
+        let raw = self.dataset.decode_window(index, |height, width| {
+            placement.insert(self.place_at(epoch, index, (height, width))).crop
+        })?;
+        let crop = CropBox::whole((raw.height, raw.width));
+        let placement = placement.map(|placement| Placement { crop, ..placement });
+        let placement = placement.unwrap_or_else(|| self.place(epoch, &raw));
         self.apply(&raw, placement, epoch)
     }
 
     /// The part of the sample that `epoch` shows.
     #[must_use]
     pub fn place(&self, epoch: u64, raw: &RawSample) -> Placement {
-        let mut rng = stream(self.seed, "augment", epoch, raw.index as u64);
-        self.geometry.place(raw.height, raw.width, &mut rng)
+        self.place_at(epoch, raw.index, (raw.height, raw.width))
+    }
+
+    fn place_at(&self, epoch: u64, index: usize, (height, width): (usize, usize)) -> Placement {
+        let mut rng = stream(self.seed, "augment", epoch, index as u64);
+        self.geometry.place(height, width, &mut rng)
     }
 
     /// The sample that a placement makes of decoded files. Padding is grey in colours, NaN in

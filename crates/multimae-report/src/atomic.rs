@@ -3,7 +3,7 @@
 //! A file is written under a temporary name beside its place, brought to the disk, and renamed into
 //! its place.
 
-use std::io::{Error, ErrorKind, Result, Write};
+use std::io::{Error, ErrorKind, Result, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,15 +24,75 @@ static COUNTER: AtomicU64 = AtomicU64::new(0);
 /// If the file cannot be written; the message names the path. The old file is then untouched and
 /// the temporary file is gone.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let (mut file, part) = create_part(path)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    drop(file);
-    if let Err(error) = written.and_then(|()| fs::rename(&part, path)) {
-        // The first error is the one to report.
-        let _ = fs::remove_file(&part);
-        return Err(error);
+    let mut file = AtomicFile::create(path)?;
+    file.write_all(bytes)?;
+    file.commit()
+}
+
+/// A file that is written piece by piece and appears when it is complete, as with
+/// [`write_atomically`]. Dropped without [`commit`](Self::commit), it leaves nothing.
+#[derive(Debug)]
+pub struct AtomicFile {
+    /// `None` when it is closed.
+    file: Option<fs::File>,
+    part: PathBuf,
+    path: PathBuf,
+}
+
+impl AtomicFile {
+    /// Begins a temporary file beside `path`.
+    ///
+    /// # Errors
+    /// If it cannot be created; the message names the path.
+    pub fn create(path: &Path) -> Result<Self> {
+        let (file, part) = create_part(path)?;
+        Ok(Self { file: Some(file), part, path: path.to_owned() })
     }
-    sync_directory(directory_of(path))
+
+    /// Brings the content to the disk and the file into its place.
+    ///
+    /// # Errors
+    /// If it cannot be written; the message names the path. An old file is then untouched.
+    pub fn commit(mut self) -> Result<()> {
+        self.file()?.sync_all()?;
+        // Closed first: not every system renames open files.
+        self.file = None;
+        if let Err(error) = fs::rename(&self.part, &self.path) {
+            // The first error is the one to report.
+            let _ = fs::remove_file(&self.part);
+            return Err(error);
+        }
+        sync_directory(directory_of(&self.path))
+    }
+
+    fn file(&mut self) -> Result<&mut fs::File> {
+        self.file.as_mut().ok_or_else(|| Error::other("the file is complete"))
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        self.file()?.write(bytes)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.file()?.flush()
+    }
+}
+
+impl Seek for AtomicFile {
+    fn seek(&mut self, to: SeekFrom) -> Result<u64> {
+        self.file()?.seek(to)
+    }
+}
+
+impl Drop for AtomicFile {
+    fn drop(&mut self) {
+        if self.file.take().is_some() {
+            // Whoever gave up has the error to report.
+            let _ = fs::remove_file(&self.part);
+        }
+    }
 }
 
 /// Removes the temporary files that killed processes left in a directory; returns how many.
@@ -138,6 +198,24 @@ mod tests {
         let error = write_atomically(&missing, b"new").unwrap_err();
         assert!(error.to_string().contains("missing"), "{error}");
         assert!(write_atomically(Path::new("/"), b"new").is_err());
+    }
+
+    #[test]
+    fn a_file_in_pieces_appears_at_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.bin");
+        let mut file = AtomicFile::create(&path).unwrap();
+        file.write_all(b"0123").unwrap();
+        file.seek(SeekFrom::Start(1)).unwrap();
+        file.write_all(b"--").unwrap();
+        assert!(!path.exists());
+        file.commit().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"0--3");
+        let mut given_up = AtomicFile::create(&path).unwrap();
+        given_up.write_all(b"half").unwrap();
+        drop(given_up);
+        assert_eq!(fs::read(&path).unwrap(), b"0--3");
+        assert_eq!(names(dir.path()), ["a.bin"]);
     }
 
     #[test]

@@ -8,7 +8,11 @@ use crate::{Error, Result};
 
 /// The names in a list, in its order.
 pub(super) fn read(path: &Path) -> Result<Vec<String>> {
-    let text = fs_err::read_to_string(path)?;
+    parse(&fs_err::read_to_string(path)?, path)
+}
+
+/// The names in the text of a list, in its order. The path is for messages.
+pub(super) fn parse(text: &str, path: &Path) -> Result<Vec<String>> {
     let error = |problem| Err(Error::List { path: path.to_owned(), problem });
     let mut lines = HashMap::new();
     let mut names = Vec::new();

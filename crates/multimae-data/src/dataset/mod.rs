@@ -6,6 +6,7 @@ mod pairing;
 mod walk;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use rand::RngExt;
@@ -14,13 +15,18 @@ pub use layout::Layout;
 pub use pairing::PairingProblems;
 pub(crate) use walk::Files;
 
-use crate::{DataModality, Error, RawSample, Result, decode, stream};
+use crate::decode::{self, Frame, Problem};
+use crate::packed::{self, Pack, PackedFrame};
+use crate::resize::CropBox;
+use crate::{DataModality, Encoding, Error, RawMap, RawSample, Result, stream};
 
-/// Samples in files: every sample has one file per modality.
+/// Samples in files or in a [pack](crate::packed): every sample has one file or frame per modality.
 #[derive(Debug, Clone)]
 pub struct Dataset {
     modalities: Vec<DataModality>,
     samples: Vec<SampleEntry>,
+    /// Where the samples are, if not in files of their own.
+    pack: Option<Arc<Pack>>,
 }
 
 /// The files of one sample.
@@ -29,21 +35,28 @@ pub struct SampleEntry {
     /// The name of the sample: the path of its files below the modality's folder, without the
     /// extension.
     pub id: String,
-    /// One file per modality, in the order of [`Dataset::modalities`].
+    /// One file per modality, in the order of [`Dataset::modalities`]; none in a pack.
     pub paths: Vec<PathBuf>,
 }
 
 impl Dataset {
-    /// Finds the samples below `root`. Files are not read yet. Samples are in the order of their
-    /// ids, or of the list.
+    /// Finds the samples below the folder `root`, or in the [pack](crate::packed) `root`. Files are
+    /// not read yet. Samples are in the order of their ids, or of the list.
     ///
     /// # Errors
     /// [`Error::Config`] if the modalities make no sense, [`Error::MissingFolder`],
-    /// [`Error::List`], [`Error::Pairing`] with all missing and extra files, [`Error::Io`].
+    /// [`Error::List`], [`Error::Pairing`] with all missing and extra files, [`Error::Pack`] if a
+    /// file is no pack or lacks a modality, [`Error::Io`].
     pub fn open(root: &Path, layout: &Layout, modalities: &[DataModality]) -> Result<Self> {
         check(modalities)?;
-        let samples = pairing::pair(root, layout, modalities)?;
-        Ok(Self { modalities: modalities.to_vec(), samples })
+        let modalities = modalities.to_vec();
+        if packed::is_pack(root) {
+            let pack = Arc::new(Pack::open(root)?);
+            let samples = pairing::pair_packed(&pack, layout, &modalities)?;
+            return Ok(Self { modalities, samples, pack: Some(pack) });
+        }
+        let samples = pairing::pair(root, layout, &modalities)?;
+        Ok(Self { modalities, samples, pack: None })
     }
 
     /// Samples of known files, in their order.
@@ -64,7 +77,7 @@ impl Dataset {
                 modalities.len()
             )));
         }
-        Ok(Self { modalities: modalities.to_vec(), samples })
+        Ok(Self { modalities: modalities.to_vec(), samples, pack: None })
     }
 
     /// The number of samples; never 0.
@@ -114,27 +127,66 @@ impl Dataset {
     /// [`Error::Sample`] if a file is damaged, of the wrong kind or of another size than the
     /// others; [`Error::Index`] if there is no such sample.
     pub fn decode(&self, index: usize) -> Result<RawSample> {
+        self.decode_window(index, |height, width| CropBox::whole((height, width)))
+    }
+
+    /// Reads the part of a sample that `window` chooses when it knows the height and the width: the
+    /// result is as if the files had only that. The files are checked as a whole all the same.
+    ///
+    /// # Errors
+    /// As [`Self::decode`]; also if the window is not inside the image.
+    pub fn decode_window(
+        &self,
+        index: usize,
+        window: impl FnOnce(usize, usize) -> CropBox,
+    ) -> Result<RawSample> {
         let len = self.samples.len();
         let entry = self.samples.get(index).ok_or(Error::Index { index, len })?;
         let mut maps = IndexMap::with_capacity(self.modalities.len());
-        let mut size = None;
-        for (modality, path) in self.modalities.iter().zip(&entry.paths) {
+        let mut window = Some(window);
+        let mut chosen = None;
+        for (place, modality) in self.modalities.iter().enumerate() {
+            let path = self.path(entry, place);
             let bad = |problem| Error::Sample {
                 sample: entry.id.clone(),
                 modality: modality.name.clone(),
-                path: path.clone(),
+                path: path.to_owned(),
                 problem,
             };
-            let decoded = decode::decode(path, &modality.encoding).map_err(bad)?;
-            let found = (decoded.height, decoded.width);
-            let expected = *size.get_or_insert(found);
+            let opened = self.open_one(entry, modality, path).map_err(bad)?;
+            let found = opened.size();
+            if let Some(window) = window.take() {
+                chosen = Some((found, window(found.0, found.1)));
+            }
+            let Some((expected, part)) = chosen else { continue };
             if found != expected {
                 return Err(bad(self.size_problem(found, expected)));
             }
-            maps.insert(modality.name.clone(), decoded.map);
+            let map = opened.window(&modality.encoding, part).map_err(bad)?;
+            maps.insert(modality.name.clone(), map);
         }
-        let (height, width) = size.unwrap_or_default();
+        let (height, width) = chosen.map(|(_, part)| (part.height, part.width)).unwrap_or_default();
         Ok(RawSample { id: entry.id.clone(), index, height, width, maps })
+    }
+
+    /// The file of a modality, or the pack.
+    fn path<'a>(&'a self, entry: &'a SampleEntry, modality: usize) -> &'a Path {
+        match &self.pack {
+            Some(pack) => pack.path(),
+            None => entry.paths.get(modality).map_or(Path::new(""), PathBuf::as_path),
+        }
+    }
+
+    fn open_one(
+        &self,
+        entry: &SampleEntry,
+        modality: &DataModality,
+        path: &Path,
+    ) -> Result<Opened<'_>, Problem> {
+        match &self.pack {
+            Some(pack) => pack.frame(&entry.id, &modality.folder).map(Opened::Packed),
+            None => decode::read(path, &modality.encoding).map(Opened::File),
+        }
     }
 
     fn size_problem(&self, found: (usize, usize), expected: (usize, usize)) -> String {
@@ -144,6 +196,40 @@ impl Dataset {
             found.0, found.1, self.modalities[0].name, expected.0, expected.1
         )
     }
+}
+
+/// One modality of a sample, before it is clear which part is wanted.
+enum Opened<'a> {
+    /// Read and checked.
+    File(Frame),
+    /// Not yet read.
+    Packed(PackedFrame<'a>),
+}
+
+impl Opened<'_> {
+    fn size(&self) -> (usize, usize) {
+        match self {
+            Self::File(frame) => frame.size(),
+            Self::Packed(frame) => frame.size(),
+        }
+    }
+
+    fn window(self, encoding: &Encoding, part: CropBox) -> Result<RawMap, Problem> {
+        match self {
+            Self::File(frame) => decode::convert(frame, encoding, part),
+            Self::Packed(frame) => frame.window(encoding, part),
+        }
+    }
+}
+
+/// Whether there is a folder of a modality below the folder or in the [pack](crate::packed) `root`.
+/// What cannot be read has none.
+#[must_use]
+pub fn has_folder(root: &Path, folder: &str) -> bool {
+    if packed::is_pack(root) {
+        return Pack::open(root).is_ok_and(|pack| pack.has_folder(folder));
+    }
+    root.join(folder).is_dir()
 }
 
 fn check(modalities: &[DataModality]) -> Result<()> {

@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use super::walk::Files;
 use super::{Layout, SampleEntry, list};
 use crate::error::Capped;
+use crate::packed::Pack;
 use crate::{DataModality, Error, Result};
 
 /// All that keeps the files of a data set from being paired, by modality.
@@ -82,7 +83,7 @@ fn shown(paths: &[PathBuf]) -> Vec<String> {
     paths.iter().map(|path| path.display().to_string()).collect()
 }
 
-/// The samples of a data set.
+/// The samples of a data set in folders.
 pub(super) fn pair(
     root: &Path,
     layout: &Layout,
@@ -93,13 +94,41 @@ pub(super) fn pair(
         Layout::Folders => None,
     };
     let files = modalities.iter().map(|m| Files::find(root, m)).collect::<Result<Vec<Files>>>()?;
+    pair_files(root, listed, &files, modalities)
+}
+
+/// The samples of a pack, by the same rules.
+pub(super) fn pair_packed(
+    pack: &Pack,
+    layout: &Layout,
+    modalities: &[DataModality],
+) -> Result<Vec<SampleEntry>> {
+    let listed = match layout {
+        Layout::List { split } => {
+            let text = pack.list(split)?;
+            Some(list::parse(text, &pack.path().join(format!("{split}.txt")))?)
+        }
+        Layout::Folders => None,
+    };
+    let files = modalities.iter().map(|m| pack.files(m)).collect::<Result<Vec<Files>>>()?;
+    let mut samples = pair_files(pack.path(), listed, &files, modalities)?;
+    samples.iter_mut().for_each(|sample| sample.paths = Vec::new());
+    Ok(samples)
+}
+
+fn pair_files(
+    root: &Path,
+    listed: Option<Vec<String>>,
+    files: &[Files],
+    modalities: &[DataModality],
+) -> Result<Vec<SampleEntry>> {
     let ids = match &listed {
         Some(names) => names.clone(),
-        None => all_ids(&files),
+        None => all_ids(files),
     };
     let mut problems = PairingProblems { empty: ids.is_empty(), ..Default::default() };
     for id in &ids {
-        problems.check_presence(id, &files, modalities, listed.is_some());
+        problems.check_presence(id, files, modalities, listed.is_some());
     }
     for (files, modality) in files.iter().zip(modalities) {
         problems.check_names(&ids, files, modality, listed.is_some());
@@ -107,7 +136,7 @@ pub(super) fn pair(
     if !problems.is_empty() {
         return Err(Error::Pairing { root: root.to_owned(), problems: Box::new(problems) });
     }
-    Ok(entries(ids, &files))
+    Ok(entries(ids, files))
 }
 
 /// The ids that any modality has, sorted.

@@ -2,10 +2,13 @@
 
 use image::{ColorType, DynamicImage, ImageFormat};
 
-use super::{Decoded, Format, Problem};
+use super::frame::{Form, Frame, FrameInfo, Order, Pixels};
+use super::{Format, Problem};
 use crate::RawMap;
+use crate::resize::CropBox;
 
-pub(super) fn decode(bytes: &[u8], format: Format) -> Result<Decoded, Problem> {
+/// Reads an image as RGB.
+pub(super) fn read(bytes: &[u8], format: Format) -> Result<Frame, Problem> {
     let image = match format {
         Format::Png => load(bytes, ImageFormat::Png)?,
         Format::Jpeg => load_jpeg(bytes)?,
@@ -23,18 +26,43 @@ pub(super) fn decode(bytes: &[u8], format: Format) -> Result<Decoded, Problem> {
         ));
     }
     let (height, width) = (image.height() as usize, image.width() as usize);
-    Ok(Decoded { height, width, map: RawMap::Color(image.into_rgb8().into_raw()) })
+    let (form, order) = (Form::Color, Order::Interleaved);
+    let info = FrameInfo { height, width, channels: 3, form, order };
+    Frame::new(info, Pixels::U8(image.into_rgb8().into_raw()))
 }
 
-/// A jpeg as 8-bit planes, for modalities with real values.
-pub(super) fn jpeg_channels(bytes: &[u8]) -> Result<(usize, usize, usize, Vec<u8>), Problem> {
+/// A jpeg as it is, grey or RGB, for modalities with real values.
+pub(super) fn read_jpeg(bytes: &[u8]) -> Result<Frame, Problem> {
     let image = load_jpeg(bytes)?;
     let (height, width) = (image.height() as usize, image.width() as usize);
-    match image.color() {
-        ColorType::L8 => Ok((height, width, 1, image.into_luma8().into_raw())),
-        _ => Ok((height, width, 3, image.into_rgb8().into_raw())),
-    }
+    let (channels, pixels) = match image.color() {
+        ColorType::L8 => (1, image.into_luma8().into_raw()),
+        _ => (3, image.into_rgb8().into_raw()),
+    };
+    let (form, order) = (Form::Jpeg, Order::Interleaved);
+    Frame::new(FrameInfo { height, width, channels, form, order }, Pixels::U8(pixels))
 }
+
+/// The colours of a window.
+pub(super) fn convert(frame: Frame, window: CropBox) -> Result<RawMap, Problem> {
+    let (info, Pixels::U8(rgb)) = (frame.info, frame.pixels) else {
+        return Err(NO_COLORS.to_owned());
+    };
+    if info.form != Form::Color {
+        return Err(NO_COLORS.to_owned());
+    }
+    if window == CropBox::whole((info.height, info.width)) {
+        return Ok(RawMap::Color(rgb));
+    }
+    let mut picked = Vec::with_capacity(3 * window.height * window.width);
+    for row in rgb.chunks_exact(3 * info.width).skip(window.top).take(window.height) {
+        picked.extend_from_slice(&row[3 * window.left..3 * (window.left + window.width)]);
+    }
+    Ok(RawMap::Color(picked))
+}
+
+/// Of a frame that was read as values.
+pub(super) const NO_COLORS: &str = "it holds values, and a color modality needs colours";
 
 fn load_jpeg(bytes: &[u8]) -> Result<DynamicImage, Problem> {
     if !jpeg_is_complete(bytes) {

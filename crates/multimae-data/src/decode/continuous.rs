@@ -1,60 +1,75 @@
 //! Real values: depth, normals and the like.
 
-use super::png_file::PngFile;
-use super::{Decoded, Format, Problem, color, npy};
+use super::frame::{Form, Frame, FrameInfo, Order, Pixels, of_any_type};
+use super::png_file::describe;
+use super::{Problem, READ_AS_COLORS};
 use crate::RawMap;
+use crate::resize::CropBox;
 
-pub(super) fn decode(bytes: &[u8], format: Format, channels: usize) -> Result<Decoded, Problem> {
-    match format {
-        Format::Png => decode_png(bytes, channels),
-        Format::Jpeg => decode_jpeg(bytes, channels),
-        Format::Npy => decode_npy(bytes, channels),
-    }
-}
-
-fn decode_png(bytes: &[u8], channels: usize) -> Result<Decoded, Problem> {
-    let png = PngFile::decode(bytes)?;
-    if png.palette || png.channels != channels || png.bits < 8 {
-        return Err(wrong_kind(&png.describe(), channels));
-    }
-    let data = planes(&png.values, channels, f32::from);
-    Ok(decoded(png.height, png.width, channels, data))
-}
-
-fn decode_jpeg(bytes: &[u8], channels: usize) -> Result<Decoded, Problem> {
-    let (height, width, stored, values) = color::jpeg_channels(bytes)?;
-    if stored != channels {
-        let kind = if stored == 1 { "8-bit grey" } else { "8-bit RGB" };
-        return Err(wrong_kind(kind, channels));
-    }
-    Ok(decoded(height, width, channels, planes(&values, channels, f32::from)))
-}
-
-fn decode_npy(bytes: &[u8], channels: usize) -> Result<Decoded, Problem> {
-    let array = npy::floats(bytes)?;
-    let (height, width) = match array.shape[..] {
-        [height, width] if channels == 1 => (height, width),
-        [stored, height, width] if stored == channels => (height, width),
-        _ => {
-            let plain = if channels == 1 { "(height, width) or " } else { "" };
-            return Err(format!(
-                "its shape is {:?}, expected {plain}({channels}, height, width)",
-                array.shape
-            ));
+/// Is this a file for so many channels of real values?
+pub(super) fn check_kind(frame: &Frame, channels: usize) -> Result<(), Problem> {
+    let info = &frame.info;
+    match info.form {
+        Form::Color => Err(READ_AS_COLORS.to_owned()),
+        Form::Png { bits, palette } => {
+            if palette || info.channels != channels || bits < 8 {
+                return Err(wrong_kind(&describe(bits, palette, info.channels), channels));
+            }
+            Ok(())
         }
+        Form::Jpeg if info.channels != channels => {
+            let kind = if info.channels == 1 { "8-bit grey" } else { "8-bit RGB" };
+            Err(wrong_kind(kind, channels))
+        }
+        Form::Jpeg => Ok(()),
+        Form::Npy { axes } => check_array(frame, axes, channels),
+    }
+}
+
+fn check_array(frame: &Frame, axes: u8, channels: usize) -> Result<(), Problem> {
+    let FrameInfo { height, width, channels: stored, .. } = frame.info;
+    if let Pixels::I64(_) = frame.pixels {
+        return Err(format!(
+            "its values are {}, expected float32, float64 or an integer type of up to 32 bits",
+            frame.pixels.descr()
+        ));
+    }
+    if stored == channels && (axes == 3 || channels == 1) {
+        return Ok(());
+    }
+    let plain = if channels == 1 { "(height, width) or " } else { "" };
+    let shape = if axes == 2 { vec![height, width] } else { vec![stored, height, width] };
+    Err(format!("its shape is {shape:?}, expected {plain}({channels}, height, width)"))
+}
+
+/// Are all values numbers?
+pub(super) fn check_values(frame: &Frame) -> Result<(), Problem> {
+    let bad = match &frame.pixels {
+        Pixels::F32(values) => values.iter().filter(|value| !value.is_finite()).count(),
+        // Too large for 32 bits is infinite too.
+        Pixels::F64(values) => values.iter().filter(|value| !(**value as f32).is_finite()).count(),
+        _ => 0,
     };
-    let bad = array.values.iter().filter(|value| !value.is_finite()).count();
     if bad > 0 {
         return Err(format!(
             "{bad} of its {} values are infinite or not numbers; replace them, for example by 0",
-            array.values.len()
+            frame.pixels.len()
         ));
     }
-    Ok(decoded(height, width, channels, array.values))
+    Ok(())
 }
 
-fn decoded(height: usize, width: usize, channels: usize, data: Vec<f32>) -> Decoded {
-    Decoded { height, width, map: RawMap::Continuous { channels, data } }
+/// The values of a window, plane by plane.
+pub(super) fn convert(frame: Frame, window: CropBox) -> RawMap {
+    let info = frame.info;
+    let whole = window == CropBox::whole((info.height, info.width));
+    let data = match frame.pixels {
+        Pixels::F32(values) if whole && (info.order == Order::Planar || info.channels == 1) => {
+            values
+        }
+        pixels => of_any_type!(&pixels, values => info.window(values, window, |v| v as f32)),
+    };
+    RawMap::Continuous { channels: info.channels, data }
 }
 
 fn wrong_kind(found: &str, channels: usize) -> Problem {
@@ -63,13 +78,4 @@ fn wrong_kind(found: &str, channels: usize) -> Problem {
         n => format!("an 8-bit or 16-bit image with {n} channels"),
     };
     format!("it is {found}, and this modality needs {expected}")
-}
-
-/// `(H, W, C)` to `(C, H, W)`.
-fn planes<T: Copy>(values: &[T], channels: usize, convert: impl Fn(T) -> f32) -> Vec<f32> {
-    let mut data = Vec::with_capacity(values.len());
-    for channel in 0..channels {
-        data.extend(values.iter().skip(channel).step_by(channels).map(|&value| convert(value)));
-    }
-    data
 }

@@ -2,26 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use super::png_file::PngFile;
-use super::{Decoded, Format, Problem, npy};
+use super::frame::{Form, Frame, Pixels, of_any_type};
+use super::png_file::describe;
+use super::{Problem, READ_AS_COLORS};
 use crate::RawMap;
 use crate::error::Capped;
+use crate::resize::CropBox;
 
 /// Which labels are allowed.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Classes {
+pub(crate) struct Classes {
     classes: i64,
     ignore: Option<i64>,
     offset: i64,
 }
 
 impl Classes {
-    pub(super) fn new(classes: usize, ignore: Option<i64>, offset: i64) -> Self {
+    pub(crate) fn new(classes: usize, ignore: Option<i64>, offset: i64) -> Self {
         Self { classes: i64::try_from(classes).unwrap_or(i64::MAX), ignore, offset }
     }
 
     /// The label of a stored value, if it is allowed.
-    fn label(self, stored: i64) -> Option<i64> {
+    pub(crate) fn label(self, stored: i64) -> Option<i64> {
         if self.ignore == Some(stored) {
             return Some(stored);
         }
@@ -35,17 +37,13 @@ impl Classes {
         }
     }
 
-    fn apply(self, stored: impl Iterator<Item = i64>) -> Result<Vec<i64>, Problem> {
+    /// Is every one of the stored values allowed?
+    fn check(self, stored: impl Iterator<Item = i64>) -> Result<(), Problem> {
         let mut outside = BTreeMap::<i64, usize>::new();
-        let labels = stored
-            .map(|stored| {
-                self.label(stored).unwrap_or_else(|| {
-                    *outside.entry(stored).or_default() += 1;
-                    stored
-                })
-            })
-            .collect();
-        if outside.is_empty() { Ok(labels) } else { Err(self.complaint(&outside)) }
+        for value in stored.filter(|&value| self.label(value).is_none()) {
+            *outside.entry(value).or_default() += 1;
+        }
+        if outside.is_empty() { Ok(()) } else { Err(self.complaint(&outside)) }
     }
 
     fn complaint(self, outside: &BTreeMap<i64, usize>) -> Problem {
@@ -69,36 +67,58 @@ impl Classes {
     }
 }
 
-pub(super) fn decode(bytes: &[u8], format: Format, classes: Classes) -> Result<Decoded, Problem> {
-    match format {
-        Format::Png => decode_png(bytes, classes),
-        Format::Npy => decode_npy(bytes, classes),
-        Format::Jpeg => {
+/// Is this a file of class indices?
+pub(super) fn check_kind(frame: &Frame) -> Result<(), Problem> {
+    let info = &frame.info;
+    match info.form {
+        Form::Color => Err(READ_AS_COLORS.to_owned()),
+        Form::Jpeg => {
             Err("it is a jpeg, which does not keep labels exactly; save them as grey or \
-                             palette png or as npy"
+                           palette png or as npy"
                 .to_owned())
         }
-    }
-}
-
-fn decode_png(bytes: &[u8], classes: Classes) -> Result<Decoded, Problem> {
-    let png = PngFile::decode(bytes)?;
-    if png.channels != 1 {
-        return Err(format!(
+        Form::Png { bits, palette } if info.channels != 1 => Err(format!(
             "it is {}, and labels are class indices in a grey or palette png; colours are not \
              indices",
-            png.describe()
-        ));
+            describe(bits, palette, info.channels)
+        )),
+        Form::Png { .. } => Ok(()),
+        Form::Npy { .. } if !frame.pixels.are_integers() => Err(format!(
+            "its values are {}, expected an integer type other than uint64",
+            frame.pixels.descr()
+        )),
+        Form::Npy { axes: 3 } => {
+            let shape = [info.channels, info.height, info.width];
+            Err(format!("its shape is {shape:?}, expected (height, width)"))
+        }
+        Form::Npy { .. } => Ok(()),
     }
-    let labels = classes.apply(png.values.iter().map(|&value| i64::from(value)))?;
-    Ok(Decoded { height: png.height, width: png.width, map: RawMap::Labels(labels) })
 }
 
-fn decode_npy(bytes: &[u8], classes: Classes) -> Result<Decoded, Problem> {
-    let array = npy::integers(bytes)?;
-    let [height, width] = array.shape[..] else {
-        return Err(format!("its shape is {:?}, expected (height, width)", array.shape));
-    };
-    let labels = classes.apply(array.values.into_iter())?;
-    Ok(Decoded { height, width, map: RawMap::Labels(labels) })
+/// Are all labels allowed?
+pub(super) fn check_values(frame: &Frame, classes: Classes) -> Result<(), Problem> {
+    if let Pixels::U8(values) = &frame.pixels {
+        // A count per value is faster than a question per pixel.
+        let mut seen = [false; 256];
+        values.iter().for_each(|&value| seen[usize::from(value)] = true);
+        let fine = |(value, &seen): (usize, &bool)| !seen || classes.label(value as i64).is_some();
+        if seen.iter().enumerate().all(fine) {
+            return Ok(());
+        }
+    }
+    of_any_type!(&frame.pixels, values => classes.check(values.iter().map(|&value| value as i64)))
+}
+
+/// The labels of a window.
+pub(super) fn convert(frame: &Frame, classes: Classes, window: CropBox) -> RawMap {
+    let label = |stored: i64| classes.label(stored).unwrap_or(stored);
+    RawMap::Labels(match &frame.pixels {
+        Pixels::U8(values) => {
+            let table: [i64; 256] = std::array::from_fn(|value| label(value as i64));
+            frame.info.window(values, window, |value| table[usize::from(value)])
+        }
+        pixels => of_any_type!(pixels, values => {
+            frame.info.window(values, window, |value| label(value as i64))
+        }),
+    })
 }

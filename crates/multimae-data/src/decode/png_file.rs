@@ -5,48 +5,42 @@ use std::io::Cursor;
 use png::{BitDepth, ColorType, Decoder, Transformations};
 
 use super::Problem;
+use super::frame::{Form, Frame, FrameInfo, Order, Pixels};
 
-/// The stored values of a png file.
-pub(super) struct PngFile {
-    pub(super) height: usize,
-    pub(super) width: usize,
-    /// Values per pixel.
-    pub(super) channels: usize,
-    /// Bits per value.
-    pub(super) bits: usize,
-    /// Values are indices into a palette.
-    pub(super) palette: bool,
-    /// `(H, W, C)`.
-    pub(super) values: Vec<u16>,
+/// Reads a png value by value.
+pub(super) fn read(bytes: &[u8]) -> Result<Frame, Problem> {
+    let (info, pixels) = decode(bytes).map_err(|error| format!("the png is damaged: {error}"))?;
+    Frame::new(info, pixels)
 }
 
-impl PngFile {
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Problem> {
-        Self::read(bytes).map_err(|error| format!("the png is damaged: {error}"))
-    }
-
-    fn read(bytes: &[u8]) -> Result<Self, png::DecodingError> {
-        let mut decoder = Decoder::new(Cursor::new(bytes));
-        decoder.set_transformations(Transformations::IDENTITY);
-        let mut reader = decoder.read_info()?;
-        let size = reader.output_buffer_size().ok_or(png::DecodingError::LimitsExceeded)?;
-        let mut buffer = vec![0; size];
-        let info = reader.next_frame(&mut buffer)?;
-        let (height, width) = (info.height as usize, info.width as usize);
-        let (channels, bits) = (info.color_type.samples(), bits(info.bit_depth));
-        let row = channels * width;
-        let mut values = Vec::with_capacity(height * row);
-        for line in buffer.chunks_exact(info.line_size).take(height) {
-            unpack(line, bits, row, &mut values);
+fn decode(bytes: &[u8]) -> Result<(FrameInfo, Pixels), png::DecodingError> {
+    let mut decoder = Decoder::new(Cursor::new(bytes));
+    decoder.set_transformations(Transformations::IDENTITY);
+    let mut reader = decoder.read_info()?;
+    let size = reader.output_buffer_size().ok_or(png::DecodingError::LimitsExceeded)?;
+    let mut buffer = vec![0; size];
+    let found = reader.next_frame(&mut buffer)?;
+    let (height, width) = (found.height as usize, found.width as usize);
+    let (channels, bits) = (found.color_type.samples(), bits(found.bit_depth));
+    buffer.truncate(height * found.line_size);
+    let pixels = match bits {
+        16 => {
+            let pairs = buffer.as_chunks::<2>().0.iter();
+            Pixels::U16(pairs.map(|&pair| u16::from_be_bytes(pair)).collect())
         }
-        let palette = info.color_type == ColorType::Indexed;
-        Ok(Self { height, width, channels, bits, palette, values })
-    }
+        8 => Pixels::U8(buffer),
+        _ => {
+            let lines = buffer.chunks_exact(found.line_size.max(1));
+            Pixels::U8(lines.flat_map(|line| unpack(line, bits, channels * width)).collect())
+        }
+    };
+    let form = Form::Png { bits, palette: found.color_type == ColorType::Indexed };
+    Ok((FrameInfo { height, width, channels, form, order: Order::Interleaved }, pixels))
+}
 
-    /// For messages: what kind of image this is.
-    pub(super) fn describe(&self) -> String {
-        format!("{}-bit {}", self.bits, kind_of_pixels(self.palette, self.channels))
-    }
+/// For messages: what kind of image this is.
+pub(super) fn describe(bits: u8, palette: bool, channels: usize) -> String {
+    format!("{bits}-bit {}", kind_of_pixels(palette, channels))
 }
 
 /// For messages: what pixels of so many values are.
@@ -61,7 +55,7 @@ pub(super) fn kind_of_pixels(palette: bool, channels: usize) -> String {
     }
 }
 
-fn bits(depth: BitDepth) -> usize {
+fn bits(depth: BitDepth) -> u8 {
     match depth {
         BitDepth::One => 1,
         BitDepth::Two => 2,
@@ -71,16 +65,12 @@ fn bits(depth: BitDepth) -> usize {
     }
 }
 
-/// Appends the first `count` values of a line.
-fn unpack(line: &[u8], bits: usize, count: usize, values: &mut Vec<u16>) {
-    match bits {
-        16 => values.extend(line.as_chunks::<2>().0.iter().map(|&pair| u16::from_be_bytes(pair))),
-        8 => values.extend(line.iter().map(|&value| u16::from(value))),
-        // Small values share a byte; the leftmost has the highest bits.
-        _ => values.extend((0..count).map(|index| {
-            let bit = index * bits;
-            let shift = 8 - bits - bit % 8;
-            (u16::from(line[bit / 8]) >> shift) & ((1 << bits) - 1)
-        })),
-    }
+/// The first `count` values of a line whose values share bytes; the leftmost has the highest bits.
+fn unpack(line: &[u8], bits: u8, count: usize) -> impl Iterator<Item = u8> {
+    let bits = usize::from(bits);
+    (0..count).map(move |index| {
+        let bit = index * bits;
+        let shift = 8 - bits - bit % 8;
+        (line[bit / 8] >> shift) & ((1 << bits) - 1)
+    })
 }

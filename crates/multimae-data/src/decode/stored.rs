@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::png_file::{PngFile, kind_of_pixels};
-use super::{Format, Problem, color, npy};
+use super::Problem;
+use super::frame::{Form, Frame, FrameInfo, Pixels};
+use super::png_file::kind_of_pixels;
 
 /// The stored values of any file that can be read.
 pub(crate) struct Stored {
@@ -31,55 +32,17 @@ pub(crate) enum Container {
 impl Stored {
     /// Reads a file.
     pub(crate) fn read(path: &Path) -> Result<Self, Problem> {
-        let bytes = fs_err::read(path).map_err(|error| error.to_string())?;
-        let stored = match Format::of(&bytes)? {
-            Format::Png => Self::png(PngFile::decode(&bytes)?),
-            Format::Jpeg => Self::jpeg(&bytes)?,
-            Format::Npy => Self::npy(&bytes)?,
+        let Frame { info, pixels } = super::read_values(path)?;
+        let (container, bits, palette) = match info.form {
+            Form::Png { bits, palette } => (Container::Png, bits.into(), palette),
+            Form::Color | Form::Jpeg => (Container::Jpeg, 8, false),
+            // 64-bit integers are labels; everything else is a number that 32-bit floats hold.
+            Form::Npy { .. } => {
+                (Container::Npy, if matches!(pixels, Pixels::I64(_)) { 64 } else { 32 }, false)
+            }
         };
-        if stored.values.is_empty() {
-            return Err(format!("it has {} x {} pixels", stored.height, stored.width));
-        }
-        Ok(stored)
-    }
-
-    fn png(png: PngFile) -> Self {
-        Self {
-            height: png.height,
-            width: png.width,
-            channels: png.channels,
-            bits: png.bits,
-            palette: png.palette,
-            container: Container::Png,
-            values: png.values.into_iter().map(f32::from).collect(),
-        }
-    }
-
-    fn jpeg(bytes: &[u8]) -> Result<Self, Problem> {
-        let (height, width, channels, values) = color::jpeg_channels(bytes)?;
-        let values = values.into_iter().map(f32::from).collect();
-        let container = Container::Jpeg;
-        Ok(Self { height, width, channels, bits: 8, palette: false, container, values })
-    }
-
-    fn npy(bytes: &[u8]) -> Result<Self, Problem> {
-        // 64-bit integers are labels; everything else is a number that 32-bit floats hold.
-        let (shape, values, bits) = match npy::floats(bytes) {
-            Ok(array) => (array.shape, array.values, 32),
-            Err(problem) => match npy::integers(bytes) {
-                Ok(array) => {
-                    (array.shape, array.values.into_iter().map(|x| x as f32).collect(), 64)
-                }
-                Err(_) => return Err(problem),
-            },
-        };
-        let (channels, height, width) = match shape[..] {
-            [height, width] => (1, height, width),
-            [channels, height, width] => (channels, height, width),
-            _ => return Err(format!("its shape is {shape:?}, expected 2 or 3 axes")),
-        };
-        let container = Container::Npy;
-        Ok(Self { height, width, channels, bits, palette: false, container, values })
+        let FrameInfo { height, width, channels, .. } = info;
+        Ok(Self { height, width, channels, bits, palette, container, values: pixels.to_f32() })
     }
 
     /// In words, for example `16-bit grey png`.

@@ -44,13 +44,13 @@ const NAMES: [(&str, Kind); 16] = [
 
 impl Kind {
     /// By the name of the folder.
-    pub(super) fn of_name(folder: &str) -> Option<Self> {
+    pub(crate) fn of_name(folder: &str) -> Option<Self> {
         let folder = folder.to_ascii_lowercase();
         NAMES.iter().find(|(name, _)| folder.starts_with(name)).map(|&(_, kind)| kind)
     }
 
     /// By a file.
-    pub(super) fn of_file(stored: &Stored) -> Self {
+    pub(crate) fn of_file(stored: &Stored) -> Self {
         match stored.channels {
             1 if stored.palette => Self::Labels,
             1 if stored.container == Container::Npy || stored.bits == 16 => Self::Depth,

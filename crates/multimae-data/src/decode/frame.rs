@@ -1,0 +1,170 @@
+//! What a file stores, before a modality makes something of it.
+
+use serde::{Deserialize, Serialize};
+
+use super::Problem;
+use crate::resize::CropBox;
+
+/// The stored values of a file.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Frame {
+    pub(crate) info: FrameInfo,
+    /// `height * width * channels` values, in `info.order`.
+    pub(crate) pixels: Pixels,
+}
+
+/// What kind of values a file stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct FrameInfo {
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) channels: usize,
+    pub(crate) form: Form,
+    pub(crate) order: Order,
+}
+
+/// What the file was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) enum Form {
+    /// An image read as colours: palettes applied, grey spread over three channels, no alpha.
+    Color,
+    /// A png value by value.
+    Png {
+        /// Bits per value.
+        bits: u8,
+        /// Values are indices into a palette.
+        palette: bool,
+    },
+    /// A jpeg, grey or RGB.
+    Jpeg,
+    /// An array.
+    Npy {
+        /// 2 or 3.
+        axes: u8,
+    },
+}
+
+/// Which index of a value moves fastest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) enum Order {
+    /// `(H, W, C)`.
+    Interleaved,
+    /// `(C, H, W)`.
+    Planar,
+}
+
+/// Values of the type that the file has.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Pixels {
+    U8(Vec<u8>),
+    U16(Vec<u16>),
+    U32(Vec<u32>),
+    I8(Vec<i8>),
+    I16(Vec<i16>),
+    I32(Vec<i32>),
+    I64(Vec<i64>),
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+}
+
+/// The same expression for values of every type.
+macro_rules! of_any_type {
+    ($pixels:expr, $values:ident => $result:expr) => {
+        match $pixels {
+            Pixels::U8($values) => $result,
+            Pixels::U16($values) => $result,
+            Pixels::U32($values) => $result,
+            Pixels::I8($values) => $result,
+            Pixels::I16($values) => $result,
+            Pixels::I32($values) => $result,
+            Pixels::I64($values) => $result,
+            Pixels::F32($values) => $result,
+            Pixels::F64($values) => $result,
+        }
+    };
+}
+pub(crate) use of_any_type;
+
+impl Pixels {
+    pub(crate) fn len(&self) -> usize {
+        of_any_type!(self, values => values.len())
+    }
+
+    /// The type of the values in NumPy's notation.
+    pub(crate) fn descr(&self) -> &'static str {
+        match self {
+            Self::U8(_) => "|u1",
+            Self::U16(_) => "<u2",
+            Self::U32(_) => "<u4",
+            Self::I8(_) => "|i1",
+            Self::I16(_) => "<i2",
+            Self::I32(_) => "<i4",
+            Self::I64(_) => "<i8",
+            Self::F32(_) => "<f4",
+            Self::F64(_) => "<f8",
+        }
+    }
+
+    /// Whether the values are integers.
+    pub(crate) fn are_integers(&self) -> bool {
+        !matches!(self, Self::F32(_) | Self::F64(_))
+    }
+
+    /// All values as 32-bit floats, in their order.
+    pub(crate) fn to_f32(&self) -> Vec<f32> {
+        of_any_type!(self, values => values.iter().map(|&value| value as f32).collect())
+    }
+}
+
+impl Frame {
+    /// A frame of at least one pixel.
+    pub(super) fn new(info: FrameInfo, pixels: Pixels) -> Result<Self, Problem> {
+        let FrameInfo { height, width, channels, .. } = info;
+        if height == 0 || width == 0 || channels == 0 {
+            return Err(format!("it has {height} x {width} pixels of {channels} values"));
+        }
+        if pixels.len() != height * width * channels {
+            return Err(format!(
+                "it has {} values for {height} x {width} pixels of {channels}",
+                pixels.len()
+            ));
+        }
+        Ok(Self { info, pixels })
+    }
+
+    /// Height and width.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.info.height, self.info.width)
+    }
+}
+
+impl FrameInfo {
+    /// The values of a window, plane by plane: `(C, h, w)`. The window must be inside.
+    pub(super) fn window<S: Copy, T>(
+        &self,
+        values: &[S],
+        window: CropBox,
+        convert: impl Fn(S) -> T,
+    ) -> Vec<T> {
+        let mut picked = Vec::with_capacity(self.channels * window.height * window.width);
+        for channel in 0..self.channels {
+            for row in window.top..window.top + window.height {
+                let first = row * self.width + window.left;
+                let pixels = first..first + window.width;
+                match self.order {
+                    Order::Planar => {
+                        let plane = &values[channel * self.height * self.width..];
+                        picked.extend(plane[pixels].iter().map(|&value| convert(value)));
+                    }
+                    Order::Interleaved => {
+                        let pixels =
+                            &values[pixels.start * self.channels..pixels.end * self.channels];
+                        let of_channel = pixels.iter().skip(channel).step_by(self.channels);
+                        picked.extend(of_channel.map(|&value| convert(value)));
+                    }
+                }
+            }
+        }
+        picked
+    }
+}

@@ -1,0 +1,508 @@
+//! Packing a folder of data.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use multimae_report::atomic::remove_stale_parts;
+
+use super::index::{FolderEntry, FrameRecord, Index, SampleRecord};
+use super::reader::plain;
+use super::source::{SourceFacts, lists_in};
+use super::writer::{Encoded, PackWriter};
+use super::{Content, Shrink, shrink};
+use crate::dataset::Files;
+use crate::decode::{self, Frame, FrameInfo, Order, Pixels, Problem, Stored, of_any_type};
+use crate::doctor::Kind;
+use crate::{DataModality, Encoding, Error, PairingProblems, Rejected, Result};
+
+/// How many files are looked at to tell what a folder holds.
+const PROBED: usize = 5;
+/// Samples that a thread decodes ahead of the one that writes.
+const AHEAD: usize = 4;
+/// More different labels than this are not remembered.
+const MOST_LABELS: usize = 1024;
+
+/// A folder to be packed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PackFolder {
+    /// Its path below the data folder.
+    pub folder: String,
+    /// What its files are read as.
+    pub content: Content,
+    /// Every file must fit each of these; without any, it need only be of the content's kind.
+    pub encodings: Vec<Encoding>,
+}
+
+/// What to pack, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// The folders.
+    pub folders: Vec<PackFolder>,
+    /// Reduce larger frames.
+    pub shrink: Option<Shrink>,
+    /// Leave bad samples out, also of the lists; otherwise the first one is an error.
+    pub skip_bad: bool,
+    /// Replace a file that is there.
+    pub replace: bool,
+    /// Files that are decoded at the same time; 0 means as many as there are processors. The pack
+    /// does not depend on it.
+    pub threads: usize,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The pack is in its place.
+    Complete,
+    /// `stop` was set; nothing is left.
+    Stopped,
+}
+
+/// What was packed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Bytes of the pack; 0 if it was stopped.
+    pub bytes: u64,
+    /// Bytes of the files that were packed.
+    pub source_bytes: u64,
+    /// Samples whose frames were reduced.
+    pub shrunk: u64,
+    /// The bad samples.
+    pub left_out: Vec<Rejected>,
+    /// Files that are no images or arrays.
+    pub ignored: usize,
+}
+
+/// The folders right below `root` that hold images or arrays. What they hold is told by `kinds`,
+/// else by their names, else by their first files.
+///
+/// # Errors
+/// [`Error::File`] if there is none, or if the folders of modalities are one level lower;
+/// [`Error::Config`] if `kinds` names another folder; [`Error::Io`].
+pub fn find_folders(root: &Path, kinds: &BTreeMap<String, Kind>) -> Result<Vec<PackFolder>> {
+    let mut folders = Vec::new();
+    let mut parts = Vec::new();
+    for (name, path) in subfolders(root)? {
+        let known = kinds.get(&name).copied().or_else(|| Kind::of_name(&name));
+        if known.is_none() && subfolders(&path)?.iter().any(|(n, _)| Kind::of_name(n).is_some()) {
+            parts.push(path);
+            continue;
+        }
+        let files = Files::below(&path)?;
+        if !files.usable.is_empty() {
+            let content = known.unwrap_or_else(|| probe(&files)).into();
+            folders.push(PackFolder { folder: name, content, encodings: Vec::new() });
+        }
+    }
+    let error = |problem: String| Err(Error::File { path: root.to_owned(), problem });
+    if let (true, Some(part)) = (folders.is_empty(), parts.first()) {
+        return error(format!(
+            "its folders of modalities are one level lower; pack each, for example {}",
+            part.display()
+        ));
+    }
+    if folders.is_empty() {
+        return error(
+            "it has no folder with images or arrays, one per modality, as in rgb/0001.png and \
+             depth/0001.png"
+                .to_owned(),
+        );
+    }
+    if let Some(name) = kinds.keys().find(|name| !folders.iter().any(|f| f.folder == **name)) {
+        return Err(Error::Config(format!("there is no folder `{name}` in {}", root.display())));
+    }
+    Ok(folders)
+}
+
+/// The folders of some modalities, every file to be checked against them.
+///
+/// # Errors
+/// [`Error::Config`] if two modalities read the same folder in ways that no frame serves.
+pub fn folders_of(modalities: &[DataModality]) -> Result<Vec<PackFolder>> {
+    let mut folders: Vec<PackFolder> = Vec::new();
+    for modality in modalities {
+        let (name, content) = (plain(&modality.folder), Content::of(&modality.encoding));
+        match folders.iter_mut().find(|folder| folder.folder == name) {
+            None => folders.push(PackFolder {
+                folder: name,
+                content,
+                encodings: vec![modality.encoding.clone()],
+            }),
+            Some(folder) if folder.content.serves(content) => {
+                folder.encodings.push(modality.encoding.clone());
+            }
+            Some(folder) => {
+                return Err(Error::Config(format!(
+                    "folder `{name}` is read as {} and, by modality `{}`, as {}; a pack holds one \
+                     of them",
+                    folder.content.words(),
+                    modality.name,
+                    content.words()
+                )));
+            }
+        }
+    }
+    Ok(folders)
+}
+
+/// Packs folders below `root` into the file `out`: all of their files, whatever list names them, and
+/// the text files right below `root`, which may be lists.
+///
+/// The file appears when it is complete. `progress` gets the samples done and in all.
+///
+/// # Errors
+/// [`Error::Pack`] if there is a file already; [`Error::MissingFolder`]; [`Error::Pairing`] if
+/// several files have the same name; [`Error::Sample`] for the first bad sample unless those are
+/// skipped; [`Error::Io`].
+pub fn create(
+    root: &Path,
+    out: &Path,
+    options: &Options,
+    progress: impl FnMut(u64, u64),
+    stop: &AtomicBool,
+) -> Result<Summary> {
+    check_target(out, options.replace)?;
+    let source = Source::find(root, &options.folders)?;
+    let directory = out.parent().filter(|parent| !parent.as_os_str().is_empty());
+    remove_stale_parts(directory.unwrap_or(Path::new(".")))?;
+    let writer = PackWriter::create(out)?;
+    let facts = SourceFacts::of(root, &source.files, &source.lists)?;
+    let mut summary = Summary {
+        outcome: Outcome::Stopped,
+        bytes: 0,
+        source_bytes: facts.bytes,
+        shrunk: 0,
+        left_out: Vec::new(),
+        ignored: source.files.iter().flat_map(|files| files.unsupported.values()).count(),
+    };
+    let threads = match options.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    let threads = threads.clamp(1, source.ids.len());
+    let mut packing = Packing::new(writer, &source, options.skip_bad);
+    let done = std::thread::scope(|scope| {
+        // Each thread has every n-th sample, and its results a channel: the order is known without
+        // sorting, and no thread runs far ahead.
+        let results: Vec<Receiver<Result<Packed>>> = (0..threads)
+            .map(|thread| {
+                let (sender, receiver) = bounded(AHEAD);
+                let source = &source;
+                scope.spawn(move || {
+                    source.work(thread..source.ids.len(), threads, options, &sender, stop);
+                });
+                receiver
+            })
+            .collect();
+        packing.take_all(&results, progress, stop)
+    })?;
+    summary.left_out = packing.left_out.clone();
+    summary.shrunk = packing.shrunk;
+    if done {
+        summary.bytes = packing.finish(options.shrink, facts, out)?;
+        summary.outcome = Outcome::Complete;
+    }
+    Ok(summary)
+}
+
+fn check_target(out: &Path, replace: bool) -> Result<()> {
+    let problem = if out.is_dir() {
+        "this is a folder; name a file"
+    } else if out.exists() && !replace {
+        "it is there already; --force packs again"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Pack { path: out.to_owned(), problem: problem.to_owned() })
+}
+
+fn subfolders(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs_err::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !name.starts_with('.') && fs_err::metadata(&path)?.is_dir() {
+            found.push((name, path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// What most of the first files are.
+fn probe(files: &Files) -> Kind {
+    let stored = files.usable.values().flatten().filter_map(|path| Stored::read(path).ok());
+    let kinds: Vec<Kind> = stored.take(PROBED).map(|stored| Kind::of_file(&stored)).collect();
+    let count = |kind: &Kind| kinds.iter().filter(|other| *other == kind).count();
+    kinds.iter().copied().max_by_key(count).unwrap_or(Kind::Other)
+}
+
+/// What is packed.
+struct Source<'a> {
+    folders: &'a [PackFolder],
+    /// In the order of the folders.
+    files: Vec<Files>,
+    /// All samples that have a file in any of the folders, sorted.
+    ids: Vec<String>,
+    lists: Vec<PathBuf>,
+}
+
+/// A sample, decoded.
+struct Packed {
+    frames: Vec<Option<Encoded>>,
+    /// Stored labels, by folder.
+    labels: Vec<BTreeSet<i64>>,
+    shrunk: bool,
+}
+
+impl<'a> Source<'a> {
+    fn find(root: &Path, folders: &'a [PackFolder]) -> Result<Self> {
+        let mut problems = PairingProblems::default();
+        let mut files = Vec::new();
+        let mut ids = BTreeSet::new();
+        for folder in folders {
+            let path = root.join(&folder.folder);
+            if !path.is_dir() {
+                return Err(Error::MissingFolder { modality: folder.folder.clone(), path });
+            }
+            let found = Files::below(&path)?;
+            let several = found.usable.values().filter(|paths| paths.len() > 1);
+            let several: Vec<PathBuf> = several.flatten().cloned().collect();
+            if !several.is_empty() {
+                problems.ambiguous.insert(folder.folder.clone(), several);
+            }
+            ids.extend(found.usable.keys().cloned());
+            files.push(found);
+        }
+        problems.empty = ids.is_empty();
+        if problems.empty || !problems.ambiguous.is_empty() {
+            let problems = Box::new(problems);
+            return Err(Error::Pairing { root: root.to_owned(), problems });
+        }
+        let lists = lists_in(root)?;
+        Ok(Self { folders, files, ids: ids.into_iter().collect(), lists })
+    }
+
+    /// Decodes every `step`-th sample until all are done, nobody wants them, or it is to end.
+    fn work(
+        &self,
+        samples: std::ops::Range<usize>,
+        step: usize,
+        options: &Options,
+        results: &Sender<Result<Packed>>,
+        stop: &AtomicBool,
+    ) {
+        for index in samples.step_by(step) {
+            if stop.load(Ordering::Relaxed) || results.send(self.sample(index, options)).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn sample(&self, index: usize, options: &Options) -> Result<Packed> {
+        let id = &self.ids[index];
+        let mut packed = Packed { frames: Vec::new(), labels: Vec::new(), shrunk: false };
+        let mut size: Option<((usize, usize), &str)> = None;
+        for (folder, files) in self.folders.iter().zip(&self.files) {
+            packed.labels.push(BTreeSet::new());
+            let Some(path) = files.usable.get(id).and_then(|paths| paths.first()) else {
+                packed.frames.push(None);
+                continue;
+            };
+            let bad = |problem| Error::Sample {
+                sample: id.clone(),
+                modality: folder.folder.clone(),
+                path: path.clone(),
+                problem,
+            };
+            let mut frame = folder.read(path).map_err(bad)?;
+            let (found, (expected, first)) =
+                (frame.size(), *size.get_or_insert((frame.size(), &folder.folder)));
+            if found != expected {
+                return Err(bad(format!(
+                    "it has {} x {} pixels, and `{first}` of this sample has {} x {} (height x \
+                     width); modalities that are used together need the same size",
+                    found.0, found.1, expected.0, expected.1
+                )));
+            }
+            if let Some(to) = options.shrink.and_then(|shrink| shrink.size(found)) {
+                frame = shrink::resize(frame, to).map_err(bad)?;
+                packed.shrunk = true;
+            }
+            if folder.content == Content::Labels
+                && let Some(labels) = packed.labels.last_mut()
+            {
+                collect_labels(&frame.pixels, labels);
+            }
+            packed.frames.push(Some(Encoded::new(as_stored(frame))));
+        }
+        Ok(packed)
+    }
+}
+
+impl PackFolder {
+    /// Reads a file, and checks it.
+    fn read(&self, path: &Path) -> Result<Frame, Problem> {
+        let frame = self.content.read(path)?;
+        let liberal = [self.content.liberal(&frame)];
+        let encodings = if self.encodings.is_empty() { &liberal[..] } else { &self.encodings };
+        for encoding in encodings {
+            decode::check_kind(&frame, encoding)?;
+            decode::check_values(&frame, encoding)?;
+        }
+        // Whatever the files are labels for, real values must be finite: the reader counts on it.
+        decode::check_values(&frame, &Content::Real.liberal(&frame))?;
+        Ok(frame)
+    }
+}
+
+/// A frame as packs have it: planes one after the other, but for colours; no 64-bit floats, which
+/// would be rounded to 32 bits anyway.
+fn as_stored(frame: Frame) -> Frame {
+    let Frame { info, pixels } = frame;
+    let pixels = match pixels {
+        Pixels::F64(values) => Pixels::F32(values.into_iter().map(|value| value as f32).collect()),
+        other => other,
+    };
+    if info.form == decode::Form::Color || info.order == Order::Planar {
+        return Frame { info, pixels };
+    }
+    let pixels = match pixels {
+        Pixels::U8(values) => Pixels::U8(planes(values, info.channels)),
+        Pixels::U16(values) => Pixels::U16(planes(values, info.channels)),
+        // Only images are interleaved.
+        other => return Frame { info, pixels: other },
+    };
+    Frame { info: FrameInfo { order: Order::Planar, ..info }, pixels }
+}
+
+/// `(H, W, C)` to `(C, H, W)`.
+fn planes<T: Copy>(values: Vec<T>, channels: usize) -> Vec<T> {
+    if channels == 1 {
+        return values;
+    }
+    (0..channels)
+        .flat_map(|channel| values.iter().skip(channel).step_by(channels).copied())
+        .collect()
+}
+
+fn collect_labels(pixels: &Pixels, labels: &mut BTreeSet<i64>) {
+    of_any_type!(pixels, values => {
+        let mut last = None;
+        for &value in values {
+            // Neighbours are mostly alike.
+            if last != Some(value) {
+                labels.insert(value as i64);
+                last = Some(value);
+            }
+        }
+    });
+}
+
+/// The end of the line: writes what the threads decoded, in order.
+struct Packing<'a> {
+    writer: PackWriter,
+    source: &'a Source<'a>,
+    skip_bad: bool,
+    samples: Vec<SampleRecord>,
+    labels: Vec<BTreeSet<i64>>,
+    left_out: Vec<Rejected>,
+    shrunk: u64,
+}
+
+impl<'a> Packing<'a> {
+    fn new(writer: PackWriter, source: &'a Source<'a>, skip_bad: bool) -> Self {
+        let labels = vec![BTreeSet::new(); source.folders.len()];
+        let (samples, left_out) = (Vec::new(), Vec::new());
+        Self { writer, source, skip_bad, samples, labels, left_out, shrunk: 0 }
+    }
+
+    /// Whether all samples came; otherwise it was stopped.
+    fn take_all(
+        &mut self,
+        results: &[Receiver<Result<Packed>>],
+        mut progress: impl FnMut(u64, u64),
+        stop: &AtomicBool,
+    ) -> Result<bool> {
+        let total = self.source.ids.len();
+        for index in 0..total {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            match results[index % results.len()].recv() {
+                Ok(Ok(packed)) => self.add(index, packed)?,
+                Ok(Err(error)) if self.skip_bad && error.is_bad_sample() => {
+                    let id = self.source.ids[index].clone();
+                    self.left_out.push(Rejected { id, problem: error.to_string() });
+                }
+                Ok(Err(error)) => return Err(error),
+                // A thread ends early only if it was stopped.
+                Err(_) => return Ok(false),
+            }
+            progress(index as u64 + 1, total as u64);
+        }
+        Ok(true)
+    }
+
+    fn add(&mut self, index: usize, packed: Packed) -> Result<()> {
+        for (all, labels) in self.labels.iter_mut().zip(packed.labels) {
+            // One more than may be kept tells that there are too many.
+            if all.len() <= MOST_LABELS {
+                all.extend(labels);
+            }
+        }
+        let frames: Vec<Option<FrameRecord>> = packed
+            .frames
+            .iter()
+            .map(|frame| frame.as_ref().map(|frame| self.writer.frame(frame)).transpose())
+            .collect::<Result<_>>()?;
+        self.shrunk += u64::from(packed.shrunk);
+        self.samples.push(SampleRecord { id: self.source.ids[index].clone(), frames });
+        Ok(())
+    }
+
+    fn finish(self, shrink: Option<Shrink>, source: SourceFacts, out: &Path) -> Result<u64> {
+        if self.samples.is_empty() {
+            let problem = "every sample is bad; nothing is left to pack".to_owned();
+            return Err(Error::Pack { path: out.to_owned(), problem });
+        }
+        let folders = self.source.folders.iter().zip(self.labels).map(|(folder, labels)| {
+            let known = folder.content == Content::Labels && labels.len() <= MOST_LABELS;
+            FolderEntry {
+                name: plain(&folder.folder),
+                content: folder.content,
+                labels: known.then(|| labels.into_iter().collect()),
+            }
+        });
+        let index = Index {
+            folders: folders.collect(),
+            shapes: Vec::new(),
+            samples: self.samples,
+            lists: lists(&self.source.lists, &self.left_out)?,
+            source,
+            shrink,
+            shrunk: self.shrunk,
+            left_out: self.left_out.len() as u64,
+        };
+        self.writer.finish(index, out)
+    }
+}
+
+/// Names and texts of the lists, without the samples that were left out. Text files in another
+/// encoding than UTF-8 are no lists.
+fn lists(paths: &[PathBuf], left_out: &[Rejected]) -> Result<Vec<(String, String)>> {
+    let left_out: BTreeSet<&str> = left_out.iter().map(|rejected| rejected.id.as_str()).collect();
+    let mut lists = Vec::new();
+    for path in paths {
+        let Ok(text) = String::from_utf8(fs_err::read(path)?) else { continue };
+        let kept = text.lines().filter(|line| !left_out.contains(line.trim()));
+        let text = kept.map(|line| format!("{line}\n")).collect();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        lists.push((name, text));
+    }
+    Ok(lists)
+}
