@@ -152,13 +152,13 @@ impl Bench {
     fn cases(&self) -> anyhow::Result<Vec<Case>> {
         let mut cases = Case::models();
         cases.push(Case::with_heads("startup", Work::Startup, Sizes::BASE, 1));
-        if self.quick {
-            cases = Case::toys(&cases);
-        }
         if let (Some(data), Some(list)) = (&self.data, &self.split) {
             let data = std::path::absolute(data)?.to_string_lossy().into_owned();
             let files = Files { data, list: list.clone(), labels: self.labels.clone() };
             cases.push(Case::loading("loading", files));
+        }
+        if self.quick {
+            cases = Case::toys(&cases);
         }
         let names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
         if let Some(unknown) = self.only.iter().find(|name| !names.contains(&name.as_str())) {

@@ -11,6 +11,7 @@ mod finetune;
 mod inspect;
 mod interrupt;
 mod model;
+mod pack;
 mod predict;
 mod prepare;
 mod pretrain;
@@ -48,6 +49,7 @@ enum Command {
     Synth(synth::Synth),
     Prepare(prepare::Prepare),
     Doctor(doctor::Doctor),
+    Pack(pack::PackCommand),
     Convert(convert::Convert),
     Inspect(inspect::Inspect),
     Completions(reference::Completions),
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         Command::Synth(command) => command.run(),
         Command::Prepare(command) => command.run(),
         Command::Doctor(command) => command.run(),
+        Command::Pack(command) => command.run(),
         Command::Convert(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Completions(command) => command.run(),

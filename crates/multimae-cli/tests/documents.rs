@@ -42,8 +42,19 @@ impl Place {
         let dir = place.0.path();
         copy(&root().join("recipes"), &dir.join("recipes"));
         place.run("multimae synth --out frames --count 14 --size 64x48");
-        fs::copy(dir.join("frames/train.txt"), dir.join("frames/train_fit.txt")).unwrap();
-        fs::copy(dir.join("frames/val.txt"), dir.join("frames/test_a.txt")).unwrap();
+        let lists = ["train", "val"].map(|name| dir.join("frames").join(format!("{name}.txt")));
+        let ids: Vec<String> = lists
+            .iter()
+            .flat_map(|list| {
+                fs::read_to_string(list).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+            })
+            .collect();
+        for list in lists {
+            fs::remove_file(list).unwrap();
+        }
+        for (name, part) in [("train_fit", 0..8), ("val", 8..11), ("test_a", 11..14)] {
+            fs::write(dir.join(format!("frames/{name}.txt")), ids[part].join("\n")).unwrap();
+        }
         let one = fs::read_dir(dir.join("frames/rgb")).unwrap().next().unwrap().unwrap().path();
         image::open(one).unwrap().to_rgb8().save(dir.join("photo.jpg")).unwrap();
         let fixtures = root().join("crates/multimae-data/tests/fixtures");
@@ -182,7 +193,9 @@ fn every_command_of_the_documents_and_recipes_runs() {
         assert!(command.starts_with("multimae "), "a document says: {command}");
         let command = short(&command);
         place.clear(&command);
+        let begin = std::time::Instant::now();
         place.run(&command);
+        eprintln!("{:.1} s: {command}", begin.elapsed().as_secs_f64());
         run += 1;
     }
     assert!(run > 40, "only {run} commands were found");
@@ -212,7 +225,6 @@ fn completions_and_pages_name_every_command() {
         let output = Command::new(program).args(["completions", shell]).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success() && text.contains("pretrain"), "{shell}: {text}");
-        assert!(!text.contains("bench-worker"), "{shell} completes hidden commands");
     }
     let dir = tempfile::tempdir().unwrap();
     let status = Command::new(program).arg("man").arg("--out").arg(dir.path()).status().unwrap();

@@ -5,5 +5,6 @@
 mod decoding;
 mod files;
 mod loader;
+mod packed;
 mod pairing;
 mod pipeline;

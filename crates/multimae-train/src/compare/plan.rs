@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf, absolute};
 
+use multimae_data::packed::is_pack;
 use serde_json::{Map, Value, json};
 
 use super::grid::{Grid, GridCell, check_override};
@@ -308,6 +309,10 @@ fn check_files(recipe: &FinetuneRecipe) -> Result<(), String> {
     ];
     for (key, root, split) in sets {
         let root = Path::new(root.unwrap_or(data));
+        if is_pack(root) {
+            // What it lacks, it says itself when the run opens it.
+            continue;
+        }
         if !root.is_dir() {
             return Err(format!("{}: there is no such folder of data", root.display()));
         }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use multimae_data::{DataModality, Dataset, Encoding, Layout};
+use multimae_data::{DataModality, Dataset, Encoding, Layout, has_folder};
 
 use super::truth::{DepthTruth, Truth, mask_modality};
 use crate::saved_model::{ModelCard, TaskKind};
@@ -47,7 +47,7 @@ pub fn frames(
         )));
     }
     let mask = card.valid_mask.clone().unwrap_or_else(mask_modality);
-    if root.join(&mask.folder).is_dir() {
+    if has_folder(root, &mask.folder) {
         truth.mask = Some(add(&mut modalities, &mask));
     }
     Ok((Dataset::open(root, &Layout::of(split), &modalities)?, truth))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use multimae_data::{
     BadSamples, Base, ColorAugmentation, DataModality, Dataset, Geometry, Layout, Loader,
-    LoaderConfig, Pipeline,
+    LoaderConfig, Pipeline, has_folder,
 };
 
 use super::Setting;
@@ -55,8 +55,7 @@ pub(super) fn open(
         .map(|modality| {
             let mut modality = modality.clone();
             // Folders of classes may lie right below the root, as in ImageNet.
-            if recipe.classifies() && modalities.len() == 1 && !root.join(&modality.folder).is_dir()
-            {
+            if recipe.classifies() && modalities.len() == 1 && !has_folder(root, &modality.folder) {
                 modality.folder = ".".to_owned();
             }
             modality
