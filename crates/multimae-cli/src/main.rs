@@ -19,6 +19,7 @@ mod reference;
 mod synth;
 mod terminal;
 mod training;
+mod visualize;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,7 @@ enum Command {
     Compare(compare::Compare),
     Evaluate(evaluate::Evaluate),
     Predict(predict::Predict),
+    Visualize(visualize::Visualize),
     Adapter(adapter::Adapters),
     Synth(synth::Synth),
     Prepare(prepare::Prepare),
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         Command::Compare(command) => command.run(),
         Command::Evaluate(command) => command.run(),
         Command::Predict(command) => command.run(),
+        Command::Visualize(command) => command.run(),
         Command::Adapter(command) => command.run(),
         Command::Synth(command) => command.run(),
         Command::Prepare(command) => command.run(),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use multimae::burn::tensor::Device;
 use multimae_train::device::device;
 use multimae_train::predict::ModelPredictor;
 use multimae_train::recipe::PrecisionChoice;
@@ -46,12 +47,26 @@ impl Model {
         }
     }
 
-    pub(crate) fn load(&self) -> anyhow::Result<ModelPredictor> {
-        let device = device(&self.device, self.precision)?;
-        let saved = match &self.adapter {
+    /// Where it computes.
+    pub(crate) fn device(&self) -> anyhow::Result<Device> {
+        Ok(device(&self.device, self.precision)?)
+    }
+
+    /// Whether it is a model with heads for tasks, and not a pre-trained one.
+    pub(crate) fn is_fine_tuned(&self) -> anyhow::Result<bool> {
+        Ok(self.adapter.is_some() || SavedModel::is_at(&self.model)?)
+    }
+
+    /// The model with its adapter.
+    pub(crate) fn saved(&self) -> anyhow::Result<SavedModel> {
+        let device = self.device()?;
+        Ok(match &self.adapter {
             Some(adapter) => Adapter::load(adapter)?.on(&self.model.to_string_lossy(), &device)?,
-            None => SavedModel::load(&self.model, &device)?,
-        };
-        Ok(ModelPredictor::new(saved, device))
+            None => SavedModel::load(&SavedModel::file_of(&self.model), &device)?,
+        })
+    }
+
+    pub(crate) fn load(&self) -> anyhow::Result<ModelPredictor> {
+        Ok(ModelPredictor::new(self.saved()?, self.device()?))
     }
 }

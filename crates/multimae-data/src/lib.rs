@@ -63,6 +63,9 @@
 //! # }
 //! ```
 
+// Values of every type are cast by one expression, in `of_any_type!`.
+#![allow(clippy::unnecessary_cast)]
+
 mod augment;
 mod color;
 mod dataset;

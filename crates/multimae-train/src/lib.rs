@@ -48,5 +48,6 @@ pub mod saved_model;
 pub mod schedule;
 pub mod step;
 pub mod trainer;
+pub mod visualize;
 
 pub use error::{Error, Result};

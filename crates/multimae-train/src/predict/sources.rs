@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use fs_err as fs;
-use multimae_data::{DataModality, Dataset, EXTENSIONS, Encoding, Layout, SampleEntry};
+use multimae_data::{DataModality, Dataset, EXTENSIONS, Encoding, Layout, SampleEntry, has_folder};
 
 use crate::saved_model::ModelCard;
 use crate::{Error, Result};
@@ -52,11 +52,30 @@ impl Sources {
     /// # Errors
     /// If an input is not there, the model has no such modality, or files do not pair up.
     pub fn find(inputs: &[Input], split: Option<&str>, card: &ModelCard) -> Result<Self> {
+        let known: Vec<DataModality> = card.inputs.iter().map(|input| input.data.clone()).collect();
+        Self::among(inputs, split, &known, card.valid_mask.as_ref())
+    }
+
+    /// [`Self::find`] for a model of these modalities.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub fn of(inputs: &[Input], split: Option<&str>, known: &[DataModality]) -> Result<Self> {
+        Self::among(inputs, split, known, None)
+    }
+
+    /// `mask` is read where a folder per modality is given and has it.
+    fn among(
+        inputs: &[Input],
+        split: Option<&str>,
+        known: &[DataModality],
+        mask: Option<&DataModality>,
+    ) -> Result<Self> {
         for input in inputs {
             fs::metadata(&input.path)?;
         }
         if let [Input { modality: None, path }] = inputs {
-            let folders = folders_in(path, card);
+            let folders = folders_in(path, known, mask);
             if !folders.is_empty() {
                 let layout = Layout::of(split);
                 return Ok(Self { dataset: Dataset::open(path, &layout, &folders)?, left_out: 0 });
@@ -66,12 +85,12 @@ impl Sources {
             return Err(problem(format!(
                 "split `{split}` needs one folder that holds a folder per modality ({}) and \
                  {split}.txt",
-                names(card)
+                names(known)
             )));
         }
         let modalities = inputs
             .iter()
-            .map(|input| Ok((modality_of(input, card)?, input.path.clone())))
+            .map(|input| Ok((modality_of(input, known)?, input.path.clone())))
             .collect::<Result<Vec<_>>>()?;
         let dirs = modalities.iter().filter(|(_, path)| path.is_dir()).count();
         match (&modalities[..], dirs) {
@@ -93,46 +112,48 @@ fn problem(problem: String) -> Error {
     Error::Evaluation(problem)
 }
 
-fn names(card: &ModelCard) -> String {
-    let names: Vec<&str> = card.inputs.iter().map(|input| input.data.name.as_str()).collect();
+fn names(known: &[DataModality]) -> String {
+    let names: Vec<&str> = known.iter().map(|data| data.name.as_str()).collect();
     names.join(", ")
 }
 
 /// The model's modalities that have a folder, by its stored name or by their own.
-fn folders_in(root: &Path, card: &ModelCard) -> Vec<DataModality> {
+fn folders_in(
+    root: &Path,
+    known: &[DataModality],
+    mask: Option<&DataModality>,
+) -> Vec<DataModality> {
     let found = |data: &DataModality| {
         let mut folders = [&data.folder, &data.name].into_iter();
-        let folder = folders.find(|folder| root.join(folder).is_dir())?;
+        let folder = folders.find(|folder| has_folder(root, folder))?;
         Some(DataModality { folder: folder.clone(), ..data.clone() })
     };
-    let mut all: Vec<DataModality> =
-        card.inputs.iter().filter_map(|input| found(&input.data)).collect();
+    let mut all: Vec<DataModality> = known.iter().filter_map(found).collect();
     if !all.is_empty() {
-        all.extend(card.valid_mask.as_ref().and_then(found));
+        all.extend(mask.and_then(found));
     }
     all
 }
 
 /// The modality that an input is said, or taken, to hold.
-fn modality_of(input: &Input, card: &ModelCard) -> Result<DataModality> {
+fn modality_of(input: &Input, known: &[DataModality]) -> Result<DataModality> {
     let of_name = |name: &String| {
-        card.input(name).map(|input| input.data.clone()).ok_or_else(|| {
-            problem(format!("the model has no input `{name}`; it has {}", names(card)))
+        known.iter().find(|data| data.name == *name).cloned().ok_or_else(|| {
+            problem(format!("the model has no input `{name}`; it has {}", names(known)))
         })
     };
     match &input.modality {
         Some(name) => of_name(name),
         None => {
             let color = |data: &&DataModality| matches!(data.encoding, Encoding::Color { .. });
-            let mut data = card.inputs.iter().map(|input| &input.data);
-            let only = if card.inputs.len() == 1 { data.next() } else { data.find(color) };
+            let only = if known.len() == 1 { known.first() } else { known.iter().find(color) };
             only.cloned().ok_or_else(|| {
                 problem(format!(
                     "{}: say what it holds, as in {}={}; the model's inputs are {}",
                     input.path.display(),
-                    card.inputs.first().map_or("depth", |input| &input.data.name),
+                    known.first().map_or("depth", |data| &data.name),
                     input.path.display(),
-                    names(card)
+                    names(known)
                 ))
             })
         }

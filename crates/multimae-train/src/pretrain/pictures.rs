@@ -1,8 +1,9 @@
 //! The figure of a reconstruction: masked input, prediction and original of every task.
 
+use indexmap::IndexMap;
 use multimae::encoder::Phase;
 use multimae::losses::{ReconstructionLoss, TaskObjective};
-use multimae::masking::TaskMask;
+use multimae::masking::TokenMasks;
 use multimae::modality::Size;
 use multimae_data::{Encoding, Map, Sample, Values};
 use multimae_report::colormap::{Colormap, ValueRange};
@@ -33,29 +34,73 @@ pub fn reconstructions(
 ) -> Result<Picture> {
     let masks = masks_of(setting, samples, MASK_EPOCH)?;
     let pass = forward(setting, learner, samples, &masks, &mut Phase::Evaluation)?;
-    let mut grid =
-        samples.iter().fold(Grid::default(), |grid, sample| grid.group(sample.id.clone(), COLUMNS));
-    let mut legends = Vec::new();
-    for task in &setting.objective.tasks {
-        let (Some(modality), Some(prediction)) =
-            (setting.modalities.get(&task.target), pass.output.predictions.get(&task.name))
-        else {
-            continue;
-        };
-        let values: Vec<f32> = prediction.clone().into_data().iter::<f32>().collect();
-        let task_masks = pass.output.layout.task_mask(&masks, &task.target);
-        let view = TaskView::new(setting, task, modality, samples);
-        let cells = view.row(samples, &values, task_masks.as_ref())?;
-        grid.row(task.name.clone(), cells);
-        legends.push(view);
+    let predictions = pass.output.predictions.into_iter().map(|(task, prediction)| {
+        (task, prediction.into_data().iter::<f32>().collect::<Vec<f32>>())
+    });
+    Figure {
+        setting,
+        samples,
+        masks: &masks,
+        predictions: &predictions.collect(),
+        unknown: &[],
+        keep_visible: true,
     }
-    let width = grid.content_width();
-    for view in &legends {
-        if let Some(legend) = view.legend(samples, width) {
-            grid.footer(legend);
+    .draw()
+}
+
+/// Samples, what was visible of them, and what was predicted.
+pub(crate) struct Figure<'a> {
+    pub(crate) setting: &'a Setting,
+    pub(crate) samples: &'a [Sample],
+    pub(crate) masks: &'a TokenMasks,
+    /// `(B, C, h, w)` by task.
+    pub(crate) predictions: &'a IndexMap<String, Vec<f32>>,
+    /// Modalities whose values in the samples mean nothing.
+    pub(crate) unknown: &'a [String],
+    /// Paste the visible patches into the predictions.
+    pub(crate) keep_visible: bool,
+}
+
+impl Figure<'_> {
+    /// A row per task, three columns per sample, legends below.
+    ///
+    /// # Errors
+    /// If the parts do not fit each other.
+    pub(crate) fn draw(&self) -> Result<Picture> {
+        let groups = self.samples.iter();
+        let mut grid =
+            groups.fold(Grid::default(), |grid, sample| grid.group(sample.id.clone(), COLUMNS));
+        let mut legends = Vec::new();
+        for task in &self.setting.objective.tasks {
+            let (Some(modality), Some(values)) =
+                (self.setting.modalities.get(&task.target), self.predictions.get(&task.name))
+            else {
+                continue;
+            };
+            let view = TaskView::new(self, task, modality, values);
+            if let Some(cells) = view.row(self, values)? {
+                grid.row(task.name.clone(), cells);
+                legends.push((view, values));
+            }
         }
+        let width = grid.content_width();
+        for (view, values) in &legends {
+            if let Some(legend) = view.legend(self, values, width) {
+                grid.footer(legend);
+            }
+        }
+        Ok(grid.render())
     }
-    Ok(grid.render())
+
+    fn is_known(&self, modality: &str) -> bool {
+        !self.unknown.iter().any(|name| name == modality)
+    }
+
+    /// The map of a modality in every sample that is known.
+    fn originals(&self, modality: &str) -> impl Iterator<Item = &Map> {
+        let known = self.is_known(modality);
+        self.samples.iter().filter(move |_| known).filter_map(move |s| s.maps.get(modality))
+    }
 }
 
 /// How one task is drawn.
@@ -71,52 +116,62 @@ struct TaskView<'a> {
 
 impl<'a> TaskView<'a> {
     fn new(
-        setting: &Setting,
+        figure: &Figure<'a>,
         task: &'a TaskObjective,
         modality: &'a TaskModality,
-        samples: &[Sample],
+        predicted: &[f32],
     ) -> Self {
-        let originals: Vec<f32> = samples
-            .iter()
-            .filter_map(|sample| match &sample.maps.get(&task.target)?.values {
+        let setting = figure.setting;
+        let mut values: Vec<f32> = figure
+            .originals(&task.target)
+            .filter_map(|map| match &map.values {
                 Values::Continuous { data, .. } => Some(data.as_slice()),
                 Values::Labels(_) => None,
             })
             .flatten()
             .copied()
             .collect();
+        if values.is_empty() {
+            values = predicted.to_vec();
+        }
         let full = setting.recipe.input_size;
         let smallest = full.height.min(full.width).max(1);
         Self {
             task,
             modality,
             palette: palette(modality),
-            range: ValueRange::quantiles(&originals, 0.01, 0.99),
+            range: ValueRange::quantiles(&values, 0.01, 0.99),
             tokens: setting.layout.grid,
             full,
             scale: SMALLEST.div_ceil(smallest),
         }
     }
 
-    /// The cells of all samples, three each.
+    /// The cells of all samples, three each. `None` if the prediction cannot be drawn without the
+    /// original.
     fn row(
         &self,
-        samples: &[Sample],
+        figure: &Figure<'_>,
         predictions: &[f32],
-        masks: Option<&TaskMask>,
-    ) -> Result<Vec<Option<Picture>>> {
-        let per_sample = predictions.len() / samples.len().max(1);
+    ) -> Result<Option<Vec<Option<Picture>>>> {
+        let known = figure.is_known(&self.task.target);
+        if !known && self.is_normalised() {
+            return Ok(None);
+        }
+        let masks = figure.setting.layout.task_mask(figure.masks, &self.task.target);
+        let per_sample = (predictions.len() / figure.samples.len().max(1)).max(1);
         let mut cells = Vec::new();
-        for ((index, sample), prediction) in
-            samples.iter().enumerate().zip(predictions.chunks(per_sample.max(1)))
-        {
+        let samples = figure.samples.iter().zip(predictions.chunks(per_sample)).enumerate();
+        for (index, (sample, prediction)) in samples {
             let Some(map) = sample.maps.get(&self.task.target) else { continue };
             let original = self.draw(map)?;
             let mut predicted = self.draw(&self.predicted_map(prediction, map))?;
-            let hidden = match masks.map(|masks| masks.sample(index)) {
+            let hidden = match masks.as_ref().map(|masks| masks.sample(index)) {
                 Some(masked) => {
                     let grid = (self.tokens.height, self.tokens.width);
-                    predicted.paste_visible_patches(&original, masked, grid)?;
+                    if figure.keep_visible {
+                        predicted.paste_visible_patches(&original, masked, grid)?;
+                    }
                     let mut hidden = original.clone();
                     let paper = if matches!(map.values, Values::Labels(_)) { WHITE } else { GREY };
                     hidden.hide_patches(masked, grid, paper)?;
@@ -124,10 +179,17 @@ impl<'a> TaskView<'a> {
                 }
                 None => None,
             };
-            cells.extend([hidden, Some(predicted), Some(original)]);
+            cells.extend([hidden, Some(predicted), known.then_some(original)]);
         }
         let enlarge = |cell: Option<Picture>| cell.map(|picture| picture.upscale(self.scale));
-        Ok(cells.into_iter().map(enlarge).collect())
+        Ok(Some(cells.into_iter().map(enlarge).collect()))
+    }
+
+    fn is_normalised(&self) -> bool {
+        matches!(
+            self.task.loss,
+            ReconstructionLoss::Mse { norm_pix: true } | ReconstructionLoss::L1 { norm_pix: true }
+        )
     }
 
     /// A prediction `(C, h, w)` as a map like the target's.
@@ -135,12 +197,10 @@ impl<'a> TaskView<'a> {
         let values = match &like.values {
             Values::Labels(_) => Values::Labels(argmax(prediction, like.height * like.width)),
             Values::Continuous { channels, data } => {
-                let data = match self.task.loss {
-                    ReconstructionLoss::Mse { norm_pix: true }
-                    | ReconstructionLoss::L1 { norm_pix: true } => {
-                        restore_patches(prediction, data, *channels, like, self.task.patch)
-                    }
-                    _ => prediction.to_vec(),
+                let data = if self.is_normalised() {
+                    restore_patches(prediction, data, *channels, like, self.task.patch)
+                } else {
+                    prediction.to_vec()
                 };
                 Values::Continuous { channels: *channels, data }
             }
@@ -171,16 +231,27 @@ impl<'a> TaskView<'a> {
         Ok(picture.upscale((self.full.height / map.height.max(1)).max(1)))
     }
 
-    fn legend(&self, samples: &[Sample], width: usize) -> Option<Picture> {
+    fn legend(&self, figure: &Figure<'_>, predicted: &[f32], width: usize) -> Option<Picture> {
         match &self.modality.data.encoding {
             Encoding::Labels { .. } => {
-                let labels = samples.iter().filter_map(|sample| {
-                    match &sample.maps.get(&self.task.target)?.values {
+                let mut labels: Vec<i64> = figure
+                    .originals(&self.task.target)
+                    .filter_map(|map| match &map.values {
                         Values::Labels(labels) => Some(labels),
                         Values::Continuous { .. } => None,
+                    })
+                    .flatten()
+                    .copied()
+                    .collect();
+                if labels.is_empty() {
+                    let each = (predicted.len() / figure.samples.len().max(1)).max(1);
+                    let maps = figure.samples.iter().map(|s| s.maps.get(&self.task.target));
+                    for (map, prediction) in maps.zip(predicted.chunks(each)) {
+                        let pixels = map.map_or(0, |map| map.height * map.width);
+                        labels.extend(argmax(prediction, pixels));
                     }
-                });
-                Some(palette_legend(&self.palette, labels.flatten(), width))
+                }
+                Some(palette_legend(&self.palette, &labels, width))
             }
             Encoding::Continuous { channels: 1, standardize, .. } => {
                 let unit = match (&self.modality.unit, standardize) {

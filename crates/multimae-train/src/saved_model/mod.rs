@@ -6,7 +6,7 @@ mod bank;
 mod card;
 mod inputs;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use multimae::burn::tensor::{Device, Tensor, TensorData};
@@ -15,7 +15,7 @@ use multimae::model::Inputs;
 use multimae::output_adapters::Prediction;
 use multimae::state::{Allowed, load, state_dict};
 use multimae::tuned::TunedMultiVit;
-use multimae::weights::{read_safetensors, write_safetensors};
+use multimae::weights::{read_metadata, read_safetensors, write_safetensors};
 use multimae_report::atomic::write_atomically;
 
 pub use adapter::Adapter;
@@ -93,6 +93,22 @@ impl SavedModel {
         metadata.insert(CARD.to_owned(), card);
         let bytes = write_safetensors(&state_dict(&self.model), &metadata)?;
         Ok(write_atomically(path, &bytes)?)
+    }
+
+    /// Whether a file, or the file of a run's folder, is a fine-tuned model. Only its beginning is
+    /// read.
+    ///
+    /// # Errors
+    /// If it cannot be read or is no safetensors file.
+    pub fn is_at(path: &Path) -> Result<bool> {
+        let metadata = read_metadata(&Self::file_of(path))?;
+        Ok(metadata.get("format").is_some_and(|format| format == FORMAT))
+    }
+
+    /// The model's file in a run's folder, or the file itself.
+    #[must_use]
+    pub fn file_of(path: &Path) -> PathBuf {
+        if path.is_dir() { path.join("model.safetensors") } else { path.to_owned() }
     }
 
     /// Reads a model. Strict: every weight must be there, and no other.

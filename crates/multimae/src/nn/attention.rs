@@ -34,6 +34,29 @@ impl Attention {
         self.proj.forward(ops::self_attention(self.qkv.forward(x), self.heads))
     }
 
+    /// How much every token attends to every token, and to further keys behind them.
+    ///
+    /// # Shapes
+    /// `x (B, N, width)`, `keys (B, P, width)` to `(B, heads, N, N + P)`; rows sum to 1.
+    #[must_use]
+    pub fn weights(&self, x: Tensor<3>, keys: Option<Tensor<3>>) -> Tensor<4> {
+        let [batch, tokens, width] = x.dims();
+        let qkv = self.qkv.forward(x);
+        let own = qkv.clone().narrow(2, width, width);
+        let keys = match keys {
+            Some(keys) => Tensor::cat(vec![own, keys], 1),
+            None => own,
+        };
+        let dim = width / self.heads;
+        let apart = |x: Tensor<3>, tokens: usize| {
+            x.reshape([batch, tokens, self.heads, dim]).swap_dims(1, 2)
+        };
+        let count = keys.dims()[1];
+        let (q, k) = (apart(qkv.narrow(2, 0, width), tokens), apart(keys, count));
+        let scores = q.matmul(k.swap_dims(2, 3)).mul_scalar((dim as f64).powf(-0.5));
+        burn::tensor::activation::softmax(scores, 3)
+    }
+
     /// [`Self::forward`] where every token also attends to further keys and values.
     ///
     /// # Shapes

@@ -133,6 +133,18 @@ impl Block {
     }
 }
 
+impl Block {
+    /// How much every token of the block's input attends to every token and to a prefix.
+    ///
+    /// # Shapes
+    /// `(B, N, width)` to `(B, heads, N, N + P)`; rows sum to 1.
+    #[must_use]
+    pub fn attention(&self, x: Tensor<3>, guidance: &Guidance) -> Tensor<4> {
+        let normed = modulated(self.norm1.forward(x), guidance.modulation.as_ref(), 0);
+        self.attn.weights(normed, guidance.prefix.as_ref().map(|(keys, _)| keys.clone()))
+    }
+}
+
 /// `x (1 + scale) + shift` with the two rows of a modulation from `row` on.
 fn modulated(x: Tensor<3>, modulation: Option<&Tensor<3>>, row: usize) -> Tensor<3> {
     let Some(modulation) = modulation else { return x };

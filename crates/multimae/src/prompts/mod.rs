@@ -270,6 +270,28 @@ pub fn encode_with_prompts(
     drop_path_rates: &[f64],
     phase: &mut Phase<'_>,
 ) -> Result<Vec<Tensor<3>>> {
+    encode_watched(blocks, tokens, prompts, drop_path_rates, (phase, &mut |_| {}))
+}
+
+/// What a block is given: its tokens, those of prompts behind them, and what else guides it.
+pub(crate) struct Watched<'a> {
+    /// The number of the block among those that are run.
+    pub(crate) index: usize,
+    pub(crate) block: &'a Block,
+    /// Tokens without prompts.
+    pub(crate) own: usize,
+    pub(crate) sequence: &'a Tensor<3>,
+    pub(crate) guidance: &'a Guidance,
+}
+
+/// [`encode_with_prompts`] under the eyes of somebody.
+pub(crate) fn encode_watched(
+    blocks: &[Block],
+    tokens: Tensor<3>,
+    prompts: &[Prompts],
+    drop_path_rates: &[f64],
+    (phase, watch): (&mut Phase<'_>, &mut dyn FnMut(Watched<'_>)),
+) -> Result<Vec<Tensor<3>>> {
     prompts.iter().try_for_each(|prompts| prompts.check(blocks.len(), tokens.dims()))?;
     let mut carried: Vec<Option<Carried>> = prompts.iter().map(|_| None).collect();
     let mut outputs: Vec<Tensor<3>> = Vec::with_capacity(blocks.len());
@@ -288,6 +310,7 @@ pub fn encode_with_prompts(
             prefix: side_by_side(prefixes),
             modulation: modulations.reduce(|sum, more| sum + more),
         };
+        watch(Watched { index, block, own, sequence: &sequence, guidance: &guidance });
         let y = block.forward_guided(sequence, guidance, rate, phase);
         let mut start = own;
         for (slot, carried) in slots.into_iter().zip(&mut carried) {

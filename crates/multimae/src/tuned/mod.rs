@@ -1,6 +1,7 @@
 //! A MultiViT and what tuning adds to it: prompts, prompts of tasks, norms before the heads, and
 //! changes of the encoder's layers.
 
+mod attention;
 mod pass;
 
 use std::ops::Range;
@@ -16,11 +17,12 @@ use crate::multivit::{Embedded, MultiVit, MultiVitConfig};
 use crate::nn::{Block, LayerNorm, LoraConfig, ModuleMap};
 use crate::output_adapters::Prediction;
 use crate::prompts::{
-    Part, PromptConfig, PromptNorms, PromptSource, Prompts, Selection, encode_with_prompts,
+    Part, PromptConfig, PromptNorms, PromptSource, Prompts, Selection, Watched, encode_watched,
 };
 use crate::tokens::Inputs;
 use crate::{Error, Result};
 
+pub use attention::BlockAttention;
 pub use pass::forward_together;
 use pass::{Chosen, Pass, Samples};
 
@@ -186,7 +188,8 @@ impl TunedMultiVit {
         let embedded = self.vit.embed(inputs)?;
         let [batch, _, _] = embedded.sequence.dims();
         let part = [Samples { model: self, samples: 0..batch }];
-        let Pass { mut outputs, chosen } = pass::encode(&part, &embedded, queries, phase)?;
+        let Pass { mut outputs, chosen } =
+            pass::encode(&part, &embedded, queries, (phase, &mut |_| {}))?;
         let predictions = self.predict(outputs.swap_remove(0), phase)?;
         let mut output = TunedOutput { predictions, ..TunedOutput::default() };
         for Chosen { source, selection, terms } in chosen {
@@ -259,7 +262,7 @@ impl TunedMultiVit {
         blocks: Range<usize>,
         tokens: Tensor<3>,
         prompts: &[Prompts],
-        phase: &mut Phase<'_>,
+        (phase, watch): (&mut Phase<'_>, &mut dyn FnMut(Watched<'_>)),
     ) -> Result<Vec<Tensor<3>>> {
         let rates = self.vit.config().encoder.drop_path_rates();
         let rate = |index: usize| {
@@ -267,7 +270,10 @@ impl TunedMultiVit {
             if trained { rates[index] } else { 0.0 }
         };
         let own: Vec<f64> = blocks.clone().map(rate).collect();
-        encode_with_prompts(&self.vit.encoder[blocks], tokens, prompts, &own, phase)
+        let first = blocks.start;
+        let mut watch =
+            |watched: Watched<'_>| watch(Watched { index: watched.index + first, ..watched });
+        encode_watched(&self.vit.encoder[blocks], tokens, prompts, &own, (phase, &mut watch))
     }
 
     /// The output as a task's head reads it.

@@ -10,7 +10,7 @@ use crate::encoder::Phase;
 use crate::encoder_output::EncoderOutput;
 use crate::multivit::Embedded;
 use crate::output_adapters::Prediction;
-use crate::prompts::{Given, PromptNorms, PromptSource, Prompts, Selection};
+use crate::prompts::{Given, PromptNorms, PromptSource, Prompts, Selection, Watched};
 use crate::tokens::Inputs;
 use crate::{Error, Result};
 
@@ -43,7 +43,7 @@ pub fn forward_together(
     if start != batch {
         return error(&format!("they have {start} samples, the batch has {batch}"));
     }
-    let pass = encode(&parts, &embedded, None, phase)?;
+    let pass = encode(&parts, &embedded, None, (phase, &mut |_| {}))?;
     models
         .iter()
         .zip(pass.outputs)
@@ -100,7 +100,7 @@ pub(super) fn encode(
     parts: &[Samples<'_>],
     embedded: &Embedded,
     queries: Option<Tensor<2>>,
-    phase: &mut Phase<'_>,
+    (phase, watch): (&mut Phase<'_>, &mut dyn FnMut(Watched<'_>)),
 ) -> Result<Pass> {
     let Some(Samples { model: first, .. }) = parts.first() else { return Ok(Pass::default()) };
     let (branch, depth) = (first.branch, first.vit.encoder.len());
@@ -111,7 +111,7 @@ pub(super) fn encode(
     let mut chosen = Vec::new();
     let mut given = Prompting { queries, chosen: &mut chosen };
     let trunk = given.prompts(parts.iter().filter_map(Samples::shared), phase)?;
-    let shared = first.run(0..branch, embedded.sequence.clone(), &trunk, phase)?;
+    let shared = first.run(0..branch, embedded.sequence.clone(), &trunk, (phase, watch))?;
     let front = shared.last().unwrap_or(&embedded.sequence);
     let of = |layer: &Tensor<3>, range: &Range<usize>| {
         let whole = range.len() == layer.dims()[0];
@@ -121,10 +121,10 @@ pub(super) fn encode(
     let tasks: Vec<Source<'_>> = parts.iter().flat_map(Samples::of_tasks).collect();
     let own = given.prompts(tasks.iter().copied(), phase)?;
     let rest = match tasks.as_slice() {
-        [] => first.run(branch..depth, front.clone(), &[], phase)?,
+        [] => first.run(branch..depth, front.clone(), &[], (phase, watch))?,
         tasks => {
             let fronts = tasks.iter().map(|task| of(front, &task.part.samples)).collect();
-            first.run(branch..depth, Tensor::cat(fronts, 0), &own, phase)?
+            first.run(branch..depth, Tensor::cat(fronts, 0), &own, (phase, watch))?
         }
     };
     let mut start = 0;

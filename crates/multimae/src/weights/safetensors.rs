@@ -1,6 +1,7 @@
 //! The safetensors format.
 
 use std::collections::HashMap;
+use std::io::Read as _;
 use std::path::Path;
 
 use burn::tensor::{BoolStore, DType, TensorData};
@@ -21,6 +22,32 @@ pub fn read_safetensors(path: &Path) -> Result<(StateDict, IndexMap<String, Stri
     let bytes = fs::read(path)?;
     parse_safetensors(&bytes)
         .map_err(|problem| Error::WeightsFile { path: path.to_owned(), problem })
+}
+
+/// Longer headers are taken for damage.
+const LONGEST_HEADER: u64 = 100 << 20;
+
+/// Reads the metadata of a file, and no tensor.
+///
+/// # Errors
+/// If the file cannot be read or its beginning is damaged.
+pub fn read_metadata(path: &Path) -> Result<IndexMap<String, String>> {
+    let problem = |problem: String| Error::WeightsFile { path: path.to_owned(), problem };
+    let mut file = fs::File::open(path)?;
+    let mut start = [0; 8];
+    let short = |_| problem("not a safetensors file: it ends within its header".to_owned());
+    file.read_exact(&mut start).map_err(short)?;
+    let length = u64::from_le_bytes(start);
+    if length > LONGEST_HEADER {
+        return Err(problem("not a safetensors file, or damaged".to_owned()));
+    }
+    let mut header = vec![0; length as usize];
+    file.read_exact(&mut header).map_err(short)?;
+    let header: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&header)
+        .map_err(|e| problem(format!("not a safetensors file, or damaged: {e}")))?;
+    let metadata = header.get("__metadata__").and_then(|metadata| metadata.as_object());
+    let entries = metadata.into_iter().flatten();
+    Ok(entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect())
 }
 
 /// Reads the bytes of a file.
