@@ -278,3 +278,58 @@ fn additions_that_do_not_fit_are_refused() {
     let lora = LoraConfig { rank: 0, alpha: None, targets: vec![LoraTarget::Qkv] };
     assert!(refused(Additions { lora: Some(lora), ..Additions::default() }).contains("rank"));
 }
+
+/// Rows of attention sum to one, and its columns are those of all that is looked at.
+#[test]
+fn attention_is_over_patches_prompts_and_prefixes() {
+    let patches = 6;
+    let own = patches + 1;
+    let branched = Additions {
+        branch_at: Some(1),
+        ..prompts(serde_json::json!({"kind": "deep", "count": 2}))
+    };
+    let cases = [
+        (Additions::default(), 0, 0, 2),
+        (prompts(serde_json::json!({"kind": "deep", "count": 2})), 2, 0, 2),
+        (prompts(serde_json::json!({"kind": "shallow", "count": 4})), 4, 0, 2),
+        (prompts(serde_json::json!({"kind": "prefix", "count": 3})), 0, 3, 2),
+        // Behind the branch once per task.
+        (branched, 2, 0, 3),
+    ];
+    for (additions, count, prefix, seen) in cases {
+        let (attention, layout) = model(&additions).attention(inputs(2), &[0, 2]).unwrap();
+        assert_eq!((layout.num_tokens(), attention.len()), (patches, seen));
+        for one in &attention {
+            let last = one.block == 2;
+            if additions.branch_at.is_none() || last {
+                assert_eq!((one.own, one.prompts, one.prefix), (own, count, prefix));
+            }
+            let rows = own + one.prompts;
+            assert_eq!(one.weights.dims(), [2, 2, rows, rows + one.prefix]);
+            let sums = one.weights.clone().sum_dim(3).into_data().to_vec::<f32>().unwrap();
+            assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 1e-5), "{sums:?}");
+        }
+        let tasks: Vec<Option<&str>> =
+            attention.iter().filter(|one| one.block == 2).map(|one| one.task.as_deref()).collect();
+        let expected: &[Option<&str>] =
+            if additions.branch_at.is_some() { &[Some("depth"), Some("semseg")] } else { &[None] };
+        assert_eq!(tasks, expected);
+    }
+    let error = model(&Additions::default()).attention(inputs(1), &[3]).unwrap_err().to_string();
+    assert!(error.contains("no block 3"), "{error}");
+}
+
+/// The weights are those by which a block mixes its values.
+#[test]
+fn attention_mixes_values_as_the_block_does() {
+    let model = model(&Additions::default());
+    let attention = &model.vit.encoder[0].attn;
+    let values: Vec<f32> = (0..5 * WIDTH).map(|i| (i as f32 * 0.71).cos()).collect();
+    let x = Tensor::<3>::from_data(TensorData::new(values, [1, 5, WIDTH]), &Device::default());
+    let weights = attention.weights(x.clone(), None);
+    let v = attention.qkv.forward(x.clone()).narrow(2, 2 * WIDTH, WIDTH);
+    let v = v.reshape([1, 5, 2, WIDTH / 2]).swap_dims(1, 2);
+    let mixed = weights.matmul(v).swap_dims(1, 2).reshape([1, 5, WIDTH]);
+    let difference = (attention.proj.forward(mixed) - attention.forward(x)).abs().max();
+    assert!(difference.into_scalar::<f32>() < 1e-5);
+}

@@ -1,12 +1,13 @@
 //! Where the tokens besides the patches look.
 
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 use multimae::burn::tensor::Device;
 use multimae::tuned::BlockAttention;
 use multimae_data::{Dataset, Encoding, Map, Pipeline, Sample, Values};
 use multimae_report::colormap::{Colormap, ValueRange};
 use multimae_report::picture::{Grid, Picture, WHITE, color_bar};
-use std::sync::Arc;
 
 use crate::saved_model::SavedModel;
 use crate::{Error, Result};
@@ -157,34 +158,37 @@ pub fn attention_figure(
     maps: &[AttentionMap],
     grid: (usize, usize),
 ) -> Result<Picture> {
-    let names: Vec<String> =
-        maps.first().map(|map| map.patches.keys().cloned().collect()).unwrap_or_default();
-    let mut columns = names.clone();
-    columns.extend(names.iter().map(|name| format!("over {name}")));
-    let mut figure = Grid::new(columns);
-    let mut most = 0.0f32;
+    let Some(first) = maps.first() else {
+        return Err(Error::Evaluation("no tokens besides the patches".to_owned()));
+    };
+    let mut figure = Grid::new(first.patches.keys().cloned());
+    let pictures = first.patches.keys().map(|name| picture_of(saved, sample, name));
+    let pictures = pictures.collect::<Result<Vec<Picture>>>()?;
+    figure.row("input", pictures.clone());
     for map in maps {
-        let all = map.patches.values().flatten();
-        let range = ValueRange::quantiles(&all.copied().collect::<Vec<f32>>(), 0.0, 1.0);
-        most = most.max(range.max as f32);
-        let (mut inputs, mut heats) = (Vec::new(), Vec::new());
-        for (name, weights) in &map.patches {
-            let picture = picture_of(saved, sample, name)?;
+        let all: Vec<f32> = map.patches.values().flatten().copied().collect();
+        let range = ValueRange::of(&all);
+        let mut heats = Vec::new();
+        for (weights, picture) in map.patches.values().zip(&pictures) {
             let mut over = picture.clone();
             let heat = Picture::from_map(weights, grid, Colormap::Viridis, range)?;
-            let (rows, columns) =
-                (picture.height() / grid.0.max(1), picture.width() / grid.1.max(1));
-            over.blend(&stretched(&heat, (rows.max(1), columns.max(1)), picture.size()), OPACITY)?;
-            inputs.push(Some(picture));
-            heats.push(Some(over));
+            let cell = (picture.height() / grid.0.max(1), picture.width() / grid.1.max(1));
+            over.blend(&stretched(&heat, (cell.0.max(1), cell.1.max(1)), picture.size()), OPACITY)?;
+            heats.push(over);
         }
         let task = map.task.as_ref().map(|task| format!(", {task}")).unwrap_or_default();
-        inputs.extend(heats);
-        figure.row(format!("block {}{task}: {}", map.block, map.look.words()), inputs);
+        let range = format!("{:.4} to {:.4}", range.min, range.max);
+        figure.row(format!("block {}{task}: {} {range}", map.block, map.look.words()), heats);
     }
     let bar = ValueRange { min: 0.0, max: 1.0 };
     let width = figure.content_width();
-    figure.footer(color_bar(Colormap::Viridis, bar, "attention, of each row's range", "", width));
+    figure.footer(color_bar(
+        Colormap::Viridis,
+        bar,
+        "each row from its least to its greatest",
+        "",
+        width,
+    ));
     Ok(figure.render())
 }
 
@@ -203,9 +207,12 @@ fn stretched(small: &Picture, (rows, columns): (usize, usize), size: (usize, usi
 
 /// An input as a picture.
 fn picture_of(saved: &SavedModel, sample: &Sample, name: &str) -> Result<Picture> {
+    // Tokens are named by their adapter, maps by their modality.
+    let input = saved.card.inputs.iter().find(|input| input.adapter == name);
+    let name = input.map_or(name, |input| &input.data.name);
     let missing = || Error::Evaluation(format!("frame `{}` has no `{name}`", sample.id));
     let map: &Map = sample.maps.get(name).ok_or_else(missing)?;
-    let encoding = saved.card.input(name).map(|input| &input.data.encoding);
+    let encoding = input.map(|input| &input.data.encoding);
     let size = (map.height, map.width);
     let picture = match (&map.values, encoding) {
         (Values::Continuous { data, .. }, Some(Encoding::Color { mean, std })) => {

@@ -16,7 +16,7 @@ use crate::saved_model::{SavedModel, TaskKind};
 use crate::{Error, Result};
 
 /// Side of the square that stands for an entry, in pixels.
-const CELL: usize = 18;
+const CELL: usize = 28;
 
 /// Labels of the model's frames, and what they mean.
 struct Annotation {
@@ -99,8 +99,9 @@ fn dominant(sample: &Sample, annotation: &Annotation) -> String {
 /// A row per class, a square per entry: the share of the entry in the class's use of its set of keys.
 #[must_use]
 pub fn usage_figure(usage: &IndexMap<String, PoolUsage>) -> Picture {
-    let mut figure = Grid::new(["entries of the pool, from 0"]);
+    let mut figure = Grid::new(["entries, from 0"]);
     for (source, pool) in usage {
+        let source = if usage.len() > 1 { format!("{source} ") } else { String::new() };
         let mut rows: Vec<(String, u64, Vec<Vec<f64>>)> =
             vec![("all".to_owned(), pool.overall().samples(), pool.overall().histogram())];
         let labels = pool.labels().iter();
@@ -110,7 +111,7 @@ pub fn usage_figure(usage: &IndexMap<String, PoolUsage>) -> Picture {
         for (name, samples, sets) in rows {
             for (set, shares) in sets.iter().enumerate() {
                 let set = if sets.len() > 1 { format!(" keys {set}") } else { String::new() };
-                let title = format!("{source} {name} ({samples}){set}");
+                let title = format!("{source}{name} {samples}{set}");
                 figure.row(title, [strip(shares)]);
             }
         }
