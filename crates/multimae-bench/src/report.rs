@@ -46,6 +46,7 @@ impl Growth {
     fn chart(&self) -> Svg {
         let title = format!("{} over {}", self.work, self.axis);
         let mut chart = LineChart::new(title, self.axis.clone(), "ms per step");
+        chart.from_zero = true;
         let programs = self.measured.first().map(|measured| measured.programs.keys());
         for program in programs.into_iter().flatten() {
             let median =

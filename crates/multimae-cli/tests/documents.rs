@@ -71,6 +71,11 @@ impl Place {
             "multimae finetune --config recipes/tuning/lora.yaml --data frames --out runs/lora --set \
              finetune=runs/nyuv2",
         ));
+        // In the place of what the demo leaves.
+        place.run(&short(
+            "multimae finetune --config recipes/tuning/full.yaml --data frames --out \
+             demo/compare/cells/full-seed0 --set finetune=runs/nyuv2",
+        ));
         place.run("multimae convert --input runs/nyuv2/model.safetensors --output checkpoint.pth");
         place
     }

@@ -109,7 +109,10 @@ fn prompts_and_pools_are_drawn() {
                 modalities: {semseg: {folder: label}}\n";
     fs::write(&recipe, text).unwrap();
     let run = format!("finetune={}", scratch.path("run").display());
-    for (name, prompts) in [("deep", "{kind: deep, count: 3}"), ("pool", "{kind: l2p, entries: 4, length: 2, top_n: 2}")] {
+    for (name, prompts) in [
+        ("deep", "{kind: deep, count: 3}"),
+        ("pool", "{kind: l2p, entries: 4, length: 2, top_n: 2}"),
+    ] {
         let prompts = format!("prompts={prompts}");
         let set = ["--set", &run, "--set", "tuning=prompts", "--set", &prompts];
         succeed(&mut scratch.train("finetune", &recipe, name, &set));

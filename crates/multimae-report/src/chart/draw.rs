@@ -91,7 +91,8 @@ fn line_plot(chart: &LineChart, top: f64) -> Option<Plot> {
     let values = points().filter(|p| p.0.is_finite()).map(|p| p.1);
     Axis::over(values.clone(), chart.log_y, true)?;
     let references = chart.references.iter().map(|line| line.value);
-    let y = Axis::over(values.chain(references), chart.log_y, true)?;
+    let zero = chart.from_zero.then_some(0.0);
+    let y = Axis::over(values.chain(references).chain(zero), chart.log_y, true)?;
     Some(Plot::new(x, y, top, HEIGHT))
 }
 

@@ -21,6 +21,8 @@ pub struct LineChart {
     pub y_label: String,
     /// Logarithmic y axis; values that are not positive are then gaps.
     pub log_y: bool,
+    /// The y axis begins at zero, as lengths that are compared should.
+    pub from_zero: bool,
     /// The curves.
     pub series: Vec<Series>,
     /// Horizontal lines to compare with.

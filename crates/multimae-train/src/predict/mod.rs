@@ -4,6 +4,7 @@
 //! model](crate::saved_model). [`Sources`] finds the frames, [`Outputs`] writes what is predicted
 //! for them.
 
+mod bank;
 mod model;
 mod outputs;
 mod overlay;
@@ -14,8 +15,9 @@ use indexmap::IndexMap;
 use multimae::modality::Size;
 use multimae_data::RawSample;
 
+pub use bank::BankPredictor;
 pub use model::ModelPredictor;
-pub use outputs::{OutputOptions, Outputs};
+pub use outputs::{OutputOptions, Outputs, files_of};
 pub use sources::{Input, Sources};
 
 use crate::Result;

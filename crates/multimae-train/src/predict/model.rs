@@ -13,7 +13,7 @@ use multimae_report::Palette;
 use super::upsample::Maps;
 use super::{FramePrediction, Predictor, Request, TaskPrediction};
 use crate::evaluate::Labels;
-use crate::saved_model::{ClassInfo, Output, SavedModel, TaskKind};
+use crate::saved_model::{ClassInfo, ModelCard, Output, SavedModel, TaskKind};
 use crate::{Error, Result};
 
 /// A saved model that predicts whole frames.
@@ -27,10 +27,10 @@ pub struct ModelPredictor {
 
 /// What the model sees of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seen {
+pub(super) struct Seen {
     crop: CropBox,
     /// The size of the model's input.
-    canvas: Size,
+    pub(super) canvas: Size,
     /// The part of it at the top left that is no padding.
     shown: Size,
 }
@@ -56,58 +56,9 @@ impl ModelPredictor {
         &self.saved
     }
 
-    /// All of a frame at the scale that the model was trained for, unless the request says how.
+    /// [`Seen::of`] its card.
     fn seen(&self, frame: Size, request: &Request) -> Result<Seen> {
-        let patch = self.saved.card.model.patch_size;
-        let crop = CropBox::whole((frame.height, frame.width));
-        if let Some(canvas) = request.canvas {
-            canvas.grid(patch)?;
-            if canvas.height < frame.height || canvas.width < frame.width {
-                return Err(Error::Evaluation(format!(
-                    "a frame of {frame} in an input of {canvas}"
-                )));
-            }
-            return Ok(Seen { crop, canvas, shown: frame });
-        }
-        let geometry = &self.saved.card.geometry;
-        let (height, width) = geometry.size();
-        let canvas = Size::new(height, width);
-        let only_classes =
-            |task: &crate::saved_model::TaskCard| matches!(task.kind, TaskKind::Classes { .. });
-        if self.saved.card.tasks.values().all(only_classes) {
-            let placement = placed(geometry, frame);
-            return Ok(Seen { crop: placement.crop, canvas, shown: canvas });
-        }
-        if let Geometry::Inside { .. } = geometry {
-            let (height, width) = placed(geometry, frame).shown;
-            return Ok(Seen { crop, canvas, shown: Size::new(height, width) });
-        }
-        let canvas = covering(frame, canvas, patch);
-        Ok(Seen { crop, canvas, shown: canvas })
-    }
-
-    /// A frame as the model sees it.
-    fn sample(
-        &self,
-        frame: &RawSample,
-        request: &Request,
-        seen: Seen,
-        hflip: bool,
-    ) -> Result<Sample> {
-        let card = &self.saved.card;
-        let wanted = |m: &&DataModality| {
-            request.inputs.contains(&m.name) && frame.maps.contains_key(&m.name)
-        };
-        let mask = card.valid_mask.as_ref().filter(|mask| frame.maps.contains_key(&mask.name));
-        let inputs = card.inputs.iter().map(|input| &input.data).filter(wanted);
-        let modalities: Vec<&DataModality> = inputs.chain(mask).collect();
-        let placement = Placement {
-            crop: seen.crop,
-            hflip,
-            shown: (seen.shown.height, seen.shown.width),
-            zoom: 1.0,
-        };
-        Ok(view(frame, &modalities, placement, (seen.canvas.height, seen.canvas.width))?)
+        Seen::of(&self.saved.card, frame, request)
     }
 
     /// The inputs in the model's order; those that a head reads and that are not there stand at
@@ -154,14 +105,76 @@ impl ModelPredictor {
     }
 }
 
+impl Seen {
+    /// All of a frame at the scale that the model was trained for, unless the request says how.
+    ///
+    /// # Errors
+    /// If the request's size does not fit.
+    pub(super) fn of(card: &ModelCard, frame: Size, request: &Request) -> Result<Self> {
+        let patch = card.model.patch_size;
+        let crop = CropBox::whole((frame.height, frame.width));
+        if let Some(canvas) = request.canvas {
+            canvas.grid(patch)?;
+            if canvas.height < frame.height || canvas.width < frame.width {
+                return Err(Error::Evaluation(format!(
+                    "a frame of {frame} in an input of {canvas}"
+                )));
+            }
+            return Ok(Seen { crop, canvas, shown: frame });
+        }
+        let geometry = &card.geometry;
+        let (height, width) = geometry.size();
+        let canvas = Size::new(height, width);
+        let only_classes =
+            |task: &crate::saved_model::TaskCard| matches!(task.kind, TaskKind::Classes { .. });
+        if card.tasks.values().all(only_classes) {
+            let placement = placed(geometry, frame);
+            return Ok(Seen { crop: placement.crop, canvas, shown: canvas });
+        }
+        if let Geometry::Inside { .. } = geometry {
+            let (height, width) = placed(geometry, frame).shown;
+            return Ok(Seen { crop, canvas, shown: Size::new(height, width) });
+        }
+        let canvas = covering(frame, canvas, patch);
+        Ok(Seen { crop, canvas, shown: canvas })
+    }
+
+    /// A frame as a model sees it.
+    ///
+    /// # Errors
+    /// If the frame's maps are not of their kinds.
+    pub(super) fn sample(
+        self,
+        card: &ModelCard,
+        frame: &RawSample,
+        request: &Request,
+        hflip: bool,
+    ) -> Result<Sample> {
+        let seen = self;
+        let wanted = |m: &&DataModality| {
+            request.inputs.contains(&m.name) && frame.maps.contains_key(&m.name)
+        };
+        let mask = card.valid_mask.as_ref().filter(|mask| frame.maps.contains_key(&mask.name));
+        let inputs = card.inputs.iter().map(|input| &input.data).filter(wanted);
+        let modalities: Vec<&DataModality> = inputs.chain(mask).collect();
+        let placement = Placement {
+            crop: seen.crop,
+            hflip,
+            shown: (seen.shown.height, seen.shown.width),
+            zoom: 1.0,
+        };
+        Ok(view(frame, &modalities, placement, (seen.canvas.height, seen.canvas.width))?)
+    }
+}
+
 impl Predictor for ModelPredictor {
     fn predict(&self, frame: &RawSample, request: &Request) -> Result<FramePrediction> {
         self.check(request)?;
         let size = Size::new(frame.height, frame.width);
         let seen = self.seen(size, request)?;
-        let mut samples = vec![self.sample(frame, request, seen, false)?];
+        let mut samples = vec![seen.sample(&self.saved.card, frame, request, false)?];
         if request.flip {
-            samples.push(self.sample(frame, request, seen, true)?);
+            samples.push(seen.sample(&self.saved.card, frame, request, true)?);
         }
         let inputs = self.saved.card.inputs(&samples, &self.device)?;
         let inputs = self.with_stand_ins(inputs, seen.canvas, samples.len())?;
@@ -265,7 +278,7 @@ fn stand_in(
 }
 
 /// A batch of one frame, perhaps with its mirror image, at the frame's size.
-fn of_frame(output: Output, seen: Seen, size: Size) -> Result<TaskPrediction, String> {
+pub(super) fn of_frame(output: Output, seen: Seen, size: Size) -> Result<TaskPrediction, String> {
     Ok(match output {
         Output::Depth(maps) => {
             let values = merged(maps, seen)?;

@@ -96,32 +96,20 @@ impl<'a> Outputs<'a> {
         });
         let name = &frame.id;
         for (task, predicted) in &prediction.tasks {
-            match (predicted, self.card.tasks.get(task).map(|card| &card.kind)) {
+            let Some(kind) = self.card.tasks.get(task).map(|card| &card.kind) else { continue };
+            for (extension, bytes) in files_of(kind, predicted, size)? {
+                put(&self.file(task, name, extension), &bytes)?;
+            }
+            match (predicted, kind) {
                 (TaskPrediction::Depth(depth), _) => {
-                    put(&self.file(task, name, "png"), &depth_png(depth, size)?)?;
-                    put(&self.file(task, name, "npy"), &npy(depth, &[size.0, size.1])?)?;
                     self.picture(task, name, || depth_overlay(picture.as_ref(), depth, size))?;
                 }
-                (
-                    TaskPrediction::Labels(labels),
-                    Some(TaskKind::Labels { classes, offset, .. }),
-                ) => {
-                    let stored: Vec<i64> = labels.iter().map(|label| label - offset).collect();
-                    let file = palette_png(&stored, size, &stored_colors(classes, *offset)?)?;
-                    put(&self.file(task, name, "png"), &file)?;
+                (TaskPrediction::Labels(labels), TaskKind::Labels { classes, .. }) => {
                     let palette = palette(classes);
                     let overlay = || label_overlay(picture.as_ref(), labels, &palette, size);
                     self.picture(task, name, overlay)?;
                 }
-                (TaskPrediction::Values(values), _) => {
-                    let channels = values.len() / (size.0 * size.1).max(1);
-                    let file = npy(values, &[channels, size.0, size.1])?;
-                    put(&self.file(task, name, "npy"), &file)?;
-                }
-                (TaskPrediction::Classes(shares), Some(TaskKind::Classes { names })) => {
-                    put(&self.file(task, name, "csv"), csv(names, shares).as_bytes())?;
-                }
-                (TaskPrediction::Labels(_) | TaskPrediction::Classes(_), _) => {}
+                _ => {}
             }
         }
         Ok(())
@@ -135,6 +123,36 @@ impl<'a> Outputs<'a> {
     ) -> Result<()> {
         if self.options.overlays { put(&self.overlay(task, name), &draw()?.png()?) } else { Ok(()) }
     }
+}
+
+/// What is said of a frame in one task, as files: their extensions and bytes. Depth as 16-bit PNG in
+/// millimetres and `.npy` in metres, labels as palette PNG with the values of the annotations, other
+/// values as `.npy` `(C, H, W)`, classes as a table.
+///
+/// # Errors
+/// If a prediction does not fit the size, or its values no file.
+pub fn files_of(
+    kind: &TaskKind,
+    predicted: &TaskPrediction,
+    size: (usize, usize),
+) -> Result<Vec<(&'static str, Vec<u8>)>> {
+    Ok(match (predicted, kind) {
+        (TaskPrediction::Depth(depth), _) => {
+            vec![("png", depth_png(depth, size)?), ("npy", npy(depth, &[size.0, size.1])?)]
+        }
+        (TaskPrediction::Labels(labels), TaskKind::Labels { classes, offset, .. }) => {
+            let stored: Vec<i64> = labels.iter().map(|label| label - offset).collect();
+            vec![("png", palette_png(&stored, size, &stored_colors(classes, *offset)?)?)]
+        }
+        (TaskPrediction::Values(values), _) => {
+            let channels = values.len() / (size.0 * size.1).max(1);
+            vec![("npy", npy(values, &[channels, size.0, size.1])?)]
+        }
+        (TaskPrediction::Classes(shares), TaskKind::Classes { names }) => {
+            vec![("csv", csv(names, shares).into_bytes())]
+        }
+        (TaskPrediction::Labels(_) | TaskPrediction::Classes(_), _) => Vec::new(),
+    })
 }
 
 fn put(path: &Path, bytes: &[u8]) -> Result<()> {
