@@ -16,6 +16,7 @@ mod predict;
 mod prepare;
 mod pretrain;
 mod reference;
+mod serve;
 mod synth;
 mod terminal;
 mod training;
@@ -48,6 +49,7 @@ enum Command {
     Predict(predict::Predict),
     Visualize(visualize::Visualize),
     Adapter(adapter::Adapters),
+    Serve(serve::Serve),
     Synth(synth::Synth),
     Prepare(prepare::Prepare),
     Doctor(doctor::Doctor),
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         Command::Predict(command) => command.run(),
         Command::Visualize(command) => command.run(),
         Command::Adapter(command) => command.run(),
+        Command::Serve(command) => command.run(),
         Command::Synth(command) => command.run(),
         Command::Prepare(command) => command.run(),
         Command::Doctor(command) => command.run(),

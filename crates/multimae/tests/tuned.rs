@@ -306,7 +306,7 @@ fn attention_is_over_patches_prompts_and_prefixes() {
             }
             let rows = own + one.prompts;
             assert_eq!(one.weights.dims(), [2, 2, rows, rows + one.prefix]);
-            let sums = one.weights.clone().sum_dim(3).into_data().to_vec::<f32>().unwrap();
+            let sums = one.weights.clone().sum_dim(3).into_data().try_to_vec::<f32>().unwrap();
             assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 1e-5), "{sums:?}");
         }
         let tasks: Vec<Option<&str>> =

@@ -70,26 +70,40 @@ impl Figure<'_> {
         let groups = self.samples.iter();
         let mut grid =
             groups.fold(Grid::default(), |grid, sample| grid.group(sample.id.clone(), COLUMNS));
-        let mut legends = Vec::new();
-        for task in &self.setting.objective.tasks {
-            let (Some(modality), Some(values)) =
-                (self.setting.modalities.get(&task.target), self.predictions.get(&task.name))
-            else {
-                continue;
-            };
-            let view = TaskView::new(self, task, modality, values);
+        let views: Vec<(TaskView<'_>, &Vec<f32>)> = self.views().collect();
+        let mut drawn = Vec::new();
+        for (view, values) in &views {
             if let Some(cells) = view.row(self, values)? {
-                grid.row(task.name.clone(), cells);
-                legends.push((view, values));
+                grid.row(view.task.name.clone(), cells);
+                drawn.push((view, values));
             }
         }
         let width = grid.content_width();
-        for (view, values) in &legends {
+        for (view, values) in drawn {
             if let Some(legend) = view.legend(self, values, width) {
                 grid.footer(legend);
             }
         }
         Ok(grid.render())
+    }
+
+    /// By task, three pictures per sample: what was visible, the prediction, the original.
+    ///
+    /// # Errors
+    /// If the parts do not fit each other.
+    pub(crate) fn rows(&self) -> Result<Vec<(String, Vec<Option<Picture>>)>> {
+        let row = |(view, values): (TaskView<'_>, &Vec<f32>)| {
+            Ok(view.row(self, values)?.map(|cells| (view.task.name.clone(), cells)))
+        };
+        self.views().map(row).filter_map(Result::transpose).collect()
+    }
+
+    fn views(&self) -> impl Iterator<Item = (TaskView<'_>, &Vec<f32>)> {
+        self.setting.objective.tasks.iter().filter_map(|task| {
+            let modality = self.setting.modalities.get(&task.target)?;
+            let values = self.predictions.get(&task.name)?;
+            Some((TaskView::new(self, task, modality, values), values))
+        })
     }
 
     fn is_known(&self, modality: &str) -> bool {

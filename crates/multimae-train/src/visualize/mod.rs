@@ -11,5 +11,5 @@ mod pretrained;
 pub mod usage;
 mod visible;
 
-pub use pretrained::{Pretrained, View, figure};
+pub use pretrained::{Pretrained, View, figure, pictures};
 pub use visible::{Visible, patches_of};

@@ -225,6 +225,31 @@ impl Frames<'_> {
     }
 }
 
+/// By task, the prediction and the original as pictures; `None` where the frame has no original.
+///
+/// # Errors
+/// If the parts do not fit each other.
+pub fn pictures(
+    model: &Pretrained,
+    view: &View,
+    predictions: &IndexMap<String, Vec<f32>>,
+) -> Result<Vec<(String, [Option<Picture>; 2])>> {
+    let masks = TokenMasks::all_visible(1, model.setting.layout.num_tokens())?;
+    let figure = Figure {
+        setting: &model.setting,
+        samples: std::slice::from_ref(&view.sample),
+        masks: &masks,
+        predictions,
+        unknown: &view.unknown,
+        keep_visible: false,
+    };
+    let both = |(task, mut cells): (String, Vec<Option<Picture>>)| {
+        let original = cells.pop().flatten();
+        (task, [cells.pop().flatten(), original])
+    };
+    Ok(figure.rows()?.into_iter().map(both).collect())
+}
+
 /// The classic figure of a view: a row per task with what was visible, the prediction and the
 /// original, legends below. With `keep_visible`, predictions have the visible patches pasted in.
 ///

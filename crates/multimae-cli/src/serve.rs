@@ -1,0 +1,162 @@
+//! `multimae serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use multimae_serve::{App, BankEngine, Engine as _, Queue, QueueConfig, ServerConfig, serve};
+use multimae_train::device::device;
+use multimae_train::recipe::PrecisionChoice;
+use multimae_train::saved_model::SavedModel;
+use multimae_train::visualize::Pretrained;
+
+use crate::model::precision;
+use crate::terminal;
+
+/// Serve one backbone with many adapters over HTTP, with a page to look at.
+///
+/// Requests for different adapters share the passes of the backbone as far as they can. Listens on
+/// loopback alone unless --listen says otherwise. A token that clients must send is taken from the
+/// environment variable MULTIMAE_TOKEN. Ctrl-C finishes what was accepted.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// The backbone: a file of pre-trained weights or the folder of a run. A finished run of
+    /// pre-training also rebuilds masked patches
+    #[arg(long, value_name = "BACKBONE")]
+    model: PathBuf,
+    /// An adapter under a name; repeat for more
+    #[arg(long = "adapter", value_name = "NAME=FILE")]
+    adapters: Vec<Named>,
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Folder of adapters that may be loaded at run time; repeat for more
+    #[arg(long = "adapters", value_name = "DIR")]
+    folders: Vec<PathBuf>,
+    /// Requests at one time; further ones are refused at once
+    #[arg(long, value_name = "COUNT", default_value_t = 32)]
+    permits: usize,
+    /// Tokens of a batch
+    #[arg(long, value_name = "COUNT", default_value_t = 4096)]
+    batch_tokens: usize,
+    /// Milliseconds within which a request is answered, or not at all
+    #[arg(long, value_name = "MS", default_value_t = 30_000)]
+    deadline: u64,
+    /// Megabytes of a request
+    #[arg(long, value_name = "MB", default_value_t = 16)]
+    max_body: usize,
+    /// Pixels of an image
+    #[arg(long, value_name = "COUNT", default_value_t = 16_000_000)]
+    max_pixels: u64,
+    /// Where to compute
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// Precision of the factors of matrix products: fp32, or bf16 where the processor has it
+    #[arg(long, default_value = "fp32", value_parser = precision)]
+    precision: PrecisionChoice,
+}
+
+/// `NAME=FILE`.
+#[derive(Debug, Clone)]
+struct Named {
+    name: String,
+    file: PathBuf,
+}
+
+impl FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, file) = text.split_once('=').ok_or("expected NAME=FILE")?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if name.is_empty() || !name.chars().all(plain) {
+            return Err("a name is of letters, digits, `.`, `_` and `-`".to_owned());
+        }
+        Ok(Self { name: name.to_owned(), file: PathBuf::from(file) })
+    }
+}
+
+/// The token that clients must send, if there is to be one.
+const TOKEN: &str = "MULTIMAE_TOKEN";
+
+impl Serve {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        if self.permits == 0 || self.batch_tokens == 0 || self.deadline == 0 {
+            bail!("--permits, --batch-tokens and --deadline must be above 0");
+        }
+        for folder in &self.folders {
+            if !folder.is_dir() {
+                bail!("{}: there is no such folder of adapters", folder.display());
+            }
+        }
+        let device = device(&self.device, self.precision)?;
+        let rebuilds =
+            SavedModel::file_of(&self.model).extension().is_some_and(|e| e == "safetensors");
+        // Weights without a recipe serve adapters, and rebuild nothing.
+        let pretrained = if rebuilds { Pretrained::load(&self.model, &device).ok() } else { None };
+        let pretrained = pretrained.map(Arc::new);
+        let mut engine = BankEngine::new(&self.model, device, pretrained.clone());
+        for Named { name, file } in &self.adapters {
+            engine
+                .load(name, file)
+                .map_err(|error| anyhow::anyhow!("adapter `{name}`: {error}"))?;
+        }
+        if self.adapters.is_empty() && self.folders.is_empty() && pretrained.is_none() {
+            bail!(
+                "nothing to serve: give --adapter NAME=FILE, --adapters DIR, or as --model a finished \
+                 run of pre-training"
+            );
+        }
+        let config = self.config();
+        let limits = QueueConfig { max_tokens: self.batch_tokens, ..QueueConfig::default() };
+        let queue = Queue::start(engine, limits).context("starting the engine")?;
+        let state = App::new(config, queue, pretrained);
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let started = |address: SocketAddr| {
+            terminal::line(&format!("serving on http://{address}; Ctrl-C ends it"));
+        };
+        runtime.block_on(serve(state, started, stopped()))?;
+        terminal::line("stopped; what was accepted is answered");
+        Ok(())
+    }
+
+    fn config(&self) -> ServerConfig {
+        ServerConfig {
+            listen: self.listen,
+            permits: self.permits,
+            max_body: self.max_body << 20,
+            max_pixels: self.max_pixels,
+            deadline: Duration::from_millis(self.deadline),
+            token: std::env::var(TOKEN).ok().filter(|token| !token.is_empty()),
+            adapter_folders: self.folders.clone(),
+            model: self.model.display().to_string(),
+            ..ServerConfig::default()
+        }
+    }
+}
+
+/// Ctrl-C, or the signal that ends a service.
+async fn stopped() {
+    let interrupt = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => tokio::select! {
+                () = interrupt => {}
+                _ = terminate.recv() => {}
+            },
+            Err(_) => interrupt.await,
+        }
+    }
+    #[cfg(not(unix))]
+    interrupt.await;
+}

@@ -1,0 +1,47 @@
+//! How a server behaves.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How a server behaves.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Where it listens. Loopback unless somebody says otherwise.
+    pub listen: SocketAddr,
+    /// Requests that are decoded, wait or are computed at one time; further ones are refused.
+    pub permits: usize,
+    /// Bytes of a request's body.
+    pub max_body: usize,
+    /// Pixels of an image, told by its header before it is decoded.
+    pub max_pixels: u64,
+    /// How long a request may take; a client may ask for less.
+    pub deadline: Duration,
+    /// What a client must know, as `Authorization: Bearer TOKEN`.
+    pub token: Option<String>,
+    /// Folders of adapters that may be loaded at run time.
+    pub adapter_folders: Vec<PathBuf>,
+    /// Bytes of results that are kept to be fetched.
+    pub max_kept: usize,
+    /// How long they are kept.
+    pub kept_for: Duration,
+    /// What the model is called.
+    pub model: String,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            permits: 32,
+            max_body: 16 << 20,
+            max_pixels: 16_000_000,
+            deadline: Duration::from_secs(30),
+            token: None,
+            adapter_folders: Vec::new(),
+            max_kept: 256 << 20,
+            kept_for: Duration::from_secs(600),
+            model: String::new(),
+        }
+    }
+}

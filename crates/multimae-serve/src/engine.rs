@@ -1,0 +1,147 @@
+//! What computes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use multimae::burn::tensor::Device;
+use multimae::masking::TokenMasks;
+use multimae::modality::Size;
+use multimae_data::RawSample;
+use multimae_train::predict::{BankPredictor, FramePrediction};
+use multimae_train::saved_model::ModelCard;
+use multimae_train::visualize::{Pretrained, View};
+
+/// A piece of work.
+#[derive(Debug, Clone)]
+pub enum Work {
+    /// What an adapter says of a frame.
+    Predict {
+        /// The adapter.
+        adapter: String,
+        /// The frame, with the adapter's inputs.
+        frame: Box<RawSample>,
+    },
+    /// What the pre-trained model rebuilds of a frame.
+    Reconstruct {
+        /// The frame as the model sees it.
+        view: Box<View>,
+        /// Which patches are visible.
+        masks: TokenMasks,
+    },
+}
+
+/// What became of it.
+#[derive(Debug, Clone)]
+pub enum Product {
+    /// Of [`Work::Predict`].
+    Frame(FramePrediction),
+    /// Of [`Work::Reconstruct`]: `(1, C, h, w)` by task, flat.
+    Maps(IndexMap<String, Vec<f32>>),
+}
+
+/// An adapter that is loaded.
+#[derive(Debug, Clone)]
+pub struct AdapterEntry {
+    /// Its name.
+    pub name: String,
+    /// Its inputs and tasks.
+    pub card: Arc<ModelCard>,
+}
+
+/// Whatever computes batches. It belongs to the thread of the queue.
+pub trait Engine: Send + 'static {
+    /// The adapters that are loaded.
+    fn adapters(&self) -> Vec<AdapterEntry>;
+
+    /// Loads an adapter under a name, in place of one that has it.
+    ///
+    /// # Errors
+    /// Says why it cannot be loaded; nothing has changed then.
+    fn load(&mut self, name: &str, path: &Path) -> std::result::Result<(), String>;
+
+    /// Takes an adapter out; `false` if there is none of the name.
+    fn unload(&mut self, name: &str) -> bool;
+
+    /// Tokens that a piece of work is.
+    fn cost(&self, work: &Work) -> usize;
+
+    /// Computes a batch; a result per piece, in their order.
+    fn run(&mut self, work: Vec<Work>) -> Vec<std::result::Result<Product, String>>;
+}
+
+/// A backbone with adapters, and its decoders if it has some.
+pub struct BankEngine {
+    predictor: BankPredictor,
+    pretrained: Option<Arc<Pretrained>>,
+}
+
+impl BankEngine {
+    /// An engine without adapters on the backbone of a file or a run's folder. Without `pretrained`
+    /// it rebuilds nothing.
+    #[must_use]
+    pub fn new(backbone: &Path, device: Device, pretrained: Option<Arc<Pretrained>>) -> Self {
+        Self { predictor: BankPredictor::new(backbone, device), pretrained }
+    }
+
+    fn predict(&self, work: &[Work], results: &mut [Option<std::result::Result<Product, String>>]) {
+        let frames: Vec<(usize, &str, &RawSample)> = work
+            .iter()
+            .enumerate()
+            .filter_map(|(place, work)| match work {
+                Work::Predict { adapter, frame } => Some((place, adapter.as_str(), &**frame)),
+                Work::Reconstruct { .. } => None,
+            })
+            .collect();
+        let batch: Vec<(&str, &RawSample)> = frames.iter().map(|(_, a, f)| (*a, *f)).collect();
+        for ((place, ..), result) in frames.iter().zip(self.predictor.predict(&batch)) {
+            results[*place] = Some(result.map(Product::Frame).map_err(|e| e.to_string()));
+        }
+    }
+}
+
+impl Engine for BankEngine {
+    fn adapters(&self) -> Vec<AdapterEntry> {
+        let bank = self.predictor.bank();
+        let entry = |name: &str| {
+            let card = Arc::new(bank.get(name)?.card.clone());
+            Some(AdapterEntry { name: name.to_owned(), card })
+        };
+        bank.names().filter_map(entry).collect()
+    }
+
+    fn load(&mut self, name: &str, path: &Path) -> std::result::Result<(), String> {
+        self.predictor.bank_mut().add(name, path).map_err(|error| error.to_string())
+    }
+
+    fn unload(&mut self, name: &str) -> bool {
+        self.predictor.bank_mut().remove(name)
+    }
+
+    fn cost(&self, work: &Work) -> usize {
+        match work {
+            Work::Predict { adapter, frame } => {
+                let size = Size::new(frame.height, frame.width);
+                self.predictor.tokens(adapter, size).unwrap_or(1)
+            }
+            Work::Reconstruct { masks, .. } => masks.tokens(),
+        }
+    }
+
+    fn run(&mut self, work: Vec<Work>) -> Vec<std::result::Result<Product, String>> {
+        let mut results: Vec<Option<std::result::Result<Product, String>>> =
+            work.iter().map(|_| None).collect();
+        self.predict(&work, &mut results);
+        for (work, result) in work.iter().zip(&mut results) {
+            if let Work::Reconstruct { view, masks } = work {
+                let model = self.pretrained.as_ref().ok_or("this server rebuilds nothing");
+                *result = Some(model.map_err(str::to_owned).and_then(|model| {
+                    let maps = model.reconstruct(std::slice::from_ref(&**view), masks);
+                    maps.map(Product::Maps).map_err(|error| error.to_string())
+                }));
+            }
+        }
+        let lost = || Err("a piece of work was lost".to_owned());
+        results.into_iter().map(|result| result.unwrap_or_else(lost)).collect()
+    }
+}

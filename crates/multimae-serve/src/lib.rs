@@ -1,0 +1,57 @@
+//! One backbone and many adapters behind HTTP.
+//!
+//! * An [`Engine`] computes: the [real one](BankEngine) is a backbone with adapters, and a pre-trained
+//!   model that rebuilds what is masked.
+//! * The [`Queue`] is a thread that owns the engine: work comes in, is put together into batches by a
+//!   budget of tokens, and leaves through a channel of its own. What nobody waits for any more, or what
+//!   is too late, is not computed.
+//! * [`app`] is the router: it bounds what comes in, admits by permits, decodes, and encodes answers.
+//!
+//! ```
+//! use multimae_serve::{Engine, Product, Work};
+//! use multimae_serve::{AdapterEntry, Queue, QueueConfig};
+//!
+//! /// An engine that says nothing.
+//! struct Silent;
+//!
+//! impl Engine for Silent {
+//!     fn adapters(&self) -> Vec<AdapterEntry> {
+//!         Vec::new()
+//!     }
+//!     fn load(&mut self, _: &str, _: &std::path::Path) -> Result<(), String> {
+//!         Err("none can be loaded".to_owned())
+//!     }
+//!     fn unload(&mut self, _: &str) -> bool {
+//!         false
+//!     }
+//!     fn cost(&self, _: &Work) -> usize {
+//!         1
+//!     }
+//!     fn run(&mut self, work: Vec<Work>) -> Vec<Result<Product, String>> {
+//!         work.into_iter().map(|_| Err("nothing".to_owned())).collect()
+//!     }
+//! }
+//!
+//! let queue = Queue::start(Silent, QueueConfig::default()).unwrap();
+//! assert!(queue.catalog().is_empty());
+//! queue.shut_down();
+//! ```
+
+mod config;
+mod engine;
+mod error;
+mod images;
+mod metrics;
+mod openapi;
+mod queue;
+mod results;
+mod routes;
+mod server;
+
+pub use config::ServerConfig;
+pub use engine::{AdapterEntry, BankEngine, Engine, Product, Work};
+pub use error::{Error, Result};
+pub use metrics::Metrics;
+pub use queue::{Answer, Queue, QueueConfig, Refusal};
+pub use routes::{App, app};
+pub use server::serve;

@@ -1,0 +1,152 @@
+//! Adapters at run time.
+
+use std::path::{Path as FilePath, PathBuf};
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use multimae_train::saved_model::TaskKind;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::App;
+use crate::error::Problem;
+
+/// What is to be loaded.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Load {
+    name: String,
+    file: String,
+}
+
+/// The adapters with their inputs and tasks.
+pub(super) fn described(state: &App) -> Vec<Value> {
+    let entries = state.queue().catalog();
+    let one = |entry: &crate::AdapterEntry| {
+        let inputs: Vec<&str> =
+            entry.card.inputs.iter().map(|input| input.data.name.as_str()).collect();
+        let tasks: serde_json::Map<String, Value> = entry
+            .card
+            .tasks
+            .iter()
+            .map(|(name, task)| {
+                let task = match &task.kind {
+                    TaskKind::Depth { min, max, .. } => json!({"kind": "depth", "unit": "m",
+                                                              "min": min, "max": max}),
+                    TaskKind::Labels { classes, offset, .. } => {
+                        let classes: Vec<Value> = classes
+                            .iter()
+                            .map(|class| json!({"name": class.name, "color": class.color}))
+                            .collect();
+                        json!({"kind": "labels", "classes": classes, "offset": offset})
+                    }
+                    TaskKind::Values { unit, .. } => json!({"kind": "values", "unit": unit}),
+                    TaskKind::Classes { names } => json!({"kind": "classes", "classes": names}),
+                };
+                (name.clone(), task)
+            })
+            .collect();
+        json!({"name": entry.name, "inputs": inputs, "tasks": tasks})
+    };
+    entries.iter().map(one).collect()
+}
+
+pub(super) async fn list(State(state): State<App>) -> Json<Value> {
+    Json(json!({"adapters": described(&state)}))
+}
+
+pub(super) async fn load(
+    State(state): State<App>,
+    body: Bytes,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let wanted: Load = serde_json::from_slice(&body).map_err(|error| {
+        Problem::malformed(format!("expected {{\"name\": .., \"file\": ..}}: {error}"))
+    })?;
+    check_name(&wanted.name)?;
+    let path = allowed(&state.config().adapter_folders, &wanted.file)?;
+    let loaded = state.queue().load(&wanted.name, &path).await;
+    loaded
+        .map_err(|error| Problem::unfit(error.replace(&*path.to_string_lossy(), &wanted.file)))?;
+    Ok((StatusCode::CREATED, Json(json!({"name": wanted.name}))))
+}
+
+pub(super) async fn unload(
+    State(state): State<App>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let missing = || Problem::not_found("there is no such adapter");
+    let closed = |text| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "closed", text);
+    let was_there = state.queue().unload(&name).await.map_err(closed)?;
+    if was_there { Ok(Json(json!({"name": name}))) } else { Err(missing()) }
+}
+
+/// Names stand in addresses and counters.
+fn check_name(name: &str) -> Result<(), Problem> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+        return Err(Problem::malformed("a name is of up to 64 letters, digits, `.`, `_` and `-`"));
+    }
+    Ok(())
+}
+
+/// The file in one of the folders, wherever links and dots lead.
+fn allowed(folders: &[PathBuf], file: &str) -> Result<PathBuf, Problem> {
+    if folders.is_empty() {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "no folder of adapters is allowed; start the server with --adapters DIR",
+        ));
+    }
+    let relative = FilePath::new(file);
+    let plain = relative.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+    for folder in folders.iter().filter(|_| plain) {
+        let (Ok(folder), Ok(path)) =
+            (fs_err::canonicalize(folder), fs_err::canonicalize(folder.join(relative)))
+        else {
+            continue;
+        };
+        if path.starts_with(&folder) && path.is_file() {
+            return Ok(path);
+        }
+    }
+    Err(Problem::not_found("there is no such file in the folders of adapters"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_files_of_allowed_folders_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("adapters");
+        fs_err::create_dir_all(folder.join("a")).unwrap();
+        for file in ["adapters/a/b.safetensors", "secret.safetensors"] {
+            fs_err::write(dir.path().join(file), b"x").unwrap();
+        }
+        let folders = [folder.clone()];
+        assert!(allowed(&folders, "a/b.safetensors").is_ok());
+        let secret = dir.path().join("secret.safetensors");
+        let absolute = secret.to_string_lossy();
+        for file in ["../secret.safetensors", "a/../../secret.safetensors", &absolute, "a", ""] {
+            assert!(allowed(&folders, file).is_err(), "{file}");
+        }
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(&secret, folder.join("link.safetensors")).unwrap();
+            assert!(allowed(&folders, "link.safetensors").is_err());
+        }
+        assert_eq!(allowed(&[], "a/b.safetensors").unwrap_err().status, StatusCode::FORBIDDEN);
+    }
+
+    #[test]
+    fn names_are_plain() {
+        for name in ["", "a b", "a/b", "ü", &"x".repeat(65)] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+        assert!(check_name("deep-10.v2_x").is_ok());
+    }
+}

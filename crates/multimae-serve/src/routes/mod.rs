@@ -1,0 +1,163 @@
+//! The routes: what is admitted, and how.
+
+mod adapters;
+mod predict;
+mod reconstruct;
+mod status;
+mod upload;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use multimae_train::visualize::Pretrained;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::config::ServerConfig;
+use crate::error::Problem;
+use crate::queue::{Queue, Refusal};
+use crate::results::Results;
+
+/// What the routes share.
+#[derive(Clone)]
+pub struct App(Arc<Shared>);
+
+pub(crate) struct Shared {
+    config: ServerConfig,
+    queue: Queue,
+    pretrained: Option<Arc<Pretrained>>,
+    permits: Arc<Semaphore>,
+    results: Results,
+}
+
+impl App {
+    /// An application over a queue; `pretrained` is the model of /v1/reconstruct.
+    #[must_use]
+    pub fn new(config: ServerConfig, queue: Queue, pretrained: Option<Arc<Pretrained>>) -> Self {
+        let permits = Arc::new(Semaphore::new(config.permits));
+        let results = Results::new(config.max_kept, config.kept_for);
+        Self(Arc::new(Shared { config, queue, pretrained, permits, results }))
+    }
+
+    pub(crate) fn config(&self) -> &ServerConfig {
+        &self.0.config
+    }
+
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.0.queue
+    }
+
+    fn pretrained(&self) -> Option<&Arc<Pretrained>> {
+        self.0.pretrained.as_ref()
+    }
+
+    fn results(&self) -> &Results {
+        &self.0.results
+    }
+
+    /// A permit to decode and compute, or a refusal at once.
+    fn admit(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.0.permits).try_acquire_owned().map_err(|_| {
+            self.queue().metrics().dropped("overload");
+            let text = "the server has as much work as it takes; try again later";
+            let seconds = self.queue().backlog().as_secs_f64().ceil().max(1.0) as u64;
+            Problem {
+                retry_after: Some(seconds),
+                ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "overload", text)
+            }
+        })
+    }
+
+    /// When a request must be answered: after what the client gives it, or the server's own deadline.
+    fn deadline(&self, headers: &HeaderMap) -> Result<Instant, Problem> {
+        let most = self.config().deadline;
+        let given = match headers.get("x-deadline-ms") {
+            None => most,
+            Some(value) => {
+                let text = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+                let wrong = || Problem::malformed("X-Deadline-Ms: a whole number of milliseconds");
+                Duration::from_millis(text.ok_or_else(wrong)?).min(most)
+            }
+        };
+        Ok(Instant::now() + given)
+    }
+}
+
+/// What is said of work that has no product.
+fn refused(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::Expired => {
+            Problem::new(StatusCode::GATEWAY_TIMEOUT, "deadline", "not done within the deadline")
+        }
+        Refusal::Failed(message) => Problem::unfit(message),
+        Refusal::Closed => {
+            let text = "the server shuts down";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "closed", text)
+        }
+    }
+}
+
+/// The router.
+pub fn app(state: App) -> Router {
+    let limit = DefaultBodyLimit::max(state.config().max_body);
+    Router::new()
+        .route("/", get(status::page))
+        .route("/health", get(status::health))
+        .route("/ready", get(status::ready))
+        .route("/info", get(status::info))
+        .route("/metrics", get(status::metrics))
+        .route("/openapi.json", get(status::openapi))
+        .route("/docs", get(status::docs))
+        .route("/v1/predict", post(predict::predict))
+        .route("/v1/reconstruct", post(reconstruct::reconstruct))
+        .route("/v1/results/{id}/{file}", get(predict::result))
+        .route("/v1/adapters", get(adapters::list).post(adapters::load))
+        .route("/v1/adapters/{name}", delete(adapters::unload))
+        .layer(limit)
+        .layer(from_fn_with_state(state.clone(), guard))
+        .with_state(state)
+}
+
+/// Asks for the token where there is one, and counts responses.
+async fn guard(State(state): State<App>, request: Request, next: Next) -> Response {
+    let route = known_route(request.uri().path());
+    let open = matches!(route, "/" | "/health" | "/ready" | "/docs" | "/openapi.json");
+    let response = match &state.config().token {
+        Some(token) if !open && !has_token(request.headers(), token) => {
+            let text = "send `Authorization: Bearer TOKEN`";
+            Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", text).into_response()
+        }
+        _ => next.run(request).await,
+    };
+    state.queue().metrics().response(route, response.status().as_u16());
+    response
+}
+
+/// In a time that does not depend on how much of the token is right.
+fn has_token(headers: &HeaderMap, token: &str) -> bool {
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    let digest = |text: &str| Sha256::digest(text.as_bytes());
+    digest(given).as_slice().ct_eq(digest(token).as_slice()).into()
+}
+
+/// The route of a path, so that paths of clients make no counters of their own.
+fn known_route(path: &str) -> &'static str {
+    let routes = crate::openapi::ROUTES.iter().map(|route| route.path);
+    let fits = |route: &&str| match route.split_once('{') {
+        None => *route == path,
+        Some((front, _)) => path.starts_with(front),
+    };
+    routes
+        .clone()
+        .find(|route| !route.contains('{') && fits(route))
+        .or_else(|| routes.clone().find(fits))
+        .unwrap_or("other")
+}

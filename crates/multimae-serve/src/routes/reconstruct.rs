@@ -1,0 +1,94 @@
+//! `/v1/reconstruct`: what is rebuilt from chosen patches.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use indexmap::IndexMap;
+use multimae::masking::TokenMasks;
+use multimae_train::visualize::{Pretrained, View, Visible, pictures};
+use serde_json::{Value, json};
+
+use super::predict::{blocking, colour};
+use super::upload::Upload;
+use super::{App, refused};
+use crate::engine::{Product, Work};
+use crate::error::Problem;
+use crate::images::{dataset, without_paths};
+
+pub(super) async fn reconstruct(
+    State(state): State<App>,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    let deadline = state.deadline(request.headers())?;
+    let Some(model) = state.pretrained().cloned() else {
+        return Err(Problem::unfit(
+            "this server has no decoders; its model is not a pre-trained one",
+        ));
+    };
+    let permit = state.admit()?;
+    let mut upload = Upload::read(request).await?;
+    let known = model.modalities();
+    upload.name_the_image(colour(&known));
+    let visible = visible(upload.visible.as_deref(), &model)?;
+    let pixels = state.config().max_pixels;
+    let seen = Arc::clone(&model);
+    let (view, masks): (View, TokenMasks) = blocking(move || {
+        let (dataset, folder) = dataset(&upload.files, &known, pixels)?;
+        let unfit = |error: multimae_train::Error| Problem::unfit(without_paths(&error, &folder));
+        let view = seen.frames(dataset).and_then(|frames| frames.get(0)).map_err(unfit)?;
+        let masks = visible.mask(&seen, &view, 0, 0).map_err(unfit)?;
+        Ok((view, masks))
+    })
+    .await?;
+    let work = Work::Reconstruct { view: Box::new(view.clone()), masks: masks.clone() };
+    let (product, ..) = state.queue().compute(work, deadline).await.map_err(refused)?;
+    let Product::Maps(maps) = product else {
+        return Err(Problem::unfit("the model rebuilt nothing"));
+    };
+    let answer = blocking(move || described(&model, &view, &masks, &maps)).await?;
+    drop(permit);
+    Ok(Json(answer))
+}
+
+/// The patches that a client shows; as many as in pre-training if it does not say.
+fn visible(text: Option<&str>, model: &Pretrained) -> Result<Visible, Problem> {
+    let Some(text) = text else {
+        return Ok(Visible::Sampled(model.setting().masking.num_encoded_tokens));
+    };
+    let patches: IndexMap<String, Vec<usize>> = serde_json::from_str(text).map_err(|error| {
+        Problem::malformed(format!("`visible`: expected {{\"rgb\": [0, 5], ..}}: {error}"))
+    })?;
+    Ok(Visible::Patches(patches))
+}
+
+/// Pictures of every modality as data URLs, and which of its patches were visible.
+fn described(
+    model: &Pretrained,
+    view: &View,
+    masks: &TokenMasks,
+    maps: &IndexMap<String, Vec<f32>>,
+) -> Result<Value, Problem> {
+    let unfit = |error: multimae_train::Error| Problem::unfit(error.to_string());
+    let mut tasks = serde_json::Map::new();
+    for (name, [predicted, original]) in pictures(model, view, maps).map_err(unfit)? {
+        let url = |picture: Option<multimae_report::picture::Picture>| -> Result<Value, Problem> {
+            let Some(picture) = picture else { return Ok(Value::Null) };
+            let png = picture.png().map_err(|error| Problem::unfit(error.to_string()))?;
+            Ok(json!(format!("data:image/png;base64,{}", STANDARD.encode(png))))
+        };
+        let task = json!({"prediction": url(predicted)?, "original": url(original)?});
+        tasks.insert(name, task);
+    }
+    let (rows, columns) = model.grid();
+    let mut shown = serde_json::Map::new();
+    for (number, (name, tokens)) in model.inputs().into_iter().enumerate() {
+        let masked = masks.task(number * tokens, tokens);
+        let flags = masked.sample(0);
+        let patches: Vec<usize> = (0..tokens).filter(|&patch| !flags[patch]).collect();
+        shown.insert(name.to_owned(), json!(patches));
+    }
+    Ok(json!({"rows": rows, "columns": columns, "visible": shown, "tasks": tasks}))
+}

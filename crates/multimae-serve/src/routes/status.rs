@@ -1,0 +1,67 @@
+//! What the server is and how it does.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse};
+use serde_json::{Value, json};
+
+use super::App;
+use super::adapters::described;
+use crate::openapi;
+
+/// The page, with nothing from elsewhere.
+const PAGE: &str = include_str!("../page.html");
+
+pub(super) async fn page() -> impl IntoResponse {
+    let policy = "default-src 'none'; img-src 'self' data: blob:; style-src 'unsafe-inline'; \
+                  script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'";
+    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(PAGE))
+}
+
+pub(super) async fn health() -> Json<Value> {
+    Json(json!({"status": "alive"}))
+}
+
+pub(super) async fn ready(State(state): State<App>) -> impl IntoResponse {
+    let can = !state.queue().catalog().is_empty() || state.pretrained().is_some();
+    let free = state.0.permits.available_permits();
+    let status = if can && free > 0 { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({"ready": status == StatusCode::OK, "free_permits": free})))
+}
+
+pub(super) async fn info(State(state): State<App>) -> Json<Value> {
+    let config = state.config();
+    let rebuilds = state.pretrained().map(|model| {
+        let (rows, columns) = model.grid();
+        let inputs = model.inputs();
+        let names: Vec<&str> = inputs.iter().map(|(name, _)| *name).collect();
+        json!({"inputs": names, "rows": rows, "columns": columns,
+               "visible": model.setting().masking.num_encoded_tokens})
+    });
+    Json(json!({
+        "model": config.model,
+        "version": env!("CARGO_PKG_VERSION"),
+        "adapters": described(&state),
+        "reconstruct": rebuilds,
+        "limits": {
+            "body_bytes": config.max_body,
+            "pixels": config.max_pixels,
+            "deadline_ms": config.deadline.as_millis() as u64,
+            "permits": config.permits,
+        },
+    }))
+}
+
+pub(super) async fn metrics(State(state): State<App>) -> impl IntoResponse {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], state.queue().metrics().text(state.queue().waiting()))
+}
+
+pub(super) async fn openapi() -> Json<Value> {
+    Json(openapi::document())
+}
+
+pub(super) async fn docs() -> Html<String> {
+    Html(openapi::page())
+}

@@ -1,0 +1,27 @@
+//! Listening, and ending in order.
+
+use std::future::Future;
+use std::net::SocketAddr;
+
+use crate::routes::{App, app};
+use crate::{Error, Result};
+
+/// Serves until `stop` is done, then finishes what was accepted. `started` is told where it listens.
+///
+/// # Errors
+/// If the address cannot be listened on.
+pub async fn serve(
+    state: App,
+    started: impl FnOnce(SocketAddr),
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<()> {
+    let address = state.config().listen;
+    let listening = |source| Error::Listen { address: address.to_string(), source };
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(listening)?;
+    started(listener.local_addr()?);
+    let queue = state.queue().clone();
+    axum::serve(listener, app(state)).with_graceful_shutdown(stop).await?;
+    // The thread of the engine is joined outside of the runtime's own.
+    let ended = tokio::task::spawn_blocking(move || queue.shut_down()).await;
+    ended.map_err(|error| Error::Io(std::io::Error::other(error)))
+}
