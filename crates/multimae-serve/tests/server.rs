@@ -1,0 +1,461 @@
+//! The queue and the routes, over an engine whose speed is known.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode};
+use indexmap::IndexMap;
+use multimae_data::{
+    DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, RawMap, RawSample,
+};
+use multimae_serve::{
+    AdapterEntry, App, Engine, Product, Queue, QueueConfig, Refusal, ServerConfig, Work, app,
+};
+use multimae_train::predict::{FramePrediction, TaskPrediction};
+use multimae_train::saved_model::{
+    DepthScale, InputModality, ModelCard, Normalisation, TaskCard, TaskKind,
+};
+use proptest::prelude::*;
+use tower::ServiceExt as _;
+
+/// Says half a metre of every pixel, after a while.
+struct Slow {
+    names: Vec<String>,
+    each: Duration,
+    /// The adapters of every batch.
+    batches: Arc<Mutex<Vec<Vec<String>>>>,
+    computed: Arc<AtomicUsize>,
+}
+
+fn card() -> ModelCard {
+    let model = serde_json::json!({
+        "encoder": {"width": 8, "depth": 1, "heads": 1, "mlp_ratio": 2.0, "drop_path": 0.0},
+        "patch_size": 8, "image_size": {"height": 16, "width": 16}, "num_global_tokens": 1,
+        "inputs": [], "heads": [], "tables": "row_column",
+    });
+    let rgb = DataModality {
+        name: "rgb".to_owned(),
+        folder: "rgb".to_owned(),
+        encoding: Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD },
+        stride: 1,
+    };
+    let scale = DepthScale::Linear { mean: 0.0, std: 1.0 };
+    let depth = TaskCard { kind: TaskKind::Depth { scale, min: 0.001, max: 10.0 }, target: None };
+    ModelCard {
+        model: serde_json::from_value(model).unwrap(),
+        additions: multimae::tuned::Additions::default(),
+        inputs: vec![InputModality {
+            data: rgb,
+            adapter: "rgb".to_owned(),
+            normalisation: Normalisation::None,
+            unit: None,
+        }],
+        tasks: IndexMap::from([("depth".to_owned(), depth)]),
+        geometry: Geometry::CenterFit { size: (16, 16) },
+        valid_mask: None,
+    }
+}
+
+impl Engine for Slow {
+    fn adapters(&self) -> Vec<AdapterEntry> {
+        let card = Arc::new(card());
+        let entry = |name: &String| AdapterEntry { name: name.clone(), card: Arc::clone(&card) };
+        self.names.iter().map(entry).collect()
+    }
+
+    fn load(&mut self, name: &str, path: &Path) -> Result<(), String> {
+        if !path.is_file() {
+            return Err("no file".to_owned());
+        }
+        self.names.push(name.to_owned());
+        Ok(())
+    }
+
+    fn unload(&mut self, name: &str) -> bool {
+        let before = self.names.len();
+        self.names.retain(|own| own != name);
+        self.names.len() < before
+    }
+
+    fn cost(&self, _: &Work) -> usize {
+        10
+    }
+
+    fn run(&mut self, work: Vec<Work>) -> Vec<Result<Product, String>> {
+        std::thread::sleep(self.each);
+        let mut names = Vec::new();
+        let products = work
+            .into_iter()
+            .map(|work| {
+                let Work::Predict { adapter, frame } = work else { return Err("no".to_owned()) };
+                assert_ne!(adapter, "broken", "a broken model");
+                names.push(adapter);
+                let depth = vec![0.5; frame.height * frame.width];
+                let tasks = IndexMap::from([("depth".to_owned(), TaskPrediction::Depth(depth))]);
+                Ok(Product::Frame(FramePrediction { tasks }))
+            })
+            .collect();
+        self.computed.fetch_add(names.len(), Ordering::SeqCst);
+        self.batches.lock().unwrap().push(names);
+        products
+    }
+}
+
+struct Server {
+    queue: Queue,
+    batches: Arc<Mutex<Vec<Vec<String>>>>,
+    computed: Arc<AtomicUsize>,
+}
+
+fn server(each: Duration, config: QueueConfig) -> Server {
+    let (batches, computed) = (Arc::default(), Arc::default());
+    let names = ["a", "b", "broken"].map(str::to_owned).to_vec();
+    let engine =
+        Slow { names, each, batches: Arc::clone(&batches), computed: Arc::clone(&computed) };
+    Server { queue: Queue::start(engine, config).unwrap(), batches, computed }
+}
+
+fn router(server: &Server, config: ServerConfig) -> Router {
+    app(App::new(config, server.queue.clone(), None))
+}
+
+fn work(adapter: &str) -> Work {
+    let maps = IndexMap::from([("rgb".to_owned(), RawMap::Color(vec![9; 3 * 4 * 6]))]);
+    let frame = RawSample { id: "x".to_owned(), index: 0, height: 4, width: 6, maps };
+    Work::Predict { adapter: adapter.to_owned(), frame: Box::new(frame) }
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(20)
+}
+
+fn png(width: u32, height: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let image = image::RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, 7]));
+    image.write_to(&mut std::io::Cursor::new(&mut bytes), image::ImageFormat::Png).unwrap();
+    bytes
+}
+
+fn predict(query: &str, body: Vec<u8>) -> Request<Body> {
+    Request::post(format!("/v1/predict{query}"))
+        .header("content-type", "image/png")
+        .body(Body::from(body))
+        .unwrap()
+}
+
+async fn answer(router: &Router, request: Request<Body>) -> (StatusCode, Vec<u8>) {
+    let response = router.clone().oneshot(request).await.unwrap();
+    let status = response.status();
+    (status, to_bytes(response.into_body(), usize::MAX).await.unwrap().to_vec())
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn adapters_share_batches_within_the_budget() {
+    let config = QueueConfig { max_tokens: 30, max_batch: 16 };
+    let server = server(Duration::from_millis(40), config);
+    let names = ["a", "b", "a", "b", "a", "b", "a"];
+    let all = names.map(|name| {
+        let queue = server.queue.clone();
+        tokio::spawn(async move { queue.compute(work(name), soon()).await })
+    });
+    for one in all {
+        assert!(one.await.unwrap().is_ok());
+    }
+    let batches = server.batches.lock().unwrap().clone();
+    assert!(batches.iter().all(|batch| batch.len() <= 3), "{batches:?}");
+    assert!(batches.iter().any(|batch| batch.contains(&"a".into()) && batch.contains(&"b".into())));
+    assert_eq!(batches.concat().len(), names.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_late_or_not_waited_for_is_not_computed() {
+    let server = server(Duration::from_millis(150), QueueConfig { max_tokens: 10, max_batch: 1 });
+    let first = {
+        let queue = server.queue.clone();
+        tokio::spawn(async move { queue.compute(work("a"), soon()).await })
+    };
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    // Waits behind the first, and is too late then.
+    let late = server.queue.compute(work("a"), Instant::now() + Duration::from_millis(20)).await;
+    assert_eq!(late.unwrap_err(), Refusal::Expired);
+    // A client that goes away.
+    let gone =
+        tokio::time::timeout(Duration::from_millis(20), server.queue.compute(work("a"), soon()));
+    assert!(gone.await.is_err());
+    assert!(first.await.unwrap().is_ok());
+    assert!(server.queue.compute(work("b"), soon()).await.is_ok());
+    assert_eq!(server.computed.load(Ordering::SeqCst), 2);
+    assert_eq!(server.queue.waiting(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_model_is_an_answer() {
+    let server = server(Duration::ZERO, QueueConfig::default());
+    let refusal = server.queue.compute(work("broken"), soon()).await.unwrap_err();
+    assert_eq!(refusal, Refusal::Failed("the model broke down".to_owned()));
+    assert!(server.queue.compute(work("a"), soon()).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn overload_is_refused_at_once_and_loses_nothing() {
+    let server = server(Duration::from_millis(100), QueueConfig { max_tokens: 10, max_batch: 1 });
+    let config = ServerConfig { permits: 4, ..ServerConfig::default() };
+    let router = router(&server, config);
+    let begin = Instant::now();
+    let requests = (0..20).map(|_| {
+        let router = router.clone();
+        tokio::spawn(async move {
+            let begin = Instant::now();
+            let response = router.oneshot(predict("?adapter=a", png(6, 4))).await.unwrap();
+            let retry = response.headers().get("retry-after").cloned();
+            (response.status(), retry, begin.elapsed())
+        })
+    });
+    let mut accepted = 0;
+    for request in requests.collect::<Vec<_>>() {
+        let (status, retry, took) = request.await.unwrap();
+        if status == StatusCode::OK {
+            accepted += 1;
+        } else {
+            assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+            assert!(retry.unwrap().to_str().unwrap().parse::<u64>().unwrap() >= 1);
+            assert!(took < Duration::from_millis(90), "a refusal took {took:?}");
+        }
+    }
+    assert!((4..20).contains(&accepted), "{accepted} in {:?}", begin.elapsed());
+    assert_eq!(server.computed.load(Ordering::SeqCst), accepted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shutting_down_finishes_what_was_accepted() {
+    let server = server(Duration::from_millis(60), QueueConfig { max_tokens: 10, max_batch: 1 });
+    let all: Vec<_> = (0..3)
+        .map(|_| {
+            let queue = server.queue.clone();
+            tokio::spawn(async move { queue.compute(work("a"), soon()).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    let queue = server.queue.clone();
+    tokio::task::spawn_blocking(move || queue.shut_down()).await.unwrap();
+    for one in all {
+        assert!(one.await.unwrap().is_ok());
+    }
+    assert_eq!(server.queue.compute(work("a"), soon()).await.unwrap_err(), Refusal::Closed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_files_and_links() {
+    let server = server(Duration::ZERO, QueueConfig::default());
+    let router = router(&server, ServerConfig::default());
+    let (status, npy) =
+        answer(&router, predict("?adapter=a&tasks=depth&format=npy", png(6, 4))).await;
+    assert_eq!((status, &npy[..6]), (StatusCode::OK, b"\x93NUMPY".as_slice()));
+    assert!(text(&npy[..128]).contains("(4, 6"));
+    let (status, body) = answer(&router, predict("?adapter=b", png(6, 4))).await;
+    assert_eq!(status, StatusCode::OK);
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let link = body["files"]["depth.png"].as_str().unwrap();
+    let (status, file) = answer(&router, Request::get(link).body(Body::empty()).unwrap()).await;
+    let depth = image::load_from_memory(&file).unwrap().into_luma16();
+    assert_eq!(
+        (status, depth.dimensions(), depth.get_pixel(0, 0).0),
+        (StatusCode::OK, (6, 4), [500])
+    );
+    let gone = Request::get("/v1/results/00/depth.png").body(Body::empty()).unwrap();
+    assert_eq!(answer(&router, gone).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_fit_is_said() {
+    let server = server(Duration::ZERO, QueueConfig::default());
+    let config = ServerConfig { max_pixels: 100, max_body: 4000, ..ServerConfig::default() };
+    let router = router(&server, config);
+    let cases = [
+        (predict("", png(6, 4)), StatusCode::BAD_REQUEST, "say which adapter"),
+        (predict("?adapter=z", png(6, 4)), StatusCode::NOT_FOUND, "there are: a, b"),
+        (predict("?adapter=a&tasks=x", png(6, 4)), StatusCode::UNPROCESSABLE_ENTITY, "depth"),
+        (predict("?adapter=a&format=gif", png(6, 4)), StatusCode::BAD_REQUEST, "format"),
+        (predict("?adapter=a&what=1", png(6, 4)), StatusCode::BAD_REQUEST, "what"),
+        (predict("?adapter=a", b"no".to_vec()), StatusCode::UNPROCESSABLE_ENTITY, "no PNG"),
+        (predict("?adapter=a", png(11, 10)), StatusCode::PAYLOAD_TOO_LARGE, "11x10 pixels"),
+        (predict("?adapter=a", vec![0; 5000]), StatusCode::PAYLOAD_TOO_LARGE, "too large"),
+        (predict("?adapter=a", Vec::new()), StatusCode::UNPROCESSABLE_ENTITY, "no PNG"),
+    ];
+    for (request, expected, words) in cases {
+        let address = request.uri().clone();
+        let (status, body) = answer(&router, request).await;
+        assert_eq!(status, expected, "{address}: {}", text(&body));
+        assert!(text(&body).contains(words), "{address}: {}", text(&body));
+    }
+    // A header that promises more pixels than the file has bytes.
+    let mut bomb = png(6, 4);
+    bomb[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
+    let (status, body) = answer(&router, predict("?adapter=a", bomb)).await;
+    assert!(status.is_client_error(), "{}", text(&body));
+    let mut late = predict("?adapter=a", png(6, 4));
+    late.headers_mut().insert("x-deadline-ms", "0".parse().unwrap());
+    assert_eq!(answer(&router, late).await.0, StatusCode::GATEWAY_TIMEOUT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_asked_for() {
+    let server = server(Duration::ZERO, QueueConfig::default());
+    let config = ServerConfig { token: Some("secret".to_owned()), ..ServerConfig::default() };
+    let router = router(&server, config);
+    let with = |token: Option<&str>| {
+        let mut request = Request::get("/info");
+        if let Some(token) = token {
+            request = request.header("authorization", token);
+        }
+        request.body(Body::empty()).unwrap()
+    };
+    for token in
+        [None, Some("Bearer secre"), Some("Bearer secret2"), Some("secret"), Some("Bearer ")]
+    {
+        assert_eq!(answer(&router, with(token)).await.0, StatusCode::UNAUTHORIZED, "{token:?}");
+    }
+    assert_eq!(answer(&router, with(Some("Bearer secret"))).await.0, StatusCode::OK);
+    let health = Request::get("/health").body(Body::empty()).unwrap();
+    assert_eq!(answer(&router, health).await.0, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn adapters_come_from_allowed_folders() {
+    let dir = tempfile::tempdir().unwrap();
+    fs_err::write(dir.path().join("c.safetensors"), b"x").unwrap();
+    let server = server(Duration::ZERO, QueueConfig::default());
+    let folders = vec![dir.path().to_owned()];
+    let config = ServerConfig { adapter_folders: folders, ..ServerConfig::default() };
+    let router = router(&server, config);
+    let load = |name: &str, file: &str| {
+        let body = serde_json::json!({"name": name, "file": file}).to_string();
+        Request::post("/v1/adapters").body(Body::from(body)).unwrap()
+    };
+    assert_eq!(answer(&router, load("c", "c.safetensors")).await.0, StatusCode::CREATED);
+    assert_eq!(answer(&router, predict("?adapter=c", png(6, 4))).await.0, StatusCode::OK);
+    assert_eq!(answer(&router, load("../c", "c.safetensors")).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(answer(&router, load("d", "../../etc/passwd")).await.0, StatusCode::NOT_FOUND);
+    let remove = || Request::delete("/v1/adapters/c").body(Body::empty()).unwrap();
+    assert_eq!(answer(&router, remove()).await.0, StatusCode::OK);
+    assert_eq!(answer(&router, remove()).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(answer(&router, predict("?adapter=c", png(6, 4))).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_document_names_every_route() {
+    let server = server(Duration::ZERO, QueueConfig::default());
+    let router = router(&server, ServerConfig::default());
+    let get = |path: &str| Request::get(path).body(Body::empty()).unwrap();
+    let (_, document) = answer(&router, get("/openapi.json")).await;
+    let document: serde_json::Value = serde_json::from_slice(&document).unwrap();
+    let mut count = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            let path = path.replace("{id}", "0").replace("{file}", "x").replace("{name}", "zz");
+            let request = Request::builder().method(method.to_uppercase().as_str()).uri(&path);
+            let (status, _) = answer(&router, request.body(Body::empty()).unwrap()).await;
+            assert_ne!(status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+            count += 1;
+        }
+    }
+    assert_eq!(count, 13);
+    let (status, _) = answer(&router, get("/no/such/path")).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let (_, metrics) = answer(&router, get("/metrics")).await;
+    assert!(text(&metrics).contains("multimae_responses_total{route=\"other\",status=\"404\"} 1"));
+}
+
+/// A request that means nothing.
+fn malformed() -> impl Strategy<Value = Request<Body>> {
+    let method = prop::sample::select(vec!["GET", "POST", "PUT", "DELETE", "PATCH"]);
+    let path = prop_oneof![
+        prop::sample::select(vec![
+            "/v1/predict",
+            "/v1/predict?adapter=a",
+            "/v1/predict?adapter=a&format=npy&tasks=depth",
+            "/v1/reconstruct",
+            "/v1/adapters",
+            "/v1/adapters/zz",
+            "/v1/results/0/x",
+        ])
+        .prop_map(str::to_owned),
+        "/v1/predict\\?[a-z=&%0-9]{0,20}",
+        "/[a-z/.%]{0,24}",
+    ];
+    let kind = prop_oneof![
+        prop::sample::select(vec![
+            "image/png",
+            "multipart/form-data; boundary=x",
+            "multipart/form-data",
+            "application/json",
+            "text/plain",
+        ])
+        .prop_map(str::to_owned),
+        "[a-z/;= ]{0,20}",
+    ];
+    let body = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..400),
+        "--x\r\nContent-Disposition: form-data; name=\"[a-z\"]{0,8}\"\r\n\r\n.{0,40}\r\n--x--\r\n"
+            .prop_map(String::into_bytes),
+        (0usize..90, any::<u8>()).prop_map(|(at, value)| {
+            let mut bytes = png(5, 3);
+            let at = at % bytes.len();
+            bytes[at] = value;
+            // Cut, so that it is never whole.
+            bytes.truncate(bytes.len() / 2);
+            bytes
+        }),
+        "\\{\"name\": \"[a-z/.]{0,9}\", \"file\": \"[a-z/.]{0,19}\"\\}"
+            .prop_map(String::into_bytes),
+    ];
+    (method, path, kind, body, any::<Option<u16>>()).prop_filter_map(
+        "no such address",
+        |(method, path, kind, body, deadline)| {
+            let mut request = Request::builder().method(method).uri(path);
+            request = request.header("content-type", kind);
+            if let Some(deadline) = deadline {
+                request = request.header("x-deadline-ms", format!("{deadline}x"));
+            }
+            request.body(Body::from(body)).ok()
+        },
+    )
+}
+
+/// Nothing that means nothing is an error of the server's, and the server goes on.
+#[test]
+fn ten_thousand_malformed_requests() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let server = server(Duration::ZERO, QueueConfig::default());
+    let router = router(&server, ServerConfig::default());
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        cases: 10_000,
+        max_global_rejects: 100_000,
+        ..ProptestConfig::default()
+    });
+    runner
+        .run(&malformed(), |request| {
+            let what = format!("{} {}", request.method(), request.uri());
+            let open = ["/", "/health", "/ready", "/info", "/metrics", "/openapi.json", "/docs"];
+            let fine = request.method() == "GET"
+                && (open.contains(&request.uri().path()) || request.uri().path() == "/v1/adapters");
+            let (status, body) = runtime.block_on(answer(&router, request));
+            let expected = if fine { status.is_success() } else { status.is_client_error() };
+            prop_assert!(expected, "{what}: {status} {}", text(&body));
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(server.computed.load(Ordering::SeqCst), 0);
+    let (status, _) = runtime.block_on(answer(&router, predict("?adapter=a", png(6, 4))));
+    assert_eq!(status, StatusCode::OK);
+}
