@@ -12,7 +12,8 @@ use crate::terminal;
 ///
 /// For depth, writes depth/NAME.png (16 bits, millimetres), depth/NAME.npy (metres) and
 /// depth_overlay/NAME.png with a scale bar; for labels semseg/NAME.png (palette, the values of the
-/// annotations) and semseg_overlay/NAME.png with a legend; all at the image's own size.
+/// annotations), semseg/NAME.npy (the same, uint8) and semseg_overlay/NAME.png with a legend; all at
+/// the image's own size.
 #[derive(Debug, Args)]
 pub(crate) struct Predict {
     #[command(flatten)]

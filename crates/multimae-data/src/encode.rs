@@ -52,14 +52,14 @@ pub fn palette_png(labels: &[i64], size: (usize, usize), colors: &[[u8; 3]]) -> 
     png(&indices, size, (ColorType::Indexed, BitDepth::Eight), Some(colors.concat()))
 }
 
-/// Values as an npy array of float32.
+/// Values as an npy array of their type: `f32` becomes `float32`, `u8` becomes `uint8`.
 ///
 /// # Shapes
 /// `values` of `shape`, row-major.
 ///
 /// # Errors
 /// If the shape and the number of values do not fit.
-pub fn npy(values: &[f32], shape: &[usize]) -> Result<Vec<u8>> {
+pub fn npy<T: npyz::AutoSerialize + Copy>(values: &[T], shape: &[usize]) -> Result<Vec<u8>> {
     if values.len() != shape.iter().product::<usize>() {
         return Err(Error::Config(format!("{} values for an array of {shape:?}", values.len())));
     }
@@ -68,7 +68,7 @@ pub fn npy(values: &[f32], shape: &[usize]) -> Result<Vec<u8>> {
     let written = (|| {
         let options = npyz::WriteOptions::new().default_dtype().shape(&shape);
         let mut writer = options.writer(&mut bytes).begin_nd()?;
-        writer.extend(values)?;
+        writer.extend(values.iter().copied())?;
         writer.finish()
     })();
     written.map_err(|error: std::io::Error| Error::Config(format!("writing an npy: {error}")))?;
@@ -180,5 +180,8 @@ mod tests {
         let file = npy(&values, &[2, 3]).unwrap();
         let data = values.to_vec();
         assert_eq!(read("a.npy", &file, continuous()), RawMap::Continuous { channels: 1, data });
+        let labels = Encoding::Labels { classes: 256, ignore: None, offset: 0 };
+        let file = npy(&[0_u8, 1, 2, 3, 4, 255], &[2, 3]).unwrap();
+        assert_eq!(read("a.npy", &file, labels), RawMap::Labels(vec![0, 1, 2, 3, 4, 255]));
     }
 }

@@ -40,6 +40,7 @@
 mod config;
 mod engine;
 mod error;
+mod example;
 mod images;
 mod metrics;
 mod openapi;

@@ -17,7 +17,7 @@ const MULTIPART: &str = "multipart/form-data";
 const JSON: &str = "application/json";
 
 /// All routes.
-pub(crate) const ROUTES: [Route; 13] = [
+pub(crate) const ROUTES: [Route; 14] = [
     Route { path: "/", method: "get", summary: "The page", query: &[], body: None },
     Route {
         path: "/health",
@@ -81,6 +81,13 @@ pub(crate) const ROUTES: [Route; 13] = [
                   numbered row by row from 0",
         query: &[],
         body: Some(MULTIPART),
+    },
+    Route {
+        path: "/v1/example/{input}",
+        method: "get",
+        summary: "A rendered room to try the model on: its picture for an input, by name",
+        query: &[("seed", "Names the room; 0 if left out")],
+        body: None,
     },
     Route {
         path: "/v1/results/{id}/{file}",

@@ -40,6 +40,7 @@ mod viewpoint;
 pub use camera::{Intrinsics, intrinsics};
 pub use dataset::{Summary, SynthOptions, write_dataset};
 pub use error::{Error, Result};
-pub use frame::Frame;
+pub use frame::{Frame, FrameMap};
 pub use labels::LABEL_NAMES;
+pub use png::EncodingError;
 pub use render::render;

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::App;
+use super::predict::colour;
 use crate::error::Problem;
 
 /// What is to be loaded.
@@ -48,7 +49,8 @@ pub(super) fn described(state: &App) -> Vec<Value> {
                 (name.clone(), task)
             })
             .collect();
-        json!({"name": entry.name, "inputs": inputs, "tasks": tasks})
+        let data: Vec<_> = entry.card.inputs.iter().map(|input| input.data.clone()).collect();
+        json!({"name": entry.name, "inputs": inputs, "image": colour(&data), "tasks": tasks})
     };
     entries.iter().map(one).collect()
 }

@@ -1,6 +1,7 @@
 //! The routes: what is admitted, and how.
 
 mod adapters;
+mod example;
 mod predict;
 mod reconstruct;
 mod status;
@@ -22,6 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::ServerConfig;
 use crate::error::Problem;
+use crate::example::Rooms;
 use crate::queue::{Queue, Refusal};
 use crate::results::Results;
 
@@ -35,6 +37,7 @@ pub(crate) struct Shared {
     pretrained: Option<Arc<Pretrained>>,
     permits: Arc<Semaphore>,
     results: Results,
+    rooms: Rooms,
 }
 
 impl App {
@@ -43,7 +46,14 @@ impl App {
     pub fn new(config: ServerConfig, queue: Queue, pretrained: Option<Arc<Pretrained>>) -> Self {
         let permits = Arc::new(Semaphore::new(config.permits));
         let results = Results::new(config.max_kept, config.kept_for);
-        Self(Arc::new(Shared { config, queue, pretrained, permits, results }))
+        Self(Arc::new(Shared {
+            config,
+            queue,
+            pretrained,
+            permits,
+            results,
+            rooms: Rooms::default(),
+        }))
     }
 
     pub(crate) fn config(&self) -> &ServerConfig {
@@ -60,6 +70,10 @@ impl App {
 
     fn results(&self) -> &Results {
         &self.0.results
+    }
+
+    fn rooms(&self) -> &Rooms {
+        &self.0.rooms
     }
 
     /// A permit to decode and compute, or a refusal at once.
@@ -117,6 +131,7 @@ pub fn app(state: App) -> Router {
         .route("/docs", get(status::docs))
         .route("/v1/predict", post(predict::predict))
         .route("/v1/reconstruct", post(reconstruct::reconstruct))
+        .route("/v1/example/{input}", get(example::example))
         .route("/v1/results/{id}/{file}", get(predict::result))
         .route("/v1/adapters", get(adapters::list).post(adapters::load))
         .route("/v1/adapters/{name}", delete(adapters::unload))

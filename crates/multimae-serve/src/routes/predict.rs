@@ -94,7 +94,7 @@ pub(super) async fn result(
     Ok(file_response(&file, bytes))
 }
 
-fn file_response(name: &str, bytes: Vec<u8>) -> Response {
+pub(super) fn file_response(name: &str, bytes: Vec<u8>) -> Response {
     let kind = match name.rsplit_once('.') {
         Some((_, "png")) => "image/png",
         Some((_, "csv")) => "text/csv; charset=utf-8",

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::App;
 use super::adapters::described;
+use super::predict::colour;
 use crate::openapi;
 
 /// The page, with nothing from elsewhere.
@@ -36,7 +37,8 @@ pub(super) async fn info(State(state): State<App>) -> Json<Value> {
         let (rows, columns) = model.grid();
         let inputs = model.inputs();
         let names: Vec<&str> = inputs.iter().map(|(name, _)| *name).collect();
-        json!({"inputs": names, "rows": rows, "columns": columns,
+        let image = colour(&model.modalities()).map(str::to_owned);
+        json!({"inputs": names, "image": image, "rows": rows, "columns": columns,
                "visible": model.setting().masking.num_encoded_tokens})
     });
     Json(json!({

@@ -25,8 +25,8 @@ pub struct OutputOptions {
 }
 
 /// A folder of predictions: for a task `depth`, `depth/<name>.png` in millimetres, `depth/<name>.npy`
-/// in metres and `depth_overlay/<name>.png`; for labels `<task>/<name>.png` with a palette and
-/// `<task>_overlay/<name>.png`; for other values `<task>/<name>.npy` `(C, H, W)`; for classes
+/// in metres and `depth_overlay/<name>.png`; for labels `<task>/<name>.png` with a palette,
+/// `<task>/<name>.npy` and `<task>_overlay/<name>.png`; for other values `<task>/<name>.npy` `(C, H, W)`; for classes
 /// `<task>/<name>.csv`, the most probable first.
 #[derive(Debug)]
 pub struct Outputs<'a> {
@@ -67,8 +67,9 @@ impl<'a> Outputs<'a> {
             let overlay = self.overlay(task, name);
             let file = |extension| self.file(task, name, extension);
             match card.kind {
-                TaskKind::Depth { .. } => vec![file("png"), file("npy"), overlay],
-                TaskKind::Labels { .. } => vec![file("png"), overlay],
+                TaskKind::Depth { .. } | TaskKind::Labels { .. } => {
+                    vec![file("png"), file("npy"), overlay]
+                }
                 TaskKind::Values { .. } => vec![file("npy")],
                 TaskKind::Classes { .. } => vec![file("csv")],
             }
@@ -126,8 +127,8 @@ impl<'a> Outputs<'a> {
 }
 
 /// What is said of a frame in one task, as files: their extensions and bytes. Depth as 16-bit PNG in
-/// millimetres and `.npy` in metres, labels as palette PNG with the values of the annotations, other
-/// values as `.npy` `(C, H, W)`, classes as a table.
+/// millimetres and `.npy` in metres, labels as palette PNG and `.npy` (uint8) with
+/// the values of the annotations, other values as `.npy` `(C, H, W)`, classes as a table.
 ///
 /// # Errors
 /// If a prediction does not fit the size, or its values no file.
@@ -142,7 +143,10 @@ pub fn files_of(
         }
         (TaskPrediction::Labels(labels), TaskKind::Labels { classes, offset, .. }) => {
             let stored: Vec<i64> = labels.iter().map(|label| label - offset).collect();
-            vec![("png", palette_png(&stored, size, &stored_colors(classes, *offset)?)?)]
+            let picture = palette_png(&stored, size, &stored_colors(classes, *offset)?)?;
+            // The palette has no more values than a byte, or there is no picture.
+            let bytes: Vec<u8> = stored.iter().map(|&label| label as u8).collect();
+            vec![("png", picture), ("npy", npy(&bytes, &[size.0, size.1])?)]
         }
         (TaskPrediction::Values(values), _) => {
             let channels = values.len() / (size.0 * size.1).max(1);
