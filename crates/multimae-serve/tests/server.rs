@@ -363,13 +363,18 @@ async fn the_document_names_every_route() {
     for (path, methods) in document["paths"].as_object().unwrap() {
         for method in methods.as_object().unwrap().keys() {
             let path = path.replace("{id}", "0").replace("{file}", "x").replace("{name}", "zz");
+            let path = path.replace("{input}", "rgb");
             let request = Request::builder().method(method.to_uppercase().as_str()).uri(&path);
             let (status, _) = answer(&router, request.body(Body::empty()).unwrap()).await;
             assert_ne!(status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
             count += 1;
         }
     }
-    assert_eq!(count, 13);
+    assert_eq!(count, 14);
+    let (status, room) = answer(&router, get("/v1/example/rgb?seed=2")).await;
+    assert_eq!((status, image::load_from_memory(&room).unwrap().width()), (StatusCode::OK, 320));
+    let (status, _) = answer(&router, get("/v1/example/other")).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
     let (status, _) = answer(&router, get("/no/such/path")).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     let (_, metrics) = answer(&router, get("/metrics")).await;
