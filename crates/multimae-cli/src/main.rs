@@ -10,6 +10,7 @@ mod evaluate;
 mod finetune;
 mod inspect;
 mod interrupt;
+mod load;
 mod model;
 mod pack;
 mod predict;
@@ -50,6 +51,7 @@ enum Command {
     Visualize(visualize::Visualize),
     Adapter(adapter::Adapters),
     Serve(serve::Serve),
+    Load(load::Load),
     Synth(synth::Synth),
     Prepare(prepare::Prepare),
     Doctor(doctor::Doctor),
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
         Command::Visualize(command) => command.run(),
         Command::Adapter(command) => command.run(),
         Command::Serve(command) => command.run(),
+        Command::Load(command) => command.run(),
         Command::Synth(command) => command.run(),
         Command::Prepare(command) => command.run(),
         Command::Doctor(command) => command.run(),

@@ -83,6 +83,11 @@ impl FromStr for Named {
 /// The token that clients must send, if there is to be one.
 const TOKEN: &str = "MULTIMAE_TOKEN";
 
+/// The token, if there is one.
+pub(crate) fn token() -> Option<String> {
+    std::env::var(TOKEN).ok().filter(|token| !token.is_empty())
+}
+
 impl Serve {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         if self.permits == 0 || self.batch_tokens == 0 || self.deadline == 0 {
@@ -131,7 +136,7 @@ impl Serve {
             max_body: self.max_body << 20,
             max_pixels: self.max_pixels,
             deadline: Duration::from_millis(self.deadline),
-            token: std::env::var(TOKEN).ok().filter(|token| !token.is_empty()),
+            token: token(),
             adapter_folders: self.folders.clone(),
             model: self.model.display().to_string(),
             ..ServerConfig::default()

@@ -32,6 +32,9 @@ pub enum Error {
     /// The engine's thread or the runtime could not be started, or the server broke down.
     #[error("the server: {0}")]
     Io(#[from] std::io::Error),
+    /// Load cannot be made on a server.
+    #[error("{0}")]
+    Load(String),
     /// The model.
     #[error(transparent)]
     Model(#[from] multimae_train::Error),

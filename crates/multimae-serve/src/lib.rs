@@ -5,6 +5,7 @@
 //! * The [`Queue`] is a thread that owns the engine: work comes in, is put together into batches by a
 //!   budget of tokens, and leaves through a channel of its own. What nobody waits for any more, or what
 //!   is too late, is not computed.
+//! * [`load`] makes load on a running server, to see what it bears.
 //! * [`app`] is the router: it bounds what comes in, admits by permits, decodes, and encodes answers.
 //!
 //! ```
@@ -42,6 +43,7 @@ mod engine;
 mod error;
 mod example;
 mod images;
+pub mod load;
 mod metrics;
 mod openapi;
 mod queue;

@@ -1,7 +1,7 @@
 //! Convolutions of stride 1 whose borders are padded with zeros so that the size stays.
 //!
 //! A dense convolution is a matrix product with the unfolded image (Chellapilla et al., 2006), or, of
-//! 3x3 kernels, [minimal filtering](super::winograd); the gradient of its input is the convolution of the output's gradient with the mirrored kernel. A
+//! 3x3 kernels, minimal filtering (`winograd`); the gradient of its input is the convolution of the output's gradient with the mirrored kernel. A
 //! depthwise one adds up shifted rows.
 
 use multiversion::multiversion;

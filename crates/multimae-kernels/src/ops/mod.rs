@@ -3,7 +3,7 @@
 //! Every function here has a plain twin in [`plain`], made of the engine's own operations: the
 //! oracle of its tests, and what runs when the environment variable `MULTIMAE_KERNELS` is `plain`,
 //! the tensors are not `f32`, or they are not the processor's. On other devices products go through
-//! [`accelerator`].
+//! `accelerator`.
 
 mod accelerator;
 mod autodiff;

@@ -1,0 +1,72 @@
+//! `multimae load`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use multimae_report::atomic::write_atomically;
+use multimae_serve::load::{LoadOptions, load};
+
+use crate::serve::token;
+use crate::terminal;
+
+/// Make load on a running `multimae serve` of this machine, and tell what it bears.
+///
+/// Clients that wait for each answer ask one adapter and then all in turn, some rounds; then requests
+/// come at a multiple of the rate that was answered, whether answered or not. The token is taken from
+/// the environment variable MULTIMAE_TOKEN.
+#[derive(Debug, Args)]
+pub(crate) struct Load {
+    /// Where the server listens
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    server: SocketAddr,
+    /// The image that every request carries
+    #[arg(long, value_name = "FILE")]
+    image: PathBuf,
+    /// The adapters to ask, by name; the first is also asked alone. All that are loaded if left out
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    adapters: Vec<String>,
+    /// Clients that wait for an answer before they ask again
+    #[arg(long, value_name = "COUNT", default_value_t = 8)]
+    clients: usize,
+    /// Seconds of each part
+    #[arg(long, value_name = "SECONDS", default_value_t = 15)]
+    seconds: u64,
+    /// Rounds of one adapter and all of them
+    #[arg(long, value_name = "COUNT", default_value_t = 3)]
+    rounds: usize,
+    /// The rate of the flood over the rate that was answered
+    #[arg(long, value_name = "FACTOR", default_value_t = 3.0)]
+    overload: f64,
+    /// Milliseconds that the flood's requests give the server
+    #[arg(long, value_name = "MS", default_value_t = 10_000)]
+    deadline: u64,
+    /// File to write the numbers to, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl Load {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let options = LoadOptions {
+            address: self.server,
+            image: fs_err::read(&self.image)?,
+            adapters: self.adapters,
+            clients: self.clients,
+            part: Duration::from_secs(self.seconds),
+            rounds: self.rounds,
+            overload: self.overload,
+            deadline: Duration::from_millis(self.deadline),
+            token: token(),
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let report = runtime.block_on(load(options, terminal::line))?;
+        if let Some(path) = &self.json {
+            let json = serde_json::to_vec_pretty(&report).context("the numbers as JSON")?;
+            write_atomically(path, &json)?;
+        }
+        Ok(terminal::result(&report.text())?)
+    }
+}
