@@ -55,6 +55,8 @@ impl Server {
             .arg("--model")
             .arg(scratch.path("run"))
             .args(["--adapter", &adapter("deep"), "--adapter", &adapter("norm")])
+            .arg("--adapters")
+            .arg(scratch.path(""))
             .args(["--listen", "127.0.0.1:0"])
             .stderr(Stdio::piped())
             .spawn()
@@ -134,6 +136,56 @@ fn answers_are_what_predict_writes() {
     assert_eq!((status, &answer["visible"]["rgb"]), (200, &serde_json::json!([0, 5])));
     assert!(answer["tasks"]["depth"]["prediction"].as_str().unwrap().starts_with("data:image/png"));
     assert!(answer["tasks"]["depth"]["original"].is_null());
+}
+
+/// The commands of the guide against a server, but the one that starts it.
+#[test]
+#[allow(clippy::print_stderr, reason = "a test that does not run says so")]
+fn the_commands_of_the_guide_run() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: there is no curl, so the guide's commands are not run");
+        return;
+    }
+    let scratch = trained();
+    let server = Server::start(&scratch);
+    image::open(first_image(&scratch)).unwrap().to_rgb8().save(scratch.path("photo.jpg")).unwrap();
+    let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guides/serve.md");
+    let guide = fs::read_to_string(guide).unwrap().replace("127.0.0.1:8080", &server.address);
+    let mut run = 0;
+    for line in guide.lines().filter(|line| line.starts_with("curl ")) {
+        let output = Command::new("sh").arg("-c").arg(line).current_dir(scratch.path("")).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "$ {line}\n{}", String::from_utf8_lossy(&output.stdout));
+        run += 1;
+    }
+    assert!(run >= 9, "the guide has {run} commands");
+    let (width, height) = image::image_dimensions(scratch.path("photo.jpg")).unwrap();
+    let depth = fs::read(scratch.path("depth.npy")).unwrap();
+    let shape = format!("'shape': ({height}, {width})");
+    assert!(String::from_utf8_lossy(&depth[..120]).contains(&shape));
+    assert_eq!(image::image_dimensions(scratch.path("depth.png")).unwrap(), (width, height));
+
+    let mut load = Command::new(env!("CARGO_BIN_EXE_multimae"));
+    load.args(["load", "--server", &server.address, "--seconds", "1", "--rounds", "1"]);
+    load.arg("--image").arg(scratch.path("photo.jpg")).arg("--json").arg(scratch.path("l.json"));
+    succeed(&mut load);
+    let json = fs::read_to_string(scratch.path("l.json")).unwrap();
+    let flood: serde_json::Value =
+        serde_json::from_str::<serde_json::Value>(&json).unwrap()["flood"].take();
+    let count = |name: &str| flood[name].as_u64().unwrap();
+    assert_eq!(count("sent"), count("answered") + count("refused") + count("expired"), "{json}");
+    assert!(count("answered") > 0 && count("lost") == 0, "{json}");
+}
+
+#[test]
+fn load_is_made_on_this_machine_alone() {
+    let scratch = Scratch::new();
+    for (address, says) in [("192.0.2.1:80", "loopback only"), ("127.0.0.1:9", "multimae serve")] {
+        let mut load = Command::new(env!("CARGO_BIN_EXE_multimae"));
+        load.args(["load", "--server", address, "--image"]).arg(first_image(&scratch));
+        let error = fail(&mut load);
+        assert!(error.contains(says), "{error}");
+    }
 }
 
 #[test]
