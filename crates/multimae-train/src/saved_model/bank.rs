@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use multimae::burn::tensor::{Device, Tensor};
 use multimae::encoder::Phase;
 use multimae::input_adapters::ModalityTensor;
+use multimae::multivit::MultiVitConfig;
 use multimae::output_adapters::Prediction;
 use multimae::state::{Allowed, update};
 use multimae::tokens::Inputs;
@@ -18,12 +19,32 @@ use crate::pretrained::load_pretrained;
 use crate::{Error, Result};
 
 /// A backbone and adapters by name. The adapters share the backbone's weights: another one costs
-/// its own size.
+/// its own size, with those of the backbone's tensors that it changes.
 #[derive(Debug)]
 pub struct AdapterBank {
     source: PathBuf,
     device: Device,
     adapters: IndexMap<String, Entry>,
+    /// The backbone as the file has it, once per way in which models use it.
+    backbones: Vec<Shared>,
+}
+
+/// A backbone's weights in the memory that models share.
+#[derive(Debug)]
+struct Shared {
+    backbone: Backbone,
+    like: MultiVitConfig,
+    tensors: IndexMap<String, Tensor<1>>,
+}
+
+impl Shared {
+    /// Whether an adapter's model has these tensors: position tables depend on the size.
+    fn is_that_of(&self, adapter: &Adapter) -> bool {
+        let key = |model: &MultiVitConfig| {
+            (model.encoder.clone(), model.inputs.clone(), model.image_size, model.tables)
+        };
+        self.backbone == adapter.backbone && key(&self.like) == key(&adapter.card.model)
+    }
 }
 
 #[derive(Debug)]
@@ -37,7 +58,7 @@ impl AdapterBank {
     /// A bank without adapters on the backbone of a file or a run's folder.
     #[must_use]
     pub fn new(source: &Path, device: Device) -> Self {
-        Self { source: source.to_owned(), device, adapters: IndexMap::new() }
+        Self { source: source.to_owned(), device, adapters: IndexMap::new(), backbones: Vec::new() }
     }
 
     /// The names of the adapters.
@@ -72,31 +93,19 @@ impl AdapterBank {
         self.adapters.shift_remove(name).is_some()
     }
 
-    /// The adapter's model with the weights of the backbone: those of an adapter that is there, if
-    /// one has all of them.
-    fn on_backbone(&self, adapter: &Adapter) -> Result<TunedMultiVit> {
+    /// The adapter's model with the weights of the backbone, which are read once.
+    fn on_backbone(&mut self, adapter: &Adapter) -> Result<TunedMultiVit> {
         let (card, device) = (&adapter.card, &self.device);
         let model = TunedMultiVit::new(&card.model, &card.additions, device)?;
-        let like = |entry: &&Entry| {
-            let model = &entry.saved.card.model;
-            entry.keeps_backbone
-                && entry.backbone == adapter.backbone
-                && (&model.encoder, &model.inputs, model.image_size, model.tables)
-                    == (
-                        &card.model.encoder,
-                        &card.model.inputs,
-                        card.model.image_size,
-                        card.model.tables,
-                    )
-        };
-        if let Some(entry) = self.adapters.values().find(like) {
-            let shared = flat_backbone(&entry.saved.model);
-            return Ok(update(model, |name, _| shared.get(name).cloned()));
+        if let Some(shared) = self.backbones.iter().find(|shared| shared.is_that_of(adapter)) {
+            return Ok(update(model, |name, _| shared.tensors.get(name).cloned()));
         }
         let fresh = Allowed { missing: adapter.backbone.fresh.clone(), ..Allowed::default() };
         let source = self.source.to_string_lossy();
         let (model, report) = load_pretrained(model, &source, &fresh)?;
         adapter.check_backbone(&report.backbone, &report.path)?;
+        let (backbone, like) = (adapter.backbone.clone(), card.model.clone());
+        self.backbones.push(Shared { backbone, like, tensors: flat_backbone(&model) });
         Ok(model)
     }
 
@@ -416,6 +425,10 @@ mod tests {
         // With the file gone, a further adapter still finds its backbone.
         fs_err::remove_file(&backbone).unwrap();
         bank.add("c", &files.adapter("c", &tuned(&deep, 1, 6), "prompts")).unwrap();
-        assert_eq!(bank.names().collect::<Vec<_>>(), ["a", "b", "c"]);
+        // One that changes the norms has the rest in common.
+        let saved = tuned(&Additions::default(), 1, 7);
+        bank.add("d", &files.adapter("d", &saved, "norm")).unwrap();
+        assert_eq!(bank.names().collect::<Vec<_>>(), ["a", "b", "c", "d"]);
+        assert_eq!(bank.backbones.len(), 1);
     }
 }
