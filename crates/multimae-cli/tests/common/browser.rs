@@ -96,13 +96,12 @@ impl Browser {
 
     /// A key of the keyboard.
     pub(crate) fn press(&mut self, key: &str, code: u32) {
-        for kind in ["rawKeyDown", "keyUp"] {
-            let text = if key == " " && kind == "rawKeyDown" { "keyDown" } else { kind };
-            let mut parameters = json!({"type": text, "key": key, "windowsVirtualKeyCode": code});
-            if text == "keyDown" {
-                parameters["text"] = json!(" ");
-            }
-            self.call("Input.dispatchKeyEvent", parameters);
+        // A key that is a character also types it.
+        let text = if key.chars().count() == 1 { key } else { "" };
+        for (kind, text) in [("keyDown", text), ("keyUp", "")] {
+            let event =
+                json!({"type": kind, "key": key, "windowsVirtualKeyCode": code, "text": text});
+            self.call("Input.dispatchKeyEvent", event);
         }
     }
 

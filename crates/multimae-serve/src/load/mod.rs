@@ -64,10 +64,8 @@ impl LoadOptions {
 pub async fn load(options: LoadOptions, tell: impl Fn(&str)) -> Result<LoadReport> {
     options.check()?;
     let client = Arc::new(Client::new(&options));
-    let adapters = match options.adapters.is_empty() {
-        false => options.adapters.clone(),
-        true => loaded(&client).await?,
-    };
+    let adapters =
+        if options.adapters.is_empty() { loaded(&client).await? } else { options.adapters.clone() };
     let Some(first) = adapters.first().cloned() else {
         return Err(Error::Load("the server has no adapters to ask".to_owned()));
     };

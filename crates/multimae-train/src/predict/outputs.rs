@@ -26,8 +26,8 @@ pub struct OutputOptions {
 
 /// A folder of predictions: for a task `depth`, `depth/<name>.png` in millimetres, `depth/<name>.npy`
 /// in metres and `depth_overlay/<name>.png`; for labels `<task>/<name>.png` with a palette,
-/// `<task>/<name>.npy` and `<task>_overlay/<name>.png`; for other values `<task>/<name>.npy` `(C, H, W)`; for classes
-/// `<task>/<name>.csv`, the most probable first.
+/// `<task>/<name>.npy` and `<task>_overlay/<name>.png`; for other values `<task>/<name>.npy`
+/// `(C, H, W)`; for classes `<task>/<name>.csv`, the most probable first.
 #[derive(Debug)]
 pub struct Outputs<'a> {
     dir: PathBuf,
@@ -127,8 +127,8 @@ impl<'a> Outputs<'a> {
 }
 
 /// What is said of a frame in one task, as files: their extensions and bytes. Depth as 16-bit PNG in
-/// millimetres and `.npy` in metres, labels as palette PNG and `.npy` (uint8) with
-/// the values of the annotations, other values as `.npy` `(C, H, W)`, classes as a table.
+/// millimetres and `.npy` in metres, labels as palette PNG and `.npy` (uint8) with the values of the
+/// annotations, other values as `.npy` `(C, H, W)`, classes as a table.
 ///
 /// # Errors
 /// If a prediction does not fit the size, or its values no file.

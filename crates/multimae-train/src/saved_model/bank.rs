@@ -40,10 +40,10 @@ struct Shared {
 impl Shared {
     /// Whether an adapter's model has these tensors: position tables depend on the size.
     fn is_that_of(&self, adapter: &Adapter) -> bool {
-        let key = |model: &MultiVitConfig| {
-            (model.encoder.clone(), model.inputs.clone(), model.image_size, model.tables)
-        };
-        self.backbone == adapter.backbone && key(&self.like) == key(&adapter.card.model)
+        let (own, other) = (&self.like, &adapter.card.model);
+        self.backbone == adapter.backbone
+            && (&own.encoder, &own.inputs, own.image_size, own.tables)
+                == (&other.encoder, &other.inputs, other.image_size, other.tables)
     }
 }
 
