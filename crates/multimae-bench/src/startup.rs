@@ -33,9 +33,9 @@ pub fn prepare(dir: &Path, case: &Case) -> Result<()> {
     let picture = dir.join(PICTURE);
     let case = Case { picture: Some(picture.to_string_lossy().into_owned()), ..case.clone() };
     material::prepare(dir, &case)?;
-    let folder = CaseFolder::read(dir)?;
-    let weights = multimae::output_adapters::merge_aliases(folder.weights.clone())?;
-    let model = load(case.tuned(&Device::default())?, &weights, &Allowed::default())?;
+    let mut folder = CaseFolder::read(dir)?;
+    let weights = multimae::output_adapters::merge_aliases(std::mem::take(&mut folder.weights))?;
+    let model = load(case.tuned(&Device::default())?, weights, &Allowed::default())?;
     let card = card(&case, model.vit.config().clone()).ok_or_else(|| folder.error("no heads"))?;
     SavedModel { model, card, notes: IndexMap::new() }.save(&dir.join(MODEL))?;
     let (height, width) = SIZE;

@@ -30,9 +30,8 @@ pub fn serve(
         Ok(output.flush()?)
     };
     let mut folder = CaseFolder::read(dir)?;
-    let mut work = open(&folder, threads)?;
-    // The model has its own copy.
-    folder.weights.clear();
+    let weights = std::mem::take(&mut folder.weights);
+    let mut work = open(&folder, weights, threads)?;
     let first = timed(work.as_mut())?;
     say(&json!({"ready": true, "loss": first.loss}))?;
     for line in input.lines() {

@@ -27,6 +27,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use multimae_kernels::allocator::{self, Allocator};
+use multimae_kernels::threads;
 
 #[global_allocator]
 static ALLOCATOR: Allocator = allocator::ALLOCATOR;
@@ -70,6 +71,10 @@ enum Command {
 fn main() -> ExitCode {
     allocator::keep_freed_memory();
     let arguments = Arguments::parse();
+    // The server's models are run by a thread of its own.
+    if !matches!(arguments.command, Command::Serve(_)) {
+        threads::compute_here();
+    }
     let result = match arguments.command {
         Command::Demo(command) => command.run(),
         Command::Pretrain(command) => command.run(),

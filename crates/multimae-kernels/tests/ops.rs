@@ -78,6 +78,36 @@ proptest! {
     }
 
     #[test]
+    fn gelu_linear(batch in 1usize..4, rows in 1usize..40, inputs in 1usize..70,
+                   outputs in 1usize..70) {
+        let device = Device::default();
+        let x = tensor(1, [batch, rows, inputs], &device);
+        let w = tensor(2, [outputs, inputs], &device);
+        let b = tensor(3, [outputs], &device);
+        let fused = |x: Tensor<3>, w, b| ops::gelu_linear(x, w, b);
+        let slow = |x: Tensor<3>, w, b| plain::gelu_linear(x, w, b);
+        assert_all_close("GELU and linear", run!(fused, x, w, b), run!(slow, x, w, b));
+    }
+
+    #[test]
+    fn norm_linear(batch in 1usize..4, rows in 1usize..40, inputs in 2usize..70,
+                   outputs in 1usize..70) {
+        let device = Device::default();
+        let x = tensor(1, [batch, rows, inputs], &device);
+        let (scale, shift) = (tensor(2, [inputs], &device), tensor(3, [inputs], &device));
+        let w = tensor(4, [outputs, inputs], &device);
+        let b = tensor(5, [outputs], &device);
+        let fused = |x: Tensor<3>, scale, shift, w, b| {
+            ops::norm_linear(x, (scale, shift, 1e-2), w, b)
+        };
+        let slow = |x: Tensor<3>, scale, shift, w, b| {
+            plain::norm_linear(x, (scale, shift, 1e-2), w, b)
+        };
+        let got = run!(fused, x, scale, shift, w, b);
+        assert_all_close("norm and linear", got, run!(slow, x, scale, shift, w, b));
+    }
+
+    #[test]
     fn layer_norm(batch in 1usize..4, rows in 1usize..60, width in 2usize..200) {
         let device = Device::default();
         let x = tensor(1, [batch, rows, width], &device);
@@ -213,16 +243,72 @@ fn views_with_gaps_are_read_as_they_are_meant() {
     assert_close("a view", &got, &numbers(plain::gelu(x)));
 }
 
+/// Of a batch of no samples: an empty output, empty gradients of what is per sample and gradients of
+/// zero of what is shared.
+#[track_caller]
+fn assert_nothing(what: &str, results: &[Vec<f32>], lengths: &[usize]) {
+    assert_eq!(results.iter().map(Vec::len).collect::<Vec<_>>(), lengths, "{what}");
+    assert!(results.iter().flatten().all(|value| *value == 0.0), "{what}: {results:?}");
+}
+
 #[test]
-fn empty_batches_give_empty_outputs() {
+fn empty_batches_give_empty_outputs_and_gradients_of_zero() {
     let device = Device::default();
     let none = |width| Tensor::<3>::zeros([0, 4, width], &device);
+    let maps = |side| Tensor::<4>::zeros([0, 3, side, side], &device);
     let (w, b) = (tensor(1, [5, 3], &device), tensor(2, [5], &device));
-    assert_eq!(ops::linear(none(3), w, Some(b)).dims(), [0, 4, 5]);
-    assert_eq!(ops::gelu(none(3)).dims(), [0, 4, 3]);
-    assert_eq!(ops::self_attention(none(12), 2).dims(), [0, 4, 4]);
-    let ones = Tensor::<1>::ones([3], &device);
-    assert_eq!(ops::layer_norm(none(3), ones.clone(), ones, 1e-6).dims(), [0, 4, 3]);
+    let ones = || Tensor::<1>::ones([3], &device);
+    let (x, factor, summand) = (none(3), ones(), ones());
+    let linear = |x, w, b| ops::linear::<3>(x, w, Some(b));
+    assert_nothing("linear", &run!(linear, x, w, b), &[0, 0, 15, 5]);
+    let gelu_linear = |x, w, b| ops::gelu_linear::<3>(x, w, b);
+    assert_nothing("GELU and linear", &run!(gelu_linear, x, w, b), &[0, 0, 15, 5]);
+    let norm_linear = |x, scale, shift, w, b| ops::norm_linear::<3>(x, (scale, shift, 1e-6), w, b);
+    let got = run!(norm_linear, x, factor, summand, w, b);
+    assert_nothing("norm and linear", &got, &[0, 0, 3, 3, 15, 5]);
+    let norm = |x: Tensor<3>, w, b| ops::layer_norm(x, w, b, 1e-6);
+    assert_nothing("norm", &run!(norm, x, factor, summand), &[0, 0, 3, 3]);
+    let scale = |x: Tensor<3>, scale, shift| ops::scale_shift(x, scale, shift);
+    assert_nothing("scale and shift", &run!(scale, x, factor, summand), &[0, 0, 3, 3]);
+    assert_nothing("gelu", &run!(|x: Tensor<3>| ops::gelu(x), x), &[0, 0]);
+    let (qkv, q, kv) = (none(12), none(4), none(8));
+    assert_nothing("self", &run!(|qkv| ops::self_attention(qkv, 2), qkv), &[0, 0]);
+    let cross = |q, kv| ops::cross_attention(q, kv, 2);
+    assert_nothing("cross", &run!(cross, q, kv), &[0, 0, 0]);
+    for side in [1, 2, 7] {
+        // 3 x 3 is by minimal filtering, the others by products.
+        for kernel in [1, 3, 7] {
+            let (x, w) = (maps(side), tensor(1, [5, 3, kernel, kernel], &device));
+            let conv = |x, w, b| ops::conv2d(x, w, Some(b), false);
+            let count = 15 * kernel * kernel;
+            assert_nothing("dense", &run!(conv, x, w, b), &[0, 0, count, 5]);
+            let w = tensor(2, [3, 1, kernel, kernel], &device);
+            let conv = |x, w| ops::conv2d(x, w, None, true);
+            assert_nothing("depthwise", &run!(conv, x, w), &[0, 0, 3 * kernel * kernel]);
+        }
+    }
+    let tap = Tap { left: 0, right: 1, weight: 0.5 };
+    let how = Resize { from: [2, 2], rows: vec![tap; 4], columns: vec![tap; 4] };
+    let x = maps(2);
+    assert_nothing("resize", &run!(|x| ops::resize(x, &how), x), &[0, 0]);
+    let empty = Tensor::<1>::zeros([0], &device);
+    let step =
+        AdamWStep { beta_1: 0.9, beta_2: 0.95, eps: 1e-8, lr: 0.1, weight_decay: 0.0, step: 1 };
+    let (value, mean, square) =
+        ops::adamw(step, empty.clone(), empty.clone(), empty.clone(), empty);
+    assert_nothing("adamw", &[value, mean, square].map(numbers), &[0, 0, 0]);
+}
+
+#[test]
+fn cross_entropy_of_nothing_is_nothing() {
+    let device = Device::default();
+    for (batch, pixels) in [(0, 4), (2, 0), (2, 3)] {
+        let logits = tensor(1, [batch, 5, pixels], &device);
+        let ignored = TensorData::new(vec![255_i64; batch * pixels], [batch, pixels]);
+        let labels = || Tensor::<2, Int>::from_data(ignored.clone(), &device);
+        let got = run!(|logits| ops::cross_entropy(logits, labels(), 0.1, Some(255)), logits);
+        assert_nothing("cross-entropy", &got, &[batch * pixels, batch * 5 * pixels]);
+    }
 }
 
 #[test]
@@ -248,4 +334,11 @@ fn a_frozen_weight_has_no_gradient_and_the_input_still_has_one() {
     let grads = ops::linear(x.clone(), w.clone(), Some(b)).sum().backward();
     assert!(x.grad(&grads).is_some());
     assert!(w.grad(&grads).is_none());
+    // Frozen are the norm and the map; below them a gradient is still asked for.
+    let (b, ones) = (tensor(3, [5], &device), Tensor::<1>::ones([4], &device));
+    let y = ops::norm_linear(x.clone(), (ones.clone(), ones, 1e-6), w.clone(), b.clone());
+    let grads =
+        ops::gelu_linear(y, tensor(5, [2, 5], &device), tensor(6, [2], &device)).sum().backward();
+    assert!(x.grad(&grads).is_some());
+    assert!(w.grad(&grads).is_none() && b.grad(&grads).is_none());
 }

@@ -92,7 +92,10 @@ impl Queue {
         let mut owner =
             Owner { engine, config, shared: Arc::clone(&shared), waiting: VecDeque::new() };
         let thread = std::thread::Builder::new().name("engine".to_owned());
-        let handle = thread.spawn(move || owner.run(&receiver))?;
+        let handle = thread.spawn(move || {
+            multimae_kernels::threads::compute_here();
+            owner.run(&receiver)
+        })?;
         *lock(&shared.thread) = Some(handle);
         Ok(Self { shared })
     }

@@ -95,20 +95,20 @@ pub fn load_pretrained(
     allowed.missing.push(HEADS.to_owned());
     let additions = wanted.iter().filter(|p| ParameterKind::of(&p.name).is_addition());
     allowed.missing.extend(additions.map(|parameter| parameter.name.clone()));
-    let model = load(model, &weights, &allowed).map_err(|error| {
-        problem(format!(
-            "{error}\nallow by name what is meant to be so: `allow_missing: [...]` for parameters \
-             that begin fresh, `allow_unexpected: [...]` for tensors to leave out"
-        ))
-    })?;
     unused.extend(weights.keys().filter(|name| !has(name)).cloned());
     let missing: Vec<String> = wanted
         .iter()
         .map(|parameter| parameter.name.clone())
         .filter(|name| !weights.contains_key(name))
         .collect();
-    let backbone = Backbone::of(&model, &missing);
     let loaded = weights.keys().filter(|name| has(name)).count();
+    let model = load(model, weights, &allowed).map_err(|error| {
+        problem(format!(
+            "{error}\nallow by name what is meant to be so: `allow_missing: [...]` for parameters \
+             that begin fresh, `allow_unexpected: [...]` for tensors to leave out"
+        ))
+    })?;
+    let backbone = Backbone::of(&model, &missing);
     let unused = grouped(unused);
     let missing = grouped(missing);
     Ok((model, LoadReport { path, loaded, missing, unused, resized, backbone }))
@@ -125,7 +125,7 @@ pub(crate) fn prompts_of(model: TunedMultiVit, path: &Path) -> Result<TunedMulti
     let others = parameters(&model).into_iter().map(|parameter| parameter.name);
     let allowed =
         Allowed { missing: others.filter(|name| !is_prompt(name)).collect(), ..Allowed::default() };
-    load(model, &weights, &allowed).map_err(|error| Error::SavedModel {
+    load(model, weights, &allowed).map_err(|error| Error::SavedModel {
         path: path.to_owned(),
         problem: format!("its prompts are not those that the recipe describes: {error}"),
     })

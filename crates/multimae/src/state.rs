@@ -4,7 +4,7 @@
 //! checkpoints, e.g. `encoder.0.attn.qkv.weight`.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Gradients, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use indexmap::IndexMap;
 
 use crate::{Error, Result};
@@ -142,12 +142,27 @@ pub fn take_gradients(
 ///
 /// Whether a parameter is trained does not change; its history in the gradient tape ends.
 #[must_use]
-pub fn update<M: Module>(module: M, update: impl FnMut(&str, Tensor<1>) -> Option<Tensor<1>>) -> M {
+pub fn update<M: Module>(
+    module: M,
+    mut update: impl FnMut(&str, Tensor<1>) -> Option<Tensor<1>>,
+) -> M {
+    replace(module, |name, _, current| update(name, current()))
+}
+
+/// [`update`] with the device, and with the current value only if it is asked for: one that is nothing
+/// but zeros so far takes no memory.
+fn replace<M: Module>(
+    module: M,
+    update: impl FnMut(&str, &Device, &dyn Fn() -> Tensor<1>) -> Option<Tensor<1>>,
+) -> M {
     struct Update<F> {
         path: Path,
         update: F,
     }
-    impl<F: FnMut(&str, Tensor<1>) -> Option<Tensor<1>>> ModuleMapper for Update<F> {
+    impl<F> ModuleMapper for Update<F>
+    where
+        F: FnMut(&str, &Device, &dyn Fn() -> Tensor<1>) -> Option<Tensor<1>>,
+    {
         fn enter_module(&mut self, name: &str, container_type: &str) {
             self.path.enter(name, container_type);
         }
@@ -162,8 +177,8 @@ pub fn update<M: Module>(module: M, update: impl FnMut(&str, Tensor<1>) -> Optio
             let value = value.inner();
             let dims = value.dims();
             let len = dims.iter().product::<usize>();
-            let flat = value.clone().reshape([len]);
-            let value = match (self.update)(&self.path.name(), flat) {
+            let flat = || value.clone().reshape([len]);
+            let value = match (self.update)(&self.path.name(), &value.device(), &flat) {
                 Some(new) => new.reshape(dims),
                 None => value,
             };
@@ -212,12 +227,12 @@ pub struct Allowed {
     pub unexpected: Vec<String>,
 }
 
-/// Loads a state dict. Strict: nothing may be missing, unexpected or of another shape, unless it is
-/// allowed by name.
+/// Loads a state dict; tensors of `f32` stay where they are in memory. Strict: nothing may be missing,
+/// unexpected or of another shape, unless it is allowed by name.
 ///
 /// # Errors
 /// Lists all names that do not fit; the model is not changed then.
-pub fn load<M: Module>(module: M, weights: &StateDict, allowed: &Allowed) -> Result<M> {
+pub fn load<M: Module>(module: M, mut weights: StateDict, allowed: &Allowed) -> Result<M> {
     let wanted: IndexMap<String, Vec<usize>> =
         parameters(&module).into_iter().map(|p| (p.name, p.shape)).collect();
     let covered = |list: &[String], name: &str| list.iter().any(|prefix| name.starts_with(prefix));
@@ -245,10 +260,11 @@ pub fn load<M: Module>(module: M, weights: &StateDict, allowed: &Allowed) -> Res
             problems.join("\n  ")
         )));
     }
-    Ok(update(module, |name, current| {
-        let data = weights.get(name)?.clone();
+    Ok(replace(module, |name, device, _| {
+        let data = weights.swap_remove(name)?.convert::<f32>();
         let len = data.num_elements();
-        let data = TensorData::from_bytes_vec(data.as_bytes().to_vec(), [len], data.dtype());
-        Some(Tensor::from_data(data.convert::<f32>(), &current.device()))
+        let (bytes, _, dtype) = data.into_parts();
+        let flat = TensorData::from_bytes(bytes, [len], dtype);
+        Some(Tensor::from_data(flat, device))
     }))
 }

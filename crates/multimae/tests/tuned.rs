@@ -330,6 +330,6 @@ fn attention_mixes_values_as_the_block_does() {
     let v = attention.qkv.forward(x.clone()).narrow(2, 2 * WIDTH, WIDTH);
     let v = v.reshape([1, 5, 2, WIDTH / 2]).swap_dims(1, 2);
     let mixed = weights.matmul(v).swap_dims(1, 2).reshape([1, 5, WIDTH]);
-    let difference = (attention.proj.forward(mixed) - attention.forward(x)).abs().max();
+    let difference = (attention.proj.forward(mixed) - attention.forward(x, None)).abs().max();
     assert!(difference.into_scalar::<f32>() < 1e-5);
 }

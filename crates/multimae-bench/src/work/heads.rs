@@ -3,7 +3,7 @@
 use multimae::burn::tensor::{Device, Tensor};
 use multimae::encoder::Phase;
 use multimae::encoder_output::EncoderOutput;
-use multimae::state::take_gradients;
+use multimae::state::{StateDict, take_gradients};
 use multimae::tokens::TokenLayout;
 use multimae::tuned::TunedMultiVit;
 
@@ -21,9 +21,9 @@ pub(super) struct Heads {
 }
 
 impl Heads {
-    pub(super) fn new(folder: &CaseFolder) -> Result<Self> {
+    pub(super) fn new(folder: &CaseFolder, weights: StateDict) -> Result<Self> {
         let (case, device) = (&folder.case, Device::default().autodiff());
-        let model = tuned(folder, &device)?;
+        let model = tuned(folder, weights, &device)?;
         let grid = case.size().grid(case.patch)?;
         let mut read = Vec::new();
         let layers = (0..case.sizes.depth)

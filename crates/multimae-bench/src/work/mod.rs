@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use multimae::burn::tensor::{Device, Tensor};
 use multimae::losses::{RegressionLoss, SupervisedLoss, SupervisedTarget};
 use multimae::output_adapters::{Prediction, merge_aliases};
-use multimae::state::{Allowed, load};
+use multimae::state::{Allowed, StateDict, load};
 use multimae::tuned::TunedMultiVit;
 use multimae_train::optim::{AdamW, AdamWConfig};
 
@@ -54,12 +54,12 @@ pub fn timed(work: &mut dyn Steps) -> Result<StepTime> {
 ///
 /// # Errors
 /// If its folder is not as it should be.
-pub fn open(folder: &CaseFolder, threads: usize) -> Result<Box<dyn Steps>> {
+pub fn open(folder: &CaseFolder, weights: StateDict, threads: usize) -> Result<Box<dyn Steps>> {
     Ok(match folder.case.work {
-        Work::Pretrain => Box::new(pretrain::Pretrain::new(folder)?),
-        Work::Joint | Work::Prompts => Box::new(tuned::Tuned::new(folder)?),
-        Work::Inference => Box::new(tuned::Inference::new(folder)?),
-        Work::Heads => Box::new(heads::Heads::new(folder)?),
+        Work::Pretrain => Box::new(pretrain::Pretrain::new(folder, weights)?),
+        Work::Joint | Work::Prompts => Box::new(tuned::Tuned::new(folder, weights)?),
+        Work::Inference => Box::new(tuned::Inference::new(folder, weights)?),
+        Work::Heads => Box::new(heads::Heads::new(folder, weights)?),
         Work::Loading => Box::new(loading::Loading::new(folder, threads)?),
         Work::Startup => return Err(folder.error("start-up has no steps")),
     })
@@ -75,9 +75,9 @@ fn number(loss: &Tensor<1>) -> f64 {
 }
 
 /// The model of depth and labels with the case's weights.
-fn tuned(folder: &CaseFolder, device: &Device) -> Result<TunedMultiVit> {
-    let weights = merge_aliases(folder.weights.clone())?;
-    Ok(load(folder.case.tuned(device)?, &weights, &Allowed::default())?)
+fn tuned(folder: &CaseFolder, weights: StateDict, device: &Device) -> Result<TunedMultiVit> {
+    let weights = merge_aliases(weights)?;
+    Ok(load(folder.case.tuned(device)?, weights, &Allowed::default())?)
 }
 
 /// What depth and labels should be.

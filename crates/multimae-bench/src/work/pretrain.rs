@@ -5,7 +5,7 @@ use multimae::encoder::Phase;
 use multimae::losses::Objective;
 use multimae::masking::TokenMasks;
 use multimae::model::Inputs;
-use multimae::state::{Allowed, load};
+use multimae::state::{Allowed, StateDict, load};
 use multimae_train::learner::Learner;
 
 use super::{Steps, optimiser};
@@ -22,9 +22,9 @@ pub(super) struct Pretrain {
 }
 
 impl Pretrain {
-    pub(super) fn new(folder: &CaseFolder) -> Result<Self> {
+    pub(super) fn new(folder: &CaseFolder, weights: StateDict) -> Result<Self> {
         let (case, device) = (&folder.case, Device::default().autodiff());
-        let model = load(case.multimae(&device)?, &folder.weights, &Allowed::default())?;
+        let model = load(case.multimae(&device)?, weights, &Allowed::default())?;
         Ok(Self {
             learner: Learner {
                 model,

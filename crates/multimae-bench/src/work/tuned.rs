@@ -5,6 +5,7 @@ use multimae::burn::tensor::Device;
 use multimae::encoder::Phase;
 use multimae::model::Inputs;
 use multimae::output_adapters::Prediction;
+use multimae::state::StateDict;
 use multimae::tuned::TunedMultiVit;
 use multimae::tuning::{Tuning, TuningPart};
 use multimae_train::learner::Learner;
@@ -24,7 +25,7 @@ pub(super) struct Tuned {
 }
 
 impl Tuned {
-    pub(super) fn new(folder: &CaseFolder) -> Result<Self> {
+    pub(super) fn new(folder: &CaseFolder, weights: StateDict) -> Result<Self> {
         let (case, device) = (&folder.case, Device::default().autodiff());
         let tuning = match case.work {
             Work::Prompts => Tuning::Parts(vec![TuningPart::Prompts]),
@@ -32,7 +33,7 @@ impl Tuned {
         };
         Ok(Self {
             learner: Learner {
-                model: tuning.apply(tuned(folder, &device)?, case.sizes.depth)?,
+                model: tuning.apply(tuned(folder, weights, &device)?, case.sizes.depth)?,
                 balancer: None,
                 optimiser: optimiser(case),
                 balancer_lr_scale: 1.0,
@@ -64,9 +65,9 @@ pub(super) struct Inference {
 }
 
 impl Inference {
-    pub(super) fn new(folder: &CaseFolder) -> Result<Self> {
+    pub(super) fn new(folder: &CaseFolder, weights: StateDict) -> Result<Self> {
         let device = Device::default();
-        let model = tuned(folder, &device)?.valid();
+        let model = tuned(folder, weights, &device)?.valid();
         Ok(Self { model, inputs: folder.model_inputs(&device)? })
     }
 }

@@ -85,6 +85,25 @@ pub fn input_gradient(dy: &[f32], slope: &[f32]) -> Vec<f32> {
     dx
 }
 
+/// [`input_gradient`] from the input itself, where the derivative was not kept.
+///
+/// # Panics
+/// Never; of slices of unequal length the rest counts as zero.
+#[must_use]
+pub fn input_gradient_again(dy: Vec<f32>, x: &[f32]) -> Vec<f32> {
+    let mut dx = dy;
+    let parts = dx.chunks_mut(PART).zip(x.chunks(PART));
+    parallel::for_each(x.len(), parts, |(dx, x)| times_slopes(dx, x));
+    dx
+}
+
+#[multiversion(targets = "simd")]
+fn times_slopes(dx: &mut [f32], x: &[f32]) {
+    for (dx, &x) in dx.iter_mut().zip(x) {
+        *dx *= value_and_slope(x).1;
+    }
+}
+
 #[multiversion(targets = "simd")]
 fn products(product: &mut [f32], a: &[f32], b: &[f32]) {
     for ((product, a), b) in product.iter_mut().zip(a).zip(b) {

@@ -52,6 +52,42 @@ pub fn forward(x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> (Vec<f32>, 
     (y, Statistics { mean, reciprocal })
 }
 
+/// The output of [`forward`] once more, from its statistics.
+///
+/// # Panics
+/// If the statistics are not those of `x`, or `weight` and `bias` differ in length.
+#[must_use]
+pub fn forward_again(x: &[f32], weight: &[f32], bias: &[f32], statistics: &Statistics) -> Vec<f32> {
+    assert_eq!(weight.len(), bias.len(), "weight and bias of a norm");
+    let width = weight.len().max(1);
+    assert!(statistics.mean.len() * width == x.len(), "rows of a norm");
+    let mut y = vec![0.0; x.len()];
+    let part = parallel::rows_per_part(width);
+    let Statistics { mean, reciprocal } = statistics;
+    let parts = y
+        .chunks_mut(part * width)
+        .zip(x.chunks(part * width))
+        .zip(mean.chunks(part).zip(reciprocal.chunks(part)));
+    parallel::for_each(x.len(), parts, |((y, x), statistics)| {
+        normalize_rows_again(y, x, statistics, (weight, bias));
+    });
+    y
+}
+
+#[multiversion(targets = "simd")]
+fn normalize_rows_again(
+    y: &mut [f32],
+    x: &[f32],
+    (mean, reciprocal): (&[f32], &[f32]),
+    (weight, bias): (&[f32], &[f32]),
+) {
+    let width = weight.len().max(1);
+    let rows = y.chunks_exact_mut(width).zip(x.chunks_exact(width));
+    for ((y, x), (&mean, &reciprocal)) in rows.zip(mean.iter().zip(reciprocal)) {
+        normalize(y, x, (mean, reciprocal), weight, bias);
+    }
+}
+
 #[multiversion(targets = "simd")]
 fn normalize_rows(
     y: &mut [f32],

@@ -2,7 +2,7 @@
 
 use multiversion::multiversion;
 
-use super::matrix::{Into, Shape, multiply};
+use super::matrix::{Shape, multiplied};
 use super::parallel;
 
 /// Sizes of an affine map.
@@ -39,12 +39,12 @@ impl LinearShape {
 /// If a slice does not have its shape.
 #[must_use]
 pub fn forward(shape: LinearShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
-    let (mut y, how) = match bias {
-        Some(bias) => (bias.repeat(shape.rows), Into::Add),
-        None => (vec![0.0; shape.rows * shape.outputs], Into::Replace),
-    };
-    let weight = (weight, shape.weight().transposed());
-    multiply((&mut y, shape.output()), how, 1.0, (x, shape.input()), weight);
+    let mut y = multiplied((x, shape.input()), (weight, shape.weight().transposed()));
+    if let Some(bias) = bias {
+        assert_eq!(bias.len(), shape.outputs, "a bias for {shape:?}");
+        let part = parallel::rows_per_part(shape.outputs) * shape.outputs.max(1);
+        parallel::for_each(y.len(), y.chunks_mut(part), |rows| add_to_rows(rows, bias));
+    }
     y
 }
 
@@ -54,10 +54,7 @@ pub fn forward(shape: LinearShape, x: &[f32], weight: &[f32], bias: Option<&[f32
 /// If a slice does not have its shape.
 #[must_use]
 pub fn input_gradient(shape: LinearShape, dy: &[f32], weight: &[f32]) -> Vec<f32> {
-    let mut dx = vec![0.0; shape.rows * shape.inputs];
-    let weight = (weight, shape.weight());
-    multiply((&mut dx, shape.input()), Into::Replace, 1.0, (dy, shape.output()), weight);
-    dx
+    multiplied((dy, shape.output()), (weight, shape.weight()))
 }
 
 /// The gradient of the weight, `dy^T x`.
@@ -66,10 +63,7 @@ pub fn input_gradient(shape: LinearShape, dy: &[f32], weight: &[f32]) -> Vec<f32
 /// If a slice does not have its shape.
 #[must_use]
 pub fn weight_gradient(shape: LinearShape, dy: &[f32], x: &[f32]) -> Vec<f32> {
-    let mut dw = vec![0.0; shape.outputs * shape.inputs];
-    let dy = (dy, shape.output().transposed());
-    multiply((&mut dw, shape.weight()), Into::Replace, 1.0, dy, (x, shape.input()));
-    dw
+    multiplied((dy, shape.output().transposed()), (x, shape.input()))
 }
 
 /// The gradient of the bias, the sum of the rows of `dy`.
@@ -87,6 +81,14 @@ pub fn bias_gradient(outputs: usize, dy: &[f32]) -> Vec<f32> {
     let mut total = vec![0.0; outputs];
     sums.iter().for_each(|sum| add_rows(&mut total, sum));
     total
+}
+
+/// Adds a row to every row of `rows`.
+#[multiversion(targets = "simd")]
+fn add_to_rows(rows: &mut [f32], row: &[f32]) {
+    for sums in rows.chunks_exact_mut(row.len().max(1)) {
+        sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+    }
 }
 
 /// Adds every row of `rows` to `sum`.

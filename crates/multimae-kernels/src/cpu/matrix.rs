@@ -74,9 +74,40 @@ pub(crate) fn multiply(
     a: Matrix<'_>,
     b: Matrix<'_>,
 ) {
-    let work = shape.rows.saturating_mul(shape.columns).saturating_mul(a.1.columns);
-    let threads = work >= WORTH_SHARING && rayon::current_num_threads() > 1;
+    let threads = worth_sharing(shape.rows, shape.columns, a.1.columns);
     product((into, shape), (how, scale), a, b, threads);
+}
+
+/// `a b` in new memory, rows one behind the other.
+///
+/// # Panics
+/// If the shapes do not fit each other or their slices.
+pub(crate) fn multiplied(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
+    let (rows, columns, inner) = (a.1.rows, b.1.columns, a.1.columns);
+    let (shape, len) = (Shape::rows(rows, columns, columns), rows * columns);
+    if len == 0 || precision() == Precision::Bf16 {
+        let mut into = vec![0.0; len];
+        multiply((&mut into, shape), Into::Replace, 1.0, a, b);
+        return into;
+    }
+    check(shape, a, b);
+    let mut into = Vec::with_capacity(len);
+    let threads = worth_sharing(rows, columns, inner);
+    // SAFETY: `check` asserted that the shapes fit and that every element of `a` and `b` lies in its
+    // slice. The product's rows lie one behind the other in the `len` places that were just allocated,
+    // which nobody else knows; the product replaces what is there, so that it is written to without
+    // being read, in each of them, before the length is set.
+    #[allow(unsafe_code)]
+    unsafe {
+        gemm_into((into.as_mut_ptr(), shape), (Into::Replace, 1.0), a, b, threads);
+        into.set_len(len);
+    }
+    into
+}
+
+fn worth_sharing(rows: usize, columns: usize, inner: usize) -> bool {
+    let work = rows.saturating_mul(columns).saturating_mul(inner);
+    work >= WORTH_SHARING && rayon::current_num_threads() > 1
 }
 
 /// [`multiply`] on this thread alone, where there are other products for the others.
@@ -95,14 +126,8 @@ fn product(
     threads: bool,
 ) {
     let (rows, columns, inner) = (shape.rows, shape.columns, a_shape.columns);
-    assert!(
-        a_shape.rows == rows && b_shape.columns == columns && b_shape.rows == inner,
-        "a product of {a_shape:?} and {b_shape:?} into {shape:?}"
-    );
-    assert!(
-        shape.extent() <= into.len() && a_shape.extent() <= a.len() && b_shape.extent() <= b.len(),
-        "a matrix reaches over its slice"
-    );
+    check(shape, (a, a_shape), (b, b_shape));
+    assert!(shape.extent() <= into.len(), "a matrix reaches over its slice");
     if rows == 0 || columns == 0 {
         return;
     }
@@ -132,17 +157,53 @@ fn product(
             return bf16::multiply((into, shape.transposed()), (how, scale), b, a, threads);
         }
     }
-    let parallelism = if threads { Parallelism::Rayon(0) } else { Parallelism::None };
+    let into = (into.as_mut_ptr(), shape);
     // SAFETY: every element that the strides reach lies in its slice and the shapes fit (both
     // asserted above); `into` is borrowed mutably, so it overlaps neither `a` nor `b`, and no two
     // of its elements share a place (asserted), so threads write apart.
     #[allow(unsafe_code)]
     unsafe {
+        gemm_into(into, (how, scale), (a, a_shape), (b, b_shape), threads);
+    }
+}
+
+/// # Panics
+/// If the shapes do not fit each other, or those of the factors their slices.
+fn check(shape: Shape, (a, a_shape): Matrix<'_>, (b, b_shape): Matrix<'_>) {
+    assert!(
+        a_shape.rows == shape.rows
+            && b_shape.columns == shape.columns
+            && b_shape.rows == a_shape.columns,
+        "a product of {a_shape:?} and {b_shape:?} into {shape:?}"
+    );
+    assert!(
+        a_shape.extent() <= a.len() && b_shape.extent() <= b.len(),
+        "a matrix reaches over its slice"
+    );
+}
+
+/// The product in 32 bits.
+///
+/// # Safety
+/// The shapes must fit each other and every element that their strides reach be there; those of
+/// `into` be writable, share no place with each other or with the factors, and hold numbers already
+/// if the product is added to them.
+#[allow(unsafe_code)]
+unsafe fn gemm_into(
+    (into, shape): (*mut f32, Shape),
+    (how, scale): (Into, f32),
+    (a, a_shape): Matrix<'_>,
+    (b, b_shape): Matrix<'_>,
+    threads: bool,
+) {
+    let parallelism = if threads { Parallelism::Rayon(0) } else { Parallelism::None };
+    // SAFETY: as the caller promises.
+    unsafe {
         gemm::gemm(
-            rows,
-            columns,
-            inner,
-            into.as_mut_ptr(),
+            shape.rows,
+            shape.columns,
+            a_shape.columns,
+            into,
             shape.column_stride as isize,
             shape.row_stride as isize,
             how == Into::Add,
@@ -200,6 +261,18 @@ mod tests {
             multiply((&mut into, Shape::rows(m, n, n)), Into::Add, 2.0, a, b);
             let expected: Vec<f32> = plain(a, b).iter().map(|v| 1.0 + 2.0 * v).collect();
             assert_close(&into, &expected, 1e-5);
+        }
+    }
+
+    #[test]
+    fn new_memory_holds_the_product_alone() {
+        for (m, n, k) in [(0, 3, 2), (3, 0, 2), (2, 3, 0), (1, 1, 1), (7, 17, 5), (200, 210, 190)] {
+            // Memory that was used before, so that what is not written would show.
+            drop(vec![f32::NAN; m * n]);
+            let (a, b) = (values(1, m * k), values(2, k * n));
+            let a = (a.as_slice(), Shape::rows(m, k, k));
+            let b = (b.as_slice(), Shape::rows(k, n, n));
+            assert_close(&multiplied(a, b), &plain(a, b), 1e-5);
         }
     }
 

@@ -35,6 +35,9 @@ type Tracked<C> = Autodiff<Flex, C>;
 /// What the backward pass of a map that is affine in its input and in its weight needs: the weight
 /// if the input has a gradient, and the input if the weight is trained.
 trait AffineState: Clone + Send + fmt::Debug + 'static {
+    /// Whether the input's own gradient needs the input.
+    const OF_INPUT: bool = false;
+
     fn input_gradient(&self, dy: &[f32]) -> Option<FlexTensor>;
     fn weight_gradient(&self, dy: &[f32]) -> Option<FlexTensor>;
     fn bias_gradient(&self, dy: &[f32]) -> FlexTensor;
@@ -93,7 +96,8 @@ fn affine<C: CheckpointStrategy, S: AffineState>(
     forward: impl FnOnce(&FlexTensor, &FlexTensor, Option<&FlexTensor>) -> FlexTensor,
     state: impl FnOnce(Option<FlexTensor>, Option<FlexTensor>) -> S,
 ) -> FloatTensor<Tracked<C>> {
-    let (keep_x, keep_weight) = (weight.is_tracked(), x.is_tracked());
+    let (keep_x, keep_weight) =
+        (weight.is_tracked() || (S::OF_INPUT && x.is_tracked()), x.is_tracked());
     let y = forward(x.primitive(), weight.primitive(), bias.as_ref().map(|bias| bias.primitive()));
     let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
     let state = || state(keep_x.then_some(x), keep_weight.then_some(weight));
@@ -156,6 +160,32 @@ fn linear_map<C: CheckpointStrategy>(
         x,
         weight,
     })
+}
+
+/// Of the linear map behind a GELU, whose values are computed again from its input.
+#[derive(Debug, Clone)]
+struct GeluLinearState(LinearState);
+
+impl AffineState for GeluLinearState {
+    const OF_INPUT: bool = true;
+
+    fn input_gradient(&self, dy: &[f32]) -> Option<FlexTensor> {
+        let LinearState { shape, input, x, weight } = &self.0;
+        let behind = linear::input_gradient(*shape, dy, &elements(weight.as_ref()?));
+        let dx = gelu::input_gradient_again(behind, &elements(x.as_ref()?));
+        Some(tensor(dx, input.clone()))
+    }
+
+    fn weight_gradient(&self, dy: &[f32]) -> Option<FlexTensor> {
+        let LinearState { shape, x, .. } = &self.0;
+        let activated = gelu::forward(&elements(x.as_ref()?));
+        let dw = linear::weight_gradient(*shape, dy, &activated);
+        Some(tensor(dw, [shape.outputs, shape.inputs]))
+    }
+
+    fn bias_gradient(&self, dy: &[f32]) -> FlexTensor {
+        self.0.bias_gradient(dy)
+    }
 }
 
 /// Of a convolution.
@@ -310,6 +340,52 @@ impl Backward<Flex, 3> for LayerNormBackward {
     }
 }
 
+#[derive(Debug)]
+struct NormLinearBackward;
+
+/// What the backward pass of the linear map behind a norm needs. The norm's output is computed again.
+#[derive(Debug, Clone)]
+struct NormLinearState {
+    norm: LayerNormState,
+    shift: FlexTensor,
+    shape: LinearShape,
+    weight: FlexTensor,
+}
+
+impl Backward<Flex, 5> for NormLinearBackward {
+    type State = NormLinearState;
+
+    fn backward(self, ops: Ops<NormLinearState, 5>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = grads.consume::<Flex>(&ops.node);
+        let dy = elements(&dy);
+        let NormLinearState { norm, shift, shape, weight } = &ops.state;
+        let (x, scale) = (elements(&norm.x), elements(&norm.weight));
+        let [of_x, of_scale, of_shift, of_weight, of_bias] = ops.parents;
+        if let Some(node) = of_weight {
+            let normed = layer_norm::forward_again(&x, &scale, &elements(shift), &norm.statistics);
+            let dw = linear::weight_gradient(*shape, &dy, &normed);
+            grads.register::<Flex>(node.id, tensor(dw, [shape.outputs, shape.inputs]));
+        }
+        if let Some(node) = of_bias {
+            let db = linear::bias_gradient(shape.outputs, &dy);
+            grads.register::<Flex>(node.id, tensor(db, [shape.outputs]));
+        }
+        let before = [of_x, of_scale, of_shift];
+        if before.iter().any(Option::is_some) {
+            let d_normed = linear::input_gradient(*shape, &dy, &elements(weight));
+            let of = layer_norm::gradients(&d_normed, &x, &scale, &norm.statistics);
+            let width = of.weight.len();
+            let all =
+                [tensor(of.x, dims(&norm.x)), tensor(of.weight, [width]), tensor(of.bias, [width])];
+            for (node, gradient) in before.into_iter().zip(all) {
+                if let Some(node) = node {
+                    grads.register::<Flex>(node.id, gradient);
+                }
+            }
+        }
+    }
+}
+
 /// Its state is the derivative.
 #[derive(Debug)]
 struct GeluBackward;
@@ -388,6 +464,45 @@ impl<C: CheckpointStrategy> KernelOps for Tracked<C> {
 
     fn linear_without_bias(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
         linear_map::<C>(x, weight, None)
+    }
+
+    fn gelu_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let shape = linear_shape(x.primitive(), weight.primitive());
+        let input = dims(x.primitive());
+        let forward = |x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>| {
+            linear_of(&Flex::gelu(x.clone()), weight, bias)
+        };
+        affine::<C, GeluLinearState>(x, weight, Some(bias), forward, |x, weight| {
+            GeluLinearState(LinearState { shape, input, x, weight })
+        })
+    }
+
+    fn norm_linear(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        eps: f32,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), scale.node(), shift.node(), weight.node(), bias.node()];
+        let (x, scale, shift) =
+            (x.into_primitive(), scale.into_primitive(), shift.into_primitive());
+        let (weight, bias) = (weight.into_primitive(), bias.into_primitive());
+        let shape = linear_shape(&x, &weight);
+        let (normed, statistics) = layer_norm_of(&x, &scale, &shift, eps);
+        let y = linear_of(&normed, &weight, Some(&bias));
+        match NormLinearBackward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => {
+                let norm = LayerNormState { x, weight: scale, statistics };
+                prepared.finish(NormLinearState { norm, shift, shape, weight }, y)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(y),
+        }
     }
 
     fn scale_shift(

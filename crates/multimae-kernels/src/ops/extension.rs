@@ -21,6 +21,23 @@ pub(crate) trait KernelOps: Backend {
     /// `x W^T`.
     fn linear_without_bias(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
 
+    /// `gelu(x) W^T + b`.
+    fn gelu_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+
+    /// `norm(x) W^T + b`.
+    fn norm_linear(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        eps: f32,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+
     /// `x * scale + shift` over the last axis.
     fn scale_shift(
         x: FloatTensor<Self>,

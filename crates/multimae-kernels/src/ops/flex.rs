@@ -192,6 +192,25 @@ impl KernelOps for Flex {
         linear_of(&x, &weight, None)
     }
 
+    fn gelu_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        linear_of(&Self::gelu(x), &weight, Some(&bias))
+    }
+
+    fn norm_linear(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        eps: f32,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        linear_of(&layer_norm_of(&x, &scale, &shift, eps).0, &weight, Some(&bias))
+    }
+
     fn scale_shift(
         x: FloatTensor<Self>,
         scale: FloatTensor<Self>,

@@ -66,6 +66,42 @@ pub fn linear<const D: usize>(
     })
 }
 
+/// `y = gelu(x) W^T + b` with the exact GELU, whose output is not kept for the backward pass.
+///
+/// # Shapes
+/// `x (..., inputs)`, `weight (outputs, inputs)`, `bias (outputs)` to `(..., outputs)`.
+#[must_use]
+pub fn gelu_linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<D> {
+    if !fused(&x) {
+        return linear(gelu(x), weight, Some(bias));
+    }
+    let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as KernelOps>::gelu_linear(x, weight, bias))
+}
+
+/// Layer normalisation of the last axis with `scale` and `shift`, then `y = norm(x) W^T + b`; the
+/// norm's output is not kept for the backward pass.
+///
+/// # Shapes
+/// `x (..., inputs)`, `scale` and `shift (inputs)`, `weight (outputs, inputs)`, `bias (outputs)` to
+/// `(..., outputs)`.
+#[must_use]
+pub fn norm_linear<const D: usize>(
+    x: Tensor<D>,
+    (scale, shift, eps): (Tensor<1>, Tensor<1>, f64),
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+) -> Tensor<D> {
+    if !fused(&x) {
+        return linear(layer_norm(x, scale, shift, eps), weight, Some(bias));
+    }
+    let (x, scale, shift) = (x.into_dispatch(), scale.into_dispatch(), shift.into_dispatch());
+    let (weight, bias) = (weight.into_dispatch(), bias.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as KernelOps>::norm_linear(
+        x, scale, shift, eps as f32, weight, bias,
+    ))
+}
+
 /// `y = x * scale + shift`, every channel of the last axis by itself.
 ///
 /// # Shapes

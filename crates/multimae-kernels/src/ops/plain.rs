@@ -16,6 +16,23 @@ pub fn linear<const D: usize>(
     burn::tensor::module::linear(x, weight.transpose(), bias)
 }
 
+/// The plain [`super::gelu_linear`].
+#[must_use]
+pub fn gelu_linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<D> {
+    linear(gelu(x), weight, Some(bias))
+}
+
+/// The plain [`super::norm_linear`].
+#[must_use]
+pub fn norm_linear<const D: usize>(
+    x: Tensor<D>,
+    (scale, shift, eps): (Tensor<1>, Tensor<1>, f64),
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+) -> Tensor<D> {
+    linear(layer_norm(x, scale, shift, eps), weight, Some(bias))
+}
+
 /// The plain [`super::scale_shift`].
 #[must_use]
 pub fn scale_shift<const D: usize>(x: Tensor<D>, scale: Tensor<1>, shift: Tensor<1>) -> Tensor<D> {

@@ -27,7 +27,7 @@ pub(crate) fn compute(case: &Case) -> Result<Files, ParityError> {
     let task = case.required_text("task")?;
     let weights = merge_aliases(case.tensors("weights.safetensors")?.tensors)?;
     let model = MultiVit::new(&model_config(case, task)?, &device)?;
-    let model = load(model, &weights, &Allowed::default())?;
+    let model = load(model, weights, &Allowed::default())?;
     let batch = case.tensors("forward_backward.safetensors")?;
     let inputs = case
         .names("in_domains")?

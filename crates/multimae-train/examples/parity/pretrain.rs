@@ -111,7 +111,7 @@ impl Setting {
             targets: read(&mut objective.tasks.iter().map(|task| &task.target))?,
             masks: batch.masks(&in_domains)?,
             learner: Learner {
-                model: load(MultiMae::new(&config, &device)?, &weights, &Allowed::default())?,
+                model: load(MultiMae::new(&config, &device)?, weights, &Allowed::default())?,
                 balancer: balancer(case, &objective, &batch, &device)?,
                 optimiser: AdamW::new(AdamWConfig::default()),
                 balancer_lr_scale: 1.0,
@@ -210,7 +210,7 @@ fn balancer(
     let tasks = objective.tasks.iter().map(|task| task.name.clone()).collect();
     let log_vars = batch.get("balancer.log_vars")?.clone();
     let weights: StateDict = [("log_vars".to_owned(), log_vars)].into_iter().collect();
-    Ok(Some(load(TaskBalancer::new(tasks, device), &weights, &Allowed::default())?))
+    Ok(Some(load(TaskBalancer::new(tasks, device), weights, &Allowed::default())?))
 }
 
 fn number(loss: &Tensor<1>) -> f64 {

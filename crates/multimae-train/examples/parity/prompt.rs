@@ -37,7 +37,7 @@ pub(crate) fn compute(case: &Case) -> Result<Files, ParityError> {
     let device = Device::default().autodiff();
     let weights = merge_aliases(case.tensors("weights.safetensors")?.tensors)?;
     let model = MultiVit::new(&model_config(case)?, &device)?;
-    let model = load(model, &weights, &Allowed::default())?;
+    let model = load(model, weights, &Allowed::default())?;
     let model = with_trained(model, |name, _| name.starts_with("output_adapters."));
     let source = source(case, &device)?;
     let batch = case.tensors("forward_backward.safetensors")?;
@@ -140,15 +140,15 @@ fn source(case: &Case, device: &Device) -> Result<Source, ParityError> {
     Ok(match case.required_text("prompt_mode")? {
         "deep" => Source::Tokens(load(
             PromptTokens::new(0, [depth, count, width], device),
-            &values,
+            values,
             &strict,
         )?),
         "shallow" => {
-            Source::Tokens(load(PromptTokens::new(0, [1, count, width], device), &values, &strict)?)
+            Source::Tokens(load(PromptTokens::new(0, [1, count, width], device), values, &strict)?)
         }
         "prefix" => {
             let prefix = PrefixPrompts::new(0, [depth, count, width], device);
-            Source::Prefix(load(prefix, &values, &strict)?)
+            Source::Prefix(load(prefix, values, &strict)?)
         }
         "pool" => {
             let config = PoolConfig {
@@ -158,7 +158,7 @@ fn source(case: &Case, device: &Device) -> Result<Source, ParityError> {
                 layers: depth,
                 ..PoolConfig::default()
             };
-            Source::Pool(load(PromptPool::new(&config, width, device)?, &values, &strict)?)
+            Source::Pool(load(PromptPool::new(&config, width, device)?, values, &strict)?)
         }
         other => return Err(case.config_error("prompt_mode", &format!("`{other}` is not known"))),
     })

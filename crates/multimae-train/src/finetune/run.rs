@@ -215,7 +215,7 @@ impl Supervised {
             Some(best) => (evaluated_weights(&best), best.position.step),
             None => (state_dict(&run.state.evaluated().model), run.state.position.step),
         };
-        Ok((load(model, &weights, &Allowed::default())?, step.to_string()))
+        Ok((load(model, weights, &Allowed::default())?, step.to_string()))
     }
 
     /// Writes what was trained as an adapter, if the run began with a backbone that it keeps.

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use indexmap::IndexMap;
 use multimae::burn::tensor::Device;
 use multimae::modality::Size;
 use multimae_data::{RawSample, Sample};
@@ -66,21 +65,15 @@ impl BankPredictor {
     pub fn predict(&self, frames: &[(&str, &RawSample)]) -> Vec<Result<FramePrediction>> {
         let mut results: Vec<Option<Result<FramePrediction>>> =
             frames.iter().map(|_| None).collect();
-        // Frames of one size can share a pass.
-        let mut groups: IndexMap<(usize, usize), Vec<Viewed<'_>>> = IndexMap::new();
+        let mut all = Vec::with_capacity(frames.len());
         for (place, (adapter, frame)) in frames.iter().enumerate() {
             match self.view(place, adapter, frame) {
-                Ok(viewed) => {
-                    let canvas = (viewed.seen.canvas.height, viewed.seen.canvas.width);
-                    groups.entry(canvas).or_default().push(viewed);
-                }
+                Ok(viewed) => all.push(viewed),
                 Err(error) => results[place] = Some(Err(error)),
             }
         }
-        for group in groups.into_values() {
-            for (place, result) in self.pass(group) {
-                results[place] = Some(result);
-            }
+        for (place, result) in self.pass(all) {
+            results[place] = Some(result);
         }
         let lost = || Err(Error::Evaluation("a frame was not predicted".to_owned()));
         results.into_iter().map(|result| result.unwrap_or_else(lost)).collect()
@@ -110,10 +103,10 @@ impl BankPredictor {
         Ok(Viewed { place, adapter, size, seen, sample })
     }
 
-    fn pass(&self, group: Vec<Viewed<'_>>) -> Vec<(usize, Result<FramePrediction>)> {
-        let mut samples = Vec::with_capacity(group.len());
-        let mut places = Vec::with_capacity(group.len());
-        for Viewed { place, adapter, size, seen, sample } in group {
+    fn pass(&self, frames: Vec<Viewed<'_>>) -> Vec<(usize, Result<FramePrediction>)> {
+        let mut samples = Vec::with_capacity(frames.len());
+        let mut places = Vec::with_capacity(frames.len());
+        for Viewed { place, adapter, size, seen, sample } in frames {
             samples.push((adapter, sample));
             places.push((place, size, seen));
         }

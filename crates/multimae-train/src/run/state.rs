@@ -47,10 +47,10 @@ impl<M: Module> State<M> {
     ) -> Result<Self> {
         let strict = Allowed::default();
         let mut learner = fresh;
-        learner.model = load(learner.model, &checkpoint.part(MODEL), &strict)?;
+        learner.model = load(learner.model, checkpoint.part(MODEL), &strict)?;
         learner.balancer = learner
             .balancer
-            .map(|balancer| load(balancer, &checkpoint.part(BALANCER), &strict))
+            .map(|balancer| load(balancer, checkpoint.part(BALANCER), &strict))
             .transpose()?;
         learner.optimiser = AdamW::from_state_dict(optimiser, &checkpoint.part(OPTIMISER), device)
             .ok_or_else(|| {

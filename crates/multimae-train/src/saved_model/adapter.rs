@@ -17,6 +17,8 @@ use crate::{Error, Result};
 
 /// The value of `format` in the file's metadata.
 pub(super) const FORMAT: &str = "multimae-adapter";
+/// What the names of the parameters of the backbone's blocks begin with.
+pub(super) const ENCODER: &str = "encoder.";
 const BACKBONE: &str = "backbone";
 const TUNING: &str = "tuning";
 
@@ -115,7 +117,7 @@ impl Adapter {
     pub(super) fn load_into(&self, model: TunedMultiVit) -> multimae::Result<TunedMultiVit> {
         let names = parameters(&model).into_iter().map(|parameter| parameter.name);
         let missing = names.filter(|name| !self.holds(name)).collect();
-        load(model, &self.tensors, &Allowed { missing, ..Allowed::default() })
+        load(model, self.tensors.clone(), &Allowed { missing, ..Allowed::default() })
     }
 
     /// The tuned model: the backbone of a file or a run's folder with this adapter.
@@ -150,15 +152,15 @@ impl Adapter {
         SavedModel { model, card: self.card.clone(), notes: self.notes.clone() }
     }
 
-    /// Whether the backbone's own layers compute what they computed before tuning: then samples of
-    /// several adapters can share a pass.
+    /// Whether the linear layers of the backbone's blocks have the weights and biases that they had
+    /// before tuning: then samples of several adapters can share a pass.
     #[must_use]
-    pub fn keeps_backbone(&self) -> bool {
-        self.tensors.keys().all(|name| {
-            !matches!(
-                ParameterKind::of(name),
-                ParameterKind::Backbone | ParameterKind::Lora | ParameterKind::Ssf
-            )
+    pub fn keeps_linear_layers(&self) -> bool {
+        let of_block = |name: &str| name.contains(".attn.") || name.contains(".mlp.");
+        !self.tensors.keys().any(|name| {
+            ParameterKind::of(name) == ParameterKind::Backbone
+                && name.starts_with(ENCODER)
+                && of_block(name)
         })
     }
 

@@ -67,9 +67,8 @@ fn hash(weights: &StateDict, names: &[&String]) -> String {
         let data = &weights[name];
         let shape: Vec<String> = data.shape().iter().map(ToString::to_string).collect();
         hasher.update(format!("{name} [{}]\n", shape.join(", ")));
-        for value in data.iter::<f32>() {
-            hasher.update(value.to_le_bytes());
-        }
+        let values: Vec<u8> = data.iter::<f32>().flat_map(f32::to_le_bytes).collect();
+        hasher.update(values);
     }
     hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

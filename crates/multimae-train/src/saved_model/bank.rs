@@ -5,15 +5,14 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use multimae::burn::tensor::{Device, Tensor};
 use multimae::encoder::Phase;
-use multimae::input_adapters::ModalityTensor;
 use multimae::multivit::MultiVitConfig;
 use multimae::output_adapters::Prediction;
 use multimae::state::{Allowed, update};
-use multimae::tokens::Inputs;
 use multimae::tuned::{TunedMultiVit, forward_together};
 use multimae::tuning::ParameterKind;
 use multimae_data::Sample;
 
+use super::adapter::ENCODER;
 use super::{Adapter, Backbone, Output, SavedModel};
 use crate::pretrained::load_pretrained;
 use crate::{Error, Result};
@@ -50,8 +49,7 @@ impl Shared {
 #[derive(Debug)]
 struct Entry {
     saved: SavedModel,
-    backbone: Backbone,
-    keeps_backbone: bool,
+    keeps_linear_layers: bool,
 }
 
 impl AdapterBank {
@@ -80,9 +78,8 @@ impl AdapterBank {
         let adapter = Adapter::load(path)?;
         let model = self.on_backbone(&adapter)?;
         let entry = Entry {
-            keeps_backbone: adapter.keeps_backbone(),
+            keeps_linear_layers: adapter.keeps_linear_layers(),
             saved: adapter.saved(adapter.load_into(model)?),
-            backbone: adapter.backbone,
         };
         self.adapters.insert(name.to_owned(), entry);
         Ok(())
@@ -104,90 +101,79 @@ impl AdapterBank {
         let source = self.source.to_string_lossy();
         let (model, report) = load_pretrained(model, &source, &fresh)?;
         adapter.check_backbone(&report.backbone, &report.path)?;
+        // Blocks are the same whatever the inputs.
+        let blocks = self.backbones.iter().find(|shared| shared.like.encoder == card.model.encoder);
+        let model = update(model, |name, _| {
+            let shared = blocks.filter(|_| name.starts_with(ENCODER))?;
+            shared.tensors.get(name).cloned()
+        });
         let (backbone, like) = (adapter.backbone.clone(), card.model.clone());
         self.backbones.push(Shared { backbone, like, tensors: flat_backbone(&model) });
         Ok(model)
     }
 
-    /// Predicts samples of one size, each with the adapter that is named beside it. Samples whose
-    /// adapters leave the backbone as it is and have prompts of the same kind and size go through
-    /// the encoder together.
+    /// Predicts samples of any sizes, each with the adapter that is named beside it. Samples whose
+    /// adapters leave the linear layers of the backbone as they are go through the encoder together.
     ///
     /// # Errors
     /// If there is no such adapter, or samples do not fit theirs.
     pub fn predict(&self, samples: &[(&str, Sample)]) -> Result<Vec<IndexMap<String, Output>>> {
         let mut outputs: Vec<Option<IndexMap<String, Output>>> =
             samples.iter().map(|_| None).collect();
-        for group in self.groups(samples)? {
-            let places: Vec<usize> = group.iter().flat_map(|(_, places)| places.clone()).collect();
-            for (place, output) in places.into_iter().zip(self.pass(&group, samples)?) {
-                outputs[place] = Some(output);
+        for pass in self.passes(samples)? {
+            let batches = pass.iter().map(|(entry, places)| {
+                let own: Vec<Sample> = places.iter().map(|&at| samples[at].1.clone()).collect();
+                Ok((&entry.saved.model, entry.saved.card.inputs(&own, &self.device)?))
+            });
+            let predictions =
+                forward_together(batches.collect::<Result<_>>()?, &mut Phase::Evaluation)?;
+            for ((entry, places), predictions) in pass.iter().zip(predictions) {
+                for (index, &place) in places.iter().enumerate() {
+                    let own =
+                        predictions.iter().map(|(task, of)| (task.clone(), sample(of, index)));
+                    outputs[place] = Some(entry.saved.card.outputs(own.collect())?);
+                }
             }
         }
         Ok(outputs.into_iter().flatten().collect())
     }
 
-    /// Adapters with the places of their samples, in groups that share a pass.
-    fn groups(&self, samples: &[(&str, Sample)]) -> Result<Vec<Group<'_>>> {
-        let mut by_adapter: IndexMap<&str, Vec<usize>> = IndexMap::new();
-        for (place, (name, _)) in samples.iter().enumerate() {
-            by_adapter.entry(name).or_default().push(place);
+    /// Batches of one adapter and size, those together that share a pass.
+    fn passes(&self, samples: &[(&str, Sample)]) -> Result<Vec<Vec<Batch<'_>>>> {
+        let mut batches: IndexMap<Kind<'_>, Vec<usize>> = IndexMap::new();
+        for (place, (name, sample)) in samples.iter().enumerate() {
+            let size = sample.maps.values().next().map(|map| (map.height, map.width));
+            batches.entry((name, size)).or_default().push(place);
         }
-        let mut groups: Vec<Group<'_>> = Vec::new();
-        for (name, places) in by_adapter {
+        let mut passes: Vec<Vec<Batch<'_>>> = Vec::new();
+        for ((name, _), places) in batches {
             let entry = self.adapters.get(name).ok_or_else(|| {
                 Error::Evaluation(format!(
                     "there is no adapter `{name}`; there are {}",
                     self.names().collect::<Vec<_>>().join(", ")
                 ))
             })?;
-            let fits = |group: &&mut Group<'_>| group.iter().all(|(other, _)| shares(entry, other));
-            match groups.iter_mut().find(fits) {
-                Some(group) => group.push((entry, places)),
-                None => groups.push(vec![(entry, places)]),
+            let shares =
+                |pass: &&mut Vec<Batch<'_>>| pass.iter().all(|(other, _)| shares(entry, other));
+            match passes.iter_mut().find(shares) {
+                Some(pass) => pass.push((entry, places)),
+                None => passes.push(vec![(entry, places)]),
             }
         }
-        Ok(groups)
-    }
-
-    /// The outputs of a group's samples in its order.
-    fn pass(
-        &self,
-        group: &Group<'_>,
-        samples: &[(&str, Sample)],
-    ) -> Result<Vec<IndexMap<String, Output>>> {
-        let batches = group.iter().map(|(entry, places)| {
-            let own: Vec<Sample> = places.iter().map(|&place| samples[place].1.clone()).collect();
-            entry.saved.card.inputs(&own, &self.device)
-        });
-        let inputs = one_behind_the_other(batches.collect::<Result<_>>()?)?;
-        let models: Vec<(&TunedMultiVit, usize)> =
-            group.iter().map(|(entry, places)| (&entry.saved.model, places.len())).collect();
-        let predictions = forward_together(&models, inputs, &mut Phase::Evaluation)?;
-        let mut outputs = Vec::new();
-        for ((entry, places), predictions) in group.iter().zip(predictions) {
-            for index in 0..places.len() {
-                let own = predictions.iter().map(|(task, p)| (task.clone(), of_sample(p, index)));
-                outputs.push(entry.saved.card.outputs(own.collect())?);
-            }
-        }
-        Ok(outputs)
+        Ok(passes)
     }
 }
 
-/// Adapters that share a pass, and the places of their samples.
-type Group<'a> = Vec<(&'a Entry, Vec<usize>)>;
+/// What samples of a batch have in common: an adapter and a size.
+type Kind<'a> = (&'a str, Option<(usize, usize)>);
+
+/// An adapter and the places of its samples.
+type Batch<'a> = (&'a Entry, Vec<usize>);
 
 fn shares(one: &Entry, other: &Entry) -> bool {
-    let inputs = |entry: &Entry| {
-        let card = &entry.saved.card;
-        (card.model.encoder.clone(), card.model.inputs.clone(), card.geometry)
-    };
     std::ptr::eq(one, other)
-        || (one.keeps_backbone
-            && other.keeps_backbone
-            && one.backbone == other.backbone
-            && inputs(one) == inputs(other)
+        || (one.keeps_linear_layers
+            && other.keeps_linear_layers
             && one.saved.model.shares_passes_with(&other.saved.model))
 }
 
@@ -203,26 +189,7 @@ fn flat_backbone(model: &TunedMultiVit) -> IndexMap<String, Tensor<1>> {
     all
 }
 
-/// The inputs of batches as those of one.
-fn one_behind_the_other(batches: Vec<Inputs>) -> Result<Inputs> {
-    let mut all: IndexMap<String, Vec<ModalityTensor>> = IndexMap::new();
-    let count = batches.len();
-    for (name, input) in batches.into_iter().flatten() {
-        all.entry(name).or_default().push(input);
-    }
-    all.into_iter()
-        .map(|(name, inputs)| {
-            if inputs.len() != count {
-                return Err(Error::Evaluation(format!(
-                    "some samples have no `{name}`, others have"
-                )));
-            }
-            Ok((name, ModalityTensor::cat(inputs)?))
-        })
-        .collect()
-}
-
-fn of_sample(prediction: &Prediction, index: usize) -> Prediction {
+fn sample(prediction: &Prediction, index: usize) -> Prediction {
     match prediction {
         Prediction::Maps(maps) => Prediction::Maps(maps.clone().narrow(0, index, 1)),
         Prediction::Classes(logits) => Prediction::Classes(logits.clone().narrow(0, index, 1)),
@@ -234,6 +201,7 @@ mod tests {
     use multimae::nn::LoraConfig;
     use multimae::state::{StateDict, state_dict};
     use multimae::tuned::Additions;
+    use multimae::tuning::Tuning;
     use multimae::weights::write_safetensors;
     use multimae_data::{Values, stream};
 
@@ -268,6 +236,19 @@ mod tests {
         SavedModel { model, card, notes: IndexMap::new() }
     }
 
+    /// The same with other values where the mode trains the backbone.
+    fn learnt(saved: &SavedModel, tuning: &str) -> SavedModel {
+        let (tuning, depth): (Tuning, _) =
+            (tuning.parse().unwrap(), saved.card.model.encoder.depth);
+        let model = update(saved.model.clone(), |name, value| {
+            let own = ParameterKind::of(name) == ParameterKind::Backbone
+                && tuning.trains(name, depth)
+                && !name.contains("pos_emb");
+            own.then(|| value * 1.1 + 0.01)
+        });
+        SavedModel { model, ..saved.clone() }
+    }
+
     struct Files(tempfile::TempDir);
 
     impl Files {
@@ -289,7 +270,8 @@ mod tests {
 
         fn adapter(&self, name: &str, saved: &SavedModel, tuning: &str) -> PathBuf {
             let backbone = Backbone::of(&saved.model, &[]);
-            Adapter::of(saved, &tuning.parse().unwrap(), backbone).save(&self.path(name)).unwrap();
+            let adapter = Adapter::of(&learnt(saved, tuning), &tuning.parse().unwrap(), backbone);
+            adapter.save(&self.path(name)).unwrap();
             self.path(name)
         }
     }
@@ -328,6 +310,9 @@ mod tests {
         let branched = Additions { branch_at: Some(1), ..deep.clone() };
         let lora = Additions { lora: Some(LoraConfig::default()), ..Additions::default() };
         let norms = Additions { entry_norms: true, ..Additions::default() };
+        let pool = additions(serde_json::json!({"prompts": {
+            "kind": "l2p", "entries": 4, "length": 2, "top_n": 2,
+        }}));
         let kinds = [
             ("a", &deep, "prompts"),
             ("b", &deep, "prompts"),
@@ -337,6 +322,9 @@ mod tests {
             ("f", &lora, "lora"),
             ("g", &norms, "head"),
             ("h", &Additions::default(), "norm"),
+            ("i", &Additions::default(), "bias"),
+            ("j", &Additions::default(), "full"),
+            ("p", &pool, "prompts"),
         ];
         let backbone = files.backbone("backbone", &tuned(&Additions::default(), 1, 0));
         let mut bank = AdapterBank::new(&backbone, device());
@@ -344,15 +332,25 @@ mod tests {
             let saved = tuned(additions, 1, 10 + index as u64);
             bank.add(name, &files.adapter(name, &saved, tuning)).unwrap();
         }
-        let names = ["a", "b", "f", "a", "c", "d", "e", "g", "h", "b", "d"];
-        let batch: Vec<(&str, Sample)> = names.into_iter().zip(frames(11)).collect();
-        // Of one pass: a with b, d with e; c, f, g, h alone.
-        assert_eq!(bank.groups(&batch).unwrap().len(), 6);
+        let names = ["a", "b", "f", "a", "c", "d", "e", "g", "h", "b", "d", "i", "j", "i", "p"];
+        let mut batch: Vec<(&str, Sample)> = names.into_iter().zip(frames(15)).collect();
+        // One is of another size.
+        let map = &mut batch[3].1.maps["rgb"];
+        (map.height, map.width) = (map.width, map.height);
+        // All but those with other weights: prompts of any kind, low rank, norms, heads alone.
+        let passes: Vec<Vec<&str>> = (bank.passes(&batch).unwrap().iter())
+            .map(|pass| pass.iter().map(|(_, places)| batch[places[0]].0).collect())
+            .collect();
+        assert_eq!(
+            passes,
+            [vec!["a", "b", "f", "a", "c", "d", "e", "g", "h", "p"], vec!["i"], vec!["j"]]
+        );
         let together = bank.predict(&batch).unwrap();
         assert_eq!(together.len(), batch.len());
         for ((name, sample), together) in batch.iter().zip(&together) {
             let index = kinds.iter().position(|(kind, ..)| kind == name).unwrap();
-            let saved = tuned(kinds[index].1, 1, 10 + index as u64);
+            let (_, additions, tuning) = kinds[index];
+            let saved = learnt(&tuned(additions, 1, 10 + index as u64), tuning);
             let inputs = saved.card.inputs(std::slice::from_ref(sample), &device()).unwrap();
             let alone = values(&saved.predict(inputs).unwrap());
             let worst = alone

@@ -138,7 +138,7 @@ impl SavedModel {
             serde_json::from_str(&card).map_err(|e| problem(format!("its card: {e}")))?;
         card.check().map_err(problem)?;
         let model = TunedMultiVit::new(&card.model, &card.additions, device)?;
-        let model = load(model, &weights, &Allowed::default())
+        let model = load(model, weights, &Allowed::default())
             .map_err(|error| problem(error.to_string()))?;
         Ok(Self { model, card, notes: metadata })
     }

@@ -80,7 +80,7 @@ impl Pretrained {
         recipe.precision = PretrainRecipe::default().precision;
         let setting = Setting::new(recipe)?;
         let model = MultiMae::new(&setting.model, device)?;
-        let model = load(model, &weights, &Allowed::default())
+        let model = load(model, weights, &Allowed::default())
             .map_err(|error| problem(error.to_string()))?;
         Ok(Self { setting, model, device: device.clone() })
     }

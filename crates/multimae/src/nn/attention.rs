@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use multimae_kernels::ops;
 
-use super::Linear;
+use super::{LayerNorm, Linear};
 
 /// Multi-head self-attention with one fused projection `[q | k | v]`.
 #[derive(Module, Debug)]
@@ -27,11 +27,46 @@ impl Attention {
         }
     }
 
+    /// Every token attends to all of its sample and, where they are given, to further keys and
+    /// values.
+    ///
+    /// # Shapes
+    /// `x (B, N, width)`, keys and values of the prefix `(B, P, width)`, the heads side by side, to
+    /// `(B, N, width)`.
+    #[must_use]
+    pub fn forward(&self, x: Tensor<3>, prefix: Option<(Tensor<3>, Tensor<3>)>) -> Tensor<3> {
+        self.proj.forward(self.mixed(self.qkv.forward(x), prefix))
+    }
+
+    /// [`Self::forward`] behind a norm.
+    ///
     /// # Shapes
     /// `(B, N, width)` to `(B, N, width)`.
     #[must_use]
-    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.proj.forward(ops::self_attention(self.qkv.forward(x), self.heads))
+    pub fn forward_normed(
+        &self,
+        norm: &LayerNorm,
+        x: Tensor<3>,
+        prefix: Option<(Tensor<3>, Tensor<3>)>,
+    ) -> Tensor<3> {
+        self.proj.forward(self.mixed(self.qkv.forward_normed(norm, x), prefix))
+    }
+
+    /// [`Self::forward`] without the projections.
+    ///
+    /// # Shapes
+    /// `qkv (B, N, 3 width)` to `(B, N, width)`.
+    pub(super) fn mixed(
+        &self,
+        qkv: Tensor<3>,
+        prefix: Option<(Tensor<3>, Tensor<3>)>,
+    ) -> Tensor<3> {
+        let Some((keys, values)) = prefix else { return ops::self_attention(qkv, self.heads) };
+        let width = qkv.dims()[2] / 3;
+        let q = qkv.clone().narrow(2, 0, width);
+        let own = qkv.narrow(2, width, 2 * width);
+        let kv = Tensor::cat(vec![own, Tensor::cat(vec![keys, values], 2)], 1);
+        ops::cross_attention(q, kv, self.heads)
     }
 
     /// How much every token attends to every token, and to further keys behind them.
@@ -55,21 +90,6 @@ impl Attention {
         let (q, k) = (apart(qkv.narrow(2, 0, width), tokens), apart(keys, count));
         let scores = q.matmul(k.swap_dims(2, 3)).mul_scalar((dim as f64).powf(-0.5));
         burn::tensor::activation::softmax(scores, 3)
-    }
-
-    /// [`Self::forward`] where every token also attends to further keys and values.
-    ///
-    /// # Shapes
-    /// `x (B, N, width)`, `keys` and `values (B, P, width)`, the heads side by side, to
-    /// `(B, N, width)`.
-    #[must_use]
-    pub fn forward_prefixed(&self, x: Tensor<3>, keys: Tensor<3>, values: Tensor<3>) -> Tensor<3> {
-        let [_, _, width] = x.dims();
-        let qkv = self.qkv.forward(x);
-        let q = qkv.clone().narrow(2, 0, width);
-        let own = qkv.narrow(2, width, 2 * width);
-        let kv = Tensor::cat(vec![own, Tensor::cat(vec![keys, values], 2)], 1);
-        self.proj.forward(ops::cross_attention(q, kv, self.heads))
     }
 }
 
@@ -102,6 +122,22 @@ impl CrossAttention {
     #[must_use]
     pub fn forward(&self, queries: Tensor<3>, context: Tensor<3>) -> Tensor<3> {
         let (q, kv) = (self.q.forward(queries), self.kv.forward(context));
+        self.proj.forward(ops::cross_attention(q, kv, self.heads))
+    }
+
+    /// [`Self::forward`] with a norm before either side.
+    ///
+    /// # Shapes
+    /// `queries (B, N, width)`, `context (B, M, width)` to `(B, N, width)`.
+    #[must_use]
+    pub fn forward_normed(
+        &self,
+        [query_norm, context_norm]: [&LayerNorm; 2],
+        queries: Tensor<3>,
+        context: Tensor<3>,
+    ) -> Tensor<3> {
+        let q = self.q.forward_normed(query_norm, queries);
+        let kv = self.kv.forward_normed(context_norm, context);
         self.proj.forward(ops::cross_attention(q, kv, self.heads))
     }
 }

@@ -2,9 +2,9 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use rand::{Rng, RngExt};
+use rand::RngExt;
 
-use super::{Attention, LayerNorm, Linear, LoraConfig, LoraTarget, Mlp};
+use super::{Attention, LayerNorm, Linear, LoraConfig, LoraTarget, Mlp, Rows};
 use crate::encoder::Phase;
 
 /// The sizes of a block.
@@ -35,6 +35,19 @@ pub struct Guidance {
     /// `(B, 4, width)`: scale and shift behind the first norm, `x (1 + scale) + shift`, and behind
     /// the second.
     pub modulation: Option<Tensor<3>>,
+}
+
+/// A batch before a block, `(B, N, width)`; see [`Block::forward_guided`].
+#[derive(Debug, Clone)]
+pub struct Guided<'a> {
+    /// The block.
+    pub block: &'a Block,
+    /// What goes through it.
+    pub tokens: Tensor<3>,
+    /// What guides the block.
+    pub guidance: Guidance,
+    /// Its rate of stochastic depth.
+    pub rate: f64,
 }
 
 /// `x + Attn(LN(x))`, then `x + MLP(LN(x))` (Dosovitskiy et al., 2021).
@@ -117,19 +130,64 @@ impl Block {
         rate: f64,
         phase: &mut Phase<'_>,
     ) -> Tensor<3> {
-        let mut dropped = |branch: Tensor<3>| match phase {
-            Phase::Training(rng) if rate > 0.0 => drop_path(branch, rate, &mut **rng),
-            _ => branch,
-        };
         let Guidance { prefix, modulation } = guidance;
-        let normed = modulated(self.norm1.forward(x.clone()), modulation.as_ref(), 0);
-        let branch = match prefix {
-            Some((keys, values)) => self.attn.forward_prefixed(normed, keys, values),
-            None => self.attn.forward(normed),
+        let branch = match &modulation {
+            None => self.attn.forward_normed(&self.norm1, x.clone(), prefix),
+            Some(rows) => {
+                let normed = modulated(self.norm1.forward(x.clone()), Some(rows), 0);
+                self.attn.forward(normed, prefix)
+            }
         };
-        let x = x + dropped(branch);
-        let normed = modulated(self.norm2.forward(x.clone()), modulation.as_ref(), 2);
-        x + dropped(self.mlp.forward(normed))
+        let x = x + drop_path(branch, rate, phase);
+        let branch = match &modulation {
+            None => self.mlp.forward_normed(&self.norm2, x.clone()),
+            Some(rows) => self.mlp.forward(modulated(self.norm2.forward(x.clone()), Some(rows), 2)),
+        };
+        x + drop_path(branch, rate, phase)
+    }
+
+    /// [`Self::forward_guided`] of batches of any sizes, each through a block of its own. The linear
+    /// layers must have the same weights and biases in all of them and multiply once; norms and what
+    /// is added to layers are each block's own.
+    ///
+    /// # Shapes
+    /// `(B, N, width)` to `(B, N, width)`, each.
+    #[must_use]
+    pub fn forward_side_by_side(batches: Vec<Guided<'_>>, phase: &mut Phase<'_>) -> Vec<Tensor<3>> {
+        if let [only] = batches.as_slice() {
+            let Guided { block, tokens, guidance, rate } = only.clone();
+            return vec![block.forward_guided(tokens, guidance, rate, phase)];
+        }
+        let attentions: Vec<&Attention> = batches.iter().map(|batch| &batch.block.attn).collect();
+        let layers = |of: fn(&Attention) -> &Linear| -> Vec<&Linear> {
+            attentions.iter().map(|&attention| of(attention)).collect()
+        };
+        let normed = batches.iter().map(|Guided { block, tokens, guidance, .. }| {
+            modulated(block.norm1.forward(tokens.clone()), guidance.modulation.as_ref(), 0)
+        });
+        let qkv = Linear::forward_side_by_side(&layers(|a| &a.qkv), &Rows::of(normed.collect()));
+        let mixed = qkv.parts().zip(&batches).map(|(qkv, Guided { block, guidance, .. })| {
+            block.attn.mixed(qkv, guidance.prefix.clone())
+        });
+        let branch = Linear::forward_side_by_side(&layers(|a| &a.proj), &Rows::of(mixed.collect()));
+        let tokens: Vec<Tensor<3>> = branch
+            .parts()
+            .zip(&batches)
+            .map(|(branch, Guided { tokens, rate, .. })| {
+                tokens.clone() + drop_path(branch, *rate, phase)
+            })
+            .collect();
+        let normed = tokens.iter().zip(&batches).map(|(x, Guided { block, guidance, .. })| {
+            modulated(block.norm2.forward(x.clone()), guidance.modulation.as_ref(), 2)
+        });
+        let perceptrons: Vec<&Mlp> = batches.iter().map(|batch| &batch.block.mlp).collect();
+        let branch = Mlp::forward_side_by_side(&perceptrons, &Rows::of(normed.collect()));
+        tokens
+            .into_iter()
+            .zip(branch.parts())
+            .zip(&batches)
+            .map(|((tokens, branch), batch)| tokens + drop_path(branch, batch.rate, phase))
+            .collect()
     }
 }
 
@@ -153,8 +211,13 @@ fn modulated(x: Tensor<3>, modulation: Option<&Tensor<3>>, row: usize) -> Tensor
     x.clone() + x * scale + shift
 }
 
-/// Multiplies every sample of a branch by `floor(keep + u) / keep`, `u` uniform in `[0, 1)`.
-fn drop_path(branch: Tensor<3>, rate: f64, rng: &mut dyn Rng) -> Tensor<3> {
+/// In training, multiplies every sample of a branch by `floor(keep + u) / keep`, `u` uniform in
+/// `[0, 1)`.
+fn drop_path(branch: Tensor<3>, rate: f64, phase: &mut Phase<'_>) -> Tensor<3> {
+    let Phase::Training(rng) = phase else { return branch };
+    if rate <= 0.0 {
+        return branch;
+    }
     let [batch, _, _] = branch.dims();
     let keep = 1.0 - rate;
     let factors: Vec<f32> =
@@ -166,14 +229,70 @@ fn drop_path(branch: Tensor<3>, rate: f64, rng: &mut dyn Rng) -> Tensor<3> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::update;
     use rand::SeedableRng;
+
+    fn values<const D: usize>(dims: [usize; D], seed: f32) -> Tensor<D> {
+        let count: usize = dims.iter().product();
+        let values: Vec<f32> = (0..count).map(|i| ((i as f32 + seed) * 1.3).sin()).collect();
+        Tensor::from_data(TensorData::new(values, dims), &Device::default())
+    }
+
+    /// The block with numbers in the parameters for which `choose` gives a seed.
+    fn with_values(block: Block, choose: impl Fn(&str) -> Option<f32>) -> Block {
+        update(block, |name, value| choose(name).map(|seed| values(value.dims(), seed) * 0.3))
+    }
+
+    #[test]
+    fn blocks_side_by_side_do_what_each_does_alone() {
+        let device = Device::default();
+        let config = BlockConfig { width: 8, heads: 2, mlp_ratio: 2.0 };
+        let shared = |name: &str| Some(name.len() as f32);
+        let plain = with_values(Block::new(config, &device), shared);
+        let own = |seed: f32| {
+            move |name: &str| {
+                let own = name.contains("lora") || name.contains("ssf") || name.contains("norm");
+                own.then_some(seed + name.len() as f32)
+            }
+        };
+        let lora =
+            LoraConfig { rank: 2, alpha: None, targets: vec![LoraTarget::Qkv, LoraTarget::Fc1] };
+        let blocks = [
+            plain.clone(),
+            with_values(plain.clone(), own(5.0)),
+            with_values(plain.clone().with_lora(&lora, &device), own(9.0)),
+            with_values(plain.clone().with_ssf(&device), own(13.0)),
+        ];
+        let guidance = |batch: usize, kind: usize| Guidance {
+            prefix: (kind == 1).then(|| (values([batch, 3, 8], 2.0), values([batch, 3, 8], 4.0))),
+            modulation: (kind == 2).then(|| values([batch, 4, 8], 6.0)),
+        };
+        let batches: Vec<Guided<'_>> = (blocks.iter().enumerate())
+            .map(|(at, block)| {
+                let [batch, tokens] = [[1, 5], [3, 2], [2, 7], [1, 1]][at];
+                let tokens = values([batch, tokens, 8], at as f32);
+                Guided { block, tokens, guidance: guidance(batch, at), rate: 0.0 }
+            })
+            .collect();
+        let together = Block::forward_side_by_side(batches.clone(), &mut Phase::Evaluation);
+        assert_eq!(together.len(), batches.len());
+        for (at, (batch, together)) in batches.into_iter().zip(together).enumerate() {
+            let Guided { block, tokens, guidance, rate } = batch;
+            let alone = block.forward_guided(tokens, guidance, rate, &mut Phase::Evaluation);
+            let difference = (alone - together).abs().max().into_scalar::<f32>();
+            assert!(difference < 1e-5, "batch {at}: {difference}");
+        }
+    }
 
     #[test]
     fn drop_path_keeps_the_mean_and_drops_whole_samples() {
         let device = Device::default();
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
         let ones = Tensor::<3>::ones([4000, 1, 2], &device);
-        let out = drop_path(ones, 0.25, &mut rng).into_data().try_to_vec::<f32>().unwrap();
+        let out = drop_path(ones, 0.25, &mut Phase::Training(&mut rng))
+            .into_data()
+            .try_to_vec::<f32>()
+            .unwrap();
         let dropped = out.chunks(2).filter(|pair| pair[0] == 0.0).count();
         assert!(out.chunks(2).all(|pair| pair[0] == pair[1]));
         assert!((900..1100).contains(&dropped), "{dropped}");

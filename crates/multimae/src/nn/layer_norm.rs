@@ -41,12 +41,18 @@ impl LayerNorm {
     /// `(..., width)` to `(..., width)`.
     #[must_use]
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let (weight, bias, eps) = self.affine();
+        ops::layer_norm(x, weight, bias, eps)
+    }
+
+    /// Factor and summand with what is added to them, and the epsilon.
+    pub(super) fn affine(&self) -> (Tensor<1>, Tensor<1>, f64) {
         let (weight, bias) = (self.weight.val(), self.bias.val());
         let (weight, bias) = match &self.ssf {
             Some(ssf) => (weight * ssf.scale.val(), ssf.bias(Some(bias))),
             None => (weight, bias),
         };
-        ops::layer_norm(x, weight, bias, LAYER_NORM_EPS)
+        (weight, bias, LAYER_NORM_EPS)
     }
 
     /// The same map without scale and shift: they are in its weight and bias.

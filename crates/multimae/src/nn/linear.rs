@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use multimae_kernels::ops;
 
-use super::{Lora, LoraConfig, ScaleShift, parameter};
+use super::{LayerNorm, Lora, LoraConfig, Rows, ScaleShift, parameter};
 
 /// `y = x W^T + b`, with what tuning may add to it.
 #[derive(Module, Debug)]
@@ -63,6 +63,61 @@ impl Linear {
         };
         let y = added(ops::linear(x, self.weight.val(), None), change);
         ops::scale_shift(y, ssf.scale.val(), ssf.bias(bias))
+    }
+
+    /// [`Self::forward`] of the exact GELU of `x`.
+    ///
+    /// # Shapes
+    /// `(..., inputs)` to `(..., outputs)`.
+    #[must_use]
+    pub fn forward_gelu<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        match self.without_additions() {
+            Some((weight, bias)) => ops::gelu_linear(x, weight, bias),
+            None => self.forward(ops::gelu(x)),
+        }
+    }
+
+    /// [`Self::forward`] behind a norm.
+    ///
+    /// # Shapes
+    /// `(..., inputs)` to `(..., outputs)`.
+    #[must_use]
+    pub fn forward_normed<const D: usize>(&self, norm: &LayerNorm, x: Tensor<D>) -> Tensor<D> {
+        match self.without_additions() {
+            Some((weight, bias)) => ops::norm_linear(x, norm.affine(), weight, bias),
+            None => self.forward(norm.forward(x)),
+        }
+    }
+
+    /// Weight and bias, if they are all that there is.
+    fn without_additions(&self) -> Option<(Tensor<2>, Tensor<1>)> {
+        let bias = self.bias.as_ref().filter(|_| self.lora.is_none() && self.ssf.is_none())?;
+        Some((self.weight.val(), bias.val()))
+    }
+
+    /// Applies layers that have one weight and bias, each with its own additions, to their own rows:
+    /// one product for all.
+    ///
+    /// # Shapes
+    /// Rows of `inputs` to rows of `outputs`, as many parts as layers.
+    pub(super) fn forward_side_by_side(layers: &[&Self], x: &Rows) -> Rows {
+        let Some(first) = layers.first() else { return x.clone() };
+        let bias = first.bias.as_ref().map(Param::val);
+        let y = x.map(|rows| ops::linear(rows, first.weight.val(), bias));
+        if layers.iter().all(|layer| layer.lora.is_none() && layer.ssf.is_none()) {
+            return y;
+        }
+        let parts = layers.iter().zip(x.parts()).zip(y.parts());
+        Rows::of(parts.map(|((layer, x), y)| layer.added_to(y, x)).collect())
+    }
+
+    /// What the layer makes of `x`, from what its weight and bias make of it.
+    fn added_to(&self, y: Tensor<3>, x: Tensor<3>) -> Tensor<3> {
+        let y = added(y, self.lora.as_ref().map(|lora| lora.forward(x)));
+        match &self.ssf {
+            Some(ssf) => ops::scale_shift(y, ssf.scale.val(), ssf.shift.val()),
+            None => y,
+        }
     }
 
     /// The same map without additions: they are in its weight and bias.

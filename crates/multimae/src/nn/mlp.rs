@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use multimae_kernels::ops;
 
-use super::Linear;
+use super::{LayerNorm, Linear, Rows};
 
 /// `fc2(gelu(fc1(x)))` with the exact (erf) GELU.
 #[derive(Module, Debug)]
@@ -26,6 +26,24 @@ impl Mlp {
     /// `(B, N, width)` to `(B, N, width)`.
     #[must_use]
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.fc2.forward(ops::gelu(self.fc1.forward(x)))
+        self.fc2.forward_gelu(self.fc1.forward(x))
+    }
+
+    /// [`Self::forward`] behind a norm.
+    ///
+    /// # Shapes
+    /// `(B, N, width)` to `(B, N, width)`.
+    #[must_use]
+    pub fn forward_normed(&self, norm: &LayerNorm, x: Tensor<3>) -> Tensor<3> {
+        self.fc2.forward_gelu(self.fc1.forward_normed(norm, x))
+    }
+
+    /// Perceptrons of the same weights side by side; see [`Linear::forward_side_by_side`].
+    pub(super) fn forward_side_by_side(perceptrons: &[&Self], x: &Rows) -> Rows {
+        let layers = |of: fn(&Self) -> &Linear| -> Vec<&Linear> {
+            perceptrons.iter().map(|&perceptron| of(perceptron)).collect()
+        };
+        let hidden = Linear::forward_side_by_side(&layers(|mlp| &mlp.fc1), x);
+        Linear::forward_side_by_side(&layers(|mlp| &mlp.fc2), &hidden.map(ops::gelu))
     }
 }

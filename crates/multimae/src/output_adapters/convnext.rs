@@ -2,7 +2,6 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use multimae_kernels::ops;
 use serde::{Deserialize, Serialize};
 
 use super::{HeadSurroundings, Prediction};
@@ -109,8 +108,8 @@ impl ConvNeXtBlock {
             .forward(x.clone())
             .permute([0, 2, 3, 1])
             .reshape([batch * height * width, channels]);
-        let hidden = ops::gelu(self.pwconv1.forward(self.norm.forward(pixels)));
-        let y = self.pwconv2.forward(hidden).reshape([batch, height, width, channels]);
+        let hidden = self.pwconv1.forward_normed(&self.norm, pixels);
+        let y = self.pwconv2.forward_gelu(hidden).reshape([batch, height, width, channels]);
         x + y.permute([0, 3, 1, 2])
     }
 }

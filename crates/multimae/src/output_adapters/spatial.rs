@@ -176,12 +176,12 @@ impl SpatialOutputAdapter {
                     context = Tensor::cat(vec![context, global], 1);
                 }
                 // The queries are not added back: the published decoder has no residual here.
-                attention.forward(query_norm.forward(queries), context_norm.forward(context))
+                attention.forward_normed([query_norm, context_norm], queries, context)
             }
             _ => queries,
         };
         if let (Some(mlp), Some(out_norm)) = (&self.mlp, &self.out_norm) {
-            x = x.clone() + mlp.forward(out_norm.forward(x));
+            x = x.clone() + mlp.forward_normed(out_norm, x);
         }
         for block in &self.decoder_transformer {
             x = block.forward(x);

@@ -135,7 +135,7 @@ impl CodaPrompts {
             let numbers: Vec<f32> = numbers.into_iter().map(|number| number as f32).collect();
             values.insert(name, TensorData::new(numbers, shape));
         }
-        load(self, &values, &Allowed::default())
+        load(self, values, &Allowed::default())
     }
 
     /// Mixes the components for every sample.

@@ -12,6 +12,7 @@ mod dual;
 mod init;
 mod norms;
 mod orthonormal;
+mod passage;
 mod pool;
 mod query;
 mod selection;
@@ -27,6 +28,8 @@ pub use config::{PrefixConfig, PromptConfig, TokensConfig};
 pub use dual::{DualConfig, DualPrompt};
 pub use init::{random_prompts, self_prompts};
 pub use norms::PromptNorms;
+pub(crate) use passage::Passage;
+pub use passage::encode_with_prompts;
 pub use pool::{PoolConfig, PoolForm, PoolKeySharing, PoolKeys, PromptPool};
 pub use query::{Query, pool_query};
 pub use selection::{Choice, PoolLosses, Selection};
@@ -34,9 +37,8 @@ pub use shared::{PrefixPrompts, PromptTokens};
 pub use source::{Given, PromptSource};
 pub use usage::{EntryUsage, PoolUsage};
 
-use crate::encoder::Phase;
-use crate::nn::{Block, Guidance};
 use crate::{Error, Result};
+use passage::Carried;
 
 /// Prompts of a batch, of one source; an encoder takes several.
 ///
@@ -100,61 +102,6 @@ impl Prompts {
             Self::Tokens { tokens, .. } => of(tokens),
             Self::Prefix { keys, values, .. } => (of(keys) + of(values)).div_scalar(2.0),
             Self::Norms { modulation, .. } => of(modulation),
-        }
-    }
-
-    /// Prompts of batches one behind the other: what each batch has from its own sources, all of
-    /// them of the same kinds and sizes.
-    ///
-    /// # Errors
-    /// If they are not.
-    pub fn of_all(batches: Vec<Vec<Self>>) -> Result<Vec<Self>> {
-        let mut batches = batches.into_iter();
-        let Some(mut all) = batches.next() else { return Ok(Vec::new()) };
-        for batch in batches {
-            if batch.len() != all.len() {
-                return Err(unlike());
-            }
-            all =
-                all.into_iter().zip(batch).map(|(a, b)| a.followed_by(b)).collect::<Result<_>>()?;
-        }
-        Ok(all)
-    }
-
-    /// The prompts of one batch and, behind them, those of another.
-    fn followed_by(self, other: Self) -> Result<Self> {
-        let ((first, [_, layers, count, width]), (other_first, [_, l, c, w])) =
-            (self.extents(), other.extents());
-        if first != other_first || [layers, count, width] != [l, c, w] {
-            return Err(unlike());
-        }
-        let cat = |a: Tensor<4>, b: Tensor<4>| Tensor::cat(vec![a, b], 0);
-        match (self, other) {
-            (
-                Self::Tokens { tokens, gates, .. },
-                Self::Tokens { tokens: other, gates: other_gates, .. },
-            ) => {
-                let gates = match (gates, other_gates) {
-                    (Some(a), Some(b)) if a.dims()[1] == b.dims()[1] => {
-                        Some(Tensor::cat(vec![a, b], 0))
-                    }
-                    (None, None) => None,
-                    _ => return Err(unlike()),
-                };
-                Ok(Self::Tokens { first, tokens: cat(tokens, other), gates })
-            }
-            (
-                Self::Prefix { keys, values, .. },
-                Self::Prefix { keys: other_keys, values: other_values, .. },
-            ) => Ok(Self::Prefix {
-                first,
-                keys: cat(keys, other_keys),
-                values: cat(values, other_values),
-            }),
-            (Self::Norms { modulation, .. }, Self::Norms { modulation: other, .. }) => {
-                Ok(Self::Norms { first, modulation: cat(modulation, other) })
-            }
-            _ => Err(unlike()),
         }
     }
 
@@ -240,105 +187,10 @@ impl Prompts {
     }
 }
 
-fn unlike() -> Error {
-    Error::Config("prompts of one pass must be of the same kinds and sizes".to_owned())
-}
-
 /// `(B, 1, 1)`: the gate of a block, if it has one.
 fn gate(gates: &Tensor<2>, index: usize) -> Option<Tensor<3>> {
     let [batch, blocks] = gates.dims();
     (index < blocks).then(|| gates.clone().narrow(1, index, 1).reshape([batch, 1, 1]))
-}
-
-/// The prompt tokens of a source at the last block.
-struct Carried {
-    input: Tensor<3>,
-    output: Tensor<3>,
-}
-
-/// Runs blocks over tokens with prompts and returns the output of every block without them.
-///
-/// # Shapes
-/// `(B, N, width)` to one `(B, N, width)` per block.
-///
-/// # Errors
-/// If the prompts are of other samples, of another width, or of blocks that do not exist.
-pub fn encode_with_prompts(
-    blocks: &[Block],
-    tokens: Tensor<3>,
-    prompts: &[Prompts],
-    drop_path_rates: &[f64],
-    phase: &mut Phase<'_>,
-) -> Result<Vec<Tensor<3>>> {
-    encode_watched(blocks, tokens, prompts, drop_path_rates, (phase, &mut |_| {}))
-}
-
-/// What a block is given: its tokens, those of prompts behind them, and what else guides it.
-pub(crate) struct Watched<'a> {
-    /// The number of the block among those that are run.
-    pub(crate) index: usize,
-    pub(crate) block: &'a Block,
-    /// Tokens without prompts.
-    pub(crate) own: usize,
-    pub(crate) sequence: &'a Tensor<3>,
-    pub(crate) guidance: &'a Guidance,
-}
-
-/// [`encode_with_prompts`] under the eyes of somebody.
-pub(crate) fn encode_watched(
-    blocks: &[Block],
-    tokens: Tensor<3>,
-    prompts: &[Prompts],
-    drop_path_rates: &[f64],
-    (phase, watch): (&mut Phase<'_>, &mut dyn FnMut(Watched<'_>)),
-) -> Result<Vec<Tensor<3>>> {
-    prompts.iter().try_for_each(|prompts| prompts.check(blocks.len(), tokens.dims()))?;
-    let mut carried: Vec<Option<Carried>> = prompts.iter().map(|_| None).collect();
-    let mut outputs: Vec<Tensor<3>> = Vec::with_capacity(blocks.len());
-    let mut x = tokens;
-    for (index, (block, &rate)) in blocks.iter().zip(drop_path_rates).enumerate() {
-        let own = x.dims()[1];
-        let slots: Vec<Option<Tensor<3>>> = prompts
-            .iter()
-            .zip(&carried)
-            .map(|(prompts, carried)| prompts.tokens_of(index, carried.as_ref()))
-            .collect();
-        let prefixes = prompts.iter().filter_map(|prompts| prompts.prefix_of(index));
-        let sequence = joined(std::iter::once(x).chain(slots.iter().flatten().cloned()));
-        let modulations = prompts.iter().filter_map(|prompts| prompts.modulation_of(index));
-        let guidance = Guidance {
-            prefix: side_by_side(prefixes),
-            modulation: modulations.reduce(|sum, more| sum + more),
-        };
-        watch(Watched { index, block, own, sequence: &sequence, guidance: &guidance });
-        let y = block.forward_guided(sequence, guidance, rate, phase);
-        let mut start = own;
-        for (slot, carried) in slots.into_iter().zip(&mut carried) {
-            *carried = slot.map(|input| {
-                let count = input.dims()[1];
-                let output = y.clone().narrow(1, start, count);
-                start += count;
-                Carried { input, output }
-            });
-        }
-        x = if start == own { y } else { y.narrow(1, 0, own) };
-        outputs.push(x.clone());
-    }
-    Ok(outputs)
-}
-
-/// Sequences one behind the other.
-fn joined(sequences: impl Iterator<Item = Tensor<3>>) -> Tensor<3> {
-    let mut sequences: Vec<Tensor<3>> = sequences.collect();
-    if sequences.len() == 1 { sequences.remove(0) } else { Tensor::cat(sequences, 1) }
-}
-
-/// The keys and the values of all prefixes of a block.
-fn side_by_side(
-    prefixes: impl Iterator<Item = (Tensor<3>, Tensor<3>)>,
-) -> Option<(Tensor<3>, Tensor<3>)> {
-    let (keys, values): (Vec<_>, Vec<_>) = prefixes.unzip();
-    (!keys.is_empty()).then(|| (joined(keys.into_iter()), joined(values.into_iter())))
 }
 
 #[cfg(test)]
@@ -348,7 +200,8 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::nn::BlockConfig;
+    use crate::encoder::Phase;
+    use crate::nn::{Block, BlockConfig};
 
     const BLOCKS: usize = 3;
     const WIDTH: usize = 8;

@@ -3,10 +3,8 @@
 use burn::tensor::Tensor;
 
 use super::TunedMultiVit;
-use super::pass::{self, Samples};
+use super::pass::{self, Part, Watched};
 use crate::encoder::Phase;
-use crate::multivit::Embedded;
-use crate::prompts::Watched;
 use crate::tokens::{Inputs, TokenLayout};
 use crate::{Error, Result};
 
@@ -45,47 +43,25 @@ impl TunedMultiVit {
                 "there is no block {block}: the encoder's {depth} are numbered from 0"
             )));
         }
-        let embedded = self.vit.embed(inputs)?;
-        let [batch, _, _] = embedded.sequence.dims();
         let mut seen = Vec::new();
-        let mut watch = |watched: Watched<'_>| {
-            if !blocks.contains(&watched.index) {
+        let mut watch = |Watched { index, task, own, batch }: Watched<'_>| {
+            if !blocks.contains(&index) {
                 return;
             }
-            let weights = watched.block.attention(watched.sequence.clone(), watched.guidance);
+            let weights = batch.block.attention(batch.tokens.clone(), &batch.guidance);
             let [_, _, rows, columns] = weights.dims();
             seen.push(BlockAttention {
-                block: watched.index,
-                task: None,
+                block: index,
+                task: task.map(str::to_owned),
                 weights,
-                own: watched.own,
-                prompts: rows - watched.own,
+                own,
+                prompts: rows - own,
                 prefix: columns - rows,
             });
         };
-        let part = [Samples { model: self, samples: 0..batch }];
-        pass::encode(&part, &embedded, None, (&mut Phase::Evaluation, &mut watch))?;
-        let tasks: Vec<String> =
-            self.task_prompts.iter().map(|(task, _)| task.to_owned()).collect();
-        let Embedded { layout, .. } = embedded;
-        Ok((by_task(seen, &tasks, batch), layout))
+        let mut part = [Part::new(self, inputs)?];
+        pass::encode(&mut part, (&mut Phase::Evaluation, &mut watch))?;
+        let [Part { embedded, .. }] = part;
+        Ok((seen, embedded.layout))
     }
-}
-
-/// Takes the passes of several tasks apart, which were one batch.
-fn by_task(seen: Vec<BlockAttention>, tasks: &[String], batch: usize) -> Vec<BlockAttention> {
-    seen.into_iter()
-        .flat_map(|attention| {
-            let all = attention.weights.dims()[0];
-            if all == batch || tasks.is_empty() {
-                return vec![attention];
-            }
-            let one = |(at, task): (usize, &String)| BlockAttention {
-                task: Some(task.clone()),
-                weights: attention.weights.clone().narrow(0, at * batch, batch),
-                ..attention.clone()
-            };
-            tasks.iter().enumerate().map(one).collect()
-        })
-        .collect()
 }

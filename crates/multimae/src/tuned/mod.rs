@@ -13,18 +13,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::encoder::Phase;
 use crate::encoder_output::EncoderOutput;
-use crate::multivit::{Embedded, MultiVit, MultiVitConfig};
+use crate::multivit::{MultiVit, MultiVitConfig};
 use crate::nn::{Block, LayerNorm, LoraConfig, ModuleMap};
 use crate::output_adapters::Prediction;
-use crate::prompts::{
-    Part, PromptConfig, PromptNorms, PromptSource, Prompts, Selection, Watched, encode_watched,
-};
+use crate::prompts::{self, PromptConfig, PromptNorms, PromptSource, Query, Selection};
 use crate::tokens::Inputs;
 use crate::{Error, Result};
 
 pub use attention::BlockAttention;
 pub use pass::forward_together;
-use pass::{Chosen, Pass, Samples};
+use pass::{Chosen, Part, Pass};
 
 /// The name of the norms that the prompts of all tasks condition.
 const SHARED: &str = "shared";
@@ -97,7 +95,7 @@ impl TunedMultiVit {
         vit.encoder =
             vit.encoder.into_iter().map(|block| additions.of_block(block, device)).collect();
         let build = |blocks: Range<usize>| match &additions.prompts {
-            Some(prompts) => prompts.build(&Part { blocks, width }, device),
+            Some(prompts) => prompts.build(&prompts::Part { blocks, width }, device),
             None => Ok(None),
         };
         let shared = build(0..branch)?;
@@ -185,13 +183,13 @@ impl TunedMultiVit {
         queries: Option<Tensor<2>>,
         phase: &mut Phase<'_>,
     ) -> Result<TunedOutput> {
-        let embedded = self.vit.embed(inputs)?;
-        let [batch, _, _] = embedded.sequence.dims();
-        let part = [Samples { model: self, samples: 0..batch }];
-        let Pass { mut outputs, chosen } =
-            pass::encode(&part, &embedded, queries, (phase, &mut |_| {}))?;
-        let predictions = self.predict(outputs.swap_remove(0), phase)?;
-        let mut output = TunedOutput { predictions, ..TunedOutput::default() };
+        let mut part = [Part { queries, ..Part::new(self, inputs)? }];
+        let mut output = TunedOutput::default();
+        let Some(Pass { outputs, chosen }) = pass::encode(&mut part, (phase, &mut |_| {}))?.pop()
+        else {
+            return Ok(output);
+        };
+        output.predictions = self.predict(outputs, phase)?;
         for Chosen { source, selection, terms } in chosen {
             for (name, term) in terms {
                 let sum = match output.terms.swap_remove(name) {
@@ -213,19 +211,16 @@ impl TunedMultiVit {
     /// # Errors
     /// If the inputs do not fit.
     pub fn query(&self, inputs: Inputs) -> Result<Option<Tensor<2>>> {
-        self.queries(&self.vit.embed(inputs)?)
+        let mut part = [Part::new(self, inputs)?];
+        pass::add_queries(&mut part)?;
+        let [Part { queries, .. }] = part;
+        Ok(queries)
     }
 
-    fn queries(&self, embedded: &Embedded) -> Result<Option<Tensor<2>>> {
-        let mut sources =
-            self.prompts.iter().chain(self.task_prompts.iter().map(|(_, source)| source));
-        let Some(query) = sources.find_map(PromptSource::query) else { return Ok(None) };
-        if !query.needs_pass() {
-            return query.of_embeddings(&embedded.sequence, &embedded.layout).map(Some);
-        }
-        let sequence = embedded.sequence.clone().detach();
-        let layers = self.vit.encode(sequence, &mut Phase::Evaluation);
-        query.of_output(&self.vit.output(embedded, layers)).map(Some)
+    /// What the samples' queries are, if a source takes prompts from a pool.
+    fn query_kind(&self) -> Option<Query> {
+        let of_tasks = self.task_prompts.iter().map(|(_, source)| source);
+        self.prompts.iter().chain(of_tasks).find_map(PromptSource::query)
     }
 
     /// What the heads make of their layers, one output each.
@@ -242,38 +237,19 @@ impl TunedMultiVit {
             .collect()
     }
 
-    /// Whether samples of both models can go through the encoder together: it must have the same
-    /// additions, but for norms before the heads. That its weights are the same is up to the
-    /// caller.
+    /// Whether batches of both models can go through the encoder together: its blocks are alike. That
+    /// their linear layers have the same weights and biases is up to the caller.
     #[must_use]
     pub fn shares_passes_with(&self, other: &Self) -> bool {
-        let layers = |model: &Self| model.additions.lora.is_none() && !model.additions.ssf;
-        layers(self)
-            && layers(other)
-            && self.additions.prompts == other.additions.prompts
-            && self.additions.prompt_norms == other.additions.prompt_norms
-            && self.branch == other.branch
+        self.vit.config().encoder == other.vit.config().encoder
     }
 
-    /// Runs some of the blocks. Stochastic depth is for blocks whose weights are trained: frozen
+    /// The rate of stochastic depth of a block. It is for blocks whose weights are trained: frozen
     /// ones are used as they are.
-    fn run(
-        &self,
-        blocks: Range<usize>,
-        tokens: Tensor<3>,
-        prompts: &[Prompts],
-        (phase, watch): (&mut Phase<'_>, &mut dyn FnMut(Watched<'_>)),
-    ) -> Result<Vec<Tensor<3>>> {
+    fn drop_path_rate(&self, index: usize) -> f64 {
+        let trained = self.vit.encoder[index].mlp.fc1.weight.is_require_grad();
         let rates = self.vit.config().encoder.drop_path_rates();
-        let rate = |index: usize| {
-            let trained = self.vit.encoder[index].mlp.fc1.weight.is_require_grad();
-            if trained { rates[index] } else { 0.0 }
-        };
-        let own: Vec<f64> = blocks.clone().map(rate).collect();
-        let first = blocks.start;
-        let mut watch =
-            |watched: Watched<'_>| watch(Watched { index: watched.index + first, ..watched });
-        encode_watched(&self.vit.encoder[blocks], tokens, prompts, &own, (phase, &mut watch))
+        if trained { rates[index] } else { 0.0 }
     }
 
     /// The output as a task's head reads it.

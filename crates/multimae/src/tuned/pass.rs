@@ -1,4 +1,5 @@
-//! One pass of a batch through the encoder: shared blocks once, those behind a branch once per task.
+//! The pass of batches through the encoder: a block at a time, the batches of all models together,
+//! behind a branch once per task.
 
 use std::ops::Range;
 
@@ -9,78 +10,55 @@ use super::{SHARED, TunedMultiVit};
 use crate::encoder::Phase;
 use crate::encoder_output::EncoderOutput;
 use crate::multivit::Embedded;
+use crate::nn::{Block, Guided};
 use crate::output_adapters::Prediction;
-use crate::prompts::{Given, PromptNorms, PromptSource, Prompts, Selection, Watched};
+use crate::prompts::{Given, Passage, PromptSource, Prompts, Selection};
 use crate::tokens::Inputs;
 use crate::{Error, Result};
 
-/// Predicts a batch whose samples belong to several tuned models with one pass through the encoder
-/// that they share: prompts are an input of every sample. Each model has the next so many samples.
+/// Predicts batches of several tuned models with one pass through the encoder, whose linear layers
+/// multiply once for all of them: inputs, prompts, norms and low-rank changes are each model's own.
 ///
 /// # Errors
-/// If the models cannot share a pass, their samples are not those of the batch, or inputs, prompts
-/// or heads do not fit.
+/// If the models' encoders are not alike (see [`TunedMultiVit::shares_passes_with`]), or inputs,
+/// prompts or heads do not fit.
 pub fn forward_together(
-    models: &[(&TunedMultiVit, usize)],
-    inputs: Inputs,
+    batches: Vec<(&TunedMultiVit, Inputs)>,
     phase: &mut Phase<'_>,
 ) -> Result<Vec<IndexMap<String, Prediction>>> {
-    let error = |problem: &str| Err(Error::Config(format!("models of one pass: {problem}")));
-    let Some((first, _)) = models.first() else { return Ok(Vec::new()) };
-    if !models.iter().skip(1).all(|(model, _)| first.shares_passes_with(model)) {
-        return error("they add different things to the encoder");
+    let mut parts: Vec<Part<'_>> = batches
+        .into_iter()
+        .map(|(model, inputs)| Part::new(model, inputs))
+        .collect::<Result<_>>()?;
+    let Some(first) = parts.first() else { return Ok(Vec::new()) };
+    if !parts.iter().all(|part| first.model.shares_passes_with(part.model)) {
+        return Err(Error::Config("models of one pass: their encoders are not alike".to_owned()));
     }
-    let embedded = first.vit.embed(inputs)?;
-    let [batch, _, _] = embedded.sequence.dims();
-    let mut start = 0;
-    let parts: Vec<Samples<'_>> = models
-        .iter()
-        .map(|&(model, count)| {
-            start += count;
-            Samples { model, samples: start - count..start }
-        })
-        .collect();
-    if start != batch {
-        return error(&format!("they have {start} samples, the batch has {batch}"));
-    }
-    let pass = encode(&parts, &embedded, None, (phase, &mut |_| {}))?;
-    models
-        .iter()
-        .zip(pass.outputs)
-        .map(|((model, _), outputs)| model.predict(outputs, phase))
-        .collect()
+    let passes = encode(&mut parts, (phase, &mut |_| {}))?;
+    let models = parts.iter().map(|part| part.model);
+    models.zip(passes).map(|(model, pass)| model.predict(pass.outputs, phase)).collect()
 }
 
-/// The samples of a batch that belong to a model.
-pub(super) struct Samples<'a> {
+/// A batch of a model.
+pub(super) struct Part<'a> {
     pub(super) model: &'a TunedMultiVit,
-    pub(super) samples: Range<usize>,
+    pub(super) embedded: Embedded,
+    /// What pools choose by, `(B, width)`; computed where it is needed and not given.
+    pub(super) queries: Option<Tensor<2>>,
 }
 
-impl Samples<'_> {
-    /// The source of the prompts that all tasks share.
-    fn shared(&self) -> Option<Source<'_>> {
-        let source = self.model.prompts.as_ref()?;
-        let norms = self.model.prompt_norms.get(SHARED);
-        Some(Source { part: self, name: SHARED, source, norms })
-    }
-
-    /// The sources of the tasks' own prompts.
-    fn of_tasks(&self) -> impl Iterator<Item = Source<'_>> {
-        self.model.task_prompts.iter().map(|(task, source)| Source {
-            part: self,
-            name: task,
-            source,
-            norms: self.model.prompt_norms.get(task),
-        })
+impl<'a> Part<'a> {
+    /// # Errors
+    /// If the inputs do not fit.
+    pub(super) fn new(model: &'a TunedMultiVit, inputs: Inputs) -> Result<Self> {
+        Ok(Self { model, embedded: model.vit.embed(inputs)?, queries: None })
     }
 }
 
-/// What came out of a pass.
-#[derive(Default)]
+/// What came out of a pass for a part.
 pub(super) struct Pass {
-    /// What the heads of every model read, in their order.
-    pub(super) outputs: Vec<Vec<EncoderOutput>>,
+    /// What each head reads, in their order.
+    pub(super) outputs: Vec<EncoderOutput>,
     /// What samples chose, in the order of the sources.
     pub(super) chosen: Vec<Chosen>,
 }
@@ -94,95 +72,177 @@ pub(super) struct Chosen {
     pub(super) terms: Vec<(&'static str, Tensor<1>)>,
 }
 
-/// Runs the blocks. `queries` are those of the samples, `(B, width)`; they are computed where they
-/// are needed and not given.
+/// A batch that is about to go through a block.
+pub(super) struct Watched<'a> {
+    /// The number of the block.
+    pub(super) index: usize,
+    /// The task, behind the branch.
+    pub(super) task: Option<&'a str>,
+    /// Tokens without prompts.
+    pub(super) own: usize,
+    /// Block, tokens with those of prompts behind them, and what guides the block.
+    pub(super) batch: &'a Guided<'a>,
+}
+
+/// Runs the blocks, under the eyes of somebody.
 pub(super) fn encode(
-    parts: &[Samples<'_>],
-    embedded: &Embedded,
-    queries: Option<Tensor<2>>,
+    parts: &mut [Part<'_>],
     (phase, watch): (&mut Phase<'_>, &mut dyn FnMut(Watched<'_>)),
-) -> Result<Pass> {
-    let Some(Samples { model: first, .. }) = parts.first() else { return Ok(Pass::default()) };
-    let (branch, depth) = (first.branch, first.vit.encoder.len());
-    let queries = match queries {
-        Some(queries) => Some(queries),
-        None => first.queries(embedded)?,
-    };
-    let mut chosen = Vec::new();
-    let mut given = Prompting { queries, chosen: &mut chosen };
-    let trunk = given.prompts(parts.iter().filter_map(Samples::shared), phase)?;
-    let shared = first.run(0..branch, embedded.sequence.clone(), &trunk, (phase, watch))?;
-    let front = shared.last().unwrap_or(&embedded.sequence);
-    let of = |layer: &Tensor<3>, range: &Range<usize>| {
-        let whole = range.len() == layer.dims()[0];
-        if whole { layer.clone() } else { layer.clone().narrow(0, range.start, range.len()) }
-    };
-    // One pass behind the branch per task that has prompts of its own.
-    let tasks: Vec<Source<'_>> = parts.iter().flat_map(Samples::of_tasks).collect();
-    let own = given.prompts(tasks.iter().copied(), phase)?;
-    let rest = match tasks.as_slice() {
-        [] => first.run(branch..depth, front.clone(), &[], (phase, watch))?,
-        tasks => {
-            let fronts = tasks.iter().map(|task| of(front, &task.part.samples)).collect();
-            first.run(branch..depth, Tensor::cat(fronts, 0), &own, (phase, watch))?
+) -> Result<Vec<Pass>> {
+    add_queries(parts)?;
+    let mut ways: Vec<Way<'_>> =
+        parts.iter().map(|part| Way::new(part, phase)).collect::<Result<_>>()?;
+    for index in blocks(&ways) {
+        ways.iter_mut().try_for_each(|way| way.branch(index, phase))?;
+        step(&mut ways, index, (phase, watch));
+    }
+    Ok(ways.into_iter().map(Way::end).collect())
+}
+
+/// Computes the queries that parts need: those of the encoder's output in one pass without prompts.
+pub(super) fn add_queries(parts: &mut [Part<'_>]) -> Result<()> {
+    for part in parts.iter_mut().filter(|part| part.queries.is_none()) {
+        let Embedded { sequence, layout } = &part.embedded;
+        if let Some(query) = part.model.query_kind().filter(|query| !query.needs_pass()) {
+            part.queries = Some(query.of_embeddings(sequence, layout)?);
         }
-    };
-    let mut start = 0;
-    let outputs = parts
+    }
+    let (places, mut ways): (Vec<usize>, Vec<Way<'_>>) = parts
         .iter()
-        .map(|Samples { model, samples }| {
-            let heads = model.vit.output_adapters.names().map(|_| {
-                let place = if tasks.is_empty() {
-                    samples.clone()
-                } else {
-                    start += samples.len();
-                    start - samples.len()..start
-                };
-                let before = shared.iter().map(|layer| of(layer, samples));
-                let behind = rest.iter().map(|layer| of(layer, &place));
-                model.vit.output(embedded, before.chain(behind).collect())
-            });
-            heads.collect()
-        })
-        .collect();
-    Ok(Pass { outputs, chosen })
+        .enumerate()
+        .filter(|(_, part)| part.queries.is_none() && part.model.query_kind().is_some())
+        .map(|(place, part)| Ok((place, Way::without_prompts(part)?)))
+        .collect::<Result<Vec<_>>>()?
+        .into_iter()
+        .unzip();
+    for index in blocks(&ways) {
+        step(&mut ways, index, (&mut Phase::Evaluation, &mut |_| {}));
+    }
+    let queries = ways.into_iter().map(Way::queries).collect::<Result<Vec<_>>>()?;
+    for (place, queries) in places.into_iter().zip(queries) {
+        parts[place].queries = queries;
+    }
+    Ok(())
 }
 
-/// What makes prompts for the samples of a model, and the norms that they condition.
-#[derive(Clone, Copy)]
-struct Source<'a> {
-    part: &'a Samples<'a>,
-    name: &'a str,
-    source: &'a PromptSource,
-    norms: Option<&'a PromptNorms>,
+fn blocks(ways: &[Way<'_>]) -> Range<usize> {
+    0..ways.first().map_or(0, |way| way.part.model.vit.encoder.len())
 }
 
-/// Makes the prompts of a batch.
-struct Prompting<'a> {
-    queries: Option<Tensor<2>>,
-    chosen: &'a mut Vec<Chosen>,
+/// Takes all batches through a block.
+fn step(
+    ways: &mut [Way<'_>],
+    index: usize,
+    (phase, watch): (&mut Phase<'_>, &mut dyn FnMut(Watched<'_>)),
+) {
+    let mut batches = Vec::new();
+    for way in &*ways {
+        for lane in &way.lanes {
+            let (tokens, guidance) = lane.passage.enter();
+            let model = way.part.model;
+            let (block, rate) = (&model.vit.encoder[index], model.drop_path_rate(index));
+            let batch = Guided { block, tokens, guidance, rate };
+            let [_, own, _] = lane.passage.tokens().dims();
+            watch(Watched { index, task: lane.task, own, batch: &batch });
+            batches.push(batch);
+        }
+    }
+    let lanes = ways.iter_mut().flat_map(|way| &mut way.lanes);
+    for (lane, tokens) in lanes.zip(Block::forward_side_by_side(batches, phase)) {
+        lane.passage.leave(tokens);
+        lane.layers.push(lane.passage.tokens().clone());
+    }
 }
 
-impl Prompting<'_> {
-    /// The prompts of several sources, one behind the other.
-    fn prompts<'a>(
-        &mut self,
-        sources: impl Iterator<Item = Source<'a>>,
-        phase: &mut Phase<'_>,
-    ) -> Result<Vec<Prompts>> {
-        Prompts::of_all(sources.map(|source| self.of(source, phase)).collect::<Result<_>>()?)
+/// A part on its way through the encoder: in one lane, behind the branch in one per task.
+struct Way<'a> {
+    part: &'a Part<'a>,
+    lanes: Vec<Lane<'a>>,
+    chosen: Vec<Chosen>,
+}
+
+struct Lane<'a> {
+    task: Option<&'a str>,
+    passage: Passage,
+    /// The outputs of the blocks so far.
+    layers: Vec<Tensor<3>>,
+}
+
+impl<'a> Way<'a> {
+    /// Before the first block.
+    fn new(part: &'a Part<'a>, phase: &mut Phase<'_>) -> Result<Self> {
+        let TunedMultiVit { prompts, branch, .. } = part.model;
+        let mut way = Self { part, lanes: Vec::new(), chosen: Vec::new() };
+        let prompts = match prompts {
+            Some(source) => way.prompts((SHARED, source), phase)?,
+            None => Vec::new(),
+        };
+        let passage = Passage::new(part.embedded.sequence.clone(), prompts, *branch)?;
+        way.lanes.push(Lane { task: None, passage, layers: Vec::new() });
+        Ok(way)
     }
 
-    fn of(&mut self, source: Source<'_>, phase: &mut Phase<'_>) -> Result<Vec<Prompts>> {
-        let Source { part: Samples { samples, .. }, name, source, norms } = source;
-        let queries = self.queries.as_ref();
-        let queries = queries.map(|all| all.clone().narrow(0, samples.start, samples.len()));
-        let Given { mut prompts, selection } = source.forward(samples.len(), queries, phase)?;
+    /// The same for queries, which have no gradient.
+    fn without_prompts(part: &'a Part<'a>) -> Result<Self> {
+        let depth = part.model.vit.encoder.len();
+        let sequence = part.embedded.sequence.clone().detach();
+        let passage = Passage::new(sequence, Vec::new(), depth)?;
+        let lane = Lane { task: None, passage, layers: Vec::new() };
+        Ok(Self { part, lanes: vec![lane], chosen: Vec::new() })
+    }
+
+    /// Opens a lane for every task if the block is the one where they part.
+    fn branch(&mut self, index: usize, phase: &mut Phase<'_>) -> Result<()> {
+        let TunedMultiVit { task_prompts, branch, vit, .. } = self.part.model;
+        if index != *branch {
+            return Ok(());
+        }
+        for trunk in std::mem::take(&mut self.lanes) {
+            for (task, source) in task_prompts.iter() {
+                let prompts = self.prompts((task, source), phase)?;
+                let tokens = trunk.passage.tokens().clone();
+                let passage = Passage::new(tokens, prompts, vit.encoder.len() - branch)?;
+                let layers = trunk.layers.clone();
+                self.lanes.push(Lane { task: Some(task), passage, layers });
+            }
+        }
+        Ok(())
+    }
+
+    /// The prompts of a source, and what the norms that it conditions make of them.
+    fn prompts(
+        &mut self,
+        (name, source): (&str, &PromptSource),
+        phase: &mut Phase<'_>,
+    ) -> Result<Vec<Prompts>> {
+        let [samples, _, _] = self.part.embedded.sequence.dims();
+        let Given { mut prompts, selection } =
+            source.forward(samples, self.part.queries.clone(), phase)?;
         if let Some(selection) = selection {
             let terms = source.terms(&selection);
             self.chosen.push(Chosen { source: name.to_owned(), selection, terms });
         }
+        let norms = self.part.model.prompt_norms.get(name);
         prompts.extend(norms.and_then(|norms| norms.forward(&prompts)));
         Ok(prompts)
+    }
+
+    /// Behind the last block of a pass without prompts.
+    fn queries(self) -> Result<Option<Tensor<2>>> {
+        let Part { model, embedded, .. } = self.part;
+        let Some(query) = model.query_kind() else { return Ok(None) };
+        let layers = self.lanes.into_iter().flat_map(|lane| lane.layers).collect();
+        query.of_output(&model.vit.output(embedded, layers)).map(Some)
+    }
+
+    /// Behind the last block.
+    fn end(self) -> Pass {
+        let Part { model, embedded, .. } = self.part;
+        let lane =
+            |head: &str| self.lanes.iter().find(|lane| lane.task.is_none_or(|task| task == head));
+        let layers = |head| lane(head).map(|lane| lane.layers.clone()).unwrap_or_default();
+        let heads = model.vit.output_adapters.names();
+        let outputs = heads.map(|head| model.vit.output(embedded, layers(head))).collect();
+        Pass { outputs, chosen: self.chosen }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use bytes::Bytes;
 use fs_err as fs;
 use indexmap::IndexMap;
 
@@ -57,11 +58,20 @@ pub struct Loaded {
 /// # Errors
 /// If the file cannot be read, is damaged or is of no known format.
 pub fn read_weights(path: &Path) -> Result<Loaded> {
-    let bytes = fs::read(path)?;
-    parse_weights(&bytes).map_err(|problem| Error::WeightsFile { path: path.to_owned(), problem })
+    parse_weights(&contents(path)?)
+        .map_err(|problem| Error::WeightsFile { path: path.to_owned(), problem })
 }
 
-fn parse_weights(bytes: &[u8]) -> Result<Loaded, Problem> {
+/// The bytes of a file.
+pub(super) fn contents(path: &Path) -> Result<Bytes> {
+    let file = fs::File::open(path)?;
+    multimae_kernels::mapping::contents(file.file()).map_err(|error| {
+        let problem = format!("it cannot be read: {error}");
+        Error::WeightsFile { path: path.to_owned(), problem }
+    })
+}
+
+fn parse_weights(bytes: &Bytes) -> Result<Loaded, Problem> {
     let mut loaded = Loaded {
         weights: StateDict::new(),
         format: Format::Safetensors,

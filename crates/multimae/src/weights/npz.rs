@@ -9,7 +9,7 @@ use burn::tensor::{BoolStore, DType, TensorData};
 use fs_err as fs;
 
 use super::Problem;
-use super::tensor::{column_major, data, gather, row_major};
+use super::tensor::{Bytes, column_major, data, gather, row_major};
 use super::zip::Archive;
 use crate::state::StateDict;
 use crate::{Error, Result};
@@ -59,7 +59,8 @@ fn read_npy(bytes: &[u8]) -> Result<TensorData, Problem> {
     })?;
     let shape = &header.shape;
     let strides = if header.fortran_order { column_major(shape) } else { row_major(shape) };
-    data(gather(values, dtype.size(), 0, shape, &strides)?, shape, dtype)
+    let values = gather(values, dtype.size(), 0, shape, &strides)?;
+    data(Bytes::from_bytes_vec(values), shape, dtype)
 }
 
 /// Header and values.

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::io::Read as _;
 use std::path::Path;
 
-use burn::tensor::{BoolStore, DType, TensorData};
+use burn::tensor::{AllocationProperty, BoolStore, DType, TensorData};
+use bytes::Bytes;
 use fs_err as fs;
 use indexmap::IndexMap;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
+use super::format::contents;
 use super::{Problem, tensor};
 use crate::state::StateDict;
 use crate::{Error, Result};
@@ -19,8 +21,7 @@ use crate::{Error, Result};
 /// # Errors
 /// If the file cannot be read or is damaged.
 pub fn read_safetensors(path: &Path) -> Result<(StateDict, IndexMap<String, String>)> {
-    let bytes = fs::read(path)?;
-    parse_safetensors(&bytes)
+    parse_safetensors(&contents(path)?)
         .map_err(|problem| Error::WeightsFile { path: path.to_owned(), problem })
 }
 
@@ -50,12 +51,12 @@ pub fn read_metadata(path: &Path) -> Result<IndexMap<String, String>> {
     Ok(entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect())
 }
 
-/// Reads the bytes of a file.
+/// Reads the bytes of a file; the tensors stay where these are in memory.
 ///
 /// # Errors
 /// As [`read_safetensors`].
 pub(super) fn parse_safetensors(
-    bytes: &[u8],
+    bytes: &Bytes,
 ) -> Result<(StateDict, IndexMap<String, String>), Problem> {
     let damaged = |e| format!("not a safetensors file, or damaged: {e}");
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
@@ -70,7 +71,8 @@ pub(super) fn parse_safetensors(
     names.sort_unstable();
     let mut tensors = StateDict::new();
     for name in names {
-        let read = file.tensor(name).map_err(|e| e.to_string()).and_then(|view| to_data(&view));
+        let read =
+            file.tensor(name).map_err(|e| e.to_string()).and_then(|view| to_data(&view, bytes));
         let data = read.map_err(|problem| format!("tensor `{name}`: {problem}"))?;
         tensors.insert(name.to_owned(), data);
     }
@@ -94,10 +96,14 @@ const DTYPES: [(Dtype, DType); 13] = [
     (Dtype::BOOL, DType::Bool(BoolStore::Native)),
 ];
 
-fn to_data(view: &TensorView<'_>) -> Result<TensorData, Problem> {
+fn to_data(view: &TensorView<'_>, file: &Bytes) -> Result<TensorData, Problem> {
     let known = DTYPES.iter().find(|(theirs, _)| *theirs == view.dtype());
     let (_, dtype) = known.ok_or_else(|| format!("its type is {:?}", view.dtype()))?;
-    tensor::data(view.data().to_vec(), view.shape(), *dtype)
+    // Headers that are no multiple of 8 leave tensors where numbers may not lie.
+    let aligned = view.data().as_ptr().align_offset(dtype.size()) == 0;
+    let bytes = if aligned { file.slice_ref(view.data()) } else { view.data().to_vec().into() };
+    let bytes = tensor::Bytes::from_shared(bytes, AllocationProperty::File);
+    tensor::data(bytes, view.shape(), *dtype)
 }
 
 /// The bytes of a file with these tensors and this metadata; writing them in one piece is the

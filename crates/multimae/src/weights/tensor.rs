@@ -3,6 +3,7 @@
 //! The pickled call is `torch._utils._rebuild_tensor_v2(storage, offset, shape, strides, ..)`, the
 //! storage is named by `('storage', torch.FloatStorage, key, device, length)`.
 
+pub(super) use burn::tensor::Bytes;
 use burn::tensor::{BoolStore, DType, TensorData};
 
 use super::Problem;
@@ -157,7 +158,7 @@ impl TensorView<'_> {
             return Err(format!("its storage has {has} of {needs} bytes"));
         }
         let bytes = gather(storage, self.dtype.size(), self.offset, &self.shape, &self.strides)?;
-        data(bytes, &self.shape, self.dtype)
+        data(Bytes::from_bytes_vec(bytes), &self.shape, self.dtype)
     }
 }
 
@@ -165,11 +166,11 @@ impl TensorView<'_> {
 ///
 /// # Errors
 /// If a truth value is neither 0 nor 1, or the length is another than the shape says.
-pub(super) fn data(bytes: Vec<u8>, shape: &[usize], dtype: DType) -> Result<TensorData, Problem> {
+pub(super) fn data(bytes: Bytes, shape: &[usize], dtype: DType) -> Result<TensorData, Problem> {
     if matches!(dtype, DType::Bool(_)) && bytes.iter().any(|&byte| byte > 1) {
         return Err("a truth value is neither 0 nor 1".to_owned());
     }
-    TensorData::try_from_bytes_vec(bytes, shape.to_vec(), dtype).map_err(|e| e.to_string())
+    TensorData::try_from_bytes(bytes, shape.to_vec(), dtype).map_err(|e| e.to_string())
 }
 
 /// Collects the values of a view in row-major order. All numbers but `width` count values.
