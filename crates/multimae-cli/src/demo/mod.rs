@@ -65,7 +65,7 @@ struct Budget {
 }
 
 impl Budget {
-    const FULL: Self = Self { rooms: 320, pretrain: 9000, tune: 2000 };
+    const FULL: Self = Self { rooms: 320, pretrain: 7000, tune: 1600 };
     const QUICK: Self = Self { rooms: 60, pretrain: 700, tune: 160 };
 }
 
