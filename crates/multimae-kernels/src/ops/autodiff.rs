@@ -323,20 +323,27 @@ struct LayerNormState {
     statistics: Statistics,
 }
 
+impl LayerNormState {
+    /// The gradients of input, weight and bias, where there is somebody to take them.
+    fn register(&self, dy: &[f32], nodes: [Option<NodeId>; 3], grads: &mut Gradients) {
+        let Self { x, weight, statistics } = self;
+        let of = layer_norm::gradients(dy, &elements(x), &elements(weight), statistics);
+        let width = of.weight.len();
+        let all = [tensor(of.x, dims(x)), tensor(of.weight, [width]), tensor(of.bias, [width])];
+        for (node, gradient) in nodes.into_iter().zip(all) {
+            if let Some(node) = node {
+                grads.register::<Flex>(node, gradient);
+            }
+        }
+    }
+}
+
 impl Backward<Flex, 3> for LayerNormBackward {
     type State = LayerNormState;
 
     fn backward(self, ops: Ops<LayerNormState, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let dy = grads.consume::<Flex>(&ops.node);
-        let LayerNormState { x, weight, statistics } = &ops.state;
-        let of = layer_norm::gradients(&elements(&dy), &elements(x), &elements(weight), statistics);
-        let width = of.weight.len();
-        let all = [tensor(of.x, dims(x)), tensor(of.weight, [width]), tensor(of.bias, [width])];
-        for (node, gradient) in ops.parents.into_iter().zip(all) {
-            if let Some(node) = node {
-                grads.register::<Flex>(node.id, gradient);
-            }
-        }
+        ops.state.register(&elements(&dy), ops.parents.map(|node| node.map(|node| node.id)), grads);
     }
 }
 
@@ -359,9 +366,9 @@ impl Backward<Flex, 5> for NormLinearBackward {
         let dy = grads.consume::<Flex>(&ops.node);
         let dy = elements(&dy);
         let NormLinearState { norm, shift, shape, weight } = &ops.state;
-        let (x, scale) = (elements(&norm.x), elements(&norm.weight));
         let [of_x, of_scale, of_shift, of_weight, of_bias] = ops.parents;
         if let Some(node) = of_weight {
+            let (x, scale) = (elements(&norm.x), elements(&norm.weight));
             let normed = layer_norm::forward_again(&x, &scale, &elements(shift), &norm.statistics);
             let dw = linear::weight_gradient(*shape, &dy, &normed);
             grads.register::<Flex>(node.id, tensor(dw, [shape.outputs, shape.inputs]));
@@ -373,15 +380,7 @@ impl Backward<Flex, 5> for NormLinearBackward {
         let before = [of_x, of_scale, of_shift];
         if before.iter().any(Option::is_some) {
             let d_normed = linear::input_gradient(*shape, &dy, &elements(weight));
-            let of = layer_norm::gradients(&d_normed, &x, &scale, &norm.statistics);
-            let width = of.weight.len();
-            let all =
-                [tensor(of.x, dims(&norm.x)), tensor(of.weight, [width]), tensor(of.bias, [width])];
-            for (node, gradient) in before.into_iter().zip(all) {
-                if let Some(node) = node {
-                    grads.register::<Flex>(node.id, gradient);
-                }
-            }
+            norm.register(&d_normed, before.map(|node| node.map(|node| node.id)), grads);
         }
     }
 }
