@@ -27,6 +27,8 @@ pub fn contents(file: &File) -> io::Result<Bytes> {
 
 #[cfg(test)]
 mod tests {
+    use fs_err as fs;
+
     use super::*;
 
     #[test]
@@ -35,8 +37,8 @@ mod tests {
         let path = dir.path().join("file");
         for len in [0, 1, 4096, 100_001] {
             let written: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
-            std::fs::write(&path, &written).unwrap();
-            let read = contents(&File::open(&path).unwrap()).unwrap();
+            fs::write(&path, &written).unwrap();
+            let read = contents(fs::File::open(&path).unwrap().file()).unwrap();
             assert_eq!(read, written);
         }
     }
@@ -45,14 +47,14 @@ mod tests {
     fn a_file_that_was_replaced_stays_what_it_was() {
         let dir = tempfile::tempdir().unwrap();
         let (path, new) = (dir.path().join("file"), dir.path().join("new"));
-        std::fs::write(&path, vec![1; 10_000]).unwrap();
-        let read = contents(&File::open(&path).unwrap()).unwrap();
-        std::fs::write(&new, vec![2; 10_000]).unwrap();
-        std::fs::rename(&new, &path).unwrap();
+        fs::write(&path, vec![1; 10_000]).unwrap();
+        let read = contents(fs::File::open(&path).unwrap().file()).unwrap();
+        fs::write(&new, vec![2; 10_000]).unwrap();
+        fs::rename(&new, &path).unwrap();
         assert!(read.iter().all(|&byte| byte == 1));
         let end = read.slice(9_000..);
         drop(read);
-        std::fs::remove_file(&path).unwrap();
+        fs::remove_file(&path).unwrap();
         assert!(end.iter().all(|&byte| byte == 1) && end.len() == 1_000);
     }
 }
