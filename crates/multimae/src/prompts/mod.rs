@@ -72,7 +72,7 @@ pub enum Prompts {
     Norms {
         /// The block of the first layer.
         first: usize,
-        /// `(B, layers, 4, width)`, see [`Guidance::modulation`].
+        /// `(B, layers, 4, width)`, see [`Guidance::modulation`](crate::nn::Guidance::modulation).
         modulation: Tensor<4>,
     },
 }
