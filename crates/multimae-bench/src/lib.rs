@@ -16,7 +16,7 @@
 //! let dir = tempfile::tempdir()?;
 //! for case in Case::toys(&Case::models()) {
 //!     material::prepare(dir.path(), &case)?;
-//!     let mut work = work::open(&CaseFolder::read(dir.path())?, 1)?;
+//!     let mut work = work::open(&mut CaseFolder::read(dir.path())?, 1)?;
 //!     let step = work::timed(work.as_mut())?;
 //!     assert!(step.loss > 0.0 && step.seconds > 0.0 && flops::of(&case).is_some());
 //! }

@@ -30,8 +30,7 @@ pub fn serve(
         Ok(output.flush()?)
     };
     let mut folder = CaseFolder::read(dir)?;
-    let weights = std::mem::take(&mut folder.weights);
-    let mut work = open(&folder, weights, threads)?;
+    let mut work = open(&mut folder, threads)?;
     let first = timed(work.as_mut())?;
     say(&json!({"ready": true, "loss": first.loss}))?;
     for line in input.lines() {

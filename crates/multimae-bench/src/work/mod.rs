@@ -50,11 +50,12 @@ pub fn timed(work: &mut dyn Steps) -> Result<StepTime> {
     Ok(StepTime { seconds: start.elapsed().as_secs_f64(), loss })
 }
 
-/// The work of a case.
+/// The work of a case. Its model takes the folder's weights, which are gone from there.
 ///
 /// # Errors
 /// If its folder is not as it should be.
-pub fn open(folder: &CaseFolder, weights: StateDict, threads: usize) -> Result<Box<dyn Steps>> {
+pub fn open(folder: &mut CaseFolder, threads: usize) -> Result<Box<dyn Steps>> {
+    let weights = std::mem::take(&mut folder.weights);
     Ok(match folder.case.work {
         Work::Pretrain => Box::new(pretrain::Pretrain::new(folder, weights)?),
         Work::Joint | Work::Prompts => Box::new(tuned::Tuned::new(folder, weights)?),
