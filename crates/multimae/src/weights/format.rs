@@ -4,9 +4,9 @@ use std::fmt;
 use std::path::Path;
 
 use bytes::Bytes;
-use fs_err as fs;
 use indexmap::IndexMap;
 
+use super::file::contents;
 use super::pth::{self, Checkpoint};
 use super::value::Value;
 use super::zip::{self, Archive};
@@ -60,15 +60,6 @@ pub struct Loaded {
 pub fn read_weights(path: &Path) -> Result<Loaded> {
     parse_weights(&contents(path)?)
         .map_err(|problem| Error::WeightsFile { path: path.to_owned(), problem })
-}
-
-/// The bytes of a file.
-pub(super) fn contents(path: &Path) -> Result<Bytes> {
-    let file = fs::File::open(path)?;
-    multimae_kernels::mapping::contents(file.file()).map_err(|error| {
-        let problem = format!("it cannot be read: {error}");
-        Error::WeightsFile { path: path.to_owned(), problem }
-    })
 }
 
 fn parse_weights(bytes: &Bytes) -> Result<Loaded, Problem> {

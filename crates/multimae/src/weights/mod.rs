@@ -1,5 +1,6 @@
 //! Weights in files: safetensors, PyTorch checkpoints, NumPy's npz; MultiMAE's names and timm's.
 
+mod file;
 mod format;
 mod jax;
 mod layout;

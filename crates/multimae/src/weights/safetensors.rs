@@ -10,7 +10,7 @@ use fs_err as fs;
 use indexmap::IndexMap;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use super::format::contents;
+use super::file::contents;
 use super::{Problem, tensor};
 use crate::state::StateDict;
 use crate::{Error, Result};
