@@ -32,35 +32,6 @@ impl ModalityTensor {
         }
     }
 
-    /// Batches one behind the other.
-    ///
-    /// # Errors
-    /// If they differ in kind, size or channels, or there is none.
-    pub fn cat(batches: Vec<Self>) -> Result<Self> {
-        let error = |problem: &str| Err(Error::Config(format!("inputs of one batch: {problem}")));
-        let channels = |input: &Self| match input {
-            Self::Continuous(values) => Some(values.dims()[1]),
-            Self::Categorical(_) => None,
-        };
-        let Some(first) = batches.first() else { return error("there is none") };
-        let (size, kind) = (first.size(), channels(first));
-        if batches.iter().any(|batch| batch.size() != size || channels(batch) != kind) {
-            return error("they differ in kind, size or channels");
-        }
-        let (mut values, mut labels) = (Vec::new(), Vec::new());
-        for batch in batches {
-            match batch {
-                Self::Continuous(batch) => values.push(batch),
-                Self::Categorical(batch) => labels.push(batch),
-            }
-        }
-        Ok(if labels.is_empty() {
-            Self::Continuous(Tensor::cat(values, 0))
-        } else {
-            Self::Categorical(Tensor::cat(labels, 0))
-        })
-    }
-
     /// Size of the maps.
     #[must_use]
     pub fn size(&self) -> Size {

@@ -117,15 +117,7 @@ impl CrossAttention {
         }
     }
 
-    /// # Shapes
-    /// `queries (B, N, width)`, `context (B, M, width)` to `(B, N, width)`.
-    #[must_use]
-    pub fn forward(&self, queries: Tensor<3>, context: Tensor<3>) -> Tensor<3> {
-        let (q, kv) = (self.q.forward(queries), self.kv.forward(context));
-        self.proj.forward(ops::cross_attention(q, kv, self.heads))
-    }
-
-    /// [`Self::forward`] with a norm before either side.
+    /// Attention with a norm before either side.
     ///
     /// # Shapes
     /// `queries (B, N, width)`, `context (B, M, width)` to `(B, N, width)`.
