@@ -11,7 +11,8 @@ use crate::ops;
 /// 32 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
-    /// 32 bits.
+    /// 32 bits. Where the processor has tile registers, large products sum those of the factors' parts
+    /// in bfloat16, three of each, whose sum is the factor.
     #[default]
     Fp32,
     /// 16 bits with the exponent of 32: factors are rounded to 8 significant bits.

@@ -107,6 +107,29 @@ proptest! {
         assert_all_close("norm and linear", got, run!(slow, x, scale, shift, w, b));
     }
 
+    /// So many rows that they are taken some at a time.
+    #[test]
+    fn norm_mlp(rows in 1usize..2000, inputs in 2usize..20, hidden in 1usize..40,
+                outputs in 1usize..20) {
+        let device = Device::default();
+        let x: Tensor<2> = tensor(1, [rows, inputs], &device);
+        let norm = || (tensor(2, [inputs], &device), tensor(3, [inputs], &device), 1e-2);
+        let first = || (tensor(4, [hidden, inputs], &device), tensor(5, [hidden], &device));
+        let second = || (tensor(6, [outputs, hidden], &device), tensor(7, [outputs], &device));
+        let got = ops::norm_mlp(x.clone(), norm(), first(), second());
+        let between = plain::norm_linear(x, norm(), first().0, first().1);
+        let expected = plain::gelu_linear(between, second().0, second().1);
+        assert_close("norm and perceptron", &numbers(got), &numbers(expected));
+    }
+
+    #[test]
+    fn swap_axes(outer in 1usize..4, first in 1usize..70, second in 1usize..70,
+                 tail in 1usize..5) {
+        let x = tensor(1, [outer, first, second, tail], &Device::default());
+        let (fused, slow) = (ops::swap_axes, plain::swap_axes);
+        assert_all_close("swapped axes", run!(fused, x), run!(slow, x));
+    }
+
     #[test]
     fn layer_norm(batch in 1usize..4, rows in 1usize..60, width in 2usize..200) {
         let device = Device::default();
@@ -275,6 +298,9 @@ fn empty_batches_give_empty_outputs_and_gradients_of_zero() {
     assert_nothing("self", &run!(|qkv| ops::self_attention(qkv, 2), qkv), &[0, 0]);
     let cross = |q, kv| ops::cross_attention(q, kv, 2);
     assert_nothing("cross", &run!(cross, q, kv), &[0, 0, 0]);
+    // No queries to keys that are there.
+    let (q, kv) = (Tensor::<3>::zeros([2, 0, 4], &device), tensor(1, [2, 3, 8], &device));
+    assert_nothing("no queries", &run!(cross, q, kv), &[0, 0, 48]);
     for side in [1, 2, 7] {
         // 3 x 3 is by minimal filtering, the others by products.
         for kernel in [1, 3, 7] {
@@ -287,6 +313,12 @@ fn empty_batches_give_empty_outputs_and_gradients_of_zero() {
             assert_nothing("depthwise", &run!(conv, x, w), &[0, 0, 3 * kernel * kernel]);
         }
     }
+    let x = maps(2);
+    assert_nothing("swapped axes", &run!(ops::swap_axes, x), &[0, 0]);
+    let layer =
+        |outputs, inputs| (tensor(1, [outputs, inputs], &device), tensor(2, [outputs], &device));
+    let nothing = ops::norm_mlp(none(3), (ones(), ones(), 1e-6), layer(5, 3), layer(2, 5));
+    assert_eq!(nothing.dims(), [0, 4, 2]);
     let tap = Tap { left: 0, right: 1, weight: 0.5 };
     let how = Resize { from: [2, 2], rows: vec![tap; 4], columns: vec![tap; 4] };
     let x = maps(2);

@@ -125,23 +125,21 @@ fn head<'a>(
 pub fn forward(shape: AttentionShape, inputs: Inputs<'_>) -> (Vec<f32>, Vec<f32>) {
     inputs.check(shape);
     let (width, heads) = (shape.width(), shape.heads);
-    let mut out = vec![0.0; shape.batch * shape.queries * width];
     let mut log_sums = vec![0.0; shape.batch * shape.queries * heads];
-    if out.is_empty() || shape.keys == 0 {
-        return (out, log_sums);
+    let len = shape.batch * shape.queries * width;
+    if len == 0 || shape.keys == 0 {
+        return (vec![0.0; len], log_sums);
     }
-    let blocks = out
-        .chunks_mut(shape.queries * width)
-        .zip(log_sums.chunks_mut(shape.queries * heads))
-        .enumerate()
-        .flat_map(|(sample, (out, log_sums))| {
-            let out = out.chunks_mut(QUERIES_AT_ONCE * width);
-            let log_sums = log_sums.chunks_mut(QUERIES_AT_ONCE * heads);
-            out.zip(log_sums).enumerate().map(move |(block, both)| (sample, block, both))
-        });
+    let of_samples = log_sums.chunks_mut(shape.queries * heads).enumerate();
+    let blocks = of_samples.flat_map(|(sample, log_sums)| {
+        let blocks = log_sums.chunks_mut(QUERIES_AT_ONCE * heads).enumerate();
+        blocks.map(move |(block, log_sums)| {
+            let rows = (block * QUERIES_AT_ONCE, log_sums.len() / heads);
+            (rows.1 * width, (sample, rows, log_sums))
+        })
+    });
     let work = shape.batch * shape.queries * shape.keys * heads;
-    parallel::for_each(work, blocks, |(sample, block, (out, log_sums))| {
-        let rows = (block * QUERIES_AT_ONCE, out.len() / width);
+    let (out, _) = parallel::produce(work, blocks, |(sample, rows, log_sums), out| {
         block_forward(shape, inputs.sample(shape, sample), rows, (out, log_sums));
     });
     (out, log_sums)
@@ -219,10 +217,10 @@ pub fn gradients(
         log_sums: &log_sums[sample * queries * heads..][..queries * heads],
     };
     match inputs {
-        Inputs::Fused(qkv) => {
-            let mut d_qkv = vec![0.0; qkv.len()];
-            let samples = d_qkv.chunks_mut((3 * queries * width).max(1)).enumerate();
-            parallel::for_each(work, samples, |(index, d_qkv)| {
+        Inputs::Fused(_) => {
+            let of_sample = 3 * queries * width;
+            let samples = (0..batch).map(|index| (of_sample, index));
+            let (d_qkv, _) = parallel::produce(work, samples, |index, d_qkv| {
                 let into = |part| (part * width, 3);
                 let mut to = Destination::One(d_qkv);
                 let places = [into(0), into(1), into(2)];
@@ -232,12 +230,13 @@ pub fn gradients(
             Gradients::Fused(d_qkv)
         }
         Inputs::Context(q, kv) => {
-            let (mut d_q, mut d_kv) = (vec![0.0; q.len()], vec![0.0; kv.len()]);
-            let samples = d_q
-                .chunks_mut((queries * width).max(1))
-                .zip(d_kv.chunks_mut((2 * keys * width).max(1)))
-                .enumerate();
-            parallel::for_each(work, samples, |(index, (d_q, d_kv))| {
+            let mut d_q = vec![0.0; q.len()];
+            if d_q.is_empty() {
+                return Gradients::Context(d_q, vec![0.0; kv.len()]);
+            }
+            let of_queries = d_q.chunks_mut(queries * width);
+            let samples = of_queries.enumerate().map(|of| (2 * keys * width, of));
+            let (d_kv, _) = parallel::produce(work, samples, |(index, d_q), d_kv| {
                 let mut to = Destination::Two(d_q, d_kv);
                 let places = [(0, 1), (0, 2), (width, 2)];
                 let sample = inputs.sample(shape, index);

@@ -8,12 +8,15 @@ use multiversion::multiversion;
 
 use super::lanes::{dot, sum};
 use super::matrix::{Into, Matrix, Shape, multiply, transposed};
-use super::{parallel, winograd};
+use super::{parallel, tiles, winograd};
 use crate::precision::{Precision, precision};
 
 /// Values of an unfolded part of an image: they should stay near the processor until they are
 /// multiplied. Small in tests, so that small images have several parts.
 const UNFOLDED: usize = if cfg!(test) { 1 << 8 } else { 1 << 20 };
+
+/// Channels from which on the processor's tiles are filled well enough.
+const WORTH_TILES: usize = 8;
 
 /// Sizes of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,16 +45,23 @@ impl ConvShape {
         self.inputs * self.kernel * self.kernel
     }
 
+    /// Whether an image is its own unfolded form.
+    fn is_pointwise(self) -> bool {
+        self.kernel == 1
+    }
+
     /// Strips of rows that are unfolded one after the other: the first row and the number of rows.
     fn strips(self) -> impl Iterator<Item = (usize, usize)> {
         let row = (self.column() * self.width).max(1);
-        let rows = (UNFOLDED / row).clamp(1, self.height.max(1));
+        let whole = self.height.max(1);
+        let rows = if self.is_pointwise() { whole } else { (UNFOLDED / row).clamp(1, whole) };
         (0..self.height).step_by(rows).map(move |first| (first, rows.min(self.height - first)))
     }
 
     /// Values of the largest unfolded strip.
     fn unfolded(self) -> usize {
-        self.strips().next().map_or(0, |(_, rows)| self.column() * rows * self.width)
+        let of_strip = |(_, rows)| self.column() * rows * self.width;
+        if self.is_pointwise() { 0 } else { self.strips().next().map_or(0, of_strip) }
     }
 
     /// The convolution that takes the output's gradient to the input's.
@@ -91,26 +101,29 @@ impl ConvShape {
 pub fn forward(shape: ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
     shape.check(x, weight);
     let (area, column) = (shape.area(), shape.column());
-    let mut y = vec![0.0; shape.batch * shape.outputs * area];
+    let of_image = shape.outputs * area;
+    // Products are added to the bias, where there is one.
+    if rounds_images(shape) {
+        return tiles::conv::forward(shape, x, weight, bias);
+    }
+    let how = if bias.is_some() { Into::Add } else { Into::Replace };
+    let first = |at: usize| bias.map_or(0.0, |bias| bias[at % shape.outputs]);
+    let mut y = parallel::runs(shape.batch * shape.outputs, area, first);
     if y.is_empty() {
         return y;
     }
     if filters_minimally(shape) {
-        let images = y.chunks_mut(shape.outputs * area);
-        let how = images.map(|y| fill(y, bias, area)).last().unwrap_or(Into::Replace);
         winograd::forward(shape, x, weight, &mut y, how);
         return y;
     }
     let weight = (weight, Shape::rows(shape.outputs, column, column));
     let at_once = shape.images_at_once();
-    let parts = y
-        .chunks_mut(at_once * shape.outputs * area)
-        .zip(x.chunks((at_once * shape.inputs * area).max(1)));
-    parallel::for_each(shape.work(), parts, |(y, x)| {
+    let parts = y.chunks_mut(at_once * of_image).enumerate();
+    parallel::for_each(shape.work(), parts, |(part, y)| {
+        let x = &x[part * at_once * shape.inputs * area..];
         let mut unfolded = vec![0.0; shape.unfolded()];
-        let images = y.chunks_mut(shape.outputs * area).zip(x.chunks(shape.inputs * area));
-        for (y, x) in images {
-            let how = fill(y, bias, area);
+        for (image, y) in y.chunks_mut(of_image).enumerate() {
+            let x = &x[image * shape.inputs * area..][..shape.inputs * area];
             for strip in shape.strips() {
                 let columns = unfold(shape, x, strip, &mut unfolded);
                 let pixels = Shape::rows(shape.outputs, columns.1.columns, area);
@@ -122,28 +135,30 @@ pub fn forward(shape: ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>
     y
 }
 
+/// Whether images are rounded to bfloat16 and read as they are by the processor's tiles.
+fn rounds_images(shape: ConvShape) -> bool {
+    let work = shape.inputs.min(shape.outputs) >= WORTH_TILES && !shape.is_pointwise();
+    precision() == Precision::Bf16 && tiles::usable() && work && shape.batch * shape.area() > 0
+}
+
 /// Whether minimal filtering is faster; in bfloat16 its transforms would lose too many digits.
 fn filters_minimally(shape: ConvShape) -> bool {
     precision() == Precision::Fp32 && winograd::worth_it(shape)
-}
-
-/// Fills every channel with its bias and says what a product is to do with it.
-fn fill(y: &mut [f32], bias: Option<&[f32]>, area: usize) -> Into {
-    let Some(bias) = bias else { return Into::Replace };
-    y.chunks_mut(area).zip(bias).for_each(|(channel, &bias)| channel.fill(bias));
-    Into::Add
 }
 
 /// The values that the output pixels of a strip hang on, a column per pixel:
 /// `(inputs * kernel^2, pixels)`.
 fn unfold<'a>(
     shape: ConvShape,
-    x: &[f32],
+    x: &'a [f32],
     (first, rows): (usize, usize),
     unfolded: &'a mut [f32],
 ) -> Matrix<'a> {
     let ConvShape { kernel, width, .. } = shape;
     let pixels = rows * width;
+    if shape.is_pointwise() {
+        return (x, Shape::rows(shape.inputs, pixels, pixels));
+    }
     let of_plane = (kernel * kernel * pixels).max(1);
     let planes = x.chunks(shape.area()).zip(unfolded.chunks_mut(of_plane));
     // One image at a time has nothing else to share among the threads.
@@ -210,6 +225,9 @@ pub fn weight_gradient(shape: ConvShape, dy: &[f32], x: &[f32]) -> Vec<f32> {
     );
     if x.is_empty() || dy.is_empty() {
         return total;
+    }
+    if rounds_images(shape) {
+        return tiles::conv::weight_gradient(shape, dy, x);
     }
     if filters_minimally(shape) {
         return winograd::weight_gradient(shape, dy, x);
@@ -278,14 +296,13 @@ pub fn depthwise_forward(
             && weight.len() == shape.inputs * square,
         "a depthwise convolution of {shape:?} over slices of another size"
     );
-    let mut y = vec![0.0; x.len()];
-    let planes = y.chunks_mut(area.max(1)).zip(x.chunks(area.max(1))).enumerate();
-    parallel::for_each(x.len() * square, planes, |(plane, (y, x))| {
+    let planes = x.chunks(area.max(1)).enumerate().map(|plane| (plane.1.len(), plane));
+    let work = |(plane, x): (usize, &[f32]), y: &mut [f32]| {
         let channel = plane % shape.inputs;
         y.fill(bias.map_or(0.0, |bias| bias[channel]));
         add_shifted_rows(shape, y, &padded(shape, x), &weight[channel * square..][..square]);
-    });
-    y
+    };
+    parallel::produce(x.len() * square, planes, work).0
 }
 
 /// A plane with `kernel / 2` zeros on every side.
@@ -299,15 +316,33 @@ fn padded(shape: ConvShape, plane: &[f32]) -> Vec<f32> {
     padded
 }
 
+/// Adds the products of the kernel to every row, a few vectors of a row at a time, whose sums stay in
+/// registers.
 #[multiversion(targets = "simd")]
 fn add_shifted_rows(shape: ConvShape, y: &mut [f32], padded: &[f32], kernel: &[f32]) {
-    let stride = shape.width + 2 * (shape.kernel / 2);
+    const AT_ONCE: usize = 32;
+    let side = shape.kernel;
+    let stride = shape.width + 2 * (side / 2);
     for (row, y) in y.chunks_exact_mut(shape.width).enumerate() {
-        for (ky, weights) in kernel.chunks_exact(shape.kernel).enumerate() {
-            let source = &padded[(row + ky) * stride..][..stride];
+        let rows = &padded[row * stride..][..side * stride];
+        let (vectors, rest) = y.as_chunks_mut::<AT_ONCE>();
+        let first = vectors.len() * AT_ONCE;
+        for (at, sums) in vectors.iter_mut().enumerate() {
+            let mut total = *sums;
+            for (weights, source) in kernel.chunks_exact(side).zip(rows.chunks_exact(stride)) {
+                for (kx, &weight) in weights.iter().enumerate() {
+                    let source = &source[at * AT_ONCE + kx..][..AT_ONCE];
+                    for lane in 0..AT_ONCE {
+                        total[lane] = source[lane].mul_add(weight, total[lane]);
+                    }
+                }
+            }
+            *sums = total;
+        }
+        for (weights, source) in kernel.chunks_exact(side).zip(rows.chunks_exact(stride)) {
             for (kx, &weight) in weights.iter().enumerate() {
-                for (y, &x) in y.iter_mut().zip(&source[kx..]) {
-                    *y = x.mul_add(weight, *y);
+                for (sum, &x) in rest.iter_mut().zip(&source[first + kx..]) {
+                    *sum = x.mul_add(weight, *sum);
                 }
             }
         }

@@ -44,10 +44,27 @@ fn value_and_slope(x: f32) -> (f32, f32) {
 /// `gelu(x)` of every element.
 #[must_use]
 pub fn forward(x: &[f32]) -> Vec<f32> {
-    let mut y = vec![0.0; x.len()];
-    let parts = y.chunks_mut(PART).zip(x.chunks(PART));
-    parallel::for_each(x.len(), parts, |(y, x)| values(y, x));
-    y
+    parallel::produce_evenly(x.len(), PART, |first, y| values(y, &x[first..]))
+}
+
+/// [`forward`] in the place of its input.
+pub fn forward_in_place(x: &mut [f32]) {
+    parallel::for_each(x.len(), x.chunks_mut(PART), values_in_place);
+}
+
+/// `gelu(x + bias)` in the place of `x`.
+#[multiversion(targets = "simd")]
+pub(crate) fn of_sums(x: &mut [f32], bias: &[f32]) {
+    for (x, bias) in x.iter_mut().zip(bias) {
+        *x = value_and_slope(*x + bias).0;
+    }
+}
+
+#[multiversion(targets = "simd")]
+fn values_in_place(x: &mut [f32]) {
+    for x in x {
+        *x = value_and_slope(*x).0;
+    }
 }
 
 #[multiversion(targets = "simd")]
@@ -76,31 +93,54 @@ fn values_and_slopes(y: &mut [f32], slope: &mut [f32], x: &[f32]) {
 /// The gradient of the input: `dy` times the derivative.
 ///
 /// # Panics
-/// Never; of slices of unequal length the rest counts as zero.
+/// If the slices differ in length.
 #[must_use]
 pub fn input_gradient(dy: &[f32], slope: &[f32]) -> Vec<f32> {
-    let mut dx = vec![0.0; dy.len()];
-    let parts = dx.chunks_mut(PART).zip(dy.chunks(PART)).zip(slope.chunks(PART));
-    parallel::for_each(dy.len(), parts, |((dx, dy), slope)| products(dx, dy, slope));
-    dx
+    assert_eq!(dy.len(), slope.len(), "gradients and derivatives");
+    parallel::produce_evenly(dy.len(), PART, |first, dx| {
+        products(dx, &dy[first..], &slope[first..]);
+    })
 }
 
 /// [`input_gradient`] from the input itself, where the derivative was not kept.
 ///
 /// # Panics
-/// Never; of slices of unequal length the rest counts as zero.
+/// If the slices differ in length.
 #[must_use]
 pub fn input_gradient_again(dy: Vec<f32>, x: &[f32]) -> Vec<f32> {
+    assert_eq!(dy.len(), x.len(), "gradients and inputs");
     let mut dx = dy;
     let parts = dx.chunks_mut(PART).zip(x.chunks(PART));
     parallel::for_each(x.len(), parts, |(dx, x)| times_slopes(dx, x));
     dx
 }
 
+/// [`input_gradient_again`] and [`forward`] in one pass over the input.
+///
+/// # Panics
+/// If the slices differ in length.
+#[must_use]
+pub fn input_gradient_and_values(dy: Vec<f32>, x: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    assert_eq!(dy.len(), x.len(), "gradients and inputs");
+    let mut dx = dy;
+    let parts = dx.chunks_mut(PART).zip(x.chunks(PART)).map(|(dx, x)| (x.len(), (dx, x)));
+    let (y, _) = parallel::produce(x.len(), parts, |(dx, x), y| times_slopes_and_values(dx, y, x));
+    (dx, y)
+}
+
 #[multiversion(targets = "simd")]
 fn times_slopes(dx: &mut [f32], x: &[f32]) {
     for (dx, &x) in dx.iter_mut().zip(x) {
         *dx *= value_and_slope(x).1;
+    }
+}
+
+#[multiversion(targets = "simd")]
+fn times_slopes_and_values(dx: &mut [f32], y: &mut [f32], x: &[f32]) {
+    for ((dx, y), &x) in dx.iter_mut().zip(y).zip(x) {
+        let (value, slope) = value_and_slope(x);
+        *dx *= slope;
+        *y = value;
     }
 }
 

@@ -4,6 +4,7 @@ use multiversion::multiversion;
 
 use super::lanes::{sum, sum_of_pairs};
 use super::linear::add_rows;
+use super::mlp::Norm;
 use super::parallel;
 
 /// What the forward pass leaves for the backward pass: of every row its mean and the reciprocal of
@@ -39,17 +40,26 @@ pub fn forward(x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> (Vec<f32>, 
     assert_eq!(weight.len(), bias.len(), "weight and bias of a norm");
     let width = weight.len().max(1);
     let rows = x.len() / width;
-    let mut y = vec![0.0; rows * width];
     let (mut mean, mut reciprocal) = (vec![0.0; rows], vec![0.0; rows]);
     let part = parallel::rows_per_part(width);
-    let parts = y
-        .chunks_mut(part * width)
-        .zip(x.chunks(part * width))
-        .zip(mean.chunks_mut(part).zip(reciprocal.chunks_mut(part)));
-    parallel::for_each(x.len(), parts, |((y, x), statistics)| {
+    let parts = x[..rows * width]
+        .chunks(part * width)
+        .zip(mean.chunks_mut(part).zip(reciprocal.chunks_mut(part)))
+        .map(|(x, statistics)| (x.len(), (x, statistics)));
+    let (y, _) = parallel::produce(x.len(), parts, |(x, statistics), y| {
         normalize_rows(y, x, statistics, (weight, bias), eps);
     });
     (y, Statistics { mean, reciprocal })
+}
+
+/// [`forward`] by this thread alone, into `y`, of which nothing is kept.
+#[multiversion(targets = "simd")]
+pub(crate) fn normalized(x: &[f32], norm: Norm<'_>, y: &mut [f32]) {
+    let Norm { scale, shift, eps } = norm;
+    let width = scale.len().max(1);
+    for (y, x) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+        normalize(y, x, moments(x, eps), scale, shift);
+    }
 }
 
 /// The output of [`forward`] once more, from its statistics.
@@ -61,17 +71,16 @@ pub fn forward_again(x: &[f32], weight: &[f32], bias: &[f32], statistics: &Stati
     assert_eq!(weight.len(), bias.len(), "weight and bias of a norm");
     let width = weight.len().max(1);
     assert!(statistics.mean.len() * width == x.len(), "rows of a norm");
-    let mut y = vec![0.0; x.len()];
     let part = parallel::rows_per_part(width);
     let Statistics { mean, reciprocal } = statistics;
-    let parts = y
-        .chunks_mut(part * width)
-        .zip(x.chunks(part * width))
-        .zip(mean.chunks(part).zip(reciprocal.chunks(part)));
-    parallel::for_each(x.len(), parts, |((y, x), statistics)| {
+    let parts = x
+        .chunks(part * width)
+        .zip(mean.chunks(part).zip(reciprocal.chunks(part)))
+        .map(|(x, statistics)| (x.len(), (x, statistics)));
+    let again = |(x, statistics): (&[f32], _), y: &mut [f32]| {
         normalize_rows_again(y, x, statistics, (weight, bias));
-    });
-    y
+    };
+    parallel::produce(x.len(), parts, again).0
 }
 
 #[multiversion(targets = "simd")]
@@ -128,14 +137,14 @@ fn normalize(y: &mut [f32], x: &[f32], (mean, reciprocal): (f32, f32), w: &[f32]
 pub fn gradients(dy: &[f32], x: &[f32], weight: &[f32], statistics: &Statistics) -> Gradients {
     let width = weight.len().max(1);
     assert!(dy.len() == x.len() && statistics.mean.len() * width == x.len(), "rows of a norm");
-    let mut dx = vec![0.0; x.len()];
     let part = parallel::rows_per_part(width);
     let Statistics { mean, reciprocal } = statistics;
-    let parts = dx
-        .chunks_mut(part * width)
-        .zip(dy.chunks(part * width).zip(x.chunks(part * width)))
-        .zip(mean.chunks(part).zip(reciprocal.chunks(part)));
-    let sums = parallel::map(x.len(), parts, |((dx, (dy, x)), (mean, reciprocal))| {
+    let parts = dy
+        .chunks(part * width)
+        .zip(x.chunks(part * width))
+        .zip(mean.chunks(part).zip(reciprocal.chunks(part)))
+        .map(|(rows, statistics)| (rows.0.len(), (rows, statistics)));
+    let (dx, sums) = parallel::produce(x.len(), parts, |((dy, x), (mean, reciprocal)), dx| {
         let (mut of_weight, mut of_bias) = (vec![0.0; width], vec![0.0; width]);
         let of_parameters = (of_weight.as_mut_slice(), of_bias.as_mut_slice());
         rows_gradients(dx, (dy, x), (mean, reciprocal), weight, of_parameters);

@@ -3,6 +3,7 @@
 use gemm::Parallelism;
 
 use super::bf16;
+use super::tiles::{self, Packed, Parts};
 use crate::precision::{Precision, precision};
 
 /// Multiplications below which a product runs on one thread.
@@ -10,6 +11,10 @@ const WORTH_SHARING: usize = 192 * 192 * 192;
 
 /// Multiplications below which rounding costs more than it saves.
 const WORTH_ROUNDING: usize = 16 * 16 * 16;
+
+/// Rows and columns, by their harmonic mean, and inner values from which on a product of split factors
+/// is faster than one of whole ones: the work of splitting is that of the factors.
+const WORTH_SPLITTING: (usize, usize) = (96, 32);
 
 /// Where the elements of a matrix lie in a slice.
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +90,7 @@ pub(crate) fn multiply(
 pub(crate) fn multiplied(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
     let (rows, columns, inner) = (a.1.rows, b.1.columns, a.1.columns);
     let (shape, len) = (Shape::rows(rows, columns, columns), rows * columns);
-    if len == 0 || precision() == Precision::Bf16 {
+    if len == 0 || (precision() == Precision::Bf16 && !tiles::usable()) {
         let mut into = vec![0.0; len];
         multiply((&mut into, shape), Into::Replace, 1.0, a, b);
         return into;
@@ -93,16 +98,76 @@ pub(crate) fn multiplied(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
     check(shape, a, b);
     let mut into = Vec::with_capacity(len);
     let threads = worth_sharing(rows, columns, inner);
+    let place = (into.as_mut_ptr(), shape);
+    let replace = (Into::Replace, 1.0);
     // SAFETY: `check` asserted that the shapes fit and that every element of `a` and `b` lies in its
     // slice. The product's rows lie one behind the other in the `len` places that were just allocated,
     // which nobody else knows; the product replaces what is there, so that it is written to without
     // being read, in each of them, before the length is set.
     #[allow(unsafe_code)]
     unsafe {
-        gemm_into((into.as_mut_ptr(), shape), (Into::Replace, 1.0), a, b, threads);
+        match in_parts(rows, columns, inner) {
+            Some(parts) => tiles::multiply(place, replace, a, b, (parts, threads)),
+            None => gemm_into(place, replace, a, b, threads),
+        }
         into.set_len(len);
     }
     into
+}
+
+/// In how many parts factors go to the processor's tiles, if the product does.
+fn in_parts(rows: usize, columns: usize, inner: usize) -> Option<Parts> {
+    let (side, depth) = WORTH_SPLITTING;
+    let sides = rows.saturating_mul(columns);
+    let parts = match precision() {
+        Precision::Bf16 if sides.saturating_mul(inner) >= WORTH_ROUNDING => Parts::One,
+        Precision::Fp32 if inner >= depth && 2 * sides >= side * (rows + columns) => Parts::Three,
+        _ => return None,
+    };
+    tiles::usable().then_some(parts)
+}
+
+/// The right factor of several products of one thread each.
+#[derive(Debug, Clone)]
+pub(crate) enum Factor<'a> {
+    /// As it is.
+    Whole(Matrix<'a>),
+    /// Packed for the processor's tiles.
+    Packed(Packed),
+}
+
+impl<'a> Factor<'a> {
+    /// Whether factors are packed once for all products.
+    pub(crate) fn packs() -> bool {
+        tiles::usable()
+    }
+
+    pub(crate) fn new(b: Matrix<'a>) -> Self {
+        if !Self::packs() {
+            return Self::Whole(b);
+        }
+        let parts = match precision() {
+            Precision::Bf16 => Parts::One,
+            Precision::Fp32 => Parts::Three,
+        };
+        Self::Packed(Packed::new(b, parts))
+    }
+
+    /// The product in rows one behind the other.
+    ///
+    /// # Panics
+    /// As [`multiply`], or if there is nothing to multiply.
+    pub(crate) fn multiplied_here(&self, a: Matrix<'_>) -> Vec<f32> {
+        match self {
+            Self::Whole(b) => {
+                let shape = Shape::rows(a.1.rows, b.1.columns, b.1.columns);
+                let mut into = vec![0.0; shape.extent()];
+                product((&mut into, shape), (Into::Replace, 1.0), a, *b, false);
+                into
+            }
+            Self::Packed(b) => b.multiplied_here(a),
+        }
+    }
 }
 
 fn worth_sharing(rows: usize, columns: usize, inner: usize) -> bool {
@@ -141,20 +206,29 @@ fn product(
             && (outside.0 == 1 || outside.1 > (inside.0 - 1) * inside.1),
         "elements of the product share a place: {shape:?}"
     );
-    let work = rows.saturating_mul(columns).saturating_mul(inner);
-    if precision() == Precision::Bf16 && work >= WORTH_ROUNDING {
-        if shape.column_stride == 1 {
-            return bf16::multiply(
-                (into, shape),
-                (how, scale),
-                (a, a_shape),
-                (b, b_shape),
-                threads,
-            );
+    let (a, b) = ((a, a_shape), (b, b_shape));
+    // What is left takes products whose columns are neighbours, or their mirror images.
+    let (shape_across, a_across, b_across) = if shape.column_stride == 1 {
+        (shape, a, b)
+    } else {
+        (shape.transposed(), transposed(b), transposed(a))
+    };
+    if shape_across.column_stride == 1 {
+        if let Some(parts) = in_parts(rows, columns, inner) {
+            let into = (into.as_mut_ptr(), shape_across);
+            // SAFETY: every element that the strides reach lies in its slice and the shapes fit (both
+            // asserted above); `into` is borrowed mutably, holds numbers, and no two of its elements
+            // share a place (asserted).
+            #[allow(unsafe_code)]
+            unsafe {
+                tiles::multiply(into, (how, scale), a_across, b_across, (parts, threads));
+            }
+            return;
         }
-        if shape.row_stride == 1 {
-            let (a, b) = (transposed((a, a_shape)), transposed((b, b_shape)));
-            return bf16::multiply((into, shape.transposed()), (how, scale), b, a, threads);
+        let work = rows.saturating_mul(columns).saturating_mul(inner);
+        if precision() == Precision::Bf16 && work >= WORTH_ROUNDING {
+            let into = (into, shape_across);
+            return bf16::multiply(into, (how, scale), a_across, b_across, threads);
         }
     }
     let into = (into.as_mut_ptr(), shape);
@@ -163,7 +237,7 @@ fn product(
     // of its elements share a place (asserted), so threads write apart.
     #[allow(unsafe_code)]
     unsafe {
-        gemm_into(into, (how, scale), (a, a_shape), (b, b_shape), threads);
+        gemm_into(into, (how, scale), a, b, threads);
     }
 }
 

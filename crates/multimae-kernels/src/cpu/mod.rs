@@ -11,14 +11,21 @@ pub mod cross_entropy;
 pub mod gelu;
 pub mod layer_norm;
 pub mod linear;
+pub mod mlp;
 pub mod resize;
 pub mod scale_shift;
+pub mod swap_axes;
 mod winograd;
 
 pub(crate) mod bf16;
 mod lanes;
 mod matrix;
 mod parallel;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "no_tiles.rs"]
+mod tiles;
 
 #[cfg(test)]
 pub(crate) mod testing;

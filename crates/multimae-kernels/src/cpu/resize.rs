@@ -55,9 +55,12 @@ impl Resize {
 pub fn forward(resize: &Resize, x: &[f32]) -> Vec<f32> {
     let ([height, width], [rows, columns]) = (resize.from, resize.to());
     let planes = resize.check(x.len(), resize.from);
-    let mut y = vec![0.0; planes * rows * columns];
-    let all = y.chunks_mut((rows * columns).max(1)).zip(x.chunks((height * width).max(1)));
-    parallel::for_each(planes * rows * columns, all, |(y, x)| {
+    let all = (0..planes).map(|plane| (rows * columns, plane));
+    let work = |plane: usize, y: &mut [f32]| {
+        if y.is_empty() {
+            return;
+        }
+        let x = &x[plane * height * width..][..height * width];
         // Once per row of the input, which are fewer where maps grow.
         let mut stretched = vec![0.0; height * columns];
         let rows = x.chunks_exact(width).zip(stretched.chunks_exact_mut(columns));
@@ -66,8 +69,8 @@ pub fn forward(resize: &Resize, x: &[f32]) -> Vec<f32> {
             let row = |at: usize| &stretched[at * columns..][..columns];
             mix(row(tap.left), row(tap.right), tap.weight, y);
         }
-    });
-    y
+    };
+    parallel::produce(planes * rows * columns, all, work).0
 }
 
 /// The gradient of the planes.
@@ -78,9 +81,12 @@ pub fn forward(resize: &Resize, x: &[f32]) -> Vec<f32> {
 pub fn gradient(resize: &Resize, dy: &[f32]) -> Vec<f32> {
     let ([height, width], [rows, columns]) = (resize.from, resize.to());
     let planes = resize.check(dy.len(), [rows, columns]);
-    let mut dx = vec![0.0; planes * height * width];
-    let all = dx.chunks_mut((height * width).max(1)).zip(dy.chunks((rows * columns).max(1)));
-    parallel::for_each(planes * rows * columns, all, |(dx, dy)| {
+    let all = (0..planes).map(|plane| (height * width, plane));
+    let work = |plane: usize, dx: &mut [f32]| {
+        if dx.is_empty() || columns == 0 {
+            return;
+        }
+        let dy = &dy[plane * rows * columns..][..rows * columns];
         let mut stretched = vec![0.0; height * columns];
         for (tap, dy) in resize.rows.iter().zip(dy.chunks_exact(columns)) {
             add_scaled(dy, 1.0 - tap.weight, &mut stretched[tap.left * columns..][..columns]);
@@ -88,10 +94,11 @@ pub fn gradient(resize: &Resize, dy: &[f32]) -> Vec<f32> {
         }
         let rows = dx.chunks_exact_mut(width).zip(stretched.chunks_exact(columns));
         rows.for_each(|(dx, from)| shrink(&resize.columns, from, dx));
-    });
-    dx
+    };
+    parallel::produce(planes * rows * columns, all, work).0
 }
 
+#[multiversion(targets = "simd")]
 fn stretch(taps: &[Tap], x: &[f32], to: &mut [f32]) {
     for (tap, to) in taps.iter().zip(to) {
         let (left, right) = (x[tap.left], x[tap.right]);
@@ -99,6 +106,7 @@ fn stretch(taps: &[Tap], x: &[f32], to: &mut [f32]) {
     }
 }
 
+#[multiversion(targets = "simd")]
 fn shrink(taps: &[Tap], from: &[f32], dx: &mut [f32]) {
     for (tap, &from) in taps.iter().zip(from) {
         dx[tap.left] += (1.0 - tap.weight) * from;

@@ -64,11 +64,6 @@ impl Tiling {
         })
     }
 
-    /// Tiles of the largest strip.
-    fn most_tiles(self) -> usize {
-        self.strips().next().map_or(0, |strip| strip.tiles)
-    }
-
     /// The image and the row of tiles in it.
     fn place(self, row: usize) -> (usize, usize) {
         (row / self.rows, row % self.rows)
@@ -88,22 +83,20 @@ pub(super) fn forward(shape: ConvShape, x: &[f32], weight: &[f32], y: &mut [f32]
     let tiling = Tiling::new(shape);
     let ConvShape { inputs, outputs, .. } = shape;
     let kernels = transformed_kernels(shape, weight);
-    let most = tiling.most_tiles();
-    let mut pixels = vec![0.0; POINTS * inputs * most];
-    let mut products = vec![0.0; POINTS * outputs * most];
     for strip in tiling.strips() {
         let tiles = strip.tiles;
-        transform_inputs(tiling, strip, x, &mut pixels[..POINTS * inputs * tiles]);
-        let points = products[..POINTS * outputs * tiles].chunks_mut(outputs * tiles).enumerate();
-        parallel::for_each(POINTS * outputs * inputs * tiles, points, |(point, product)| {
+        let pixels = transform_inputs(tiling, strip, x);
+        let points = (0..POINTS).map(|point| (outputs * tiles, point));
+        let work = |point: usize, product: &mut [f32]| {
             multiply_here(
                 (product, Shape::rows(outputs, tiles, tiles)),
                 Into::Replace,
                 (&kernels[point * inputs..], Shape::rows(outputs, inputs, POINTS * inputs)),
                 (&pixels[point * tiles..], Shape::rows(inputs, tiles, POINTS * tiles)),
             );
-        });
-        collect_outputs(tiling, strip, &products[..POINTS * outputs * tiles], y, how);
+        };
+        let (products, _) = parallel::produce(POINTS * outputs * inputs * tiles, points, work);
+        collect_outputs(tiling, strip, &products, y, how);
     }
 }
 
@@ -111,14 +104,11 @@ pub(super) fn forward(shape: ConvShape, x: &[f32], weight: &[f32], y: &mut [f32]
 pub(super) fn weight_gradient(shape: ConvShape, dy: &[f32], x: &[f32]) -> Vec<f32> {
     let tiling = Tiling::new(shape);
     let ConvShape { inputs, outputs, .. } = shape;
-    let most = tiling.most_tiles();
-    let mut pixels = vec![0.0; POINTS * inputs * most];
-    let mut gradients = vec![0.0; POINTS * outputs * most];
     let mut kernels = vec![0.0; POINTS * outputs * inputs];
     for strip in tiling.strips() {
         let tiles = strip.tiles;
-        transform_inputs(tiling, strip, x, &mut pixels[..POINTS * inputs * tiles]);
-        spread_gradients(tiling, strip, dy, &mut gradients[..POINTS * outputs * tiles]);
+        let pixels = transform_inputs(tiling, strip, x);
+        let gradients = spread_gradients(tiling, strip, dy);
         let points = kernels.chunks_mut(outputs * inputs).enumerate();
         parallel::for_each(POINTS * outputs * inputs * tiles, points, |(point, kernel)| {
             multiply_here(
@@ -243,12 +233,11 @@ fn spread_outputs([a, b, c, d]: [f32; TILE]) -> [f32; SIDE] {
 ///
 /// # Shapes
 /// `x (batch, inputs, height, width)` to `(inputs, 36, tiles)`.
-fn transform_inputs(tiling: Tiling, strip: Strip, x: &[f32], to: &mut [f32]) {
+fn transform_inputs(tiling: Tiling, strip: Strip, x: &[f32]) -> Vec<f32> {
     let ConvShape { inputs, height, width, .. } = tiling.shape;
     let area = height * width;
-    let work = to.len();
-    let channels = to.chunks_mut(POINTS * strip.tiles).enumerate();
-    parallel::for_each(work, channels, |(channel, to)| {
+    let channels = (0..inputs).map(|channel| (POINTS * strip.tiles, channel));
+    let work = |channel: usize, to: &mut [f32]| {
         // A row of pixels with a zero on its left and zeros up to whole tiles on its right.
         let padded = TILE * tiling.columns + SIDE - TILE;
         let mut scratch = vec![0.0; SIDE * padded + SIDE * tiling.columns];
@@ -265,7 +254,8 @@ fn transform_inputs(tiling: Tiling, strip: Strip, x: &[f32], to: &mut [f32]) {
             }
             spread_tile_row(rows, phases, &mut to[row * tiling.columns..], strip.tiles);
         }
-    });
+    };
+    parallel::produce(inputs * POINTS * strip.tiles, channels, work).0
 }
 
 /// The transform of a row of tiles from its six rows of pixels.
@@ -377,12 +367,11 @@ fn gather_tile_row(from: &[f32], stride: usize, columns: usize, scratch: &mut [f
 ///
 /// # Shapes
 /// `dy (batch, outputs, height, width)` to `(outputs, 36, tiles)`.
-fn spread_gradients(tiling: Tiling, strip: Strip, dy: &[f32], to: &mut [f32]) {
+fn spread_gradients(tiling: Tiling, strip: Strip, dy: &[f32]) -> Vec<f32> {
     let ConvShape { outputs, height, width, .. } = tiling.shape;
     let area = height * width;
-    let work = to.len();
-    let channels = to.chunks_mut(POINTS * strip.tiles).enumerate();
-    parallel::for_each(work, channels, |(channel, to)| {
+    let channels = (0..outputs).map(|channel| (POINTS * strip.tiles, channel));
+    let work = |channel: usize, to: &mut [f32]| {
         let padded = TILE * tiling.columns;
         let mut rows = vec![0.0; TILE * padded];
         let mut spread = vec![0.0; SIDE * padded];
@@ -397,7 +386,8 @@ fn spread_gradients(tiling: Tiling, strip: Strip, dy: &[f32], to: &mut [f32]) {
             }
             spread_gradient_row(&rows, &mut spread, &mut to[row * tiling.columns..], strip.tiles);
         }
-    });
+    };
+    parallel::produce(outputs * POINTS * strip.tiles, channels, work).0
 }
 
 /// The transform of a row of tiles from its four rows of gradients.

@@ -19,7 +19,7 @@ use super::extension::KernelOps;
 use super::flex::{
     conv_shape, conv2d_of, cross_attention_shape, cross_entropy_shape, dims, elements,
     layer_norm_of, linear_of, linear_shape, resize_of, scale_shift_of, self_attention_shape,
-    tensor, whole_numbers,
+    swap_axes_of, swap_shape, tensor, whole_numbers,
 };
 use crate::cpu::attention::{self, AttentionShape, Inputs};
 use crate::cpu::conv::{self, ConvShape};
@@ -27,6 +27,7 @@ use crate::cpu::cross_entropy::{self, CrossEntropyShape, Smoothing};
 use crate::cpu::layer_norm::Statistics;
 use crate::cpu::linear::{self, LinearShape};
 use crate::cpu::resize::{self, Resize};
+use crate::cpu::swap_axes::SwapShape;
 use crate::cpu::{gelu, layer_norm, scale_shift};
 
 /// The CPU backend with gradients.
@@ -41,6 +42,11 @@ trait AffineState: Clone + Send + fmt::Debug + 'static {
     fn input_gradient(&self, dy: &[f32]) -> Option<FlexTensor>;
     fn weight_gradient(&self, dy: &[f32]) -> Option<FlexTensor>;
     fn bias_gradient(&self, dy: &[f32]) -> FlexTensor;
+
+    /// The gradients of input and weight, where both are wanted.
+    fn both_gradients(&self, dy: &[f32]) -> [Option<FlexTensor>; 2] {
+        [self.input_gradient(dy), self.weight_gradient(dy)]
+    }
 }
 
 /// The backward pass of such a map, with or without a bias.
@@ -53,11 +59,16 @@ impl<S: AffineState> AffineBackward<S> {
     }
 
     fn register(state: &S, dy: &[f32], [x, weight]: [Option<NodeId>; 2], grads: &mut Gradients) {
-        if let (Some(node), Some(dx)) = (x, state.input_gradient(dy)) {
-            grads.register::<Flex>(node, dx);
-        }
-        if let (Some(node), Some(dw)) = (weight, state.weight_gradient(dy)) {
-            grads.register::<Flex>(node, dw);
+        let gradients = match (x, weight) {
+            (Some(_), Some(_)) => state.both_gradients(dy),
+            (Some(_), None) => [state.input_gradient(dy), None],
+            (None, Some(_)) => [None, state.weight_gradient(dy)],
+            (None, None) => [None, None],
+        };
+        for (node, gradient) in [x, weight].into_iter().zip(gradients) {
+            if let (Some(node), Some(gradient)) = (node, gradient) {
+                grads.register::<Flex>(node, gradient);
+            }
         }
     }
 }
@@ -181,6 +192,17 @@ impl AffineState for GeluLinearState {
         let activated = gelu::forward(&elements(x.as_ref()?));
         let dw = linear::weight_gradient(*shape, dy, &activated);
         Some(tensor(dw, [shape.outputs, shape.inputs]))
+    }
+
+    fn both_gradients(&self, dy: &[f32]) -> [Option<FlexTensor>; 2] {
+        let LinearState { shape, input, x: Some(x), weight: Some(weight) } = &self.0 else {
+            return [self.input_gradient(dy), self.weight_gradient(dy)];
+        };
+        let behind = linear::input_gradient(*shape, dy, &elements(weight));
+        let (dx, activated) = gelu::input_gradient_and_values(behind, &elements(x));
+        let dw = linear::weight_gradient(*shape, dy, &activated);
+        let dw = tensor(dw, [shape.outputs, shape.inputs]);
+        [Some(tensor(dx, input.clone())), Some(dw)]
     }
 
     fn bias_gradient(&self, dy: &[f32]) -> FlexTensor {
@@ -308,6 +330,21 @@ impl Backward<Flex, 1> for ResizeBackward {
         if let [Some(node)] = ops.parents {
             let dx = resize::gradient(how, &elements(&dy));
             grads.register::<Flex>(node.id, tensor(dx, input.clone()));
+        }
+    }
+}
+
+/// Its state is the way back.
+#[derive(Debug)]
+struct SwapAxesBackward;
+
+impl Backward<Flex, 1> for SwapAxesBackward {
+    type State = SwapShape;
+
+    fn backward(self, ops: Ops<SwapShape, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = grads.consume::<Flex>(&ops.node);
+        if let [Some(node)] = ops.parents {
+            grads.register::<Flex>(node.id, swap_axes_of(ops.state, &dy));
         }
     }
 }
@@ -540,6 +577,17 @@ impl<C: CheckpointStrategy> KernelOps for Tracked<C> {
         let y = resize_of(&x, &resize);
         match ResizeBackward.prepare::<C>([node]).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => prepared.finish((resize, dims(&x)), y),
+            OpsKind::UnTracked(prepared) => prepared.finish(y),
+        }
+    }
+
+    fn swap_axes(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let node = x.node();
+        let x = x.into_primitive();
+        let shape = swap_shape(&x);
+        let y = swap_axes_of(shape, &x);
+        match SwapAxesBackward.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish(shape.reversed(), y),
             OpsKind::UnTracked(prepared) => prepared.finish(y),
         }
     }

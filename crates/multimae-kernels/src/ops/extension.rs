@@ -55,6 +55,9 @@ pub(crate) trait KernelOps: Backend {
     /// Maps of another size, linear between neighbours.
     fn resize(x: FloatTensor<Self>, resize: Resize) -> FloatTensor<Self>;
 
+    /// The tensor with its second and third axes swapped.
+    fn swap_axes(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
     /// Layer normalisation over the last axis.
     fn layer_norm(
         x: FloatTensor<Self>,
@@ -103,4 +106,17 @@ pub(crate) trait UpdateOps: Backend {
         square: FloatTensor<Self>,
         step: AdamWStep,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// Norm and perceptron: scale and shift of the norm, and weight and bias of either layer.
+    #[allow(clippy::too_many_arguments, reason = "an extension takes tensors one by one")]
+    fn norm_mlp(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        eps: f32,
+        first_weight: FloatTensor<Self>,
+        first_bias: FloatTensor<Self>,
+        second_weight: FloatTensor<Self>,
+        second_bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
 }

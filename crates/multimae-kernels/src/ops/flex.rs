@@ -13,7 +13,9 @@ use crate::cpu::attention::{self, AttentionShape, Inputs};
 use crate::cpu::conv::{self, ConvShape};
 use crate::cpu::cross_entropy::{self, CrossEntropyShape, Smoothing};
 use crate::cpu::linear::{self, LinearShape};
+use crate::cpu::mlp::{self, Layer, Norm};
 use crate::cpu::resize::{self, Resize};
+use crate::cpu::swap_axes::{self, SwapShape};
 use crate::cpu::{gelu, layer_norm, scale_shift};
 
 /// The elements in order; copied only if the tensor is a view with gaps or another order.
@@ -166,6 +168,19 @@ pub(super) fn scale_shift_of(
     tensor(scale_shift::forward(&elements(x), &scale, &shift), dims(x))
 }
 
+/// The sizes of a tensor of four axes of which the middle ones are swapped.
+pub(super) fn swap_shape(x: &FlexTensor) -> SwapShape {
+    let dims = dims(x);
+    assert!(dims.len() == 4, "four axes are expected, not {dims:?}");
+    SwapShape { outer: dims[0], first: dims[1], second: dims[2], tail: dims[3] }
+}
+
+/// A tensor with its middle axes swapped.
+pub(super) fn swap_axes_of(shape: SwapShape, x: &FlexTensor) -> FlexTensor {
+    let SwapShape { outer, first, second, tail } = shape;
+    tensor(swap_axes::forward(shape, &elements(x)), [outer, second, first, tail])
+}
+
 /// Layer normalisation with what its backward pass needs.
 pub(super) fn layer_norm_of(
     x: &FlexTensor,
@@ -197,7 +212,10 @@ impl KernelOps for Flex {
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        linear_of(&Self::gelu(x), &weight, Some(&bias))
+        // An input that nobody else has is not needed any more.
+        let mut activated = whole(x);
+        gelu::forward_in_place(activated.storage_mut());
+        linear_of(&activated, &weight, Some(&bias))
     }
 
     fn norm_linear(
@@ -232,6 +250,10 @@ impl KernelOps for Flex {
 
     fn resize(x: FloatTensor<Self>, resize: Resize) -> FloatTensor<Self> {
         resize_of(&x, &resize)
+    }
+
+    fn swap_axes(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        swap_axes_of(swap_shape(&x), &x)
     }
 
     fn layer_norm(
@@ -298,6 +320,24 @@ impl UpdateOps for Flex {
             square.storage_mut(),
         );
         (value, mean, square)
+    }
+
+    fn norm_mlp(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        eps: f32,
+        first_weight: FloatTensor<Self>,
+        first_bias: FloatTensor<Self>,
+        second_weight: FloatTensor<Self>,
+        second_bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let (scale, shift) = (elements(&scale), elements(&shift));
+        let norm = Norm { scale: &scale, shift: &shift, eps };
+        let (w1, b1) = (elements(&first_weight), elements(&first_bias));
+        let (w2, b2) = (elements(&second_weight), elements(&second_bias));
+        let (first, second) = (Layer { weight: &w1, bias: &b1 }, Layer { weight: &w2, bias: &b2 });
+        tensor(mlp::forward(&elements(&x), norm, first, second), with_last(dims(&x), b2.len()))
     }
 }
 

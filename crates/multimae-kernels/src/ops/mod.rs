@@ -18,6 +18,7 @@ use burn::tensor::{DType, Device, Int, Tensor};
 
 use crate::cpu::adamw::AdamWStep;
 use crate::cpu::cross_entropy::Smoothing;
+use crate::cpu::mlp;
 use crate::cpu::resize::Resize;
 use extension::{KernelOps, UpdateOps};
 
@@ -102,6 +103,32 @@ pub fn norm_linear<const D: usize>(
     ))
 }
 
+/// Layer normalisation and a perceptron of two layers (weight and bias each) with the exact GELU
+/// between. Without gradients the hidden values are never in memory as a whole.
+///
+/// # Shapes
+/// `x (..., inputs)`, `scale` and `shift (inputs)`, `first (hidden, inputs)`,
+/// `second (outputs, hidden)` to `(..., outputs)`.
+#[must_use]
+pub fn norm_mlp<const D: usize>(
+    x: Tensor<D>,
+    (scale, shift, eps): (Tensor<1>, Tensor<1>, f64),
+    first: (Tensor<2>, Tensor<1>),
+    second: (Tensor<2>, Tensor<1>),
+) -> Tensor<D> {
+    let rows = x.dims()[..D - 1].iter().product();
+    if x.is_autodiff() || !fused(&x) || !mlp::worth_it(rows) {
+        let hidden = norm_linear(x, (scale, shift, eps), first.0, first.1);
+        return gelu_linear(hidden, second.0, second.1);
+    }
+    let (x, scale, shift) = (x.into_dispatch(), scale.into_dispatch(), shift.into_dispatch());
+    let (w1, b1) = (first.0.into_dispatch(), first.1.into_dispatch());
+    let (w2, b2) = (second.0.into_dispatch(), second.1.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as UpdateOps>::norm_mlp(
+        x, scale, shift, eps as f32, w1, b1, w2, b2,
+    ))
+}
+
 /// `y = x * scale + shift`, every channel of the last axis by itself.
 ///
 /// # Shapes
@@ -146,6 +173,18 @@ pub fn resize(x: Tensor<4>, resize: &Resize) -> Tensor<4> {
         return plain::resize(x, resize);
     }
     Tensor::from_dispatch(<Dispatch as KernelOps>::resize(x.into_dispatch(), resize.clone()))
+}
+
+/// The middle axes in each other's place.
+///
+/// # Shapes
+/// `x (outer, first, second, tail)` to `(outer, second, first, tail)`.
+#[must_use]
+pub fn swap_axes(x: Tensor<4>) -> Tensor<4> {
+    if !fused(&x) {
+        return plain::swap_axes(x);
+    }
+    Tensor::from_dispatch(<Dispatch as KernelOps>::swap_axes(x.into_dispatch()))
 }
 
 /// Layer normalisation over the last axis, biased variance.

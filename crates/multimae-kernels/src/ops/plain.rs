@@ -74,6 +74,12 @@ pub fn cross_entropy(
     }
 }
 
+/// The plain [`super::swap_axes`].
+#[must_use]
+pub fn swap_axes(x: Tensor<4>) -> Tensor<4> {
+    x.swap_dims(1, 2)
+}
+
 /// The plain [`super::resize`]: a matrix product per axis.
 #[must_use]
 pub fn resize(x: Tensor<4>, resize: &Resize) -> Tensor<4> {
@@ -155,7 +161,19 @@ pub fn conv2d(
     bias: Option<Tensor<1>>,
     depthwise: bool,
 ) -> Tensor<4> {
-    let [_, _, kernel, _] = weight.dims();
+    let [outputs, inputs, kernel, _] = weight.dims();
+    if kernel == 1 && !depthwise {
+        // A matrix product, whose backward is two more; the engine's convolution is slow backwards.
+        let [batch, _, height, width] = x.dims();
+        let y = weight
+            .reshape([1, outputs, inputs])
+            .matmul(x.reshape([batch, inputs, height * width]))
+            .reshape([batch, outputs, height, width]);
+        return match bias {
+            Some(bias) => y + bias.reshape([1, outputs, 1, 1]),
+            None => y,
+        };
+    }
     let groups = if depthwise { x.dims()[1] } else { 1 };
     let options = ConvOptions::new([1; 2], [kernel / 2; 2], [1; 2], groups);
     burn::tensor::module::conv2d(x, weight, bias, options)

@@ -1,0 +1,79 @@
+//! Where processors have no tile registers.
+
+use super::matrix::{Into, Matrix, Shape};
+
+/// By how many values of bfloat16 a factor is represented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parts {
+    /// The nearest one.
+    One,
+    /// Three that sum to it.
+    Three,
+}
+
+/// Never made.
+#[derive(Debug, Clone)]
+pub(crate) struct Packed;
+
+impl Packed {
+    /// Never called.
+    ///
+    /// # Panics
+    /// Always.
+    pub(crate) fn new(_: Matrix<'_>, _: Parts) -> Self {
+        assert!(usable(), "a processor without tiles of bfloat16");
+        Self
+    }
+
+    /// Never called.
+    pub(crate) fn multiplied_here(&self, _: Matrix<'_>) -> Vec<f32> {
+        Vec::new()
+    }
+}
+
+/// Never.
+#[must_use]
+pub(crate) fn usable() -> bool {
+    false
+}
+
+/// Never called.
+///
+/// # Safety
+/// None is needed.
+///
+/// # Panics
+/// Always.
+#[allow(unsafe_code)]
+pub(crate) unsafe fn multiply(
+    _: (*mut f32, Shape),
+    _: (Into, f32),
+    _: Matrix<'_>,
+    _: Matrix<'_>,
+    _: (Parts, bool),
+) {
+    assert!(usable(), "a processor without tiles of bfloat16");
+}
+
+/// Convolutions on tiles.
+pub(super) mod conv {
+    use super::super::conv::ConvShape;
+
+    /// Never called.
+    ///
+    /// # Panics
+    /// Always.
+    pub(crate) fn forward(_: ConvShape, _: &[f32], _: &[f32], _: Option<&[f32]>) -> Vec<f32> {
+        assert!(super::usable(), "a processor without tiles of bfloat16");
+        Vec::new()
+    }
+
+    /// Never called.
+    ///
+    /// # Panics
+    /// Always.
+    pub(crate) fn weight_gradient(_: ConvShape, _: &[f32], _: &[f32]) -> Vec<f32> {
+        assert!(super::usable(), "a processor without tiles of bfloat16");
+        Vec::new()
+    }
+}

@@ -1,0 +1,486 @@
+//! Matrix products on the processor's tile registers (AMX), which multiply values of bfloat16 and sum
+//! in 32 bits at sixteen times the rate of its vectors.
+//!
+//! In [`Parts::One`] factors are rounded to bfloat16. In [`Parts::Three`] each factor is written as a
+//! sum of three values of bfloat16, together its 24 significant bits, and of the nine products of
+//! parts the six that reach into the 24 bits of the result are summed (Henry, Tang and Heinecke,
+//! 2019): as exact as products in 32 bits, in six products of a sixteenth of the time.
+//!
+//! Both factors are packed into panels of 32 lanes (rows of `a`, columns of `b`), and within a panel
+//! into blocks of 32 values along the inner axis. The kernel multiplies a panel by a panel. Every
+//! element is summed in the same order whatever the number of threads.
+//!
+//! Different from products in 32 bits are factors that are infinite, which give NaN, denormal factors,
+//! which count as zero, and factors above 3.39e38, which count as infinite.
+
+pub(super) mod conv;
+mod kernel;
+mod pack;
+mod permission;
+
+use std::cell::RefCell;
+
+use rayon::prelude::*;
+
+use super::matrix::{Into, Matrix, Shape, transposed};
+use pack::Form;
+use permission::supported;
+pub(crate) use permission::usable;
+
+/// Lanes and inner values of a tile's panel.
+const SIDE: usize = 32;
+/// Words of a panel's block per part: two tiles of 16 rows of 16 words of two values.
+const WORDS: usize = 2 * 16 * 16;
+/// Lines of the right factor that are packed at a time: what is kept for the next product stays small.
+/// Fewer in tests, so that small factors are packed several times.
+const PACKED_AT_ONCE: usize = if cfg!(test) { 1 << 10 } else { 1 << 17 };
+/// Words of the right factor below which it is packed by one thread.
+const WORTH_SHARING: usize = 1 << 14;
+
+/// By how many values of bfloat16 a factor is represented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parts {
+    /// The nearest one: 8 significant bits.
+    One,
+    /// Three that sum to it: 24 significant bits.
+    Three,
+}
+
+impl Parts {
+    fn count(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Three => 3,
+        }
+    }
+
+    /// Lines of the next panel that the kernel fetches while a block is multiplied: when all panels of
+    /// rows have been, it is there.
+    fn ahead(self) -> usize {
+        self.count() * LINES / self.at_once().1
+    }
+
+    /// Blocks along the inner axis that are multiplied before the next panel, and panels of rows that
+    /// one thread multiplies by every panel of columns: so much of both factors stays in the second
+    /// cache.
+    fn at_once(self) -> (usize, usize) {
+        match self {
+            Self::One => (48, 4),
+            Self::Three => (24, 6),
+        }
+    }
+}
+
+thread_local! {
+    /// Packed factors; their memory serves the next product.
+    static LEFT: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+    static RIGHT: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A row of a tile, and a line of the processor's cache, on the boundary of which tiles are read
+/// fastest.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u32; 16]);
+
+/// Lines of a panel's block per part.
+const LINES: usize = WORDS / 16;
+
+/// Where the product goes.
+#[derive(Clone, Copy)]
+struct Destination {
+    place: *mut f32,
+    shape: Shape,
+    add: bool,
+    scale: f32,
+}
+
+// SAFETY: the places behind the pointer are borrowed mutably for as long as a product is computed
+// (`multiply`'s caller promises), and threads write to different rows or columns.
+#[allow(unsafe_code)]
+unsafe impl Send for Destination {}
+// SAFETY: as above.
+#[allow(unsafe_code)]
+unsafe impl Sync for Destination {}
+
+/// The right factor of products, packed.
+#[derive(Debug, Clone)]
+pub(crate) struct Packed {
+    lines: Vec<Line>,
+    /// Rows and columns.
+    size: (usize, usize),
+    parts: Parts,
+}
+
+impl Packed {
+    /// Packs a factor, by all threads.
+    ///
+    /// # Panics
+    /// If the processor is not [`supported`], or the matrix reaches over its slice.
+    pub(crate) fn new(b: Matrix<'_>, parts: Parts) -> Self {
+        let mut lines = Vec::new();
+        pack_right(b, (parts, rayon::current_num_threads()), &mut lines);
+        Self { lines, size: (b.1.rows, b.1.columns), parts }
+    }
+
+    /// The product with a packed factor in rows one behind the other, by this thread alone.
+    ///
+    /// # Panics
+    /// If there is nothing to multiply or sizes differ.
+    pub(crate) fn multiplied_here(&self, a: Matrix<'_>) -> Vec<f32> {
+        let (inner, columns) = self.size;
+        let shape = Shape::rows(a.1.rows, columns, columns);
+        assert!(a.1.columns == inner, "a product of {:?} and {inner} rows", a.1);
+        assert!(shape.rows > 0 && columns > 0 && inner > 0, "an empty product");
+        let len = shape.rows * columns;
+        let mut product = Vec::with_capacity(len);
+        let into = Destination { place: product.as_mut_ptr(), shape, add: false, scale: 1.0 };
+        for area in areas(shape, self.parts.at_once().1, 1) {
+            area_of_product(into, area, (a, &self.lines), self.parts);
+        }
+        // SAFETY: there is room for as many, and areas make up the product, of which every element was
+        // written.
+        #[allow(unsafe_code)]
+        unsafe {
+            product.set_len(len);
+        }
+        product
+    }
+}
+
+/// `into = scale * a b`, or `into += scale * a b`, for a product whose columns are neighbours. A
+/// product that replaces does not read what was there.
+///
+/// # Safety
+/// Every element of `into` must be writable and known to nobody else, and no two share a place; if
+/// the product is added, they hold numbers. Shapes must fit each other, and those of the factors their
+/// slices.
+///
+/// # Panics
+/// If the processor is not [`supported`], columns of `into` are no neighbours, or there is nothing
+/// to multiply.
+#[allow(unsafe_code)]
+pub(crate) unsafe fn multiply(
+    (place, shape): (*mut f32, Shape),
+    (how, scale): (Into, f32),
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    (parts, threads): (Parts, bool),
+) {
+    assert!(shape.columns == 1 || shape.column_stride == 1, "columns lie apart");
+    assert!(shape.rows > 0 && shape.columns > 0 && a.1.columns > 0, "an empty product");
+    let sharers = if threads { rayon::current_num_threads() } else { 1 };
+    let areas = areas(shape, parts.at_once().1, sharers);
+    let mut right = RIGHT.take();
+    let depth = depth_at_once(shape.columns, parts);
+    for first in (0..a.1.columns).step_by(depth) {
+        let inner = (first, depth.min(a.1.columns - first));
+        let (a, b) = (columns_of(a, inner), transposed(columns_of(transposed(b), inner)));
+        let add = how == Into::Add || first > 0;
+        let into = Destination { place, shape, add, scale };
+        pack_right(b, (parts, sharers), &mut right);
+        let packed = right.as_slice();
+        let work = |&area: &Area| area_of_product(into, area, (a, packed), parts);
+        if threads {
+            areas.par_iter().for_each(work);
+        } else {
+            areas.iter().for_each(work);
+        }
+    }
+    RIGHT.replace(right);
+}
+
+/// Values along the inner axis of which a right factor is packed at a time.
+fn depth_at_once(columns: usize, parts: Parts) -> usize {
+    let (blocks, _) = parts.at_once();
+    let of_blocks = columns.div_ceil(SIDE) * blocks * parts.count() * LINES;
+    blocks * SIDE * (PACKED_AT_ONCE / of_blocks.max(1)).max(1)
+}
+
+/// So many columns of a matrix from a first one on.
+fn columns_of((slice, shape): Matrix<'_>, (first, count): (usize, usize)) -> Matrix<'_> {
+    (&slice[first * shape.column_stride..], Shape { columns: count, ..shape })
+}
+
+/// Packs the right factor into the first of the lines, which become as many as it takes.
+fn pack_right(b: Matrix<'_>, (parts, sharers): (Parts, usize), right: &mut Vec<Line>) {
+    assert!(supported(), "a processor without tiles of bfloat16");
+    let blocks = b.1.rows.div_ceil(SIDE);
+    let panel = blocks * parts.count() * LINES;
+    let panels = b.1.columns.div_ceil(SIDE);
+    grow(right, panels * panel);
+    let packed = &mut right[..panels * panel];
+    // Columns of `b` are the lanes of its panels.
+    let lanes = transposed(b);
+    let of_share = panels.div_ceil(sharers).max(1);
+    let pack_share = |(index, share): (usize, &mut [Line])| {
+        pack::pack(lanes, (index * of_share * SIDE, 0), (parts, Form::Right), (share, blocks));
+    };
+    if sharers > 1 && packed.len() * 16 > WORTH_SHARING {
+        packed.par_chunks_mut(of_share * panel).enumerate().for_each(pack_share);
+    } else {
+        pack_share((0, packed));
+    }
+}
+
+/// A part of the product: rows, and panels of columns.
+#[derive(Debug, Clone, Copy)]
+struct Area {
+    first_row: usize,
+    rows: usize,
+    first_panel: usize,
+    panels: usize,
+}
+
+/// The product in parts of about equal work; the elements' sums do not depend on the parts.
+fn areas(shape: Shape, panels_at_once: usize, threads: usize) -> Vec<Area> {
+    let (of_rows, of_columns) = (shape.rows.div_ceil(SIDE), shape.columns.div_ceil(SIDE));
+    // With few rows, threads share the columns: rows are packed by each, which are few.
+    let sides = if of_rows < 8 * threads { threads.min(of_columns) } else { 1 };
+    let panels = of_columns.div_ceil(sides);
+    let rounds = of_rows.div_ceil(panels_at_once).next_multiple_of(threads / sides.min(threads));
+    let rows = of_rows.div_ceil(rounds.max(1)) * SIDE;
+    let mut areas = Vec::new();
+    for first_row in (0..shape.rows).step_by(rows) {
+        for first_panel in (0..of_columns).step_by(panels) {
+            areas.push(Area {
+                first_row,
+                rows: rows.min(shape.rows - first_row),
+                first_panel,
+                panels: panels.min(of_columns - first_panel),
+            });
+        }
+    }
+    areas
+}
+
+/// One part of the product.
+fn area_of_product(into: Destination, area: Area, (a, right): (Matrix<'_>, &[Line]), parts: Parts) {
+    let blocks = a.1.columns.div_ceil(SIDE);
+    let of_block = parts.count() * LINES;
+    let mut left = LEFT.take();
+    let (at_once, _) = parts.at_once();
+    let panels = area.rows.div_ceil(SIDE);
+    grow(&mut left, panels * at_once.min(blocks) * of_block);
+    for start in (0..blocks).step_by(at_once) {
+        let count = at_once.min(blocks - start);
+        let packed = &mut left[..panels * count * of_block];
+        let first = (area.first_row, start * SIDE);
+        pack::pack(a, first, (parts, Form::Left), (packed, count));
+        let add = into.add || start > 0;
+        let all = right.chunks_exact(blocks * of_block).enumerate();
+        for (column, right) in all.skip(area.first_panel).take(area.panels) {
+            let next = right.as_ptr().wrapping_add((blocks + start) * of_block);
+            let right = &right[start * of_block..][..count * of_block];
+            for (row, left) in packed.chunks_exact(count * of_block).enumerate() {
+                let (first_row, first_column) = (area.first_row + row * SIDE, column * SIDE);
+                let tile = kernel::Tile {
+                    rows: SIDE.min(area.rows - row * SIDE),
+                    columns: SIDE.min(into.shape.columns - first_column),
+                    stride: into.shape.row_stride,
+                    add,
+                    scale: into.scale,
+                };
+                let next = next.wrapping_add(row * count * parts.ahead());
+                let panels = kernel::Panels { left, right, next };
+                // SAFETY: rows and columns of the tile are those of the product, whose places are
+                // there and written by nobody else (`multiply`'s caller, and areas are disjoint).
+                #[allow(unsafe_code)]
+                unsafe {
+                    let place = into.place.add(first_row * into.shape.row_stride + first_column);
+                    kernel::multiply(place, tile, panels, parts);
+                }
+            }
+        }
+    }
+    LEFT.replace(left);
+}
+
+fn grow(lines: &mut Vec<Line>, len: usize) {
+    if lines.len() < len {
+        lines.resize(len, Line([0; 16]));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{assert_close, values};
+    use super::*;
+
+    /// Products in 64 bits.
+    fn plain((a, a_shape): Matrix<'_>, (b, b_shape): Matrix<'_>) -> Vec<f32> {
+        let mut product = Vec::new();
+        for row in 0..a_shape.rows {
+            for column in 0..b_shape.columns {
+                let term = |i: usize| {
+                    f64::from(a[row * a_shape.row_stride + i * a_shape.column_stride])
+                        * f64::from(b[i * b_shape.row_stride + column * b_shape.column_stride])
+                };
+                product.push((0..a_shape.columns).map(term).sum::<f64>() as f32);
+            }
+        }
+        product
+    }
+
+    /// Numbers of a size, in the layout of a kind: rows, mirrored, or with neither axis dense.
+    fn matrix(rows: usize, columns: usize, kind: usize, seed: u64) -> (Vec<f32>, Shape) {
+        let shape = match kind {
+            0 => Shape::rows(rows, columns, columns + 2),
+            1 => Shape::rows(columns, rows, rows + 1).transposed(),
+            _ => Shape { rows, columns, row_stride: 2 * columns + 1, column_stride: 2 },
+        };
+        (values(seed, shape.extent()), shape)
+    }
+
+    /// The product into memory of ones, with a gap behind every row.
+    fn product(
+        (a, b): (Matrix<'_>, Matrix<'_>),
+        (how, scale): (Into, f32),
+        (parts, threads): (Parts, bool),
+    ) -> Vec<f32> {
+        let (rows, columns) = (a.1.rows, b.1.columns);
+        let stride = columns + 3;
+        let mut into = vec![1.0; rows * stride];
+        let shape = Shape::rows(rows, columns, stride);
+        // SAFETY: rows of the product lie in the vector, apart; `matrix` gives slices that hold their
+        // shapes, which fit each other.
+        #[allow(unsafe_code)]
+        unsafe {
+            multiply((into.as_mut_ptr(), shape), (how, scale), a, b, (parts, threads));
+        }
+        let (sums, gaps): (Vec<_>, Vec<_>) =
+            into.chunks_exact(stride).map(|row| row.split_at(columns)).unzip();
+        assert!(gaps.concat().iter().all(|&gap| gap == 1.0), "written between rows");
+        sums.concat()
+    }
+
+    #[allow(clippy::print_stderr, reason = "a test that does not run says so")]
+    fn skip() -> bool {
+        if !supported() {
+            eprintln!("SKIPPED: this processor has no tiles of bfloat16");
+        }
+        !supported()
+    }
+
+    proptest! {
+        #[test]
+        fn products_are_those_of_the_factors_parts(
+            (rows, columns, inner) in (1usize..90, 1usize..90, 1usize..120),
+            (kind_a, kind_b) in (0usize..3, 0usize..3),
+            replace: bool,
+            threads: bool,
+            seed in 0u64..9,
+        ) {
+            if skip() {
+                return Ok(());
+            }
+            let (a, a_shape) = matrix(rows, inner, kind_a, seed);
+            let (b, b_shape) = matrix(inner, columns, kind_b, seed + 1);
+            let how = if replace { Into::Replace } else { Into::Add };
+            let before = if replace { 0.0 } else { 1.0 };
+            let expect = |a: &[f32], b: &[f32]| -> Vec<f32> {
+                plain((a, a_shape), (b, b_shape)).iter().map(|v| before + 0.5 * v).collect()
+            };
+            let both = ((a.as_slice(), a_shape), (b.as_slice(), b_shape));
+            let three = product(both, (how, 0.5), (Parts::Three, threads));
+            assert_close(&three, &expect(&a, &b), 5e-7);
+            let one = product(both, (how, 0.5), (Parts::One, threads));
+            let nearest = |values: &[f32]| -> Vec<f32> {
+                values.iter().map(|&value| pack::nearest(value)).collect()
+            };
+            assert_close(&one, &expect(&nearest(&a), &nearest(&b)), 2e-6);
+        }
+    }
+
+    #[test]
+    fn three_parts_are_as_exact_as_32_bits_over_long_sums_of_any_size() {
+        if skip() {
+            return;
+        }
+        let (rows, columns, inner) = (200, 300, 2000);
+        // Factors of very different size: parts are relative to each.
+        let scaled = |mut values: Vec<f32>| {
+            values
+                .iter_mut()
+                .enumerate()
+                .for_each(|(at, value)| *value *= 10f32.powi(at as i32 % 9 - 4));
+            values
+        };
+        let a = scaled(values(1, rows * inner));
+        let b = scaled(values(2, inner * columns));
+        let a = (a.as_slice(), Shape::rows(rows, inner, inner));
+        let b = (b.as_slice(), Shape::rows(inner, columns, columns));
+        let expected = plain(a, b);
+        let error = |product: &[f32]| {
+            let pairs = product.iter().zip(&expected);
+            pairs.map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt()
+        };
+        let three = product((a, b), (Into::Replace, 1.0), (Parts::Three, true));
+        let again = product((a, b), (Into::Replace, 1.0), (Parts::Three, false));
+        assert_eq!(three, again, "the number of threads changes the sums");
+        let mut in_32_bits = vec![0.0f32; rows * columns];
+        for (row, sums) in in_32_bits.chunks_exact_mut(columns).enumerate() {
+            for (at, b) in b.0.chunks_exact(columns).enumerate() {
+                let a = a.0[row * inner + at];
+                sums.iter_mut().zip(b).for_each(|(sum, b)| *sum = a.mul_add(*b, *sum));
+            }
+        }
+        let (of_three, of_32_bits) = (error(&three), error(&in_32_bits));
+        assert!(of_three < of_32_bits, "an error of {of_three} instead of {of_32_bits}");
+    }
+
+    #[test]
+    fn a_packed_factor_serves_several_products() {
+        if skip() {
+            return;
+        }
+        let (b, b_shape) = matrix(70, 45, 1, 3);
+        let b = (b.as_slice(), b_shape);
+        for parts in [Parts::One, Parts::Three] {
+            let packed = Packed::new(b, parts);
+            for rows in [1, 33, 100] {
+                let (a, a_shape) = matrix(rows, 70, 0, rows as u64);
+                let a = (a.as_slice(), a_shape);
+                let expected = product((a, b), (Into::Replace, 1.0), (parts, false));
+                assert_eq!(packed.multiplied_here(a), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_none_stay_none() {
+        if skip() {
+            return;
+        }
+        for odd in [f32::NAN, f32::INFINITY] {
+            let mut a = values(1, 4 * 8);
+            a[8 + 3] = odd;
+            let b = values(2, 8 * 5);
+            let both = ((a.as_slice(), Shape::rows(4, 8, 8)), (b.as_slice(), Shape::rows(8, 5, 5)));
+            let product = product(both, (Into::Replace, 1.0), (Parts::Three, false));
+            for (row, sums) in product.chunks_exact(5).enumerate() {
+                assert!(sums.iter().all(|sum| sum.is_finite() == (row != 1)), "{sums:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn areas_cover_the_product_once() {
+        for (rows, columns) in [(1, 1), (33, 100), (197, 768), (1584, 1536), (5000, 40usize)] {
+            for threads in [1, 2, 3, 8] {
+                let panels = columns.div_ceil(SIDE);
+                let mut seen = vec![0; rows * panels];
+                for area in areas(Shape::rows(rows, columns, columns), 6, threads) {
+                    for row in area.first_row..area.first_row + area.rows {
+                        for panel in area.first_panel..area.first_panel + area.panels {
+                            seen[row * panels + panel] += 1;
+                        }
+                    }
+                }
+                assert!(seen.iter().all(|&times| times == 1), "{rows}x{columns}, {threads}");
+            }
+        }
+    }
+}

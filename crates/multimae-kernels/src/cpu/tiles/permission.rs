@@ -1,0 +1,57 @@
+//! Whether the processor has tile registers and the system lets this process use them.
+
+use std::arch::x86_64::__cpuid_count;
+use std::sync::OnceLock;
+
+/// Whether products can be computed on tiles. The first call asks the system for their use, which
+/// holds for all threads of the process.
+#[must_use]
+pub(crate) fn supported() -> bool {
+    static SUPPORTED: OnceLock<bool> = OnceLock::new();
+    *SUPPORTED.get_or_init(|| !cfg!(miri) && has_tiles() && packs() && permitted())
+}
+
+/// Whether products are to be computed on tiles: unless the environment variable `MULTIMAE_KERNELS`
+/// is `vectors`, which leaves them to the processor's vectors.
+#[must_use]
+pub(crate) fn usable() -> bool {
+    static USABLE: OnceLock<bool> = OnceLock::new();
+    *USABLE.get_or_init(|| {
+        std::env::var("MULTIMAE_KERNELS").as_deref() != Ok("vectors") && supported()
+    })
+}
+
+/// Tiles, and products of bfloat16 on them.
+fn has_tiles() -> bool {
+    const BF16: u32 = 1 << 22;
+    const TILES: u32 = 1 << 24;
+    let features = __cpuid_count(7, 0).edx;
+    features & BF16 != 0 && features & TILES != 0
+}
+
+/// What packing takes, as its `target_feature`.
+fn packs() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512bf16")
+}
+
+/// Linux gives processes the tiles' 8 KiB of state only if they ask for it.
+#[cfg(target_os = "linux")]
+fn permitted() -> bool {
+    const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
+    const XFEATURE_XTILEDATA: libc::c_long = 18;
+    // SAFETY: this request takes a number and touches no memory of the process.
+    #[allow(unsafe_code)]
+    let refused =
+        unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) };
+    refused == 0
+}
+
+/// How other systems give tiles to processes was not tried.
+#[cfg(not(target_os = "linux"))]
+fn permitted() -> bool {
+    false
+}
