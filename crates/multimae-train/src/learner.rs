@@ -7,7 +7,7 @@ use multimae::encoder::Phase;
 use multimae::losses::{Objective, TaskBalancer, TaskLoss, weighted_loss};
 use multimae::masking::TokenMasks;
 use multimae::model::{Inputs, MultiMae, Reconstruction};
-use multimae::state::{take_gradients, update};
+use multimae::state::{take_gradients, update, update_in_place};
 
 use crate::optim::{AdamW, GradientMap};
 
@@ -137,10 +137,12 @@ impl<M: Module> Learner<M> {
         rate: impl Fn(&str) -> Rate,
     ) {
         let optimiser = &mut self.optimiser;
-        self.model = update(self.model.clone(), |name, value| {
-            let gradient = gradients.swap_remove(name)?;
-            let Rate { lr, weight_decay } = rate(name);
-            Some(optimiser.step(name, value, gradient, lr, weight_decay))
+        update_in_place(&mut self.model, |name, value| match gradients.swap_remove(name) {
+            Some(gradient) => {
+                let Rate { lr, weight_decay } = rate(name);
+                optimiser.step(name, value, gradient, lr, weight_decay)
+            }
+            None => value,
         });
         let lr = of_all.lr * self.balancer_lr_scale;
         self.balancer = self.balancer.take().map(|balancer| {

@@ -1,6 +1,7 @@
 //! What heads see of the encoder: the outputs of its layers and where each modality's tokens are.
 
 use burn::tensor::Tensor;
+use multimae_kernels::ops::swap_axes;
 
 use crate::modality::Size;
 use crate::tokens::TokenLayout;
@@ -105,5 +106,6 @@ impl Source {
 /// `(B, h * w, C)` to `(B, C, h, w)`.
 pub(crate) fn tokens_to_maps(tokens: Tensor<3>, grid: Size) -> Tensor<4> {
     let [batch, _, channels] = tokens.dims();
-    tokens.swap_dims(1, 2).reshape([batch, channels, grid.height, grid.width])
+    let tokens = tokens.reshape([batch, grid.area(), channels, 1]);
+    swap_axes(tokens).reshape([batch, channels, grid.height, grid.width])
 }

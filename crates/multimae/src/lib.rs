@@ -59,6 +59,7 @@ pub mod model;
 pub mod multivit;
 pub mod nn;
 pub mod output_adapters;
+mod patches;
 pub mod positions;
 pub mod prompts;
 pub mod state;

@@ -3,8 +3,10 @@
 //! A parameter's name is its path through the modules, which is its key in the published
 //! checkpoints, e.g. `encoder.0.attn.qkv.weight`.
 
+use std::collections::VecDeque;
+
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Shape, Tensor, TensorData};
 use indexmap::IndexMap;
 
 use crate::{Error, Result};
@@ -147,6 +149,70 @@ pub fn update<M: Module>(
     mut update: impl FnMut(&str, Tensor<1>) -> Option<Tensor<1>>,
 ) -> M {
     replace(module, |name, _, current| update(name, current()))
+}
+
+/// [`update`] of all parameters where they are: nobody else has their memory when they are changed, so
+/// that it need not be copied.
+pub fn update_in_place<M: Module>(
+    module: &mut M,
+    update: impl FnMut(&str, Tensor<1>) -> Tensor<1>,
+) {
+    let mut taken = TakeValues(VecDeque::new());
+    // The old module, which shares the values, is gone with the assignment.
+    *module = module.clone().map(&mut taken);
+    *module = module.clone().map(&mut PutValues { path: Path::default(), values: taken.0, update });
+}
+
+/// A parameter's flattened value, its shape, and whether it has gradients and is trained.
+struct Taken {
+    value: Tensor<1>,
+    dims: Vec<usize>,
+    autodiff: bool,
+    trained: bool,
+}
+
+/// Leaves nothing in place of every parameter.
+struct TakeValues(VecDeque<Taken>);
+
+impl ModuleMapper for TakeValues {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, value, mapper): (ParamId, Tensor<D>, _) = param.consume();
+        let (autodiff, trained) = (value.is_autodiff(), value.is_require_grad());
+        let nothing = Tensor::zeros([0; D], &value.device());
+        let value = value.inner();
+        let dims = value.dims().to_vec();
+        let value = value.reshape([dims.iter().product::<usize>()]);
+        self.0.push_back(Taken { value, dims, autodiff, trained });
+        Param::from_mapped_value(id, nothing, mapper)
+    }
+}
+
+/// Brings the parameters back, changed.
+struct PutValues<F> {
+    path: Path,
+    values: VecDeque<Taken>,
+    update: F,
+}
+
+impl<F: FnMut(&str, Tensor<1>) -> Tensor<1>> ModuleMapper for PutValues<F> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, name: &str, container_type: &str) {
+        self.path.exit(name, container_type);
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        // Both maps meet the parameters in one order.
+        let Some(Taken { value, dims, autodiff, trained }) = self.values.pop_front() else {
+            return param;
+        };
+        let (id, _, mapper): (ParamId, Tensor<D>, _) = param.consume();
+        let value = (self.update)(&self.path.name(), value).reshape::<D, _>(Shape::from(dims));
+        let value = if autodiff { value.autodiff().set_require_grad(trained) } else { value };
+        Param::from_mapped_value(id, value, mapper)
+    }
 }
 
 /// [`update`] with the device, and with the current value only if it is asked for: one that is nothing

@@ -8,6 +8,7 @@ use super::{InputAdapterConfig, own_grid};
 use crate::interpolate::Interpolation;
 use crate::modality::{Modality, Size};
 use crate::nn::parameter;
+use crate::patches::patchify;
 use crate::positions::{frozen_table, table_tokens};
 use crate::{Error, Result};
 
@@ -62,7 +63,7 @@ impl PatchedInputAdapter {
     }
 
     pub(super) fn forward(&self, name: &str, x: Tensor<4>) -> Result<(Tensor<3>, Size)> {
-        let [batch, channels, height, width] = x.dims();
+        let [_, channels, height, width] = x.dims();
         let [_, expected, patch, _] = self.proj.weight.dims();
         if channels != expected {
             return Err(Error::Input {
@@ -71,10 +72,7 @@ impl PatchedInputAdapter {
             });
         }
         let grid = own_grid(name, Size::new(height, width), patch)?;
-        let patches = x
-            .reshape([batch, channels, grid.height, patch, grid.width, patch])
-            .permute([0, 2, 4, 1, 3, 5])
-            .reshape([batch, grid.area(), channels * patch * patch]);
+        let patches = patchify(x, patch);
         let positions = table_tokens(self.pos_emb.val(), grid, Interpolation::Bicubic);
         Ok((self.proj.forward(patches) + positions, grid))
     }

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::cross_entropy::pixel_cross_entropy;
 use crate::input_adapters::ModalityTensor;
 use crate::masking::TaskMask;
+use crate::modality::Size;
+use crate::patches::{patchify, unpatchify};
 use crate::{Error, Result};
 
 /// Added to a patch's variance before the square root.
@@ -167,19 +169,13 @@ impl ReconstructionLoss {
 /// # Shapes
 /// `(B, C, h, w)` to `(B, C, h, w)`.
 fn standardise_patches(target: Tensor<4>, patch: usize) -> Tensor<4> {
-    let [batch, channels, height, width] = target.dims();
-    let (rows, columns) = (height / patch, width / patch);
+    let [_, channels, height, width] = target.dims();
     let values = channels * patch * patch;
-    let patches = target
-        .reshape([batch, channels, rows, patch, columns, patch])
-        .permute([0, 2, 4, 1, 3, 5])
-        .reshape([batch, rows * columns, values]);
+    let patches = patchify(target, patch);
     let centred = patches.clone() - patches.mean_dim(2);
     let variance = centred.clone().square().sum_dim(2).div_scalar(values as f64 - 1.0);
-    (centred / variance.add_scalar(NORM_PIX_EPS).sqrt())
-        .reshape([batch, rows, columns, channels, patch, patch])
-        .permute([0, 3, 1, 4, 2, 5])
-        .reshape([batch, channels, height, width])
+    let standard = centred / variance.add_scalar(NORM_PIX_EPS).sqrt();
+    unpatchify(standard, Size::new(height / patch, width / patch), patch)
 }
 
 fn mean_of_samples(

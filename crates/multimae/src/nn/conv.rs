@@ -53,11 +53,7 @@ impl Conv2d {
     /// `(B, inputs, h, w)` to `(B, outputs, ceil(h / stride), ceil(w / stride))`.
     #[must_use]
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [_, _, kernel, _] = self.weight.dims();
-        if kernel == 1 && self.stride == 1 && self.groups == 1 {
-            return self.pointwise(x);
-        }
-        let [outputs, per_output, _, _] = self.weight.dims();
+        let [outputs, per_output, kernel, _] = self.weight.dims();
         let depthwise = self.groups > 1 && self.groups == outputs && per_output == 1;
         if self.stride == 1 && (self.groups == 1 || depthwise) {
             let bias = self.bias.as_ref().map(Param::val);
@@ -66,21 +62,6 @@ impl Conv2d {
         let options = ConvOptions::new([self.stride; 2], [kernel / 2; 2], [1, 1], self.groups);
         let bias = self.bias.as_ref().map(Param::val);
         burn::tensor::module::conv2d(x, self.weight.val(), bias, options)
-    }
-
-    /// A kernel of one pixel is a matrix product, whose backward is two more; the engine's general
-    /// convolution is much slower backwards.
-    fn pointwise(&self, x: Tensor<4>) -> Tensor<4> {
-        let [batch, inputs, height, width] = x.dims();
-        let [outputs, _, _, _] = self.weight.dims();
-        let weight = self.weight.val().reshape([1, outputs, inputs]);
-        let y = weight
-            .matmul(x.reshape([batch, inputs, height * width]))
-            .reshape([batch, outputs, height, width]);
-        match &self.bias {
-            Some(bias) => y + bias.val().reshape([1, outputs, 1, 1]),
-            None => y,
-        }
     }
 }
 
@@ -107,16 +88,18 @@ impl Upconv2d {
     /// `(B, inputs, h, w)` to `(B, outputs, factor * h, factor * w)`.
     #[must_use]
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [batch, inputs, height, width] = x.dims();
-        let [_, outputs, factor, _] = self.weight.dims();
-        let weight = self.weight.val().reshape([1, inputs, outputs * factor * factor]);
-        let squares = weight
-            .swap_dims(1, 2)
-            .matmul(x.reshape([batch, inputs, height * width]))
-            .reshape([batch, outputs, factor, factor, height, width])
-            .permute([0, 1, 4, 2, 5, 3])
-            .reshape([batch, outputs, height * factor, width * factor]);
-        squares + self.bias.val().reshape([1, outputs, 1, 1])
+        let [batch, _, height, width] = x.dims();
+        let [inputs, outputs, factor, _] = self.weight.dims();
+        let square = factor * factor;
+        let weight = ops::swap_axes(self.weight.val().reshape([1, inputs, outputs * square, 1]))
+            .reshape([outputs * square, inputs, 1, 1]);
+        let bias = self.bias.val().reshape([outputs, 1]).repeat_dim(1, square);
+        let squares = ops::conv2d(x, weight, Some(bias.reshape([outputs * square])), false);
+        // (factor, factor, h, w) to (h, w, factor, factor) to (h, factor, w, factor).
+        let by_pixel =
+            ops::swap_axes(squares.reshape([batch * outputs, square, height * width, 1]));
+        let rows = by_pixel.reshape([batch * outputs * height, width, factor, factor]);
+        ops::swap_axes(rows).reshape([batch, outputs, height * factor, width * factor])
     }
 }
 

@@ -89,6 +89,22 @@ impl Linear {
         }
     }
 
+    /// `second(gelu(first(norm(x))))` with the exact GELU.
+    ///
+    /// # Shapes
+    /// `(..., inputs)` to `(..., outputs)`.
+    #[must_use]
+    pub fn perceptron<const D: usize>(
+        norm: &LayerNorm,
+        (first, second): (&Self, &Self),
+        x: Tensor<D>,
+    ) -> Tensor<D> {
+        match (first.without_additions(), second.without_additions()) {
+            (Some(first), Some(second)) => ops::norm_mlp(x, norm.affine(), first, second),
+            _ => second.forward_gelu(first.forward_normed(norm, x)),
+        }
+    }
+
     /// Weight and bias, if they are all that there is.
     fn without_additions(&self) -> Option<(Tensor<2>, Tensor<1>)> {
         let bias = self.bias.as_ref().filter(|_| self.lora.is_none() && self.ssf.is_none())?;

@@ -35,7 +35,7 @@ impl Mlp {
     /// `(B, N, width)` to `(B, N, width)`.
     #[must_use]
     pub fn forward_normed(&self, norm: &LayerNorm, x: Tensor<3>) -> Tensor<3> {
-        self.fc2.forward_gelu(self.fc1.forward_normed(norm, x))
+        Linear::perceptron(norm, (&self.fc1, &self.fc2), x)
     }
 
     /// Perceptrons of the same weights side by side; see [`Linear::forward_side_by_side`].

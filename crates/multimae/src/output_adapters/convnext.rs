@@ -2,6 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use multimae_kernels::ops;
 use serde::{Deserialize, Serialize};
 
 use super::{HeadSurroundings, Prediction};
@@ -103,14 +104,12 @@ impl ConvNeXtBlock {
         let [batch, channels, height, width] = x.dims();
         // One row per pixel: products of maps would be made row by row of the image, and the
         // gradient of a weight as often.
-        let pixels = self
-            .dwconv
-            .forward(x.clone())
-            .permute([0, 2, 3, 1])
-            .reshape([batch * height * width, channels]);
-        let hidden = self.pwconv1.forward_normed(&self.norm, pixels);
-        let y = self.pwconv2.forward_gelu(hidden).reshape([batch, height, width, channels]);
-        x + y.permute([0, 3, 1, 2])
+        let area = height * width;
+        let maps = self.dwconv.forward(x.clone()).reshape([batch, channels, area, 1]);
+        let pixels = ops::swap_axes(maps).reshape([batch * area, channels]);
+        let y = Linear::perceptron(&self.norm, (&self.pwconv1, &self.pwconv2), pixels)
+            .reshape([batch, area, channels, 1]);
+        x + ops::swap_axes(y).reshape([batch, channels, height, width])
     }
 }
 
@@ -188,9 +187,9 @@ impl ConvNeXtHead {
         let [batch, _, width] = tokens.dims();
         let side = self.side;
         let channels = width / (side * side);
-        tokens
-            .reshape([batch, grid.height, grid.width, side, side, channels])
-            .permute([0, 5, 1, 3, 2, 4])
-            .reshape([batch, channels, grid.height * side, grid.width * side])
+        let (height, width) = (grid.height * side, grid.width * side);
+        let rows = tokens.reshape([batch * grid.height, grid.width, side, side * channels]);
+        let pixels = ops::swap_axes(rows).reshape([batch, height * width, channels, 1]);
+        ops::swap_axes(pixels).reshape([batch, channels, height, width])
     }
 }

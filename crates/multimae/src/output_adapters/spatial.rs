@@ -11,6 +11,7 @@ use crate::masking::TokenMasks;
 use crate::modality::{Modality, Size};
 use crate::model::TokenLayout;
 use crate::nn::{Block, BlockConfig, CrossAttention, LayerNorm, Linear, Mlp, ModuleMap, parameter};
+use crate::patches::unpatchify;
 use crate::positions::{NonSquareTables, frozen_table, table_tokens};
 
 /// The sizes of the decoders of a model.
@@ -161,7 +162,7 @@ impl SpatialOutputAdapter {
         layout: &TokenLayout,
         masks: &TokenMasks,
     ) -> Tensor<4> {
-        let [batch, tokens, _] = encoder_tokens.dims();
+        let [_, tokens, _] = encoder_tokens.dims();
         let projected = self.proj_context.forward(encoder_tokens);
         let visible = projected.clone().narrow(1, 0, masks.visible());
         let positions = table_tokens(self.pos_emb.val(), layout.grid, Interpolation::Bilinear);
@@ -186,7 +187,7 @@ impl SpatialOutputAdapter {
         for block in &self.decoder_transformer {
             x = block.forward(x);
         }
-        self.unpatchify(self.out_proj.forward(x), batch, layout.grid)
+        unpatchify(self.out_proj.forward(x), layout.grid, self.patch)
     }
 
     /// Position plus embedding of a task; the position alone where this decoder has no embedding.
@@ -247,14 +248,5 @@ impl SpatialOutputAdapter {
             0,
         );
         sources.select(0, rows).reshape([batch, tokens, width]) + embedding
-    }
-
-    /// Patches to maps. A token's values are channel-major: `(channel, row, column)`.
-    fn unpatchify(&self, patches: Tensor<3>, batch: usize, grid: Size) -> Tensor<4> {
-        let (channels, patch) = (self.channels, self.patch);
-        patches
-            .reshape([batch, grid.height, grid.width, channels, patch, patch])
-            .permute([0, 3, 1, 4, 2, 5])
-            .reshape([batch, channels, grid.height * patch, grid.width * patch])
     }
 }
