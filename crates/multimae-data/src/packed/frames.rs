@@ -1,29 +1,72 @@
-//! Positioned reads from a file that several threads share.
+//! The bytes of a pack that several threads read from.
 
 use std::path::Path;
 
 use crate::Result;
 
-/// An open file.
+/// An open file, mapped into memory: frames come from the system's cache without being asked for one
+/// by one. It stays what it is when the pack is packed again, which replaces it.
+#[cfg(unix)]
 #[derive(Debug)]
 pub(super) struct FrameFile {
-    #[cfg(unix)]
-    file: fs_err::File,
-    /// Elsewhere there is one position for all.
-    #[cfg(not(unix))]
+    path: std::path::PathBuf,
+    bytes: bytes::Bytes,
+}
+
+#[cfg(unix)]
+impl FrameFile {
+    /// # Errors
+    /// If it cannot be opened or mapped; the message names the path.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let file = fs_err::File::open(path)?;
+        let bytes = multimae_kernels::mapping::contents(file.file())
+            .map_err(|error| named(path, &error, error.to_string()))?;
+        Ok(Self { path: path.to_owned(), bytes })
+    }
+
+    /// Its length when it was opened.
+    pub(super) fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// Fills the buffer from the bytes at `offset`.
+    ///
+    /// # Errors
+    /// If there are not as many; the message names the path.
+    pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let bytes = self.bytes.get(start..).and_then(|bytes| bytes.get(..buffer.len()));
+        let bytes = bytes.ok_or_else(|| {
+            let kind = std::io::ErrorKind::UnexpectedEof;
+            named(&self.path, &kind.into(), "it ends too early".to_owned())
+        })?;
+        buffer.copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+#[cfg(unix)]
+fn named(path: &Path, error: &std::io::Error, problem: String) -> std::io::Error {
+    let problem = format!("failed to read from file `{}`: {problem}", path.display());
+    std::io::Error::new(error.kind(), problem)
+}
+
+/// An open file. A mapped one could not be replaced here; there is one position for all.
+#[cfg(not(unix))]
+#[derive(Debug)]
+pub(super) struct FrameFile {
     file: std::sync::Mutex<fs_err::File>,
     len: u64,
 }
 
+#[cfg(not(unix))]
 impl FrameFile {
     /// # Errors
     /// If it cannot be opened; the message names the path.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let file = fs_err::File::open(path)?;
         let len = file.metadata()?.len();
-        #[cfg(not(unix))]
-        let file = std::sync::Mutex::new(file);
-        Ok(Self { file, len })
+        Ok(Self { file: std::sync::Mutex::new(file), len })
     }
 
     /// Its length when it was opened.
@@ -35,21 +78,6 @@ impl FrameFile {
     ///
     /// # Errors
     /// If there are not as many, or the disk fails; the message names the path.
-    #[cfg(unix)]
-    pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
-        use std::os::unix::fs::FileExt as _;
-        let path = self.file.path();
-        self.file.file().read_exact_at(buffer, offset).map_err(|error| {
-            let problem = format!("failed to read from file `{}`: {error}", path.display());
-            std::io::Error::new(error.kind(), problem)
-        })
-    }
-
-    /// Fills the buffer from the bytes at `offset`.
-    ///
-    /// # Errors
-    /// If there are not as many, or the disk fails; the message names the path.
-    #[cfg(not(unix))]
     pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
         use std::io::{Read as _, Seek as _, SeekFrom};
         let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
