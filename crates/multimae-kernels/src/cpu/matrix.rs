@@ -301,22 +301,8 @@ unsafe fn gemm_into(
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::testing::{assert_close, values};
+    use super::super::testing::{assert_close, product as plain, values};
     use super::*;
-
-    fn plain((a, a_shape): Matrix<'_>, (b, b_shape): Matrix<'_>) -> Vec<f32> {
-        let mut product = Vec::new();
-        for row in 0..a_shape.rows {
-            for column in 0..b_shape.columns {
-                let term = |i: usize| {
-                    f64::from(a[row * a_shape.row_stride + i * a_shape.column_stride])
-                        * f64::from(b[i * b_shape.row_stride + column * b_shape.column_stride])
-                };
-                product.push((0..a_shape.columns).map(term).sum::<f64>() as f32);
-            }
-        }
-        product
-    }
 
     proptest! {
         #[test]

@@ -1,5 +1,7 @@
 //! Helpers of the kernels' tests.
 
+use super::matrix::Matrix;
+
 /// Deterministic numbers in [-1, 1).
 pub(crate) fn values(seed: u64, count: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03;
@@ -23,4 +25,19 @@ pub(crate) fn assert_close(got: &[f32], expected: &[f32], tolerance: f32) {
             "element {index}: {got} instead of {expected}"
         );
     }
+}
+
+/// A matrix product, summed in 64 bits.
+pub(crate) fn product((a, a_shape): Matrix<'_>, (b, b_shape): Matrix<'_>) -> Vec<f32> {
+    let mut product = Vec::new();
+    for row in 0..a_shape.rows {
+        for column in 0..b_shape.columns {
+            let term = |i: usize| {
+                f64::from(a[row * a_shape.row_stride + i * a_shape.column_stride])
+                    * f64::from(b[i * b_shape.row_stride + column * b_shape.column_stride])
+            };
+            product.push((0..a_shape.columns).map(term).sum::<f64>() as f32);
+        }
+    }
+    product
 }

@@ -314,6 +314,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::super::testing::{assert_close, values};
+    use super::super::permission::skip;
     use super::*;
 
     fn nearest(values: &[f32]) -> Vec<f64> {
@@ -341,14 +342,6 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[allow(clippy::print_stderr, reason = "a test that does not run says so")]
-    fn skip() -> bool {
-        if !supported() {
-            eprintln!("SKIPPED: this processor has no tiles of bfloat16");
-        }
-        !supported()
     }
 
     proptest! {

@@ -306,23 +306,9 @@ fn grow(lines: &mut Vec<Line>, len: usize) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::testing::{assert_close, values};
+    use super::super::testing::{assert_close, product as plain, values};
+    use super::permission::skip;
     use super::*;
-
-    /// Products in 64 bits.
-    fn plain((a, a_shape): Matrix<'_>, (b, b_shape): Matrix<'_>) -> Vec<f32> {
-        let mut product = Vec::new();
-        for row in 0..a_shape.rows {
-            for column in 0..b_shape.columns {
-                let term = |i: usize| {
-                    f64::from(a[row * a_shape.row_stride + i * a_shape.column_stride])
-                        * f64::from(b[i * b_shape.row_stride + column * b_shape.column_stride])
-                };
-                product.push((0..a_shape.columns).map(term).sum::<f64>() as f32);
-            }
-        }
-        product
-    }
 
     /// Numbers of a size, in the layout of a kind: rows, mirrored, or with neither axis dense.
     fn matrix(rows: usize, columns: usize, kind: usize, seed: u64) -> (Vec<f32>, Shape) {
@@ -354,14 +340,6 @@ mod tests {
             into.chunks_exact(stride).map(|row| row.split_at(columns)).unzip();
         assert!(gaps.concat().iter().all(|&gap| gap == 1.0), "written between rows");
         sums.concat()
-    }
-
-    #[allow(clippy::print_stderr, reason = "a test that does not run says so")]
-    fn skip() -> bool {
-        if !supported() {
-            eprintln!("SKIPPED: this processor has no tiles of bfloat16");
-        }
-        !supported()
     }
 
     proptest! {

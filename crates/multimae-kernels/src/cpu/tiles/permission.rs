@@ -55,3 +55,13 @@ fn permitted() -> bool {
 fn permitted() -> bool {
     false
 }
+
+/// Whether a test has nothing to run on; it says so.
+#[cfg(test)]
+#[allow(clippy::print_stderr, reason = "a test that does not run says so")]
+pub(super) fn skip() -> bool {
+    if !supported() {
+        eprintln!("SKIPPED: this processor has no tiles of bfloat16");
+    }
+    !supported()
+}
