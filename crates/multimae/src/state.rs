@@ -6,9 +6,10 @@
 use std::collections::VecDeque;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Device, Gradients, Shape, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use indexmap::IndexMap;
 
+use crate::nn::parameter;
 use crate::{Error, Result};
 
 /// Tensors by name, on the host.
@@ -155,63 +156,29 @@ pub fn update<M: Module>(
 /// that it need not be copied.
 pub fn update_in_place<M: Module>(
     module: &mut M,
-    update: impl FnMut(&str, Tensor<1>) -> Tensor<1>,
+    mut update: impl FnMut(&str, Tensor<1>) -> Tensor<1>,
 ) {
     let mut taken = TakeValues(VecDeque::new());
     // The old module, which shares the values, is gone with the assignment.
     *module = module.clone().map(&mut taken);
-    *module = module.clone().map(&mut PutValues { path: Path::default(), values: taken.0, update });
+    let TakeValues(mut values) = taken;
+    // Both maps meet the parameters in one order.
+    *module = replace(module.clone(), |name, _, _| Some(update(name, values.pop_front()?)));
 }
 
-/// A parameter's flattened value, its shape, and whether it has gradients and is trained.
-struct Taken {
-    value: Tensor<1>,
-    dims: Vec<usize>,
-    autodiff: bool,
-    trained: bool,
-}
-
-/// Leaves nothing in place of every parameter.
-struct TakeValues(VecDeque<Taken>);
+/// Leaves zeros that take no memory in place of every parameter, and has the flattened values.
+struct TakeValues(VecDeque<Tensor<1>>);
 
 impl ModuleMapper for TakeValues {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (id, value, mapper): (ParamId, Tensor<D>, _) = param.consume();
-        let (autodiff, trained) = (value.is_autodiff(), value.is_require_grad());
-        let nothing = Tensor::zeros([0; D], &value.device());
+        let (autodiff, trainable) = (value.is_autodiff(), value.is_require_grad());
         let value = value.inner();
-        let dims = value.dims().to_vec();
-        let value = value.reshape([dims.iter().product::<usize>()]);
-        self.0.push_back(Taken { value, dims, autodiff, trained });
-        Param::from_mapped_value(id, nothing, mapper)
-    }
-}
-
-/// Brings the parameters back, changed.
-struct PutValues<F> {
-    path: Path,
-    values: VecDeque<Taken>,
-    update: F,
-}
-
-impl<F: FnMut(&str, Tensor<1>) -> Tensor<1>> ModuleMapper for PutValues<F> {
-    fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.path.enter(name, container_type);
-    }
-
-    fn exit_module(&mut self, name: &str, container_type: &str) {
-        self.path.exit(name, container_type);
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        // Both maps meet the parameters in one order.
-        let Some(Taken { value, dims, autodiff, trained }) = self.values.pop_front() else {
-            return param;
-        };
-        let (id, _, mapper): (ParamId, Tensor<D>, _) = param.consume();
-        let value = (self.update)(&self.path.name(), value).reshape::<D, _>(Shape::from(dims));
-        let value = if autodiff { value.autodiff().set_require_grad(trained) } else { value };
-        Param::from_mapped_value(id, value, mapper)
+        let dims = value.dims();
+        let zeros = parameter(dims, &value.device()).val();
+        self.0.push_back(value.reshape([dims.iter().product::<usize>()]));
+        let zeros = if autodiff { zeros.autodiff().set_require_grad(trainable) } else { zeros };
+        Param::from_mapped_value(id, zeros, mapper)
     }
 }
 

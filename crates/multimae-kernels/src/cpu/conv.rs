@@ -102,10 +102,10 @@ pub fn forward(shape: ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>
     shape.check(x, weight);
     let (area, column) = (shape.area(), shape.column());
     let of_image = shape.outputs * area;
-    // Products are added to the bias, where there is one.
     if rounds_images(shape) {
         return tiles::conv::forward(shape, x, weight, bias);
     }
+    // Products are added to the bias, where there is one.
     let how = if bias.is_some() { Into::Add } else { Into::Replace };
     let first = |at: usize| bias.map_or(0.0, |bias| bias[at % shape.outputs]);
     let mut y = parallel::runs(shape.batch * shape.outputs, area, first);

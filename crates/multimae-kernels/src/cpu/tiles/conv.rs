@@ -91,10 +91,11 @@ pub(crate) fn forward(
         .collect();
     let mut y: Vec<f32> = Vec::with_capacity(batch * outputs * area);
     let place = Place(y.as_mut_ptr());
+    // The padding stays what it is from one image to the next.
+    let mut pairs = vec![0; blocks * 16 * pitch];
     for index in 0..batch {
-        let x = &x[index * inputs * area..][..inputs * area];
-        let pairs = &interleaved(padded, x, pitch);
-        let image = Image { padded, pairs, pitch, offsets: &offsets };
+        interleave(padded, &x[index * inputs * area..][..inputs * area], pitch, &mut pairs);
+        let image = Image { padded, pairs: &pairs, pitch, offsets: &offsets };
         let groups: Vec<usize> = (0..padded.places / SIDE).step_by(PANELS).collect();
         groups.into_par_iter().for_each(|first| {
             let last = (first + PANELS).min(padded.places / SIDE);
@@ -128,7 +129,7 @@ pub(crate) fn forward(
 #[derive(Debug, Clone, Copy)]
 struct Image<'a> {
     padded: Padded,
-    /// As [`interleaved`] leaves it.
+    /// As [`interleave`] leaves it.
     pairs: &'a [u32],
     /// Words of a row of pairs.
     pitch: usize,
@@ -200,11 +201,11 @@ fn packed_kernels(padded: Padded, weight: &[f32]) -> Vec<Line> {
     lines
 }
 
-/// The padded image, a word of two channels per place: `(blocks of inputs, 16, pitch)`.
-fn interleaved(padded: Padded, x: &[f32], pitch: usize) -> Vec<u32> {
-    let ConvShape { inputs, height, width, .. } = padded.shape;
+/// Writes the padded image, a word of two channels per place, `(blocks of inputs, 16, pitch)`, over
+/// zeros or another image.
+fn interleave(padded: Padded, x: &[f32], pitch: usize, pairs: &mut [u32]) {
+    let ConvShape { height, width, .. } = padded.shape;
     let area = height * width;
-    let mut pairs = vec![0u32; inputs.div_ceil(SIDE) * 16 * pitch];
     let rows = pairs.chunks_exact_mut(pitch).zip(x.chunks(2 * area));
     parallel::for_each(x.len(), rows, |(to, planes)| {
         // The last of an odd number of channels is beside zeros.
@@ -215,7 +216,6 @@ fn interleaved(padded: Padded, x: &[f32], pitch: usize) -> Vec<u32> {
             pack::interleave(rows, &mut to[padded.start(y)..][..width]);
         }
     });
-    pairs
 }
 
 /// The gradient of the weight, in one value of bfloat16 per factor.
@@ -230,8 +230,9 @@ pub(crate) fn weight_gradient(shape: ConvShape, dy: &[f32], x: &[f32]) -> Vec<f3
     let pitch = spread_over_cache(padded.len, 32);
     // `(inputs, taps, outputs)`.
     let mut gradients = vec![0.0; inputs * taps * outputs];
+    let mut planes = vec![0; inputs.next_multiple_of(SIDE) * pitch];
     for image in 0..batch {
-        let planes = rounded(padded, &x[image * inputs * area..][..inputs * area], pitch);
+        round(padded, &x[image * inputs * area..][..inputs * area], pitch, &mut planes);
         let right = packed_gradients(padded, &dy[image * outputs * area..][..outputs * area]);
         gradients.par_chunks_mut(SIDE * taps * outputs).enumerate().for_each(|(panel, to)| {
             let channels = to.len() / (taps * outputs);
@@ -262,17 +263,15 @@ pub(crate) fn weight_gradient(shape: ConvShape, dy: &[f32], x: &[f32]) -> Vec<f3
     in_order_of_weights(padded, &gradients)
 }
 
-/// The padded image in bfloat16: `(inputs in whole panels, pitch)`.
-fn rounded(padded: Padded, x: &[f32], pitch: usize) -> Vec<u16> {
-    let ConvShape { inputs, height, width, .. } = padded.shape;
-    let mut planes = vec![0u16; inputs.next_multiple_of(SIDE) * pitch];
+/// Writes the padded image in bfloat16, `(inputs in whole panels, pitch)`, over zeros or another image.
+fn round(padded: Padded, x: &[f32], pitch: usize, planes: &mut [u16]) {
+    let ConvShape { height, width, .. } = padded.shape;
     let all = planes.chunks_exact_mut(pitch).zip(x.chunks_exact(height * width));
     parallel::for_each(x.len(), all, |(to, plane)| {
         for (y, row) in plane.chunks_exact(width).enumerate() {
             pack::round(row, &mut to[padded.start(y)..][..width]);
         }
     });
-    planes
 }
 
 /// The output's gradients as right factors, whose inner axis are the places of the output.
