@@ -43,6 +43,10 @@ pub enum Error {
     /// A saved model.
     #[error(transparent)]
     Train(#[from] multimae_train::Error),
+
+    /// A model in use.
+    #[error(transparent)]
+    Infer(#[from] multimae_infer::Error),
     /// A report.
     #[error(transparent)]
     Report(#[from] multimae_report::Error),

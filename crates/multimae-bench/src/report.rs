@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fs_err as fs;
 use indexmap::IndexMap;
-use multimae_report::atomic::write_atomically;
+use multimae_io::atomic::write_atomically;
 use multimae_report::chart::{LineChart, Series, Svg};
 use multimae_report::{Report, Table};
 use serde::{Deserialize, Serialize};

@@ -6,10 +6,10 @@ use indexmap::IndexMap;
 use multimae::burn::tensor::Device;
 use multimae::state::{Allowed, load};
 use multimae_data::{DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD};
-use multimae_report::picture::Picture;
-use multimae_train::saved_model::{
+use multimae_infer::saved_model::{
     ClassInfo, DepthScale, InputModality, ModelCard, Normalisation, SavedModel, TaskCard, TaskKind,
 };
+use multimae_report::picture::Picture;
 
 use crate::case::{Case, Heads};
 use crate::folder::CaseFolder;

@@ -7,9 +7,9 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 use multimae::burn::tensor::TensorData;
 use multimae::tuning::ParameterKind;
-use multimae_train::device::device;
-use multimae_train::recipe::PrecisionChoice;
-use multimae_train::saved_model::{Adapter, TaskKind};
+use multimae_config::PrecisionChoice;
+use multimae_infer::device::device;
+use multimae_infer::saved_model::{Adapter, TaskKind};
 
 use crate::terminal;
 
@@ -145,7 +145,7 @@ fn difference(one: &Adapter, other: &Adapter) -> String {
         let _ = writeln!(text, "{what:<12} {line}");
     };
     let tasks = |adapter: &Adapter| {
-        let task = |(name, task): (&String, &multimae_train::saved_model::TaskCard)| {
+        let task = |(name, task): (&String, &multimae_infer::saved_model::TaskCard)| {
             format!("{name} ({})", in_words(&task.kind))
         };
         adapter.card.tasks.iter().map(task).collect::<Vec<_>>().join(", ")

@@ -14,10 +14,10 @@ use multimae_bench::peak::measured_peak;
 use multimae_bench::process::Program;
 use multimae_bench::report::{Growth, Results};
 use multimae_bench::{material, startup, worker};
-use multimae_train::device::device;
-use multimae_train::predict::Input;
-use multimae_train::recipe::PrecisionChoice;
-use multimae_train::recipe::keys::RecipeValue as _;
+use multimae_config::PrecisionChoice;
+use multimae_config::keys::RecipeValue as _;
+use multimae_infer::device::device;
+use multimae_infer::predict::Input;
 
 use crate::model::precision;
 use crate::predict::Predict;

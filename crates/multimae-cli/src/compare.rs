@@ -10,12 +10,12 @@ use anyhow::{Context, bail};
 use clap::Args;
 use fs_err as fs;
 use indicatif::{HumanDuration, ProgressBar};
-use multimae_report::atomic::write_atomically;
+use multimae_config::{Override, Recipe as _};
+use multimae_io::atomic::write_atomically;
 use multimae_report::metrics_log;
 use multimae_train::compare::{
     Columns, Comparison, Plan, PlannedRun, Request, RunState, table, write_outputs,
 };
-use multimae_train::recipe::{Override, Recipe as _};
 
 use crate::{interrupt, terminal};
 

@@ -11,7 +11,7 @@ use multimae::weights::{
     Layout, Loaded, Value, from_timm, jax_to_timm, read_weights, to_timm, write_pth,
     write_safetensors,
 };
-use multimae_report::atomic::write_atomically;
+use multimae_io::atomic::write_atomically;
 
 use crate::terminal;
 

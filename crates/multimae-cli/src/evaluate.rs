@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::ProgressBar;
-use multimae_train::evaluate::{
+use multimae_eval::{
     Evaluated, Evaluator, Protocol, ScoreFile, SubsetScores, frames, markdown, report_files,
     write_report,
 };
-use multimae_train::predict::{ModelPredictor, Predictor as _};
+use multimae_infer::predict::{ModelPredictor, Predictor as _};
 
 use crate::model::Model;
 use crate::terminal;

@@ -1,9 +1,9 @@
 //! `multimae finetune`.
 
 use clap::Args;
+use multimae_config::FinetuneRecipe;
 use multimae_train::finetune::{Finetuning, Setting};
 use multimae_train::observer::{Event, Observer};
-use multimae_train::recipe::FinetuneRecipe;
 
 use crate::interrupt;
 use crate::terminal::TrainingTerminal;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use multimae_report::atomic::write_atomically;
+use multimae_io::atomic::write_atomically;
 use multimae_serve::load::{LoadOptions, load};
 
 use crate::serve::token;

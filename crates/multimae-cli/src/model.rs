@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use multimae::burn::tensor::Device;
-use multimae_train::device::device;
-use multimae_train::predict::ModelPredictor;
-use multimae_train::recipe::PrecisionChoice;
-use multimae_train::recipe::keys::RecipeValue as _;
-use multimae_train::saved_model::{Adapter, SavedModel};
+use multimae_config::PrecisionChoice;
+use multimae_config::keys::RecipeValue as _;
+use multimae_infer::device::device;
+use multimae_infer::predict::ModelPredictor;
+use multimae_infer::saved_model::{Adapter, SavedModel};
 
 /// A fine-tuned model and where it computes.
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use multimae_train::predict::{Input, OutputOptions, Outputs, Predictor as _, Request, Sources};
+use multimae_infer::predict::{Input, OutputOptions, Outputs, Predictor as _, Request, Sources};
 
 use crate::model::Model;
 use crate::terminal;

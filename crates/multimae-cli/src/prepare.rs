@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use multimae_data::nyuv2::{self, Classes, Crop, Outcome, Progress, Summary};
+use multimae_datasets::nyuv2::{self, Classes, Crop, Outcome, Progress, Summary};
 
 use crate::{interrupt, terminal};
 

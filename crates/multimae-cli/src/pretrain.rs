@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
+use multimae_config::{PretrainRecipe, Resolved};
 use multimae_train::observer::{Event, Observer};
 use multimae_train::pretrain::{Pretraining, Setting};
-use multimae_train::recipe::{PretrainRecipe, Resolved};
 
 use crate::interrupt;
 use crate::terminal::TrainingTerminal;

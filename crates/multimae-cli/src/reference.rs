@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Command, CommandFactory};
-use multimae_report::atomic::write_atomically;
-use multimae_train::recipe::keys::KeyInfo;
-use multimae_train::recipe::{FinetuneRecipe, PretrainRecipe, Recipe};
+use multimae_config::keys::KeyInfo;
+use multimae_config::{FinetuneRecipe, PretrainRecipe, Recipe};
+use multimae_io::atomic::write_atomically;
 
 use crate::{Arguments, terminal};
 

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use multimae_config::PrecisionChoice;
+use multimae_infer::device::device;
+use multimae_infer::saved_model::SavedModel;
+use multimae_infer::visualize::Pretrained;
 use multimae_serve::{App, BankEngine, Engine as _, Queue, QueueConfig, ServerConfig, serve};
-use multimae_train::device::device;
-use multimae_train::recipe::PrecisionChoice;
-use multimae_train::saved_model::SavedModel;
-use multimae_train::visualize::Pretrained;
 
 use crate::model::precision;
 use crate::terminal;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Args;
-use multimae_train::recipe::{Override, Recipe, Resolved};
+use multimae_config::{Override, Recipe, Resolved};
 use multimae_train::run::RunFolder;
 use serde_json::{Value, json};
 

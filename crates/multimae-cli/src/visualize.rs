@@ -7,13 +7,13 @@ use anyhow::{Context, bail};
 use clap::Args;
 use indexmap::IndexMap;
 use multimae_data::encode::npy;
-use multimae_report::atomic::write_atomically;
+use multimae_infer::predict::{Input, Sources};
+use multimae_infer::saved_model::SavedModel;
+use multimae_infer::visualize::attention::{Look, attention_figure, attention_maps, sample_of};
+use multimae_infer::visualize::usage::{pool_usage, usage_figure};
+use multimae_infer::visualize::{Pretrained, View, Visible, figure, patches_of};
+use multimae_io::atomic::write_atomically;
 use multimae_report::picture::Picture;
-use multimae_train::predict::{Input, Sources};
-use multimae_train::saved_model::SavedModel;
-use multimae_train::visualize::attention::{Look, attention_figure, attention_maps, sample_of};
-use multimae_train::visualize::usage::{pool_usage, usage_figure};
-use multimae_train::visualize::{Pretrained, View, Visible, figure, patches_of};
 use serde_json::json;
 
 use crate::model::Model;
@@ -125,7 +125,7 @@ impl Visualize {
             return Ok(Visible::Patches(all));
         }
         let Some(text) = &self.visible else {
-            return Ok(Visible::Sampled(model.setting().masking.num_encoded_tokens));
+            return Ok(Visible::Sampled(model.spec().masking.num_encoded_tokens));
         };
         if let Ok(count) = text.parse() {
             return Ok(Visible::Sampled(count));
@@ -199,7 +199,7 @@ impl Visualize {
         view: &View,
         predictions: &IndexMap<String, Vec<f32>>,
     ) -> anyhow::Result<()> {
-        for task in &model.setting().objective.tasks {
+        for task in &model.spec().objective.tasks {
             let (Some(values), Some(map)) =
                 (predictions.get(&task.name), view.maps().get(&task.target))
             else {

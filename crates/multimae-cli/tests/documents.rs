@@ -57,7 +57,7 @@ impl Place {
         }
         let one = fs::read_dir(dir.join("frames/rgb")).unwrap().next().unwrap().unwrap().path();
         image::open(one).unwrap().to_rgb8().save(dir.join("photo.jpg")).unwrap();
-        let fixtures = root().join("crates/multimae-data/tests/fixtures");
+        let fixtures = root().join("crates/multimae-datasets/tests/fixtures");
         let mat = dir.join("nyu_depth_v2_labeled.mat");
         fs::copy(fixtures.join("nyuv2_small.mat"), mat).unwrap();
         fs::copy(fixtures.join("splits.mat"), dir.join("splits.mat")).unwrap();

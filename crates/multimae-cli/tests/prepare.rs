@@ -11,7 +11,7 @@ use common::{fail, stderr, succeed};
 use fs_err as fs;
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../multimae-data/tests/fixtures").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../multimae-datasets/tests/fixtures").join(name)
 }
 
 /// `prepare` of the made-up frames.

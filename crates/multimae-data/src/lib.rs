@@ -76,7 +76,6 @@ mod error;
 mod loader;
 mod map;
 mod modality;
-pub mod nyuv2;
 pub mod packed;
 mod pipeline;
 mod raw;

@@ -98,6 +98,26 @@ impl DataModality {
 }
 
 impl Encoding {
+    /// Converts stored real values to the quantities that they stand for:
+    /// `(x / divisor - mean) / std`. Values of other encodings stay as they are.
+    ///
+    /// # Shapes
+    /// `stored`: `channels` planes of equal size; the result is as long.
+    #[must_use]
+    pub fn decoded_values(&self, stored: &[f32], channels: usize) -> Vec<f32> {
+        let Self::Continuous { divisor, mean, std, .. } = self else { return stored.to_vec() };
+        let pixels = (stored.len() / channels.max(1)).max(1);
+        stored
+            .iter()
+            .enumerate()
+            .map(|(index, value)| {
+                let channel = index / pixels;
+                let mean = mean.get(channel).copied().unwrap_or(0.0);
+                (value / divisor - mean) / std.get(channel).copied().unwrap_or(1.0)
+            })
+            .collect()
+    }
+
     fn problem(&self) -> Option<String> {
         match self {
             Self::Color { std, .. } => std_problem(std),

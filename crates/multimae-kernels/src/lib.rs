@@ -5,7 +5,6 @@
 //! * [`ops`]: the kernels as operations on the engine's tensors, each with a plain twin.
 //! * [`precision`]: the precision of products.
 //! * [`side_by_side`]: independent pieces of work, each on a processor of its own.
-//! * [`mapping`]: files in memory without being read.
 //! * [`threads`]: the threads that compute.
 //! * [`allocator`]: keeps the memory of one step for the next:
 //!
@@ -20,7 +19,6 @@
 
 pub mod allocator;
 pub mod cpu;
-pub mod mapping;
 pub mod ops;
 pub mod precision;
 pub mod side_by_side;

@@ -6,9 +6,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::Result;
-use crate::atomic::write_atomically;
 use crate::chart::Svg;
 use crate::picture::Picture;
+use multimae_io::atomic::write_atomically;
 
 /// How the page looks.
 const STYLE: &str = include_str!("report.css");

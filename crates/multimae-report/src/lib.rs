@@ -40,7 +40,6 @@
 //! # }
 //! ```
 
-pub mod atomic;
 pub mod chart;
 pub mod colormap;
 mod error;

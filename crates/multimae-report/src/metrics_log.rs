@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use serde_json::{Map, Value};
 
-use crate::atomic::write_atomically;
 use crate::{Error, Result};
+use multimae_io::atomic::write_atomically;
 
 /// The key that every record has: optimiser steps done, a whole number.
 const STEP: &str = "step";

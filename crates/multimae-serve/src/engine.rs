@@ -8,9 +8,9 @@ use multimae::burn::tensor::Device;
 use multimae::masking::TokenMasks;
 use multimae::modality::Size;
 use multimae_data::RawSample;
-use multimae_train::predict::{BankPredictor, FramePrediction};
-use multimae_train::saved_model::ModelCard;
-use multimae_train::visualize::{Pretrained, View};
+use multimae_infer::predict::{BankPredictor, FramePrediction};
+use multimae_infer::saved_model::ModelCard;
+use multimae_infer::visualize::{Pretrained, View};
 
 /// A piece of work.
 #[derive(Debug, Clone)]

@@ -37,7 +37,7 @@ pub enum Error {
     Load(String),
     /// The model.
     #[error(transparent)]
-    Model(#[from] multimae_train::Error),
+    Model(#[from] multimae_infer::Error),
 }
 
 /// An answer that is no result: a status, a short word for programs, and what to do for people.

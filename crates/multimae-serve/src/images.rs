@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use image::{ImageFormat, ImageReader};
 use indexmap::IndexMap;
 use multimae_data::{DataModality, Dataset};
-use multimae_train::predict::{Input, Sources};
+use multimae_infer::predict::{Input, Sources};
 
 use crate::error::Problem;
 

@@ -14,12 +14,12 @@ use indexmap::IndexMap;
 use multimae_data::{
     DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, RawMap, RawSample,
 };
+use multimae_infer::predict::{FramePrediction, TaskPrediction};
+use multimae_infer::saved_model::{
+    DepthScale, InputModality, ModelCard, Normalisation, TaskCard, TaskKind,
+};
 use multimae_serve::{
     AdapterEntry, App, Engine, Product, Queue, QueueConfig, Refusal, ServerConfig, Work, app,
-};
-use multimae_train::predict::{FramePrediction, TaskPrediction};
-use multimae_train::saved_model::{
-    DepthScale, InputModality, ModelCard, Normalisation, TaskCard, TaskKind,
 };
 use proptest::prelude::*;
 use tower::ServiceExt as _;

@@ -10,10 +10,6 @@ pub enum Error {
     #[error("recipe: {0}")]
     Recipe(String),
 
-    /// Predictions cannot be scored.
-    #[error("evaluation: {0}")]
-    Evaluation(String),
-
     /// A grid of a comparison cannot be followed.
     #[error("{}: {problem}", path.display())]
     Grid {
@@ -27,15 +23,6 @@ pub enum Error {
     #[error("{}: {problem}", path.display())]
     RunFolder {
         /// The folder or file.
-        path: PathBuf,
-        /// What is wrong and what to do.
-        problem: String,
-    },
-
-    /// A file is no usable fine-tuned model.
-    #[error("{}: {problem}", path.display())]
-    SavedModel {
-        /// The file.
         path: PathBuf,
         /// What is wrong and what to do.
         problem: String,
@@ -59,6 +46,18 @@ pub enum Error {
         /// Ids of the samples whose own loss is not finite, or of the batch.
         samples: String,
     },
+
+    /// Reading the recipe.
+    #[error(transparent)]
+    Config(#[from] multimae_config::Error),
+
+    /// Loading or using a model.
+    #[error(transparent)]
+    Infer(#[from] multimae_infer::Error),
+
+    /// Scoring predictions.
+    #[error(transparent)]
+    Eval(#[from] multimae_eval::Error),
 
     /// The model.
     #[error(transparent)]

@@ -1,13 +1,12 @@
 //! From a recipe to a run.
 //!
-//! * A [recipe](recipe::PretrainRecipe) is what a person writes: defaults, a YAML file, overrides.
 //! * A [`Setting`](pretrain::Setting) is what follows from it: model, losses, masks, data.
 //! * A [`Pretraining`](pretrain::Pretraining) is a run in its [folder](run::RunFolder), which tells
 //!   an [`Observer`](observer::Observer) what it does.
 //!
 //! ```
 //! use multimae_train::pretrain::Setting;
-//! use multimae_train::recipe::{Override, PretrainRecipe, Resolved};
+//! use multimae_config::{Override, PretrainRecipe, Resolved};
 //!
 //! let overrides: Vec<Override> = ["model=tiny", "input_size=[96, 128]", "num_encoded_tokens=48"]
 //!     .iter()
@@ -26,28 +25,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-pub mod batch;
-mod classes;
 pub mod compare;
 pub mod demo;
-pub mod device;
 pub mod ema;
 mod error;
-pub mod evaluate;
 pub mod finetune;
 pub mod learner;
 pub mod observer;
 pub mod optim;
-pub mod predict;
 pub mod pretrain;
-pub mod pretrained;
-pub mod recipe;
 mod report_parts;
 pub mod run;
-pub mod saved_model;
 pub mod schedule;
 pub mod step;
 pub mod trainer;
-pub mod visualize;
 
 pub use error::{Error, Result};

@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use multimae::burn::module::Module;
 use multimae::burn::tensor::Device;
 use multimae_data::{Batch, Loader, Sample};
-use multimae_report::atomic::remove_stale_parts;
+use multimae_io::atomic::remove_stale_parts;
 use multimae_report::picture::Picture;
 
 use crate::learner::Learner;

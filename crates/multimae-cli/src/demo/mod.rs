@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use anyhow::Context;
 use clap::Args;
-use multimae_report::atomic::write_atomically;
+use multimae_config::{Override, PretrainRecipe, Resolved};
+use multimae_io::atomic::write_atomically;
 use multimae_synth::SynthOptions;
 use multimae_train::compare::{Columns, Comparison, Plan, Request, table};
 use multimae_train::demo::{Stage, write_report};
-use multimae_train::recipe::{Override, PretrainRecipe, Resolved};
 use multimae_train::run::RunFolder;
 use serde_json::json;
 

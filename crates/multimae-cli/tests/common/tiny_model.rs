@@ -12,7 +12,7 @@ use multimae::tuned::{Additions, TunedMultiVit};
 use multimae_data::{
     DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, Interpolation, stream,
 };
-use multimae_train::saved_model::{
+use multimae_infer::saved_model::{
     ClassInfo, DepthScale, InputModality, ModelCard, Normalisation, SavedModel, TaskCard, TaskKind,
 };
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use multimae_report::atomic::remove_stale_parts;
+use multimae_io::atomic::remove_stale_parts;
 
 use super::index::{FolderEntry, FrameRecord, Index, SampleRecord};
 use super::reader::plain;

@@ -18,9 +18,7 @@ impl FrameFile {
     /// # Errors
     /// If it cannot be opened or mapped; the message names the path.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let file = fs_err::File::open(path)?;
-        let bytes = multimae_kernels::mapping::contents(file.file())
-            .map_err(|error| named(path, &error, error.to_string()))?;
+        let bytes = multimae_io::mapping::contents(path)?;
         Ok(Self { path: path.to_owned(), bytes })
     }
 

@@ -4,7 +4,7 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use indexmap::IndexSet;
-use multimae_report::atomic::AtomicFile;
+use multimae_io::atomic::AtomicFile;
 
 use super::format::{HEADER_LEN, Header, align};
 use super::index::{FrameRecord, Index, Shape};

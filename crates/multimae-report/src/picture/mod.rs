@@ -11,10 +11,10 @@ use std::path::Path;
 
 use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
 
-use crate::atomic::write_atomically;
 use crate::colormap::{Colormap, ValueRange, depth_to_rgb};
 use crate::palette::Palette;
 use crate::{Error, Result};
+use multimae_io::atomic::write_atomically;
 
 pub use bars::{Bar, bars};
 pub use grid::Grid;

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use multimae_train::saved_model::TaskKind;
+use multimae_infer::saved_model::TaskKind;
 use serde::Deserialize;
 use serde_json::{Value, json};
 

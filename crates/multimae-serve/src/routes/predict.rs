@@ -9,8 +9,8 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use indexmap::IndexMap;
 use multimae_data::{DataModality, Encoding, RawSample};
-use multimae_train::predict::{FramePrediction, files_of};
-use multimae_train::saved_model::ModelCard;
+use multimae_infer::predict::{FramePrediction, files_of};
+use multimae_infer::saved_model::ModelCard;
 use serde::Deserialize;
 use serde_json::json;
 

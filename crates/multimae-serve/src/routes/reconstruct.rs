@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use indexmap::IndexMap;
 use multimae::masking::TokenMasks;
-use multimae_train::visualize::{Pretrained, View, Visible, pictures};
+use multimae_infer::visualize::{Pretrained, View, Visible, pictures};
 use serde_json::{Value, json};
 
 use super::predict::{blocking, colour};
@@ -37,7 +37,7 @@ pub(super) async fn reconstruct(
     let seen = Arc::clone(&model);
     let (view, masks): (View, TokenMasks) = blocking(move || {
         let (dataset, folder) = dataset(&upload.files, &known, pixels)?;
-        let unfit = |error: multimae_train::Error| Problem::unfit(without_paths(&error, &folder));
+        let unfit = |error: multimae_infer::Error| Problem::unfit(without_paths(&error, &folder));
         let view = seen.frames(dataset).and_then(|frames| frames.get(0)).map_err(unfit)?;
         let masks = visible.mask(&seen, &view, 0, 0).map_err(unfit)?;
         Ok((view, masks))
@@ -56,7 +56,7 @@ pub(super) async fn reconstruct(
 /// The patches that a client shows; as many as in pre-training if it does not say.
 fn visible(text: Option<&str>, model: &Pretrained) -> Result<Visible, Problem> {
     let Some(text) = text else {
-        return Ok(Visible::Sampled(model.setting().masking.num_encoded_tokens));
+        return Ok(Visible::Sampled(model.spec().masking.num_encoded_tokens));
     };
     let patches: IndexMap<String, Vec<usize>> = serde_json::from_str(text).map_err(|error| {
         Problem::malformed(format!("`visible`: expected {{\"rgb\": [0, 5], ..}}: {error}"))
@@ -71,7 +71,7 @@ fn described(
     masks: &TokenMasks,
     maps: &IndexMap<String, Vec<f32>>,
 ) -> Result<Value, Problem> {
-    let unfit = |error: multimae_train::Error| Problem::unfit(error.to_string());
+    let unfit = |error: multimae_infer::Error| Problem::unfit(error.to_string());
     let mut tasks = serde_json::Map::new();
     for (name, [predicted, original]) in pictures(model, view, maps).map_err(unfit)? {
         let url = |picture: Option<multimae_report::picture::Picture>| -> Result<Value, Problem> {

@@ -39,7 +39,7 @@ pub(super) async fn info(State(state): State<App>) -> Json<Value> {
         let names: Vec<&str> = inputs.iter().map(|(name, _)| *name).collect();
         let image = colour(&model.modalities()).map(str::to_owned);
         json!({"inputs": names, "image": image, "rows": rows, "columns": columns,
-               "visible": model.setting().masking.num_encoded_tokens})
+               "visible": model.spec().masking.num_encoded_tokens})
     });
     Json(json!({
         "model": config.model,

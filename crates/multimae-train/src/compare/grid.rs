@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
-use crate::recipe::{FinetuneRecipe, Override, check_key, read_map, unknown_of};
 use crate::{Error, Result};
+use multimae_config::{FinetuneRecipe, Override, check_key, read_map, unknown_of};
 
 const KEYS: [&str; 6] = ["base", "set", "seeds", "reference", "scores", "cells"];
 const SEEDS: &str = "seeds";

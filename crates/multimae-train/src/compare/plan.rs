@@ -8,10 +8,10 @@ use serde_json::{Map, Value, json};
 
 use super::grid::{Grid, GridCell, check_override};
 use super::scores::TaskScore;
-use crate::recipe::keys::Keys as _;
-use crate::recipe::{FinetuneRecipe, Override, Resolved};
 use crate::run::{RunFolder, RunResult};
 use crate::{Error, Result};
+use multimae_config::keys::Keys as _;
+use multimae_config::{FinetuneRecipe, Override, Resolved};
 
 /// Keys that change nothing about a run's result but for chance and speed of the machine.
 const WITHOUT_EFFECT: [&str; 10] = [

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
+use multimae_io::atomic::write_atomically;
 use multimae_report::Report;
-use multimae_report::atomic::write_atomically;
 use multimae_report::chart::{LineChart, Point, ScatterChart, Series, Svg};
 use multimae_report::html::Level;
 use multimae_report::metrics_log;
@@ -13,9 +13,9 @@ use super::plan::Plan;
 use super::results::{CellResult, Comparison};
 use super::statistic::Statistic;
 use super::table::{Columns, table};
-use crate::recipe::Recipe as _;
 use crate::report_parts::series;
 use crate::{Error, Result};
+use multimae_config::Recipe as _;
 
 /// So many colours there are; further curves are dashed.
 const COLORS: usize = 7;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::recipe::unknown_of;
+use multimae_config::unknown_of;
 
 /// The ends of scores' names, and whether higher is better.
 const SCORES: [(&str, bool); 14] = [
@@ -61,7 +61,7 @@ impl TaskScore {
         let (end, higher_is_better) = match task {
             "depth" => ("rmse", false),
             "semseg" => ("miou", true),
-            crate::recipe::CLASSES => ("top1", true),
+            multimae_config::CLASSES => ("top1", true),
             _ => ("mae", false),
         };
         Self { task: task.to_owned(), name: format!("{task}_{end}"), higher_is_better }

@@ -4,8 +4,8 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::plan::{Plan, PlannedRun};
-use crate::recipe::FinetuneRecipe;
-use crate::recipe::keys::Keys as _;
+use multimae_config::FinetuneRecipe;
+use multimae_config::keys::Keys as _;
 
 /// Keys that a fair comparison has alike in all cells.
 const BUDGET: [&str; 14] = [

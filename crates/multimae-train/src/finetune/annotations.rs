@@ -5,9 +5,9 @@ use multimae_data::{Dataset, Encoding, RawMap, RawSample};
 
 use super::modalities::target;
 use super::targets::{class_of, valid_values};
-use crate::recipe::{BadSamplesChoice, FinetuneRecipe};
-use crate::saved_model::mask_values;
 use crate::{Error, Result};
+use multimae_config::{BadSamplesChoice, FinetuneRecipe};
+use multimae_infer::saved_model::mask_values;
 
 /// Annotations are looked at in no more than this many training samples, spread evenly.
 const SAMPLES: usize = 1000;
@@ -152,7 +152,7 @@ fn add_sample(
         let found = found.entry(modality.name.clone()).or_default();
         match (raw.maps.get(&modality.name), &modality.encoding) {
             (Some(RawMap::Continuous { channels, data }), encoding) => {
-                let values = decoded(data, *channels, encoding);
+                let values = encoding.decoded_values(data, *channels);
                 let range = if modality.name == "depth" {
                     (recipe.depth_min, recipe.depth_max)
                 } else {
@@ -172,20 +172,6 @@ fn add_sample(
             _ => {}
         }
     }
-}
-
-/// Stored values as what they stand for.
-pub(crate) fn decoded(data: &[f32], channels: usize, encoding: &Encoding) -> Vec<f32> {
-    let Encoding::Continuous { divisor, mean, std, .. } = encoding else { return data.to_vec() };
-    let pixels = (data.len() / channels.max(1)).max(1);
-    data.iter()
-        .enumerate()
-        .map(|(index, value)| {
-            let channel = index / pixels;
-            let mean = mean.get(channel).copied().unwrap_or(0.0);
-            (value / divisor - mean) / std.get(channel).copied().unwrap_or(1.0)
-        })
-        .collect()
 }
 
 #[derive(Debug, Default)]

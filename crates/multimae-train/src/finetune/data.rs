@@ -11,9 +11,9 @@ use multimae_data::{
 
 use super::Setting;
 use super::native::NativeSource;
-use crate::recipe::{Augmentation, BadSamplesChoice, FinetuneRecipe};
-use crate::saved_model::TaskKind;
 use crate::{Error, Result};
+use multimae_config::{Augmentation, BadSamplesChoice, FinetuneRecipe};
+use multimae_infer::saved_model::TaskKind;
 
 /// Factors of large-scale jitter in the published segmentation.
 const LARGE_SCALE_JITTER: [f64; 2] = [0.1, 2.0];

@@ -21,11 +21,11 @@ use super::annotations::Constant;
 use super::native::{NATIVE, in_crop, to_crop};
 use super::setting::Task;
 use super::targets::{class_of, loss, targets, valid_range, valid_values};
-use crate::classes::argmax;
 use crate::learner::Learner;
-use crate::saved_model::{Output, TaskKind, mask_values};
 use crate::step::number;
 use crate::{Error, Result};
+use multimae_infer::classes::argmax;
+use multimae_infer::saved_model::{Output, TaskKind, mask_values};
 
 /// What a set says of predictions.
 #[derive(Debug, Clone, Default, PartialEq)]

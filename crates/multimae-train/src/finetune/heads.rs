@@ -3,9 +3,9 @@
 use multimae::output_adapters::{HeadConfig, TaskHead};
 use serde_json::{Map, Value, json};
 
-use crate::recipe::keys::RecipeValue as _;
-use crate::recipe::{FinetuneRecipe, HeadChoice};
 use crate::{Error, Result};
+use multimae_config::keys::RecipeValue as _;
+use multimae_config::{FinetuneRecipe, HeadChoice};
 
 /// What decides on the kind of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use multimae::model::Inputs;
 use rand::{Rng, RngExt};
 use rand_distr::{Beta, Distribution};
 
-use crate::recipe::FinetuneRecipe;
-use crate::saved_model::{ModelCard, TaskKind};
 use crate::{Error, Result};
+use multimae_config::FinetuneRecipe;
+use multimae_infer::saved_model::{ModelCard, TaskKind};
 
 /// How the images of a batch are mixed: each with the one at the same place from the end.
 #[derive(Debug, Clone, PartialEq)]

@@ -15,7 +15,6 @@ mod setting;
 mod targets;
 
 pub use annotations::Constants;
-pub(crate) use annotations::decoded;
 pub use evaluation::{Evaluated, Predict, constant_predictions, evaluate};
 pub use mixing::Mixing;
 pub use native::NATIVE;

@@ -3,11 +3,11 @@
 use multimae::modality::{Modality, ModalityKind};
 use multimae_data::{DataModality, Encoding, Interpolation};
 
-use crate::recipe::{
+use crate::{Error, Result};
+use multimae_config::{
     COCO_CLASSES, FinetuneRecipe, Kind, ModalityDefaults, ModalityRecipe, TaskModality, usual,
 };
-use crate::saved_model::{InputModality, Normalisation};
-use crate::{Error, Result};
+use multimae_infer::saved_model::{InputModality, Normalisation};
 
 /// Stored depth is taken to be in millimetres where the recipe does not say.
 const MILLIMETRES: f32 = 1000.0;
@@ -118,7 +118,7 @@ fn other(recipe: &FinetuneRecipe, name: &str) -> Result<TaskModality> {
         imagenet_normalisation: recipe.imagenet_default_mean_and_std,
         standardize_depth: false,
     };
-    recipe.modalities.resolve_over(name, usual(name, defaults))
+    Ok(recipe.modalities.resolve_over(name, usual(name, defaults))?)
 }
 
 /// How the annotations of a task are stored.
@@ -161,7 +161,7 @@ fn labels(recipe: &FinetuneRecipe, name: &str) -> Result<TaskModality> {
         palette,
         ..ModalityRecipe::default()
     };
-    recipe.modalities.resolve_over(name, usual)
+    Ok(recipe.modalities.resolve_over(name, usual)?)
 }
 
 /// Real values of the published dense regression, or any others.
@@ -180,7 +180,7 @@ fn values(recipe: &FinetuneRecipe, name: &str) -> Result<TaskModality> {
         interpolation: Some(Interpolation::Nearest),
         ..ModalityRecipe::default()
     };
-    recipe.modalities.resolve_over(name, usual)
+    Ok(recipe.modalities.resolve_over(name, usual)?)
 }
 
 /// How masks of valid pixels are stored, if the recipe uses them.

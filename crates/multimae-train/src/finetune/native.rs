@@ -5,8 +5,6 @@ use multimae_data::{
     resize::{CropBox, resize_plane},
 };
 
-use super::annotations::decoded;
-
 /// The prefix of the names of maps at their own resolution.
 pub const NATIVE: &str = "native/";
 
@@ -43,9 +41,10 @@ impl SampleSource for NativeSource {
 fn native(raw: &RawSample, name: &str, encoding: &Encoding) -> Option<Map> {
     let values = match raw.maps.get(name)? {
         RawMap::Labels(labels) => Values::Labels(labels.clone()),
-        RawMap::Continuous { channels, data } => {
-            Values::Continuous { channels: *channels, data: decoded(data, *channels, encoding) }
-        }
+        RawMap::Continuous { channels, data } => Values::Continuous {
+            channels: *channels,
+            data: encoding.decoded_values(data, *channels),
+        },
         RawMap::Color(_) => return None,
     };
     Some(Map { height: raw.height, width: raw.width, values })

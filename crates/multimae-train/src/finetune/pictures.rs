@@ -11,9 +11,9 @@ use super::evaluation::model_predictions;
 use super::setting::Task;
 use super::targets::{class_of, valid_range};
 use crate::Result;
-use crate::classes::argmax;
 use crate::learner::Learner;
-use crate::saved_model::{InputModality, Output, TaskKind};
+use multimae_infer::classes::argmax;
+use multimae_infer::saved_model::{InputModality, Output, TaskKind};
 
 const COLUMNS: [&str; 3] = ["input", "prediction", "annotation"];
 /// Pictures smaller than this are enlarged, in pixels.
@@ -132,8 +132,9 @@ impl<'a> TaskView<'a> {
             .collect();
         let palette = match &setting.card.tasks[&task.name].kind {
             TaskKind::Labels { classes, .. } => {
-                let entry =
-                    |class: &crate::saved_model::ClassInfo| (class.name.clone(), class.color);
+                let entry = |class: &multimae_infer::saved_model::ClassInfo| {
+                    (class.name.clone(), class.color)
+                };
                 Palette::new(classes.iter().map(entry).collect())
             }
             _ => Palette::generated(0),

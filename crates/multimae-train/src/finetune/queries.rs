@@ -10,7 +10,7 @@ use multimae::tuning::{Tuning, TuningPart};
 use multimae_data::Sample;
 
 use crate::Result;
-use crate::recipe::FinetuneRecipe;
+use multimae_config::FinetuneRecipe;
 
 /// The queries of samples by set and name. A query costs a pass of the frozen encoder; it is the
 /// same in every epoch where the encoder is, and where a sample always looks alike.
@@ -72,7 +72,7 @@ impl QueryCache {
 
 /// Whether nothing about a training sample is random.
 fn looks_alike(recipe: &FinetuneRecipe) -> bool {
-    use crate::recipe::Augmentation;
+    use multimae_config::Augmentation;
     let colours = recipe.color_augs.unwrap_or(recipe.aug_name == Augmentation::Simple);
     !recipe.classifies()
         && recipe.aug_name == Augmentation::Simple

@@ -14,13 +14,13 @@ use super::evaluation::Evaluated;
 use crate::Result;
 use crate::observer::Baseline;
 use crate::optim::ParameterGroups;
-use crate::pretrained::LoadReport;
-use crate::recipe::Recipe as _;
 use crate::report_parts::{
     Record, last, loss_chart, number, pictures, progress, rejected, series, training_charts, value,
 };
 use crate::run::{RunFolder, State};
-use crate::saved_model::TaskKind;
+use multimae_config::Recipe as _;
+use multimae_infer::pretrained::LoadReport;
+use multimae_infer::saved_model::TaskKind;
 
 /// What a report is made of.
 pub(super) struct Parts<'a> {

@@ -23,16 +23,15 @@ use super::targets::{class_of, loss, targets};
 use crate::learner::{Learner, Losses};
 use crate::observer::{Baseline, Event, Observer, Outcome};
 use crate::optim::ParameterGroups;
-use crate::pretrained::LoadReport;
-use crate::recipe::keys::Keys as _;
-use crate::recipe::{Recipe as _, check_same};
-use crate::run::{
-    ParameterCounts, RunFolder, RunResult, SetScores, State, StepSeconds, evaluated_weights,
-};
-use crate::saved_model::{Adapter, Backbone, SavedModel, TaskKind};
+use crate::run::{ParameterCounts, RunFolder, RunResult, SetScores, State, StepSeconds};
 use crate::step::{StepNumbers, StepPlace, train_step};
 use crate::trainer::{Finished, Measured, Plan, Trainer, Work, open_folder, shown_samples};
 use crate::{Error, Result};
+use multimae_config::keys::Keys as _;
+use multimae_config::{Recipe as _, check_same};
+use multimae_infer::checkpoint::evaluated_weights;
+use multimae_infer::pretrained::LoadReport;
+use multimae_infer::saved_model::{Adapter, Backbone, SavedModel, TaskKind};
 
 /// Pictures show training samples from the first so many where there are no evaluation samples.
 const SHOWN_FROM: usize = 64;
@@ -212,7 +211,7 @@ impl Supervised {
         let model = self.setting.model(&self.setting.device)?;
         let best = if self.evaluation.is_some() { run.checkpoints.best()? } else { None };
         let (weights, step) = match best {
-            Some(best) => (evaluated_weights(&best), best.position.step),
+            Some(best) => (evaluated_weights(&best.tensors), best.position.step),
             None => (state_dict(&run.state.evaluated().model), run.state.position.step),
         };
         Ok((load(model, weights, &Allowed::default())?, step.to_string()))
@@ -225,7 +224,7 @@ impl Supervised {
             return Ok(());
         }
         let backbone = Backbone::read(&folder.backbone())?;
-        Adapter::of(saved, tuning, backbone).save(&folder.adapter())
+        Ok(Adapter::of(saved, tuning, backbone).save(&folder.adapter())?)
     }
 
     /// Measures the finished model beside the constant prediction, whose scores are measured too
@@ -318,7 +317,7 @@ impl Work for Supervised {
     }
 
     fn check_continues(&self, fingerprint: &str) -> Result<()> {
-        check_same(fingerprint, &self.fingerprint())
+        Ok(check_same(fingerprint, &self.fingerprint())?)
     }
 
     fn step(

@@ -19,21 +19,21 @@ use super::evaluation::{constant_predictions, evaluate};
 use super::heads::{Predicts, head};
 use super::mixing::Mixing;
 use super::modalities::{guesses_millimetres, inputs, target, valid_mask};
-use crate::classes::palette;
 use crate::learner::Learner;
 use crate::optim::{AdamW, AdamWConfig, GroupRules, ParameterGroups};
-use crate::pretrained::{LoadReport, load_pretrained, prompts_of};
-use crate::recipe::{
-    DepthOutput, DownstreamLoss, FinetuneRecipe, PromptInit, Recipe as _, TaskModality,
-    WeightingChoice,
-};
-use crate::saved_model::{
-    ClassInfo, DepthScale, InputModality, ModelCard, TaskCard, TaskKind, ValueScale,
-};
 use crate::schedule::{CosineSchedule, warmup_steps};
 use crate::step::StepRules;
 use crate::trainer::{Plan, shown_samples};
 use crate::{Error, Result};
+use multimae_config::{
+    DepthOutput, DownstreamLoss, FinetuneRecipe, PromptInit, Recipe as _, TaskModality,
+    WeightingChoice,
+};
+use multimae_infer::classes::palette;
+use multimae_infer::pretrained::{LoadReport, load_pretrained, prompts_of};
+use multimae_infer::saved_model::{
+    ClassInfo, DepthScale, InputModality, ModelCard, TaskCard, TaskKind, ValueScale,
+};
 
 /// Losses are normalised by those of a constant on no more training samples than this.
 const NORMALISED_BY: usize = 128;
@@ -83,7 +83,7 @@ impl Setting {
     /// If the recipe describes no possible run, or the data is not as it should be.
     pub fn new(recipe: FinetuneRecipe) -> Result<Self> {
         recipe.check()?;
-        let device = crate::device::device(&recipe.device, recipe.precision)?;
+        let device = multimae_infer::device::device(&recipe.device, recipe.precision)?;
         let inputs = inputs(&recipe)?;
         let targets = targets(&recipe)?;
         let mask = valid_mask(&recipe);
@@ -181,7 +181,7 @@ impl Setting {
                 let own_stream = |name: &str| stream(self.recipe.seed, name, 0, 1);
                 Ok(self_prompts(model, inputs, own_stream)?)
             }
-            PromptInit::Adapter(path) => prompts_of(model, Path::new(path)),
+            PromptInit::Adapter(path) => Ok(prompts_of(model, Path::new(path))?),
         }
     }
 

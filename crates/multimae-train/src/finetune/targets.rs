@@ -8,9 +8,9 @@ use multimae_data::{Map, Sample, Values};
 
 use super::Setting;
 use super::setting::Task;
-use crate::batch::stack;
-use crate::saved_model::{ModelCard, TaskKind, valid_mask};
 use crate::{Error, Result};
+use multimae_infer::batch::stack;
+use multimae_infer::saved_model::{ModelCard, TaskKind, valid_mask};
 
 /// Where real values count: finite, in the range, and valid by the mask where there is one.
 ///
@@ -107,7 +107,8 @@ fn values(
         let values = Values::Continuous { channels: *channels, data };
         filled.push((sample.id.as_str(), Map { height: map.height, width: map.width, values }));
     }
-    let ModalityTensor::Continuous(values) = crate::batch::stack_maps(&filled, &task.name, device)?
+    let ModalityTensor::Continuous(values) =
+        multimae_infer::batch::stack_maps(&filled, &task.name, device)?
     else {
         return Err(kind_error(task));
     };

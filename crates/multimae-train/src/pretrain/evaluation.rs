@@ -48,7 +48,7 @@ pub fn predict_the_mean(setting: &Setting, data: &Loader) -> Result<IndexMap<Str
     let mut means: IndexMap<&str, Constant> = IndexMap::new();
     for batch in data.batches((0, 0), 1) {
         for sample in batch?.samples {
-            for task in &setting.objective.tasks {
+            for task in &setting.spec.objective.tasks {
                 let Some(map) = sample.maps.get(&task.target) else { continue };
                 means.entry(&task.name).or_default().add(&map.values, task.loss);
             }
@@ -69,7 +69,7 @@ fn add_losses(
     sample: &Sample,
     sums: &mut IndexMap<String, (f64, usize)>,
 ) {
-    for task in &setting.objective.tasks {
+    for task in &setting.spec.objective.tasks {
         let map = sample.maps.get(&task.target);
         let (Some(map), Some(constant)) = (map, means.get(task.name.as_str())) else { continue };
         let Some(loss) = constant.loss(&map.values, task.loss, task.patch) else { continue };

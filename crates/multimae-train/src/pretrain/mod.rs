@@ -8,7 +8,6 @@ mod setting;
 mod step;
 
 pub use evaluation::{evaluate, predict_the_mean};
-pub(crate) use pictures::Figure;
 pub use pictures::reconstructions;
 pub use run::Pretraining;
 pub use setting::Setting;

@@ -8,11 +8,11 @@ use multimae_report::metrics_log;
 use super::Setting;
 use crate::Result;
 use crate::observer::Baseline;
-use crate::recipe::Recipe;
 use crate::report_parts::{
     Record, last, loss_chart, number, pictures, progress, rejected, training_charts, value,
 };
 use crate::run::{RunFolder, State};
+use multimae_config::Recipe;
 
 /// Writes the report of a run as it stands.
 ///
@@ -31,15 +31,15 @@ pub(super) fn write_report(
     pictures(&mut report, folder, "Reconstructions")?;
     curves(&mut report, setting, &records, baseline);
     report.section("Recipe");
-    report.code(&setting.recipe.to_yaml());
+    report.code(&setting.spec.recipe.to_yaml());
     Ok(report.write(&folder.report())?)
 }
 
 fn summary(report: &mut Report, setting: &Setting, state: &State<MultiMae>) {
     let position = &state.position;
-    let encoder = &setting.model.encoder;
+    let encoder = &setting.spec.model.encoder;
     let parameters = multimae::state::trained_values(&state.learner.model);
-    let size = setting.recipe.input_size;
+    let size = setting.spec.recipe.input_size;
     let mut entries = vec![
         (
             "Encoder",
@@ -50,15 +50,19 @@ fn summary(report: &mut Report, setting: &Setting, state: &State<MultiMae>) {
             "Images",
             format!(
                 "{} x {} (height x width), patches of {}",
-                size.height, size.width, setting.recipe.patch_size
+                size.height, size.width, setting.spec.recipe.patch_size
             ),
         ),
         (
             "Visible tokens",
-            format!("{} of {}", setting.masking.num_encoded_tokens, setting.layout.num_tokens()),
+            format!(
+                "{} of {}",
+                setting.spec.masking.num_encoded_tokens,
+                setting.spec.layout.num_tokens()
+            ),
         ),
     ];
-    entries.extend(progress(position, setting.recipe.epochs));
+    entries.extend(progress(position, setting.spec.recipe.epochs));
     report.definitions(&entries);
     rejected(report, position);
 }
@@ -67,6 +71,7 @@ fn losses_table(report: &mut Report, setting: &Setting, records: &[Record], base
     let kind = if last(records, "eval").is_some() { "eval" } else { "train" };
     let Some(record) = last(records, kind) else { return };
     let rows: Vec<Vec<String>> = setting
+        .spec
         .objective
         .tasks
         .iter()
@@ -93,7 +98,7 @@ fn losses_table(report: &mut Report, setting: &Setting, records: &[Record], base
 fn curves(report: &mut Report, setting: &Setting, records: &[Record], baseline: &Baseline) {
     report.section("Curves");
     let mut charts: Vec<Svg> = Vec::new();
-    for task in &setting.objective.tasks {
+    for task in &setting.spec.objective.tasks {
         let mean = ("predicting the mean", baseline.losses.get(&task.name).copied());
         charts.push(loss_chart(records, &task.name, mean));
     }

@@ -8,7 +8,7 @@ use multimae::model::MultiMae;
 use multimae::state::state_dict;
 use multimae::weights::{write_model_config, write_safetensors};
 use multimae_data::{Batch, Loader, Sample};
-use multimae_report::atomic::write_atomically;
+use multimae_io::atomic::write_atomically;
 use multimae_report::picture::Picture;
 
 use super::Setting;
@@ -19,10 +19,10 @@ use super::step::pretrain_step;
 use crate::Result;
 use crate::learner::Learner;
 use crate::observer::{Baseline, Observer, Outcome};
-use crate::recipe::Recipe;
 use crate::run::{RunFolder, State};
 use crate::step::{StepNumbers, StepPlace};
 use crate::trainer::{Finished, Measured, Plan, Trainer, Work, open_folder, shown_samples};
+use multimae_config::Recipe;
 
 /// Without evaluation samples, the baseline is measured on no more training samples than this.
 const BASELINE_SAMPLES: usize = 512;
@@ -66,7 +66,7 @@ impl<'a> Pretraining<'a> {
             scores: IndexMap::new(),
             on: if evaluation.is_some() { "evaluation" } else { "training" },
         };
-        let shown = shown_samples(&measured, setting.recipe.log_images)?;
+        let shown = shown_samples(&measured, setting.spec.recipe.log_images)?;
         let plan = setting.plan(training.batches_per_epoch());
         let work = Masked { setting, plan, evaluation, shown, baseline };
         Ok(Self { trainer: Trainer::new(work, training, folder, observer)? })
@@ -96,15 +96,15 @@ impl Work for Masked {
     }
 
     fn recipe(&self) -> String {
-        self.setting.recipe.to_yaml()
+        self.setting.spec.recipe.to_yaml()
     }
 
     fn fingerprint(&self) -> String {
-        self.setting.recipe.fingerprint()
+        self.setting.spec.recipe.fingerprint()
     }
 
     fn check_continues(&self, fingerprint: &str) -> Result<()> {
-        self.setting.recipe.check_continues(fingerprint)
+        Ok(self.setting.spec.recipe.check_continues(fingerprint)?)
     }
 
     fn step(&self, learner: &mut Learner, batch: &Batch, place: StepPlace) -> Result<StepNumbers> {
@@ -142,12 +142,12 @@ impl Work for Masked {
         let model = run.state.evaluated().model;
         let mut metadata: IndexMap<String, String> = [
             ("format".to_owned(), "multimae".to_owned()),
-            ("recipe".to_owned(), self.setting.recipe.to_yaml()),
+            ("recipe".to_owned(), self.setting.spec.recipe.to_yaml()),
             ("step".to_owned(), run.state.position.step.to_string()),
         ]
         .into_iter()
         .collect();
-        write_model_config(&self.setting.model, &mut metadata)?;
+        write_model_config(&self.setting.spec.model, &mut metadata)?;
         let bytes = write_safetensors(&state_dict(&model), &metadata)?;
         Ok(write_atomically(&run.folder.model(), &bytes)?)
     }

@@ -3,44 +3,27 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use indexmap::IndexMap;
 use multimae::burn::tensor::Device;
-use multimae::losses::{Objective, ReconstructionLoss, TaskBalancer, TaskObjective};
-use multimae::masking::MaskingStrategy;
-use multimae::model::{MultiMae, MultiMaeConfig, TokenLayout};
-use multimae::output_adapters::{DecoderConfig, OutputTask};
+use multimae::losses::TaskBalancer;
+use multimae::model::MultiMae;
 use multimae_data::{
     BadSamples, DataModality, Dataset, Geometry, Layout, Loader, LoaderConfig, Pipeline, stream,
 };
 
 use crate::learner::Learner;
 use crate::optim::{AdamW, AdamWConfig};
-use crate::recipe::{
-    BadSamplesChoice, BalancerChoice, NanSamplesChoice, PretrainRecipe, Recipe, TaskModality,
-};
 use crate::schedule::{CosineSchedule, warmup_steps};
 use crate::step::StepRules;
 use crate::trainer::Plan;
 use crate::{Error, Result};
-
-/// The decoder of standardised RGB patches, and its target.
-const NORM_RGB: (&str, &str) = ("norm_rgb", "rgb");
+use multimae_config::{BadSamplesChoice, BalancerChoice, PretrainRecipe};
+use multimae_infer::visualize::PretrainSpec;
 
 /// Everything about a run that its recipe fixes.
 #[derive(Debug)]
 pub struct Setting {
-    /// The recipe.
-    pub recipe: PretrainRecipe,
-    /// All modalities that are loaded, by name.
-    pub modalities: IndexMap<String, TaskModality>,
-    /// The model's shape.
-    pub model: MultiMaeConfig,
-    /// The losses.
-    pub objective: Objective,
-    /// How masks are drawn.
-    pub masking: MaskingStrategy,
-    /// Where the inputs' tokens are.
-    pub layout: TokenLayout,
+    /// The recipe, the modalities, the model's shape and its losses.
+    pub spec: PretrainSpec,
     /// Where the run computes, without autodiff.
     pub device: Device,
 }
@@ -49,39 +32,10 @@ impl Setting {
     /// # Errors
     /// If the recipe describes no possible run.
     pub fn new(recipe: PretrainRecipe) -> Result<Self> {
-        recipe.check()?;
-        let modalities = recipe
-            .domains()
-            .into_iter()
-            .map(|name| Ok((name.clone(), recipe.modality(&name)?)))
-            .collect::<Result<IndexMap<_, _>>>()?;
-        let model = model_config(&recipe, &modalities);
-        let layout = model.layout(recipe.input_size)?;
-        let alphas =
-            recipe.alphas.for_modalities(recipe.in_domains.0.len()).map_err(Error::Recipe)?;
-        let masking = MaskingStrategy {
-            num_encoded_tokens: recipe.num_encoded_tokens,
-            alphas,
-            sample_tasks_uniformly: recipe.sample_tasks_uniformly,
-        };
-        if masking.num_encoded_tokens == 0 || masking.num_encoded_tokens > layout.num_tokens() {
-            return Err(Error::Recipe(format!(
-                "`num_encoded_tokens: {}`: {} modalities of {} tokens have {}; choose at most that",
-                masking.num_encoded_tokens,
-                layout.tasks.len(),
-                layout.grid.area(),
-                layout.num_tokens(),
-            )));
-        }
-        Ok(Self {
-            objective: objective(&recipe, &model, &modalities)?,
-            device: crate::device::device(&recipe.device, recipe.precision)?,
-            modalities,
-            model,
-            masking,
-            layout,
-            recipe,
-        })
+        let spec = PretrainSpec::new(recipe)?;
+        let recipe = &spec.recipe;
+        let device = multimae_infer::device::device(&recipe.device, recipe.precision)?;
+        Ok(Self { device, spec })
     }
 
     /// A fresh model with its optimiser.
@@ -90,20 +44,20 @@ impl Setting {
     /// If the sizes do not fit together.
     pub fn learner(&self) -> Result<Learner> {
         let device = self.device.clone().autodiff();
-        let seed = self.recipe.seed;
-        let model = MultiMae::new(&self.model, &device)?;
+        let seed = self.spec.recipe.seed;
+        let model = MultiMae::new(&self.spec.model, &device)?;
         // A stream per parameter: its name is the purpose.
         let model = multimae::init::initialise(model, |name| stream(seed, name, 0, 0));
         let balancer =
-            matches!(self.recipe.task_balancer, BalancerChoice::Uncertainty).then(|| {
-                let tasks = self.objective.tasks.iter().map(|task| task.name.clone());
+            matches!(self.spec.recipe.task_balancer, BalancerChoice::Uncertainty).then(|| {
+                let tasks = self.spec.objective.tasks.iter().map(|task| task.name.clone());
                 TaskBalancer::new(tasks.collect(), &device)
             });
         Ok(Learner {
             model,
             balancer,
             optimiser: AdamW::new(self.optimiser()),
-            balancer_lr_scale: self.recipe.balancer_lr_scale,
+            balancer_lr_scale: self.spec.recipe.balancer_lr_scale,
         })
     }
 
@@ -111,14 +65,14 @@ impl Setting {
     #[must_use]
     pub fn optimiser(&self) -> AdamWConfig {
         // PyTorch's own betas where the recipe has none.
-        let [beta_1, beta_2] = self.recipe.opt_betas.unwrap_or([0.9, 0.999]);
-        AdamWConfig { beta_1, beta_2, eps: self.recipe.opt_eps }
+        let [beta_1, beta_2] = self.spec.recipe.opt_betas.unwrap_or([0.9, 0.999]);
+        AdamWConfig { beta_1, beta_2, eps: self.spec.recipe.opt_eps }
     }
 
     /// Learning rate and weight decay over the steps of the run.
     #[must_use]
     pub fn schedules(&self, steps_per_epoch: u64) -> (CosineSchedule, CosineSchedule) {
-        let recipe = &self.recipe;
+        let recipe = &self.spec.recipe;
         let total = recipe.epochs as u64 * steps_per_epoch;
         let warmup =
             warmup_steps(recipe.warmup_steps, recipe.warmup_epochs as u64 * steps_per_epoch);
@@ -132,7 +86,7 @@ impl Setting {
     /// What is done when, with so many steps in an epoch.
     #[must_use]
     pub fn plan(&self, steps_per_epoch: u64) -> Plan {
-        let recipe = &self.recipe;
+        let recipe = &self.spec.recipe;
         let (lr, weight_decay) = self.schedules(steps_per_epoch);
         Plan {
             epochs: recipe.epochs as u64,
@@ -154,18 +108,18 @@ impl Setting {
     #[must_use]
     pub fn step_rules(&self) -> StepRules {
         StepRules {
-            pass_size: self.recipe.batch_size,
-            clip_grad: self.recipe.clip_grad,
-            skip_grad: self.recipe.skip_grad,
+            pass_size: self.spec.recipe.batch_size,
+            clip_grad: self.spec.recipe.clip_grad,
+            skip_grad: self.spec.recipe.skip_grad,
         }
     }
 
     fn data_modalities(&self) -> Vec<DataModality> {
-        self.modalities.values().map(|modality| modality.data.clone()).collect()
+        self.spec.modalities.values().map(|modality| modality.data.clone()).collect()
     }
 
     fn size(&self) -> (usize, usize) {
-        (self.recipe.input_size.height, self.recipe.input_size.width)
+        (self.spec.recipe.input_size.height, self.spec.recipe.input_size.width)
     }
 
     /// The training samples with augmentation.
@@ -173,7 +127,7 @@ impl Setting {
     /// # Errors
     /// If the folder is not as it should be.
     pub fn training_data(&self) -> Result<Loader> {
-        let recipe = &self.recipe;
+        let recipe = &self.spec.recipe;
         let dataset = self.training_set()?;
         let [low, high] = recipe.crop_scale;
         let [narrow, wide] = recipe.crop_ratio;
@@ -198,7 +152,7 @@ impl Setting {
     }
 
     fn training_set(&self) -> Result<Dataset> {
-        let recipe = &self.recipe;
+        let recipe = &self.spec.recipe;
         let root = recipe.data_path.as_deref().ok_or_else(|| {
             Error::Recipe("no data: give --data DIR, or `data_path` in the recipe".to_owned())
         })?;
@@ -214,7 +168,7 @@ impl Setting {
     pub fn training_in_order(&self, count: usize) -> Result<Loader> {
         let set = self.training_set()?;
         let count = count.min(set.len());
-        self.in_order(Arc::new(set.limit(Some(count), self.recipe.seed)))
+        self.in_order(Arc::new(set.limit(Some(count), self.spec.recipe.seed)))
     }
 
     /// The evaluation samples in their order, if the recipe names some.
@@ -222,7 +176,7 @@ impl Setting {
     /// # Errors
     /// If the folder is not as it should be.
     pub fn evaluation_data(&self) -> Result<Option<Loader>> {
-        let recipe = &self.recipe;
+        let recipe = &self.spec.recipe;
         if recipe.eval_split.is_none() && recipe.eval_data_path.is_none() {
             return Ok(None);
         }
@@ -236,88 +190,23 @@ impl Setting {
     /// Samples of a set in their order, centred and not augmented.
     fn in_order(&self, dataset: Arc<Dataset>) -> Result<Loader> {
         let config = LoaderConfig {
-            batch_size: self.recipe.batch_size.min(dataset.len().max(1)),
-            workers: self.recipe.num_workers,
-            prefetch: self.recipe.prefetch,
-            seed: self.recipe.seed,
+            batch_size: self.spec.recipe.batch_size.min(dataset.len().max(1)),
+            workers: self.spec.recipe.num_workers,
+            prefetch: self.spec.recipe.prefetch,
+            seed: self.spec.recipe.seed,
             shuffle: false,
             reshuffle: false,
             drop_last: false,
             bad_samples: self.bad_samples(),
         };
         let geometry = Geometry::CenterFit { size: self.size() };
-        Ok(Loader::new(Pipeline::new(dataset, geometry, self.recipe.seed)?, config)?)
+        Ok(Loader::new(Pipeline::new(dataset, geometry, self.spec.recipe.seed)?, config)?)
     }
 
     fn bad_samples(&self) -> BadSamples {
-        match self.recipe.bad_samples {
+        match self.spec.recipe.bad_samples {
             BadSamplesChoice::Fail => BadSamples::Fail,
             BadSamplesChoice::Skip => BadSamples::Skip,
         }
     }
-}
-
-fn model_config(
-    recipe: &PretrainRecipe,
-    modalities: &IndexMap<String, TaskModality>,
-) -> MultiMaeConfig {
-    let models = |names: &[String]| -> Vec<_> {
-        names.iter().filter_map(|name| modalities.get(name)).map(|m| m.model.clone()).collect()
-    };
-    let mut outputs: Vec<OutputTask> =
-        models(&recipe.out_domains.0).into_iter().map(OutputTask::of).collect();
-    if recipe.extra_norm_pix_loss
-        && let Some(rgb) = modalities.get(NORM_RGB.1)
-    {
-        outputs.push(OutputTask { name: NORM_RGB.0.to_owned(), modality: rgb.model.clone() });
-    }
-    let mut encoder = recipe.model.config.clone();
-    encoder.drop_path = recipe.drop_path;
-    MultiMaeConfig {
-        encoder,
-        patch_size: recipe.patch_size,
-        image_size: recipe.input_size,
-        num_global_tokens: recipe.num_global_tokens,
-        inputs: models(&recipe.in_domains.0),
-        outputs,
-        decoder: DecoderConfig {
-            width: recipe.decoder_dim,
-            depth: recipe.decoder_depth,
-            heads: recipe.decoder_num_heads,
-            use_task_queries: recipe.decoder_use_task_queries,
-            use_xattn: recipe.decoder_use_xattn,
-            ..DecoderConfig::default()
-        },
-        tables: recipe.nonsquare_tables.into(),
-    }
-}
-
-fn objective(
-    recipe: &PretrainRecipe,
-    model: &MultiMaeConfig,
-    modalities: &IndexMap<String, TaskModality>,
-) -> Result<Objective> {
-    let tasks = model
-        .outputs
-        .iter()
-        .filter_map(|task| Some((task, modalities.get(&task.modality.name)?)))
-        .map(|(task, modality)| {
-            let loss = if task.name == NORM_RGB.0 {
-                ReconstructionLoss::Mse { norm_pix: true }
-            } else {
-                modality.loss
-            };
-            Ok(TaskObjective {
-                name: task.name.clone(),
-                target: task.modality.name.clone(),
-                loss,
-                patch: task.modality.patch(recipe.patch_size)?,
-            })
-        })
-        .collect::<Result<_>>()?;
-    Ok(Objective {
-        tasks,
-        loss_on_unmasked: recipe.loss_on_unmasked,
-        ignore_nan_samples: recipe.nan_samples == NanSamplesChoice::Ignore,
-    })
 }

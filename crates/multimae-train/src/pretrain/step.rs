@@ -5,9 +5,10 @@ use multimae::masking::TokenMasks;
 use multimae_data::{Batch, Sample, stream};
 
 use super::Setting;
+use crate::Result;
 use crate::learner::{Learner, Pass};
 use crate::step::{StepNumbers, StepPlace, train_step};
-use crate::{Result, batch};
+use multimae_infer::batch;
 
 /// Does one step on a batch.
 ///
@@ -20,8 +21,9 @@ pub(super) fn pretrain_step(
     place: StepPlace,
 ) -> Result<StepNumbers> {
     let losses = |learner: &Learner, samples: &[Sample], index: u64| {
-        let number_of_pass = data.batch * setting.recipe.update_freq as u64 + index;
-        let mut drop_path = stream(setting.recipe.seed, "drop_path", data.epoch, number_of_pass);
+        let number_of_pass = data.batch * setting.spec.recipe.update_freq as u64 + index;
+        let mut drop_path =
+            stream(setting.spec.recipe.seed, "drop_path", data.epoch, number_of_pass);
         let phase = &mut Phase::Training(&mut drop_path);
         let masks = masks_of(setting, samples, data.epoch)?;
         Ok(forward(setting, learner, samples, &masks, phase)?.into())
@@ -44,9 +46,10 @@ pub(super) fn forward(
         Phase::Training(_) => setting.device.clone().autodiff(),
         Phase::Evaluation => setting.device.clone(),
     };
-    let targets = batch::targets(samples, setting.modalities.values(), &device)?;
-    let inputs = batch::inputs(&targets, &setting.recipe.in_domains.0, &setting.modalities);
-    Ok(learner.forward(&setting.objective, inputs, &targets, masks, phase)?)
+    let targets = batch::targets(samples, setting.spec.modalities.values(), &device)?;
+    let inputs =
+        batch::inputs(&targets, &setting.spec.recipe.in_domains.0, &setting.spec.modalities);
+    Ok(learner.forward(&setting.spec.objective, inputs, &targets, masks, phase)?)
 }
 
 /// The masks of samples in an epoch.
@@ -54,6 +57,6 @@ pub(super) fn forward(
 /// # Errors
 /// If the recipe's masking does not fit the tokens.
 pub(super) fn masks_of(setting: &Setting, samples: &[Sample], epoch: u64) -> Result<TokenMasks> {
-    let tokens = setting.layout.tokens_per_task();
-    batch::masks(&setting.masking, &tokens, samples, setting.recipe.seed, epoch)
+    let tokens = setting.spec.layout.tokens_per_task();
+    Ok(batch::masks(&setting.spec.masking, &tokens, samples, setting.spec.recipe.seed, epoch)?)
 }

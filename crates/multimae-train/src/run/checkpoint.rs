@@ -6,14 +6,12 @@ use fs_err as fs;
 use indexmap::IndexMap;
 use multimae::state::StateDict;
 use multimae::weights::{read_safetensors, write_safetensors};
-use multimae_report::atomic::write_atomically;
+use multimae_infer::checkpoint::{self, BEST, PREFIX, SUFFIX};
+use multimae_io::atomic::write_atomically;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-const PREFIX: &str = "step-";
-const SUFFIX: &str = ".safetensors";
-const BEST: &str = "best.safetensors";
 /// The key of the position in a file's metadata.
 const POSITION: &str = "position";
 
@@ -78,11 +76,7 @@ impl Checkpoint {
     /// One part's tensors, without the prefix.
     #[must_use]
     pub fn part(&self, name: &str) -> StateDict {
-        let prefix = format!("{name}/");
-        self.tensors
-            .iter()
-            .filter_map(|(key, data)| Some((key.strip_prefix(&prefix)?.to_owned(), data.clone())))
-            .collect()
+        checkpoint::part(&self.tensors, name)
     }
 
     /// Adds a part.
@@ -180,20 +174,7 @@ impl CheckpointStore {
     /// # Errors
     /// If the folder cannot be listed.
     pub fn list(&self) -> Result<Vec<PathBuf>> {
-        if !self.dir.is_dir() {
-            return Ok(Vec::new());
-        }
-        let mut found = Vec::new();
-        for entry in fs::read_dir(&self.dir)? {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with(PREFIX) && name.ends_with(SUFFIX) {
-                found.push(entry.path());
-            }
-        }
-        // The step has a fixed number of digits, so names sort by it.
-        found.sort();
-        Ok(found)
+        Ok(checkpoint::list(&self.dir)?)
     }
 
     /// The newest checkpoint, if there is one.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use multimae_report::atomic::write_atomically;
+use multimae_io::atomic::write_atomically;
 
 use super::CheckpointStore;
 use crate::{Error, Result};

@@ -12,4 +12,4 @@ pub use folder::RunFolder;
 pub use logs::Logs;
 pub use memory::peak_memory;
 pub use result::{ParameterCounts, RunResult, SetScores, StepSeconds};
-pub use state::{State, evaluated_weights};
+pub use state::State;

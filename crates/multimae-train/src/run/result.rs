@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use multimae::burn::module::Module;
 use multimae::state::parameters;
 use multimae::tuning::ParameterKind;
-use multimae_report::atomic::write_atomically;
+use multimae_io::atomic::write_atomically;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 

@@ -4,16 +4,16 @@ use multimae::burn::module::Module;
 use multimae::burn::tensor::Device;
 use multimae::state::{Allowed, StateDict, load, state_dict};
 
+use multimae_infer::checkpoint::{EMA, MODEL};
+
 use super::{Checkpoint, Position};
 use crate::ema::Ema;
 use crate::learner::Learner;
 use crate::optim::{AdamW, AdamWConfig};
 use crate::{Error, Result};
 
-const MODEL: &str = "model";
 const BALANCER: &str = "balancer";
 const OPTIMISER: &str = "optimiser";
-const EMA: &str = "ema";
 
 /// What changes during a run.
 #[derive(Debug, Clone)]
@@ -85,22 +85,4 @@ impl<M: Module> State<M> {
         }
         checkpoint
     }
-}
-
-/// The weights of a checkpoint that predicting uses: the averaged ones where there are.
-#[must_use]
-pub fn evaluated_weights(checkpoint: &Checkpoint) -> StateDict {
-    let mut weights = checkpoint.part(MODEL);
-    for (name, data) in checkpoint.part(EMA) {
-        if let Some(weight) = weights.get_mut(&name) {
-            // Averages are flat.
-            let shape = weight.shape().to_vec();
-            *weight = multimae::burn::tensor::TensorData::from_bytes_vec(
-                data.as_bytes().to_vec(),
-                shape,
-                data.dtype(),
-            );
-        }
-    }
-    weights
 }

@@ -1,0 +1,100 @@
+//! The frames that a saved model is evaluated on.
+
+use std::path::Path;
+
+use multimae_data::{DataModality, Dataset, Encoding, Layout, has_folder};
+
+use super::truth::{DepthTruth, Truth, mask_modality};
+use crate::{Error, Result};
+use multimae_infer::saved_model::{ModelCard, TaskKind};
+
+/// Finds frames with a model's inputs and what its tasks predict, stored as in its training. The
+/// mask of valid pixels is read if the folder has one. `inputs` are those that are needed.
+///
+/// # Errors
+/// If files are missing or do not pair up, or the model's tasks have no annotations.
+pub fn frames(
+    root: &Path,
+    split: Option<&str>,
+    card: &ModelCard,
+    inputs: &[String],
+) -> Result<(Dataset, Truth)> {
+    let needed = |data: &DataModality| inputs.contains(&data.name);
+    let mut modalities: Vec<DataModality> =
+        card.inputs.iter().map(|input| input.data.clone()).filter(needed).collect();
+    let mut truth = Truth::default();
+    for task in card.tasks.values() {
+        let Some(target) = &task.target else { continue };
+        match (&task.kind, &target.encoding) {
+            (TaskKind::Depth { .. }, encoding @ Encoding::Continuous { .. })
+                if truth.depth.is_none() =>
+            {
+                let modality = add(&mut modalities, target);
+                truth.depth = Some(DepthTruth { modality, encoding: encoding.clone() });
+            }
+            (TaskKind::Labels { .. }, Encoding::Labels { .. }) if truth.labels.is_none() => {
+                truth.labels = Some(add(&mut modalities, target));
+            }
+            _ => {}
+        }
+    }
+    if truth.depth.is_none() && truth.labels.is_none() {
+        let tasks: Vec<&str> = card.tasks.keys().map(String::as_str).collect();
+        return Err(Error::Evaluation(format!(
+            "the model predicts neither depth nor labels of pixels, but {}; there is no protocol \
+             for that",
+            tasks.join(", ")
+        )));
+    }
+    let mask = card.valid_mask.clone().unwrap_or_else(mask_modality);
+    if has_folder(root, &mask.folder) {
+        truth.mask = Some(add(&mut modalities, &mask));
+    }
+    Ok((Dataset::open(root, &Layout::of(split), &modalities)?, truth))
+}
+
+/// Adds a modality unless it is there, and gives the name under which it is. One that is stored
+/// in another way than its namesake gets a name of its own.
+fn add(modalities: &mut Vec<DataModality>, wanted: &DataModality) -> String {
+    let alike = |m: &&DataModality| {
+        m.name == wanted.name && m.folder == wanted.folder && decodes_alike(m, wanted)
+    };
+    if let Some(there) = modalities.iter().find(alike) {
+        return there.name.clone();
+    }
+    let taken = modalities.iter().any(|m| m.name == wanted.name);
+    let name = if taken { format!("{} (target)", wanted.name) } else { wanted.name.clone() };
+    modalities.push(DataModality { name: name.clone(), stride: 1, ..wanted.clone() });
+    name
+}
+
+/// Whether files decode to the same values. Numbers are decoded as they are stored, whatever is
+/// made of them later.
+fn decodes_alike(a: &DataModality, b: &DataModality) -> bool {
+    match (&a.encoding, &b.encoding) {
+        (Encoding::Continuous { channels: a, .. }, Encoding::Continuous { channels: b, .. }) => {
+            a == b
+        }
+        (a, b) => a == b,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inputs_and_targets_share_files_that_decode_alike() {
+        let labels = |offset| Encoding::Labels { classes: 40, ignore: Some(255), offset };
+        let modality = |folder: &str, encoding| DataModality {
+            name: "semseg".to_owned(),
+            folder: folder.to_owned(),
+            encoding,
+            stride: 4,
+        };
+        let mut modalities = vec![modality("a", labels(-1))];
+        assert_eq!(add(&mut modalities, &modality("a", labels(-1))), "semseg");
+        assert_eq!(add(&mut modalities, &modality("a", labels(0))), "semseg (target)");
+        assert_eq!(modalities.len(), 2);
+    }
+}

@@ -1,0 +1,241 @@
+//! Protocols over frames in files, with predictors whose scores are known.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
+
+use std::path::Path;
+
+use fs_err as fs;
+use multimae::modality::Size;
+use multimae_data::encode::{depth_png, palette_png};
+use multimae_data::{
+    DataModality, Dataset, Encoding, IMAGENET_MEAN, IMAGENET_STD, Interpolation, Layout, RawMap,
+    RawSample,
+};
+use multimae_eval::{DepthTruth, Evaluated, Evaluator, Labels, Outcome, Protocol, Truth};
+use multimae_infer::predict::{FramePrediction, Predictor, Request, TaskPrediction};
+use multimae_report::Palette;
+
+const SIZE: Size = Size { height: 48, width: 64 };
+const FRAMES: usize = 5;
+
+/// Depth of frame `i`: one number per column, metres.
+fn depth(i: usize) -> Vec<f32> {
+    (0..SIZE.area()).map(|p| 1.0 + i as f32 + 0.05 * (p % SIZE.width) as f32).collect()
+}
+
+/// Labels of frame `i`: void, wall, floor and further, in squares.
+fn labels(i: usize) -> Vec<i64> {
+    let label = |p: usize| ((p / SIZE.width / 12 + p % SIZE.width / 16 + i) % 7) as i64;
+    (0..SIZE.area()).map(label).collect()
+}
+
+fn write(dir: &Path) {
+    for folder in ["rgb", "depth", "label"] {
+        fs::create_dir_all(dir.join(folder)).unwrap();
+    }
+    let size = (SIZE.height, SIZE.width);
+    let palette = Palette::nyu40();
+    let colors: Vec<[u8; 3]> = (0..41).map(|id| palette.color(id)).collect();
+    for i in 0..FRAMES {
+        let file = |folder: &str| dir.join(folder).join(format!("{i:03}.png"));
+        let rgb = multimae_report::Picture::filled(size, [40 * i as u8, 90, 120]);
+        rgb.write_png(&file("rgb")).unwrap();
+        fs::write(file("depth"), depth_png(&depth(i), size).unwrap()).unwrap();
+        fs::write(file("label"), palette_png(&labels(i), size, &colors).unwrap()).unwrap();
+    }
+}
+
+fn millimetres() -> Encoding {
+    Encoding::Continuous {
+        channels: 1,
+        divisor: 1000.0,
+        mean: Vec::new(),
+        std: Vec::new(),
+        interpolation: Interpolation::Nearest,
+        standardize: false,
+    }
+}
+
+fn dataset(dir: &Path) -> Dataset {
+    let modality = |name: &str, folder: &str, encoding| DataModality {
+        name: name.to_owned(),
+        folder: folder.to_owned(),
+        encoding,
+        stride: 1,
+    };
+    let modalities = [
+        modality("rgb", "rgb", Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD }),
+        modality("depth", "depth", millimetres()),
+        modality("semseg", "label", Encoding::Labels { classes: 41, ignore: Some(0), offset: 0 }),
+    ];
+    Dataset::open(dir, &Layout::Folders, &modalities).unwrap()
+}
+
+fn truth() -> Truth {
+    Truth {
+        depth: Some(DepthTruth { modality: "depth".to_owned(), encoding: millimetres() }),
+        labels: Some("semseg".to_owned()),
+        mask: None,
+    }
+}
+
+/// Says what the frame's own files say, or the same everywhere.
+struct Fake {
+    inputs: Vec<String>,
+    labels: Labels,
+    constant: Option<(f32, i64)>,
+}
+
+impl Fake {
+    fn new(constant: Option<(f32, i64)>) -> Self {
+        let labels = Labels { palette: Palette::nyu40(), ignore: Some(0), offset: 0 };
+        Self { inputs: vec!["rgb".to_owned()], labels, constant }
+    }
+}
+
+impl Predictor for Fake {
+    fn predict(
+        &self,
+        frame: &RawSample,
+        _request: &Request,
+    ) -> multimae_infer::Result<FramePrediction> {
+        let pixels = frame.height * frame.width;
+        let (depth, labels) = match (self.constant, &frame.maps["depth"], &frame.maps["semseg"]) {
+            (Some((depth, label)), ..) => (vec![depth; pixels], vec![label; pixels]),
+            (_, RawMap::Continuous { data, .. }, RawMap::Labels(labels)) => {
+                (data.iter().map(|d| d / 1000.0).collect(), labels.clone())
+            }
+            _ => panic!("depth and labels"),
+        };
+        let tasks = [
+            ("depth".to_owned(), TaskPrediction::Depth(depth)),
+            ("semseg".to_owned(), TaskPrediction::Labels(labels)),
+        ];
+        Ok(FramePrediction { tasks: tasks.into() })
+    }
+
+    fn describe_input(&self, size: Size, _request: &Request) -> multimae_infer::Result<String> {
+        Ok(format!("rgb at {}x{}", size.height, size.width))
+    }
+
+    fn inputs(&self) -> &[String] {
+        &self.inputs
+    }
+
+    fn predicts_depth(&self) -> bool {
+        true
+    }
+
+    fn labels(&self) -> Option<&Labels> {
+        Some(&self.labels)
+    }
+}
+
+fn run(fake: &Fake, names: &[&str]) -> Vec<Evaluated> {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path());
+    let dataset = dataset(dir.path());
+    let protocols: Vec<Protocol> =
+        names.iter().flat_map(|name| Protocol::named(name).unwrap()).collect();
+    let evaluator = Evaluator {
+        predictor: fake,
+        model: "fake".to_owned(),
+        dataset: &dataset,
+        data: "squares".to_owned(),
+        split: None,
+        truth: &truth(),
+        worst: 3,
+    };
+    let mut seen = Vec::new();
+    let inputs = fake.inputs.clone();
+    let evaluated = evaluator
+        .run(&protocols, &inputs, false, &mut |done, total| seen.push((done, total)))
+        .unwrap();
+    assert_eq!(seen.last().map(|(done, total)| done == total), Some(true));
+    evaluated
+}
+
+#[test]
+fn exact_predictions_have_the_best_scores_under_every_protocol() {
+    let names = ["nyuv2-depth", "nyuv2-semseg", "depth", "semseg", "reference-compatible"];
+    let evaluated = run(&Fake::new(None), &names);
+    assert_eq!(evaluated.len(), 6);
+    for evaluated in &evaluated {
+        assert!(!evaluated.pictures.is_empty());
+        match &evaluated.evaluation.outcome {
+            Outcome::Depth(result) => {
+                assert_eq!(result.images.len(), FRAMES);
+                for row in &result.rows {
+                    assert!(row.scores.rmse < 1e-6 && row.scores.delta_1 == 1.0, "{row:?}");
+                }
+            }
+            Outcome::Semseg(result) => {
+                assert!(result.rows.iter().all(|row| row.miou == 1.0 && row.pixel_acc == 1.0));
+            }
+        }
+    }
+    let statement = &evaluated[4].evaluation.statement;
+    assert_eq!(statement["protocol"], "reference-depth");
+    assert!(statement["scored at"].starts_with("256x256"), "{statement:?}");
+    assert_eq!(statement["model input"], "rgb at 256x256");
+    // Without the padding of the square.
+    assert!(evaluated[5].evaluation.statement["scored at"].starts_with("480x640"));
+}
+
+#[test]
+fn constant_predictions_have_scores_that_can_be_counted() {
+    let evaluated = run(&Fake::new(Some((3.0, 1))), &["depth", "semseg"]);
+    let Outcome::Depth(result) = &evaluated[0].evaluation.outcome else { panic!("depth") };
+    let (mut squares, mut pixels) = (0.0, 0.0);
+    for target in (0..FRAMES).flat_map(depth) {
+        // As stored, in whole millimetres.
+        let target = (f64::from(target) * 1000.0).round() / 1000.0;
+        squares += (3.0 - target).powi(2);
+        pixels += 1.0;
+    }
+    assert!((result.rows[0].scores.rmse - f64::sqrt(squares / pixels)).abs() < 1e-4);
+    let Outcome::Semseg(result) = &evaluated[1].evaluation.outcome else { panic!("labels") };
+    let all: Vec<i64> = (0..FRAMES).flat_map(labels).filter(|&label| label != 0).collect();
+    let walls = all.iter().filter(|&&label| label == 1).count() as f64 / all.len() as f64;
+    assert!((result.rows[0].pixel_acc - walls).abs() < 1e-12);
+    assert!((result.rows[0].miou - walls / 6.0).abs() < 1e-12);
+    // The worst are drawn: those whose depths are farthest from 3 m, worst first.
+    let worst = result.images.iter().map(|image| image.miou.unwrap()).fold(1.0, f64::min);
+    assert!(worst < walls / 6.0 + 1e-9);
+}
+
+#[test]
+fn a_protocol_of_what_the_model_does_not_predict_is_an_error() {
+    struct DepthOnly(Fake);
+    impl Predictor for DepthOnly {
+        fn predict(&self, f: &RawSample, r: &Request) -> multimae_infer::Result<FramePrediction> {
+            self.0.predict(f, r)
+        }
+        fn describe_input(&self, size: Size, request: &Request) -> multimae_infer::Result<String> {
+            self.0.describe_input(size, request)
+        }
+        fn inputs(&self) -> &[String] {
+            self.0.inputs()
+        }
+        fn predicts_depth(&self) -> bool {
+            true
+        }
+        fn labels(&self) -> Option<&Labels> {
+            None
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path());
+    let evaluator = Evaluator {
+        predictor: &DepthOnly(Fake::new(None)),
+        model: "fake".to_owned(),
+        dataset: &dataset(dir.path()),
+        data: "squares".to_owned(),
+        split: None,
+        truth: &truth(),
+        worst: 0,
+    };
+    let protocols = Protocol::named("nyuv2-semseg").unwrap();
+    let error = evaluator.run(&protocols, &["rgb".to_owned()], false, &mut |_, _| {}).unwrap_err();
+    assert!(error.to_string().contains("does not predict"), "{error}");
+}

@@ -1,0 +1,23 @@
+//! Models in use: saved models and adapters, prediction, reconstruction, visualisation.
+//!
+//! * A [`SavedModel`](saved_model::SavedModel) is a file with weights and all that predicting needs;
+//!   an [`Adapter`](saved_model::Adapter) is one without the backbone, and an
+//!   [`AdapterBank`](saved_model::AdapterBank) runs several on one backbone.
+//! * A [`Predictor`](predict::Predictor) predicts whole frames at their own size.
+//! * A [`Pretrained`](visualize::Pretrained) model reconstructs masked patches.
+//!
+//! Frames come from `multimae-data`, weights from files; predictions go to files, to the server and
+//! to evaluation. Nothing here trains.
+
+pub mod batch;
+pub mod checkpoint;
+pub mod classes;
+pub mod device;
+mod error;
+pub mod labels;
+pub mod predict;
+pub mod pretrained;
+pub mod saved_model;
+pub mod visualize;
+
+pub use error::{Error, Result};

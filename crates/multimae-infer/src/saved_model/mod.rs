@@ -1,0 +1,386 @@
+//! A fine-tuned model in one file: its weights and everything that predicting needs.
+
+mod adapter;
+mod backbone;
+mod bank;
+mod card;
+mod inputs;
+
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use multimae::burn::tensor::{Device, Tensor, TensorData};
+use multimae::encoder::Phase;
+use multimae::model::Inputs;
+use multimae::output_adapters::Prediction;
+use multimae::state::{Allowed, load, state_dict};
+use multimae::tuned::TunedMultiVit;
+use multimae::weights::{read_metadata, read_safetensors, write_safetensors};
+use multimae_io::atomic::write_atomically;
+
+pub use adapter::Adapter;
+pub use backbone::Backbone;
+pub use bank::AdapterBank;
+pub use card::{
+    ClassInfo, DepthScale, InputModality, ModelCard, Normalisation, TaskCard, TaskKind, ValueScale,
+};
+
+pub use inputs::{mask_values, valid_mask};
+
+use crate::{Error, Result};
+
+/// The value of `format` in the file's metadata.
+const FORMAT: &str = "multimae-finetuned";
+/// The key of the card in the file's metadata.
+const CARD: &str = "card";
+
+/// A fine-tuned model and what is known of it.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use multimae::burn::tensor::Device;
+/// use multimae_infer::saved_model::{Output, SavedModel};
+/// # fn samples() -> Vec<multimae_data::Sample> { Vec::new() }
+///
+/// # fn main() -> multimae_infer::Result<()> {
+/// let device = Device::default();
+/// let saved = SavedModel::load(Path::new("runs/nyuv2/model.safetensors"), &device)?;
+/// // Samples of a pipeline over `saved.card.data_modalities()` with `saved.card.geometry`.
+/// let outputs = saved.predict(saved.card.inputs(&samples(), &device)?)?;
+/// if let Some(Output::Depth(metres)) = outputs.get("depth") {
+///     assert_eq!(metres.dims()[1], 1);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct SavedModel {
+    /// The weights, on a device without autodiff.
+    pub model: TunedMultiVit,
+    /// Everything else that predicting needs.
+    pub card: ModelCard,
+    /// What is worth knowing besides: recipe, step, scores. Predicting does not need it.
+    pub notes: IndexMap<String, String>,
+}
+
+/// Far below every logit.
+const UNLIKELY: f32 = -1e9;
+
+/// What a model predicts for one task.
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// `(B, 1, H, W)` in metres, within the task's range.
+    Depth(Tensor<4>),
+    /// `(B, classes, H, W)`, the logits of the classes; one for void is left out, one for a label
+    /// that is ignored is far below the others.
+    Labels(Tensor<4>),
+    /// `(B, channels, H, W)` in the unit of the task.
+    Values(Tensor<4>),
+    /// `(B, classes)`, logits.
+    Classes(Tensor<2>),
+}
+
+impl SavedModel {
+    /// Writes the model into one safetensors file, whole or not at all.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let card = serde_json::to_string(&self.card)
+            .map_err(|e| problem(path, format!("the model's card cannot be written: {e}")))?;
+        let mut metadata = self.notes.clone();
+        metadata.insert("format".to_owned(), FORMAT.to_owned());
+        metadata.insert(CARD.to_owned(), card);
+        let bytes = write_safetensors(&state_dict(&self.model), &metadata)?;
+        Ok(write_atomically(path, &bytes)?)
+    }
+
+    /// Whether a file, or the file of a run's folder, is a fine-tuned model. Only its beginning is
+    /// read.
+    ///
+    /// # Errors
+    /// If it cannot be read or is no safetensors file.
+    pub fn is_at(path: &Path) -> Result<bool> {
+        let metadata = read_metadata(&Self::file_of(path))?;
+        Ok(metadata.get("format").is_some_and(|format| format == FORMAT))
+    }
+
+    /// The model's file in a run's folder, or the file itself.
+    #[must_use]
+    pub fn file_of(path: &Path) -> PathBuf {
+        if path.is_dir() { path.join("model.safetensors") } else { path.to_owned() }
+    }
+
+    /// Reads a model. Strict: every weight must be there, and no other.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is damaged, is no fine-tuned model, or its weights do not fit
+    /// its own description.
+    pub fn load(path: &Path, device: &Device) -> Result<Self> {
+        let (weights, mut metadata) = read_safetensors(path)?;
+        let problem = |text: String| problem(path, text);
+        let format = metadata.shift_remove("format");
+        if format.as_deref() == Some(adapter::FORMAT) {
+            return Err(problem(
+                "is an adapter, which needs its backbone: --model BACKBONE --adapter FILE"
+                    .to_owned(),
+            ));
+        }
+        if format.as_deref() != Some(FORMAT) {
+            return Err(problem(
+                "no fine-tuned model (a pre-trained one has no heads); give the model.safetensors \
+                 of a fine-tuning run"
+                    .to_owned(),
+            ));
+        }
+        let card = metadata.shift_remove(CARD).unwrap_or_default();
+        let card: ModelCard =
+            serde_json::from_str(&card).map_err(|e| problem(format!("its card: {e}")))?;
+        card.check().map_err(problem)?;
+        let model = TunedMultiVit::new(&card.model, &card.additions, device)?;
+        let model = load(model, weights, &Allowed::default())
+            .map_err(|error| problem(error.to_string()))?;
+        Ok(Self { model, card, notes: metadata })
+    }
+
+    /// The same model with low-rank adaptation and scale and shift in its weights.
+    #[must_use]
+    pub fn merged(self) -> Self {
+        let Self { model, mut card, notes } = self;
+        let model = model.merged();
+        card.additions = model.additions().clone();
+        Self { model, card, notes }
+    }
+
+    /// The predictions of all tasks, from one pass of the encoder unless tasks branch.
+    ///
+    /// # Shapes
+    /// Inputs as [`ModelCard::inputs`] gives them; any of the model's modalities may be left out,
+    /// as long as the heads do not read their tokens.
+    ///
+    /// # Errors
+    /// If the inputs do not fit the model.
+    pub fn predict(&self, inputs: Inputs) -> Result<IndexMap<String, Output>> {
+        self.card.outputs(self.model.forward(inputs, &mut Phase::Evaluation)?.predictions)
+    }
+}
+
+fn problem(path: &Path, problem: String) -> Error {
+    Error::SavedModel { path: path.to_owned(), problem }
+}
+
+impl ModelCard {
+    /// What the predictions of the heads mean.
+    ///
+    /// # Errors
+    /// If a prediction is not of its task's kind.
+    pub fn outputs(
+        &self,
+        predictions: IndexMap<String, Prediction>,
+    ) -> Result<IndexMap<String, Output>> {
+        let output = |(name, prediction): (String, Prediction)| {
+            let task = self.tasks.get(&name).ok_or_else(|| unknown(&name))?;
+            let output = task.kind.output(prediction).ok_or_else(|| unknown(&name))?;
+            Ok((name, output))
+        };
+        predictions.into_iter().map(output).collect()
+    }
+}
+
+fn unknown(task: &str) -> Error {
+    Error::Model(multimae::Error::Head {
+        head: task.to_owned(),
+        problem: "its prediction is not of the kind that the model's card says".to_owned(),
+    })
+}
+
+impl TaskKind {
+    fn output(&self, prediction: Prediction) -> Option<Output> {
+        match (self, prediction) {
+            (Self::Depth { scale, min, max }, Prediction::Maps(maps)) => {
+                Some(Output::Depth(scale.metres(maps).clamp(*min, *max)))
+            }
+            (Self::Labels { classes, ignore, .. }, Prediction::Maps(logits)) => {
+                let outputs = logits.dims()[1];
+                let scored = classes.len().min(outputs);
+                let logits = logits.narrow(1, 0, scored);
+                Some(Output::Labels(match usize::try_from(*ignore) {
+                    Ok(label) if label < scored => never(logits, label),
+                    _ => logits,
+                }))
+            }
+            (Self::Values { scale, .. }, Prediction::Maps(maps)) => {
+                Some(Output::Values(scale.restore(maps)))
+            }
+            (Self::Classes { .. }, Prediction::Classes(logits)) => Some(Output::Classes(logits)),
+            _ => None,
+        }
+    }
+}
+
+/// Logits that never choose a class: one that is ignored was not learned.
+fn never(logits: Tensor<4>, class: usize) -> Tensor<4> {
+    let [_, classes, _, _] = logits.dims();
+    let mut shift = vec![0.0_f32; classes];
+    shift[class] = UNLIKELY;
+    let shift = TensorData::new(shift, [1, classes, 1, 1]);
+    let shift = Tensor::<4>::from_data(shift, &logits.device());
+    logits + shift
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fs_err as fs;
+    use multimae::encoder::EncoderConfig;
+    use multimae::modality::{Modality, Size};
+    use multimae::multivit::MultiVitConfig;
+    use multimae::output_adapters::{HeadConfig, LightConfig, TaskHead};
+    use multimae::positions::NonSquareTables;
+    use multimae::tuned::Additions;
+    use multimae_data::{
+        DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, Map, Sample, Values, stream,
+    };
+
+    fn head(name: &str, num_classes: usize) -> TaskHead {
+        let config = LightConfig { num_classes, hooks: vec![0, 1], width: 8, depth: 1 };
+        TaskHead {
+            name: name.to_owned(),
+            main_tasks: vec!["rgb".to_owned()],
+            head: HeadConfig::Light(config),
+        }
+    }
+
+    pub(super) fn card() -> ModelCard {
+        let rgb = DataModality {
+            name: "rgb".to_owned(),
+            folder: "rgb".to_owned(),
+            encoding: Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD },
+            stride: 1,
+        };
+        let class = |i: u8| ClassInfo { name: format!("class {i}"), color: [i; 3] };
+        let scale = DepthScale::Linear { mean: 2.5, std: 1.5 };
+        let task = |kind| TaskCard { kind, target: None };
+        let tasks = [
+            ("depth".to_owned(), task(TaskKind::Depth { scale, min: 0.001, max: 10.0 })),
+            (
+                "semseg".to_owned(),
+                task(TaskKind::Labels {
+                    classes: (0..3).map(class).collect(),
+                    ignore: 255,
+                    offset: -1,
+                }),
+            ),
+        ];
+        ModelCard {
+            model: MultiVitConfig {
+                encoder: EncoderConfig::new(16, 2, 2),
+                patch_size: 8,
+                image_size: Size::new(16, 24),
+                num_global_tokens: 1,
+                inputs: vec![Modality::continuous("rgb", 3)],
+                heads: vec![head("depth", 1), head("semseg", 4)],
+                tables: NonSquareTables::RowColumn,
+            },
+            additions: Additions::default(),
+            inputs: vec![InputModality {
+                data: rgb,
+                adapter: "rgb".to_owned(),
+                normalisation: Normalisation::None,
+                unit: None,
+            }],
+            tasks: tasks.into_iter().collect(),
+            geometry: Geometry::Inside { size: (16, 24) },
+            valid_mask: None,
+        }
+    }
+
+    fn saved() -> SavedModel {
+        let card = card();
+        let model = TunedMultiVit::new(&card.model, &card.additions, &Device::default()).unwrap();
+        let model = multimae::init::initialise(model, |name| stream(1, name, 0, 0));
+        let notes = [("step".to_owned(), "7".to_owned())].into_iter().collect();
+        SavedModel { model, card, notes }
+    }
+
+    pub(super) fn samples() -> Vec<Sample> {
+        let data: Vec<f32> = (0..3 * 16 * 24).map(|i| (i % 17) as f32 / 9.0 - 1.0).collect();
+        let values = Values::Continuous { channels: 3, data };
+        let map = Map { height: 16, width: 24, values };
+        vec![Sample {
+            id: "a".to_owned(),
+            index: 0,
+            maps: [("rgb".to_owned(), map)].into_iter().collect(),
+        }]
+    }
+
+    fn predictions(saved: &SavedModel) -> (Vec<f32>, Vec<f32>) {
+        let inputs = saved.card.inputs(&samples(), &Device::default()).unwrap();
+        let mut outputs = saved.predict(inputs).unwrap();
+        match (outputs.swap_remove("depth"), outputs.swap_remove("semseg")) {
+            (Some(Output::Depth(depth)), Some(Output::Labels(labels))) => {
+                assert_eq!(depth.dims(), [1, 1, 16, 24]);
+                assert_eq!(labels.dims(), [1, 3, 16, 24], "void is no class");
+                (depth.into_data().iter().collect(), labels.into_data().iter().collect())
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_model_survives_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.safetensors");
+        let saved = saved();
+        saved.save(&path).unwrap();
+        let loaded = SavedModel::load(&path, &Device::default()).unwrap();
+        assert_eq!(loaded.card, saved.card);
+        assert_eq!(loaded.notes["step"], "7");
+        assert_eq!(predictions(&loaded), predictions(&saved));
+        let (depth, _) = predictions(&loaded);
+        assert!(depth.iter().all(|metres| (0.001..=10.0).contains(metres)), "{depth:?}");
+    }
+
+    #[test]
+    fn what_is_no_such_model_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.safetensors");
+        let load = || SavedModel::load(&path, &Device::default()).unwrap_err().to_string();
+        let weights = state_dict(&saved().model);
+        fs::write(&path, write_safetensors(&weights, &IndexMap::new()).unwrap()).unwrap();
+        assert!(load().contains("no fine-tuned model"), "{}", load());
+        let mut other = saved();
+        other.card.model.heads.pop();
+        other.save(&path).unwrap();
+        assert!(load().contains("semseg"), "{}", load());
+        // Weights that the card does not speak of.
+        other.card.tasks.shift_remove("semseg");
+        other.save(&path).unwrap();
+        assert!(load().contains("unexpected"), "{}", load());
+    }
+
+    #[test]
+    fn an_ignored_class_is_never_predicted() {
+        let logits = Tensor::<4>::ones([1, 3, 1, 1], &Device::default());
+        let class = |i: u8| ClassInfo { name: format!("class {i}"), color: [i; 3] };
+        let classes: Vec<ClassInfo> = (0..3).map(class).collect();
+        let kind = TaskKind::Labels { classes, ignore: 0, offset: 0 };
+        let Some(Output::Labels(logits)) = kind.output(Prediction::Maps(logits)) else { panic!() };
+        let logits: Vec<f32> = logits.into_data().iter().collect();
+        assert!(logits[0] < -1e8 && logits[1..] == [1.0, 1.0]);
+    }
+
+    #[test]
+    fn depth_scales_are_undone() {
+        let metres = Tensor::<1>::from_floats([0.5, 2.0, 9.0], &Device::default());
+        for scale in
+            [DepthScale::Linear { mean: 2.8, std: 1.4 }, DepthScale::Log { mean: 0.9, std: 0.5 }]
+        {
+            let back: Vec<f32> =
+                scale.metres(scale.output(metres.clone())).into_data().iter().collect();
+            for (got, expected) in back.iter().zip([0.5, 2.0, 9.0]) {
+                assert!((got - expected).abs() < 1e-5, "{scale:?} {back:?}");
+            }
+        }
+    }
+}

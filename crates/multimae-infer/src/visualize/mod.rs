@@ -1,0 +1,19 @@
+//! Looking into models: what a pre-trained one rebuilds from chosen patches, where prompts look, which
+//! entries of a pool a class uses.
+//!
+//! * [`Pretrained`] is a pre-trained model with its recipe; [`Visible`] chooses the patches that it
+//!   sees; a [`View`] is a frame as it sees it, and [`figure`] draws what it makes of one.
+//! * [`attention`] says where the tokens besides the patches look, block by block.
+//! * [`usage`] counts how classes use the entries of prompt pools.
+
+pub mod attention;
+mod figure;
+mod pretrained;
+mod spec;
+pub mod usage;
+mod visible;
+
+pub use figure::Figure;
+pub use pretrained::{Pretrained, View, figure, pictures};
+pub use spec::PretrainSpec;
+pub use visible::{Visible, patches_of};

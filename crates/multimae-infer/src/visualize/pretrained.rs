@@ -1,0 +1,274 @@
+//! A pre-trained model, and what it rebuilds.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use multimae::burn::tensor::Device;
+use multimae::encoder::Phase;
+use multimae::masking::TokenMasks;
+use multimae::model::MultiMae;
+use multimae::state::{Allowed, load};
+use multimae::weights::read_safetensors;
+use multimae_data::{DataModality, Dataset, Encoding, Geometry, Map, Pipeline, Sample, Values};
+use multimae_report::picture::Picture;
+use serde_json::{Map as Keys, Value};
+
+use super::{Figure, PretrainSpec};
+use crate::saved_model::SavedModel;
+use crate::{Error, Result, batch};
+use multimae_config::{PretrainRecipe, Resolved};
+
+/// A pre-trained model with what its recipe says of modalities and sizes.
+#[derive(Debug)]
+pub struct Pretrained {
+    spec: PretrainSpec,
+    model: MultiMae,
+    device: Device,
+}
+
+/// A frame as a model sees it: every modality at the model's size.
+#[derive(Debug, Clone)]
+pub struct View {
+    sample: Sample,
+    /// Modalities of the model that the frame does not have. They are zeros in the sample.
+    unknown: Vec<String>,
+}
+
+impl View {
+    /// The frame's name.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.sample.id
+    }
+
+    /// The maps by modality, those that the frame does not have of zeros.
+    #[must_use]
+    pub fn maps(&self) -> &IndexMap<String, Map> {
+        &self.sample.maps
+    }
+
+    /// Whether the frame has a modality.
+    #[must_use]
+    pub fn has(&self, modality: &str) -> bool {
+        self.sample.maps.contains_key(modality) && !self.unknown.iter().any(|name| name == modality)
+    }
+}
+
+impl Pretrained {
+    /// Reads the `model.safetensors` of a finished run of pre-training, or of its folder.
+    ///
+    /// # Errors
+    /// If there is none, or it is no pre-trained model with its recipe.
+    pub fn load(path: &Path, device: &Device) -> Result<Self> {
+        let path = SavedModel::file_of(path);
+        let problem = |problem: String| Error::SavedModel { path: path.clone(), problem };
+        let (weights, metadata) = read_safetensors(&path)?;
+        let recipe = metadata.get("recipe").ok_or_else(|| {
+            problem(
+                "has no recipe of pre-training; give the model.safetensors of a finished run of \
+                 `multimae pretrain`, whose decoders rebuild what is masked"
+                    .to_owned(),
+            )
+        })?;
+        let keys: Keys<String, Value> = serde_saphyr::from_str(recipe)
+            .map_err(|error| problem(format!("its recipe: {error}")))?;
+        let source = path.display().to_string();
+        let mut recipe = Resolved::<PretrainRecipe>::from_map(&keys, &source)?.recipe;
+        // Where it was trained says nothing of where it is looked at.
+        recipe.device = PretrainRecipe::default().device;
+        recipe.precision = PretrainRecipe::default().precision;
+        let spec = PretrainSpec::new(recipe)?;
+        let model = MultiMae::new(&spec.model, device)?;
+        let model = load(model, weights, &Allowed::default())
+            .map_err(|error| problem(error.to_string()))?;
+        Ok(Self { spec, model, device: device.clone() })
+    }
+
+    /// The model's modalities, inputs first, as they are stored.
+    #[must_use]
+    pub fn modalities(&self) -> Vec<DataModality> {
+        self.spec.modalities.values().map(|modality| modality.data.clone()).collect()
+    }
+
+    /// The names of the modalities that have tokens, in their order, with the number of their patches.
+    #[must_use]
+    pub fn inputs(&self) -> Vec<(&str, usize)> {
+        let layout = &self.spec.layout;
+        layout.tasks.iter().map(|task| (task.name.as_str(), layout.grid.area())).collect()
+    }
+
+    /// Rows and columns of patches.
+    #[must_use]
+    pub fn grid(&self) -> (usize, usize) {
+        (self.spec.layout.grid.height, self.spec.layout.grid.width)
+    }
+
+    /// The modalities, the shape and the losses that its recipe describes.
+    #[must_use]
+    pub fn spec(&self) -> &PretrainSpec {
+        &self.spec
+    }
+
+    /// The frames of a data set of some of its modalities as the model sees them.
+    ///
+    /// # Errors
+    /// If the data set has none of its modalities, or its size does not fit.
+    pub fn frames(&self, dataset: Dataset) -> Result<Frames<'_>> {
+        let size = self.spec.recipe.input_size;
+        let geometry = Geometry::CenterFit { size: (size.height, size.width) };
+        let seed = self.spec.recipe.seed;
+        Ok(Frames { model: self, pipeline: Pipeline::new(Arc::new(dataset), geometry, seed)? })
+    }
+
+    /// What the decoders make of views, of which only the visible patches are seen.
+    ///
+    /// # Shapes
+    /// `(B, C, h, w)` by task, flat.
+    ///
+    /// # Errors
+    /// If the masks do not fit the views, or show a modality that a view does not have.
+    pub fn reconstruct(
+        &self,
+        views: &[View],
+        masks: &TokenMasks,
+    ) -> Result<IndexMap<String, Vec<f32>>> {
+        self.check(views, masks)?;
+        let samples: Vec<Sample> = views.iter().map(|view| view.sample.clone()).collect();
+        let modalities = &self.spec.modalities;
+        let targets = batch::targets(&samples, modalities.values(), &self.device)?;
+        let inputs = batch::inputs(&targets, &self.spec.recipe.in_domains.0, modalities);
+        let output = self.model.forward(inputs, masks, &mut Phase::Evaluation)?;
+        let flat = |prediction: multimae::burn::tensor::Tensor<4>| {
+            prediction.into_data().iter::<f32>().collect::<Vec<f32>>()
+        };
+        Ok(output.predictions.into_iter().map(|(task, p)| (task, flat(p))).collect())
+    }
+
+    fn check(&self, views: &[View], masks: &TokenMasks) -> Result<()> {
+        let layout = &self.spec.layout;
+        if masks.batch() != views.len() || masks.tokens() != layout.num_tokens() {
+            return Err(Error::Prediction(format!(
+                "masks of {} samples with {} tokens for {} frames with {}",
+                masks.batch(),
+                masks.tokens(),
+                views.len(),
+                layout.num_tokens()
+            )));
+        }
+        for (view, mask) in views.iter().zip(masks.samples()) {
+            for task in &layout.tasks {
+                let tokens = &mask.masked()[task.start..task.start + layout.grid.area()];
+                if !view.has(&task.name) && tokens.iter().any(|masked| !masked) {
+                    return Err(Error::Prediction(format!(
+                        "patches of `{}` are to be visible, which frame `{}` does not have",
+                        task.name,
+                        view.id()
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Frames as a pre-trained model sees them.
+#[derive(Debug)]
+pub struct Frames<'a> {
+    model: &'a Pretrained,
+    pipeline: Pipeline,
+}
+
+impl Frames<'_> {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.pipeline.dataset().len()
+    }
+
+    /// Never: a data set without samples is an error.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pipeline.dataset().is_empty()
+    }
+
+    /// A frame.
+    ///
+    /// # Errors
+    /// If a file is bad.
+    pub fn get(&self, index: usize) -> Result<View> {
+        let mut sample = self.pipeline.sample(0, index)?;
+        let modalities = &self.model.spec.modalities;
+        let unknown: Vec<String> =
+            modalities.keys().filter(|name| !sample.maps.contains_key(*name)).cloned().collect();
+        for name in &unknown {
+            sample.maps.insert(name.clone(), self.zeros(&modalities[name].data));
+        }
+        Ok(View { sample, unknown })
+    }
+
+    /// What stands for a modality that a frame does not have; none of its patches is ever visible.
+    fn zeros(&self, modality: &DataModality) -> Map {
+        let size = self.model.spec.recipe.input_size;
+        let (height, width) = (size.height / modality.stride, size.width / modality.stride);
+        let values = match &modality.encoding {
+            Encoding::Labels { .. } => Values::Labels(vec![0; height * width]),
+            Encoding::Color { .. } => {
+                Values::Continuous { channels: 3, data: vec![0.0; 3 * height * width] }
+            }
+            Encoding::Continuous { channels, .. } => Values::Continuous {
+                channels: *channels,
+                data: vec![0.0; channels * height * width],
+            },
+        };
+        Map { height, width, values }
+    }
+}
+
+/// By task, the prediction and the original as pictures; `None` where the frame has no original.
+///
+/// # Errors
+/// If the parts do not fit each other.
+pub fn pictures(
+    model: &Pretrained,
+    view: &View,
+    predictions: &IndexMap<String, Vec<f32>>,
+) -> Result<Vec<(String, [Option<Picture>; 2])>> {
+    let masks = TokenMasks::all_visible(1, model.spec.layout.num_tokens())?;
+    let figure = Figure {
+        spec: &model.spec,
+        samples: std::slice::from_ref(&view.sample),
+        masks: &masks,
+        predictions,
+        unknown: &view.unknown,
+        keep_visible: false,
+    };
+    let both = |(task, mut cells): (String, Vec<Option<Picture>>)| {
+        let original = cells.pop().flatten();
+        (task, [cells.pop().flatten(), original])
+    };
+    Ok(figure.rows()?.into_iter().map(both).collect())
+}
+
+/// The classic figure of a view: a row per task with what was visible, the prediction and the
+/// original, legends below. With `keep_visible`, predictions have the visible patches pasted in.
+///
+/// # Errors
+/// If the parts do not fit each other.
+pub fn figure(
+    model: &Pretrained,
+    view: &View,
+    masks: &TokenMasks,
+    predictions: &IndexMap<String, Vec<f32>>,
+    keep_visible: bool,
+) -> Result<Picture> {
+    Figure {
+        spec: &model.spec,
+        samples: std::slice::from_ref(&view.sample),
+        masks,
+        predictions,
+        unknown: &view.unknown,
+        keep_visible,
+    }
+    .draw()
+}

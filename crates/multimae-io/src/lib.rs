@@ -1,0 +1,20 @@
+//! Files that last: written whole or not at all, and mapped into memory.
+//!
+//! * [`atomic`]: a file appears under its name when it is complete, or not at all.
+//! * [`mapping`]: the bytes of a file without reading it.
+//!
+//! Every crate that writes a lasting file or opens a large one goes through here. Paths come in,
+//! bytes go out; nothing is known of formats.
+//!
+//! ```
+//! use multimae_io::{atomic::write_atomically, mapping};
+//!
+//! # let dir = tempfile::tempdir()?;
+//! let path = dir.path().join("weights.bin");
+//! write_atomically(&path, &[1, 2, 3])?;
+//! assert_eq!(mapping::contents(&path)?, [1, 2, 3].as_slice());
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+pub mod atomic;
+pub mod mapping;
