@@ -7,8 +7,8 @@ use multimae::burn::tensor::{Device, TensorData};
 use multimae::init::initialise;
 use multimae::masking::{MaskingStrategy, SampleMask};
 use multimae::output_adapters::with_aliases;
-use multimae::prompts::random_prompts;
 use multimae::state::{StateDict, state_dict};
+use multimae::tuned::random_prompts;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

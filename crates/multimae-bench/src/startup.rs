@@ -6,10 +6,11 @@ use indexmap::IndexMap;
 use multimae::burn::tensor::Device;
 use multimae::state::{Allowed, load};
 use multimae_data::{DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD};
-use multimae_infer::saved_model::{
-    ClassInfo, DepthScale, InputModality, ModelCard, Normalisation, SavedModel, TaskCard, TaskKind,
-};
+use multimae_infer::saved_model::{InputModality, ModelCard, Normalisation, SavedModel, TaskCard};
 use multimae_report::picture::Picture;
+use multimae_tasks::ClassInfo;
+use multimae_tasks::kinds::depth::{Depth, DepthScale};
+use multimae_tasks::kinds::labels::Labels;
 
 use crate::case::{Case, Heads};
 use crate::folder::CaseFolder;
@@ -59,18 +60,14 @@ fn card(case: &Case, model: multimae::multivit::MultiVitConfig) -> Option<ModelC
         unit: None,
     };
     let scale = DepthScale::Linear { mean: 0.0, std: 1.0 };
-    let depth = TaskKind::Depth { scale, min: 0.001, max: 10.0 };
+    let depth = TaskCard::new(Depth { scale, min: 0.001, max: 10.0 }, None);
     let class = |index: usize| ClassInfo {
         name: format!("class {index}"),
         color: [(index * 5) as u8, (index * 3) as u8, (255 - index) as u8],
     };
-    let labels = TaskKind::Labels {
-        classes: (0..num_classes).map(class).collect(),
-        ignore: 255,
-        offset: -1,
-    };
-    let tasks = [("depth", depth), ("semseg", labels)]
-        .map(|(name, kind)| (name.to_owned(), TaskCard { kind, target: None }));
+    let classes = (0..num_classes).map(class).collect();
+    let labels = TaskCard::new(Labels { classes, ignore: 255, offset: -1 }, None);
+    let tasks = [("depth", depth), ("semseg", labels)].map(|(name, card)| (name.to_owned(), card));
     Some(ModelCard {
         model,
         additions: multimae::tuned::Additions::default(),

@@ -9,7 +9,7 @@ use multimae::burn::tensor::TensorData;
 use multimae::tuning::ParameterKind;
 use multimae_config::PrecisionChoice;
 use multimae_infer::device::device;
-use multimae_infer::saved_model::{Adapter, TaskKind};
+use multimae_infer::saved_model::Adapter;
 
 use crate::terminal;
 
@@ -88,7 +88,7 @@ fn description(adapter: &Adapter, all: bool) -> String {
         card.input_size(),
     );
     for (name, task) in &card.tasks {
-        let _ = writeln!(text, "task       {name}: {}", in_words(&task.kind));
+        let _ = writeln!(text, "task       {name}: {}", task.task.summary());
     }
     if let Ok(additions) = serde_json::to_string(&card.additions) {
         let _ = writeln!(text, "additions  {additions}");
@@ -115,15 +115,6 @@ fn description(adapter: &Adapter, all: bool) -> String {
     text
 }
 
-fn in_words(kind: &TaskKind) -> String {
-    match kind {
-        TaskKind::Depth { min, max, .. } => format!("depth from {min} to {max} m"),
-        TaskKind::Labels { classes, .. } => format!("{} classes of pixels", classes.len()),
-        TaskKind::Values { scale, .. } => format!("{} real values per pixel", scale.mean.len()),
-        TaskKind::Classes { names } => format!("{} classes of images", names.len()),
-    }
-}
-
 fn merge(backbone: &Path, adapter: &Path, out: &Path, force: bool) -> anyhow::Result<()> {
     if !force && out.exists() {
         bail!("{} exists; --force replaces it", out.display());
@@ -146,7 +137,7 @@ fn difference(one: &Adapter, other: &Adapter) -> String {
     };
     let tasks = |adapter: &Adapter| {
         let task = |(name, task): (&String, &multimae_infer::saved_model::TaskCard)| {
-            format!("{name} ({})", in_words(&task.kind))
+            format!("{name} ({})", task.task.summary())
         };
         adapter.card.tasks.iter().map(task).collect::<Vec<_>>().join(", ")
     };

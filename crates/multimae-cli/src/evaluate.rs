@@ -29,8 +29,9 @@ pub(crate) struct Evaluate {
     /// Frames that DIR/NAME.txt lists; all files if absent
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
-    /// Protocol by name, see below; several with commas
-    #[arg(long, value_name = "NAME", required = true, value_delimiter = ',')]
+    /// Protocol by name, see below; several with commas. Without it, every task of the model is
+    /// scored as its training run scored it
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
     protocol: Vec<String>,
     /// Modalities that the model gets; all of its inputs if absent
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
@@ -59,14 +60,15 @@ pub(crate) struct Evaluate {
 }
 
 fn after_help() -> String {
-    let width = Protocol::NAMES.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    let line = |(name, what): &(&str, &str)| format!("  {name:<width$}  {what}\n");
-    format!("Protocols:\n{}", Protocol::NAMES.iter().map(line).collect::<String>())
+    let names = Protocol::names();
+    let width = names.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let line = |(name, about): &(String, String)| format!("  {name:<width$}  {about}\n");
+    format!("Protocols:\n{}", names.iter().map(line).collect::<String>())
 }
 
 impl Evaluate {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let protocols = self.protocols()?;
+        let named = self.protocols()?;
         self.check_files()?;
         let predictor = self.model.load()?;
         let inputs = self.inputs(&predictor)?;
@@ -82,6 +84,7 @@ impl Evaluate {
             truth: &truth,
             worst: if self.out.is_some() { self.worst } else { 0 },
         };
+        let protocols = if named.is_empty() { evaluator.own_protocols() } else { named };
         let bar = terminal::bar(0, "frames");
         let evaluated = evaluator.run(&protocols, &inputs, self.flip, &mut shown_by(&bar))?;
         let subsets = if self.missing {

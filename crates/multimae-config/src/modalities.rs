@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use multimae::losses::ReconstructionLoss;
 use multimae::modality::{DEFAULT_DIM_CLASS_EMB, Modality, ModalityKind};
-use multimae_data::{DataModality, Encoding, IMAGENET_MEAN, IMAGENET_STD, Interpolation};
+use multimae_data::{DataModality, Encoding, IMAGENET_MEAN, IMAGENET_STD, Interpolation, Quantity};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -93,6 +93,13 @@ pub struct ModalityRecipe {
     /// Unit of the numbers in pictures, e.g. m.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
+    /// plain | distance | direction: the quantity, which decides what zooming and mirroring do to
+    /// the numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantity: Option<Quantity>,
+    /// The kind of task that predicts it in fine-tuning: depth | labels | values | normals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
 }
 
 /// The entries under `modalities:`, by name.
@@ -137,6 +144,8 @@ pub struct TaskModality {
     pub palette: Option<String>,
     /// Unit of its numbers, if given.
     pub unit: Option<String>,
+    /// The kind of task that predicts it, if given.
+    pub task: Option<String>,
 }
 
 /// What the recipe says outside `modalities:` that concerns them.
@@ -183,7 +192,14 @@ impl Modalities {
         };
         data.check()?;
         let model = Modality { name: name.to_owned(), stride, kind: model_kind };
-        Ok(TaskModality { data, model, loss, palette: entry.palette, unit: entry.unit })
+        Ok(TaskModality {
+            data,
+            model,
+            loss,
+            palette: entry.palette,
+            unit: entry.unit,
+            task: entry.task,
+        })
     }
 }
 
@@ -239,6 +255,8 @@ impl ModalityRecipe {
             loss: self.loss.or(usual.loss),
             palette: self.palette.or(usual.palette),
             unit: self.unit.or(usual.unit),
+            quantity: self.quantity.or(usual.quantity),
+            task: self.task.or(usual.task),
         }
     }
 
@@ -290,6 +308,7 @@ impl ModalityRecipe {
             std: self.std.clone().unwrap_or_default(),
             interpolation: self.interpolation.unwrap_or(Interpolation::Bicubic),
             standardize: self.standardize.unwrap_or(false),
+            quantity: self.quantity.unwrap_or_default(),
         };
         Ok((encoding, ModalityKind::Continuous { channels }, self.continuous_loss()?))
     }

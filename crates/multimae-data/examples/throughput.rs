@@ -24,6 +24,7 @@ fn modalities() -> [DataModality; 3] {
         std: vec![],
         interpolation: Interpolation::Bicubic,
         standardize: true,
+        quantity: multimae_data::Quantity::Plain,
     };
     let labels = Encoding::Labels { classes: 41, ignore: Some(0), offset: 0 };
     [

@@ -147,6 +147,7 @@ mod tests {
             std: Vec::new(),
             interpolation: Interpolation::Nearest,
             standardize: false,
+            quantity: crate::Quantity::Plain,
         }
     }
 

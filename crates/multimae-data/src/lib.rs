@@ -90,7 +90,7 @@ pub use decode::EXTENSIONS;
 pub use error::{Error, Result};
 pub use loader::{BadSamples, Batch, Batches, Loader, LoaderConfig, Rejected, SampleSource};
 pub use map::{Map, Values};
-pub use modality::{DataModality, Encoding, IMAGENET_MEAN, IMAGENET_STD, Interpolation};
+pub use modality::{DataModality, Encoding, IMAGENET_MEAN, IMAGENET_STD, Interpolation, Quantity};
 pub use pipeline::{Pipeline, Sample, view};
 pub use raw::{RawMap, RawSample};
 pub use standardize::{robust_standardize, robust_statistics};

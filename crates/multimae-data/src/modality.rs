@@ -50,6 +50,9 @@ pub enum Encoding {
         interpolation: Interpolation,
         /// Standardise each sample at the end, see [`robust_standardize`](crate::robust_standardize).
         standardize: bool,
+        /// The quantity that is measured, which decides what geometry does to the values.
+        #[serde(default, skip_serializing_if = "Quantity::is_plain")]
+        quantity: Quantity,
     },
     /// Class indices: 8-bit or 16-bit grey or palette png (the indices count, not the colours), or
     /// arrays of integers (npy) of shape `(H, W)`. Resized to the nearest pixel.
@@ -63,6 +66,27 @@ pub enum Encoding {
         /// 0, 1, ... and 0 into 255.
         offset: i64,
     },
+}
+
+/// A measured quantity, as far as moving pixels changes its values.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quantity {
+    /// Values that stay as they are wherever their pixels go.
+    #[default]
+    Plain,
+    /// Distance from the camera: enlarging the image by a factor divides it by that factor.
+    Distance,
+    /// Vectors in camera coordinates, x to the right in channel 0: mirroring negates x.
+    Direction,
+}
+
+impl Quantity {
+    /// Whether geometry leaves the values alone.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        *self == Self::Plain
+    }
 }
 
 /// How values between the pixels are found. The first two smooth when they reduce, as Pillow does.
@@ -121,7 +145,10 @@ impl Encoding {
     fn problem(&self) -> Option<String> {
         match self {
             Self::Color { std, .. } => std_problem(std),
-            Self::Continuous { channels, divisor, mean, std, .. } => {
+            Self::Continuous { channels, divisor, mean, std, quantity, .. } => {
+                if *quantity == Quantity::Direction && *channels != 3 {
+                    return Some(format!("a direction has 3 channels, not {channels}"));
+                }
                 if *channels == 0 {
                     return Some("it needs at least one channel".to_owned());
                 }

@@ -8,8 +8,8 @@ use crate::augment::{Geometry, Placement};
 use crate::color::ColorAugmentation;
 use crate::resize::{CropBox, gather, nearest_indices, resize_plane, resize_rgb};
 use crate::{
-    DataModality, Dataset, Encoding, Error, Interpolation, Map, RawMap, RawSample, Result, Values,
-    robust_standardize, stream,
+    DataModality, Dataset, Encoding, Error, Interpolation, Map, Quantity, RawMap, RawSample,
+    Result, Values, robust_standardize, stream,
 };
 
 /// One sample, ready for the model.
@@ -30,7 +30,6 @@ pub struct Pipeline {
     geometry: Geometry,
     seed: u64,
     color: Option<ColorAugmentation>,
-    distances: Vec<String>,
     label_padding: IndexMap<String, i64>,
 }
 
@@ -53,14 +52,7 @@ impl Pipeline {
                 )));
             }
         }
-        Ok(Self {
-            dataset,
-            geometry,
-            seed,
-            color: None,
-            distances: Vec::new(),
-            label_padding: IndexMap::new(),
-        })
+        Ok(Self { dataset, geometry, seed, color: None, label_padding: IndexMap::new() })
     }
 
     /// Changes the colours of RGB images at random.
@@ -71,14 +63,6 @@ impl Pipeline {
         color.check()?;
         self.color = Some(color);
         Ok(self)
-    }
-
-    /// Names modalities of real values that are distances from the camera: they are divided by
-    /// the [zoom](Placement::zoom).
-    #[must_use]
-    pub fn with_distances(mut self, names: impl IntoIterator<Item = String>) -> Self {
-        self.distances = names.into_iter().collect();
-        self
     }
 
     /// The label of padding in a modality of labels, instead of the ignored one.
@@ -135,30 +119,37 @@ impl Pipeline {
     /// # Errors
     /// [`Error::Config`] if the maps are not those of the data set's modalities.
     pub fn apply(&self, raw: &RawSample, placement: Placement, epoch: u64) -> Result<Sample> {
+        self.apply_at(raw, placement, self.geometry.size(), epoch)
+    }
+
+    /// As [`Self::apply`], at a size (height, width) other than the geometry's.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub fn apply_at(
+        &self,
+        raw: &RawSample,
+        placement: Placement,
+        full: (usize, usize),
+        epoch: u64,
+    ) -> Result<Sample> {
         let from = (raw.height, raw.width);
         let mut maps = IndexMap::with_capacity(raw.maps.len());
         for (modality, (name, map)) in self.dataset.modalities().iter().zip(&raw.maps) {
-            let view =
-                View { from, placement, full: self.geometry.size(), stride: modality.stride };
+            let view = View { from, placement, full, stride: modality.stride };
+            let padding = self.label_padding.get(&modality.name).copied();
             let map = match (map, &self.color) {
                 (RawMap::Color(_), Some(color)) => {
                     let mut rng = stream(self.seed, "color", epoch, raw.index as u64);
-                    view.map(map, modality, &self.extras(modality), &mut |rgb| {
+                    view.map(map, modality, padding, &mut |rgb| {
                         color.apply(rgb, &mut rng);
                     })
                 }
-                _ => view.map(map, modality, &self.extras(modality), &mut |_| {}),
+                _ => view.map(map, modality, padding, &mut |_| {}),
             }?;
             maps.insert(name.clone(), map);
         }
         Ok(Sample { id: raw.id.clone(), index: raw.index, maps })
-    }
-
-    fn extras(&self, modality: &DataModality) -> Extras {
-        Extras {
-            distance: self.distances.contains(&modality.name),
-            label_padding: self.label_padding.get(&modality.name).copied(),
-        }
     }
 }
 
@@ -174,23 +165,16 @@ pub fn view(
     size: (usize, usize),
 ) -> Result<Sample> {
     let from = (raw.height, raw.width);
-    let extras = Extras { distance: false, label_padding: None };
     let map = |modality: &&DataModality| {
         let name = &modality.name;
         let map = raw.maps.get(name).ok_or_else(|| {
             Error::Config(format!("sample `{}` has no modality `{name}`", raw.id))
         })?;
         let view = View { from, placement, full: size, stride: modality.stride };
-        Ok((name.clone(), view.map(map, modality, &extras, &mut |_| {})?))
+        Ok((name.clone(), view.map(map, modality, None, &mut |_| {})?))
     };
     let maps = modalities.iter().map(map).collect::<Result<_>>()?;
     Ok(Sample { id: raw.id.clone(), index: raw.index, maps })
-}
-
-/// What the pipeline knows of a modality besides its description.
-struct Extras {
-    distance: bool,
-    label_padding: Option<i64>,
 }
 
 /// Padding of colours, 8 bits.
@@ -209,7 +193,7 @@ impl View {
         &self,
         raw: &RawMap,
         modality: &DataModality,
-        extras: &Extras,
+        label_padding: Option<i64>,
         recolor: &mut dyn FnMut(&mut [u8]),
     ) -> Result<Map> {
         let (height, width) = self.size();
@@ -218,10 +202,10 @@ impl View {
                 self.color(rgb, mean, std, recolor)?
             }
             (RawMap::Continuous { channels, data }, encoding) => {
-                self.continuous(*channels, data, encoding, extras)?
+                self.continuous(*channels, data, encoding)?
             }
             (RawMap::Labels(labels), encoding) => {
-                let padding = match (extras.label_padding, encoding) {
+                let padding = match (label_padding, encoding) {
                     (Some(label), _) => label,
                     (None, Encoding::Labels { ignore: Some(ignore), .. }) => *ignore,
                     (None, Encoding::Labels { classes, .. }) => *classes as i64,
@@ -268,14 +252,10 @@ impl View {
         Ok(Values::Continuous { channels: 3, data })
     }
 
-    fn continuous(
-        &self,
-        channels: usize,
-        planes: &[f32],
-        encoding: &Encoding,
-        extras: &Extras,
-    ) -> Result<Values> {
-        let Encoding::Continuous { divisor, mean, std, interpolation, standardize, .. } = encoding
+    fn continuous(&self, channels: usize, planes: &[f32], encoding: &Encoding) -> Result<Values> {
+        let Encoding::Continuous {
+            divisor, mean, std, interpolation, standardize, quantity, ..
+        } = encoding
         else {
             return Err(Error::Config(format!("real values for {encoding:?}")));
         };
@@ -285,7 +265,7 @@ impl View {
             let mean = mean.get(channel).copied().unwrap_or(0.0);
             let std = std.get(channel).copied().unwrap_or(1.0);
             // Without random scaling, exactly as stored.
-            let divisor = match extras.distance && self.placement.zoom != 1.0 {
+            let divisor = match *quantity == Quantity::Distance && self.placement.zoom != 1.0 {
                 true => *divisor * self.placement.zoom as f32,
                 false => *divisor,
             };
@@ -294,6 +274,9 @@ impl View {
                 robust_standardize(&mut plane);
             }
             self.flip(&mut plane);
+            if self.placement.hflip && channel == 0 && *quantity == Quantity::Direction {
+                plane.iter_mut().for_each(|x| *x = -*x);
+            }
             data.append(&mut self.pad(plane, if *standardize { 0.0 } else { f32::NAN }));
         }
         Ok(Values::Continuous { channels, data })

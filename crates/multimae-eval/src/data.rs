@@ -4,47 +4,30 @@ use std::path::Path;
 
 use multimae_data::{DataModality, Dataset, Encoding, Layout, has_folder};
 
-use super::truth::{DepthTruth, Truth, mask_modality};
-use crate::{Error, Result};
-use multimae_infer::saved_model::{ModelCard, TaskKind};
+use crate::Result;
+use crate::ground_truth::{Annotation, GroundTruth, mask_modality};
+use multimae_infer::saved_model::ModelCard;
 
 /// Finds frames with a model's inputs and what its tasks predict, stored as in its training. The
 /// mask of valid pixels is read if the folder has one. `inputs` are those that are needed.
 ///
 /// # Errors
-/// If files are missing or do not pair up, or the model's tasks have no annotations.
+/// If files are missing or do not pair up.
 pub fn frames(
     root: &Path,
     split: Option<&str>,
     card: &ModelCard,
     inputs: &[String],
-) -> Result<(Dataset, Truth)> {
+) -> Result<(Dataset, GroundTruth)> {
     let needed = |data: &DataModality| inputs.contains(&data.name);
     let mut modalities: Vec<DataModality> =
         card.inputs.iter().map(|input| input.data.clone()).filter(needed).collect();
-    let mut truth = Truth::default();
-    for task in card.tasks.values() {
+    let mut truth = GroundTruth::default();
+    for (name, task) in &card.tasks {
         let Some(target) = &task.target else { continue };
-        match (&task.kind, &target.encoding) {
-            (TaskKind::Depth { .. }, encoding @ Encoding::Continuous { .. })
-                if truth.depth.is_none() =>
-            {
-                let modality = add(&mut modalities, target);
-                truth.depth = Some(DepthTruth { modality, encoding: encoding.clone() });
-            }
-            (TaskKind::Labels { .. }, Encoding::Labels { .. }) if truth.labels.is_none() => {
-                truth.labels = Some(add(&mut modalities, target));
-            }
-            _ => {}
-        }
-    }
-    if truth.depth.is_none() && truth.labels.is_none() {
-        let tasks: Vec<&str> = card.tasks.keys().map(String::as_str).collect();
-        return Err(Error::Evaluation(format!(
-            "the model predicts neither depth nor labels of pixels, but {}; there is no protocol \
-             for that",
-            tasks.join(", ")
-        )));
+        let modality = add(&mut modalities, target);
+        let encoding = target.encoding.clone();
+        truth.tasks.insert(name.clone(), Annotation { modality, encoding });
     }
     let mask = card.valid_mask.clone().unwrap_or_else(mask_modality);
     if has_folder(root, &mask.folder) {

@@ -8,6 +8,10 @@ pub enum Error {
     #[error("evaluation: {0}")]
     Evaluation(String),
 
+    /// A task.
+    #[error(transparent)]
+    Task(#[from] multimae_tasks::Error),
+
     /// The predictor.
     #[error(transparent)]
     Infer(#[from] multimae_infer::Error),

@@ -1,38 +1,34 @@
-//! Evaluation by named protocols.
+//! Evaluation by named protocols, for model selection and for `evaluate` alike.
 //!
-//! A [`Protocol`] says what a score means; a [`DepthScorer`] or [`SemsegScorer`] computes it, one
-//! frame at a time.
+//! * An [`Evaluator`] runs a predictor over frames of a data set by [`Protocol`]s and gives
+//!   [`Evaluated`] scores with their statement and pictures.
+//! * A [`TaskScorers`] holds one streaming scorer per task of a model; a training run and
+//!   `evaluate` use the same.
+//! * [`GroundTruth`] says where frames carry the annotations of each task.
+//!
+//! Frames come from `multimae-data`, predictions from `multimae-infer`, scorers from
+//! `multimae-tasks`; tables, JSON and pictures go out.
 
 mod data;
-mod depth;
 mod error;
-mod labels;
+mod ground_truth;
 mod missing;
 mod permutation;
-mod pictures;
-mod protocol;
-mod region;
 mod report;
 mod results;
 mod run;
-mod semseg;
+mod scorers;
 mod statement;
-mod truth;
 mod view;
-mod worst;
 
 pub use data::frames;
-pub use depth::{DepthFrame, DepthImage, DepthResult, DepthRow, DepthScorer};
 pub use error::{Error, Result};
-pub use labels::{LabelMap, LabelSet, VOID};
+pub use ground_truth::{Annotation, GroundTruth, MASK_FOLDER, mask_modality};
 pub use missing::{SubsetScores, subsets, subsets_table};
-pub use multimae_infer::labels::Labels;
+pub use multimae_tasks::{Images, Outcome, Protocol};
 pub use permutation::numpy_permutation;
-pub use protocol::{Average, Caps, DepthProtocol, Images, Protocol, Scores, SemsegProtocol, View};
-pub use region::Region;
 pub use report::{ScoreFile, markdown, report_files, write_report};
-pub use results::{Evaluation, Outcome};
+pub use results::Evaluation;
 pub use run::{Evaluated, Evaluator};
-pub use semseg::{ClassScore, SemsegFrame, SemsegImage, SemsegResult, SemsegRow, SemsegScorer};
+pub use scorers::TaskScorers;
 pub use statement::Facts;
-pub use truth::{DepthTruth, MASK_FOLDER, Truth, mask_modality};

@@ -1,16 +1,17 @@
 //! Every subset of the inputs.
 
 use multimae_report::Table;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::protocol::Protocol;
 use super::results::Evaluation;
 use super::run::Evaluator;
 use crate::Result;
+use crate::view::apply;
 use multimae_infer::predict::Request;
+use multimae_tasks::Protocol;
 
 /// The scores with a part of the inputs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SubsetScores {
     /// The modalities that the model gets.
     pub inputs: Vec<String>,
@@ -71,7 +72,7 @@ impl Evaluator<'_> {
     ) -> Result<Result<Vec<Evaluation>, String>> {
         let first = self.dataset.decode(0)?;
         for protocol in protocols {
-            let frame = protocol.view.apply(first.clone())?;
+            let frame = apply(protocol.view, first.clone())?;
             let canvas = protocol.view.canvas();
             let request = Request { inputs: inputs.to_vec(), canvas, flip: false };
             if let Err(multimae_infer::Error::Prediction(problem)) =
@@ -89,7 +90,8 @@ impl Evaluator<'_> {
 #[must_use]
 pub fn subsets_table(subsets: &[SubsetScores]) -> Table {
     let headline = |subset: &SubsetScores| -> Vec<(String, String)> {
-        subset.evaluations.iter().flat_map(Evaluation::headline).collect()
+        let outcomes = subset.evaluations.iter().map(|evaluation| &evaluation.outcome);
+        outcomes.flat_map(|outcome| outcome.headline.clone()).collect()
     };
     let columns: Vec<String> = subsets
         .iter()

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use multimae_io::atomic::write_atomically;
 use multimae_report::Report;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::missing::{SubsetScores, subsets_table};
 use super::results::Evaluation;
@@ -13,12 +13,12 @@ use super::run::Evaluated;
 use crate::{Error, Result};
 
 /// All numbers of an evaluation.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct ScoreFile {
     /// By protocol.
     pub evaluations: Vec<Evaluation>,
     /// With every subset of the inputs, if that was asked for.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subsets: Vec<SubsetScores>,
 }
 
@@ -95,7 +95,7 @@ fn add(report: &mut Report, evaluated: &Evaluated) -> Result<()> {
         report.picture(picture, caption)?;
     }
     for (title, table) in evaluation.class_tables() {
-        report.paragraph(&title);
+        report.paragraph(title);
         report.table(table.headers(), table.rows());
     }
     Ok(())

@@ -4,36 +4,36 @@ use std::collections::BTreeSet;
 
 use multimae::modality::Size;
 use multimae_data::{Dataset, RawSample};
-use multimae_report::Picture;
-
-use super::depth::{DepthFrame, DepthScorer};
-use super::labels::LabelSet;
-use super::permutation::numpy_permutation;
-use super::pictures::{Shown, class_bars, depth_grid, input_picture, label_grid};
-use super::protocol::{DepthProtocol, Images, Protocol, Scores};
-use super::results::{Evaluation, Outcome, percent};
-use super::semseg::{SemsegFrame, SemsegScorer};
-use super::statement::Facts;
-use super::truth::Truth;
-use super::worst::Worst;
-use crate::{Error, Result};
 use multimae_infer::predict::{FramePrediction, Predictor, Request};
+use multimae_report::Picture;
+use multimae_tasks::pictures::input_picture;
+use multimae_tasks::{Images, Protocol, ProtocolFacts, ScoredFrame, Scorer};
 
-/// What is evaluated on what.
+use crate::ground_truth::GroundTruth;
+use crate::permutation::numpy_permutation;
+use crate::results::Evaluation;
+use crate::statement::{Facts, statement};
+use crate::view::apply;
+use crate::{Error, Result};
+
+/// The name of the protocol by which a run scores a task.
+const OWN: &str = "own";
+
+/// A predictor and the frames that it is scored on.
 pub struct Evaluator<'a> {
     /// The model.
     pub predictor: &'a dyn Predictor,
-    /// What the statement calls it.
+    /// Its name in statements.
     pub model: String,
-    /// Frames with the inputs and what predictions are compared with.
+    /// Frames with the inputs and the annotations.
     pub dataset: &'a Dataset,
-    /// What the statement calls them.
+    /// Their name in statements.
     pub data: String,
     /// The list of the split, if there is one.
     pub split: Option<String>,
-    /// Where in the frames predictions find what they are compared with.
-    pub truth: &'a Truth,
-    /// How many of the worst frames are drawn.
+    /// Where frames carry the annotations.
+    pub truth: &'a GroundTruth,
+    /// The number of worst frames that are drawn.
     pub worst: usize,
 }
 
@@ -47,6 +47,16 @@ pub struct Evaluated {
 }
 
 impl Evaluator<'_> {
+    /// The protocols by which a training run scores the model's tasks, one per task.
+    #[must_use]
+    pub fn own_protocols(&self) -> Vec<Protocol> {
+        let tasks = self.predictor.tasks().iter();
+        let own = |(name, card): (&String, &multimae_infer::saved_model::TaskCard)| {
+            Protocol::of_rules(&format!("{OWN}-{name}"), card.task.rules())
+        };
+        tasks.map(own).collect()
+    }
+
     /// Scores all protocols. Protocols that see the same frames share a pass. `progress` is told
     /// how many of how many frames are done.
     ///
@@ -70,7 +80,7 @@ impl Evaluator<'_> {
             let view = protocols[pass[0]].view;
             let request = Request { inputs: inputs.to_vec(), canvas: view.canvas(), flip };
             for &index in order {
-                let frame = view.apply(self.dataset.decode(index)?)?;
+                let frame = apply(view, self.dataset.decode(index)?)?;
                 let prediction = self.predictor.predict(&frame, &request)?;
                 for &protocol in pass {
                     scorings[protocol].add(&frame, &prediction, self.truth, &request)?;
@@ -82,24 +92,23 @@ impl Evaluator<'_> {
         scorings.into_iter().map(|scoring| self.finish(scoring, inputs, flip)).collect()
     }
 
+    /// Starts a protocol on the task that it scores: its own one by name, else the first of its
+    /// kind.
     fn scoring<'p>(&self, protocol: &'p Protocol) -> Result<Scoring<'p>> {
-        let missing = |what: &str| {
+        let kind = protocol.rules.kind();
+        let own = protocol.name.strip_prefix(OWN).and_then(|rest| rest.strip_prefix('-'));
+        let found = self.predictor.tasks().iter().find(|(name, card)| match own {
+            Some(own) => own == *name,
+            None => card.task.kind() == kind,
+        });
+        let (task, card) = found.ok_or_else(|| {
             Error::Evaluation(format!(
-                "protocol `{}` scores {what}, which the model does not predict",
+                "protocol `{}` scores {kind}, which the model does not predict",
                 protocol.name
             ))
-        };
-        let scorer = match &protocol.scores {
-            Scores::Depth(depth) if self.predictor.predicts_depth() => {
-                Scorer::Depth(depth, DepthScorer::new(depth), Worst::new(self.worst))
-            }
-            Scores::Depth(_) => return Err(missing("depth")),
-            Scores::Semseg(semseg) => {
-                let labels = self.predictor.labels().ok_or_else(|| missing("labels"))?;
-                Scorer::Semseg(SemsegScorer::new(semseg, labels)?, Worst::new(self.worst))
-            }
-        };
-        Ok(Scoring { protocol, scorer, sizes: BTreeSet::new(), images: 0 })
+        })?;
+        let scorer = protocol.rules.scorer(&*card.task, self.worst)?;
+        Ok(Scoring { protocol, task: task.clone(), scorer, sizes: BTreeSet::new(), images: 0 })
     }
 
     /// The images of a protocol in their order.
@@ -117,34 +126,32 @@ impl Evaluator<'_> {
     }
 
     fn finish(&self, scoring: Scoring<'_>, inputs: &[String], flip: bool) -> Result<Evaluated> {
-        let Scoring { protocol, scorer, sizes, images } = scoring;
+        let Scoring { protocol, task, scorer, sizes, images } = scoring;
         let canvas = protocol.view.canvas();
         let request = Request { inputs: inputs.to_vec(), canvas, flip };
-        let label_sets: Vec<LabelSet> = match &scorer {
-            Scorer::Depth(..) => Vec::new(),
-            Scorer::Semseg(scorer, _) => scorer.label_sets().collect(),
-        };
         let (height, width) = sizes.first().copied().unwrap_or_default();
         let mut input = self.predictor.describe_input(Size::new(height, width), &request)?;
         if sizes.len() > 1 {
-            input.push_str(&format!("; so frames of {height}x{width}, others alike"));
+            input.push_str(&format!("; frames of {height}x{width}, others likewise"));
         }
-        let facts = Facts {
-            model: &self.model,
-            data: &self.data,
-            split: self.split.as_deref(),
-            images,
-            of_images: self.dataset.len(),
-            sizes: &sizes,
-            input,
-            flip,
-            mask: self.truth.mask.is_some(),
-            labels: self.predictor.labels(),
-            label_sets: &label_sets,
-        };
-        let statement = protocol.statement(&facts)?;
-        let (outcome, pictures) = scorer.finish(&protocol.name, self.predictor)?;
-        let evaluation = Evaluation { protocol: protocol.clone(), statement, outcome };
+        let facts = ProtocolFacts { sizes: &sizes, mask: self.truth.mask.is_some() };
+        let statement = statement(
+            protocol,
+            &Facts {
+                model: &self.model,
+                data: &self.data,
+                split: self.split.as_deref(),
+                images,
+                of_images: self.dataset.len(),
+                sizes: &sizes,
+                input,
+                flip,
+                rules: scorer.statement(facts)?,
+            },
+        );
+        let outcome = scorer.outcome()?;
+        let pictures = scorer.pictures(&protocol.name)?;
+        let evaluation = Evaluation { protocol: protocol.clone(), task, statement, outcome };
         Ok(Evaluated { evaluation, pictures })
     }
 }
@@ -165,17 +172,13 @@ fn passes(protocols: &[Protocol]) -> Vec<Vec<usize>> {
     passes
 }
 
-/// A protocol at work.
+/// A protocol in progress.
 struct Scoring<'p> {
     protocol: &'p Protocol,
-    scorer: Scorer<'p>,
+    task: String,
+    scorer: Box<dyn Scorer>,
     sizes: BTreeSet<(usize, usize)>,
     images: usize,
-}
-
-enum Scorer<'p> {
-    Depth(&'p DepthProtocol, DepthScorer, Worst<Shown<f32>>),
-    Semseg(SemsegScorer, Worst<Shown<i64>>),
 }
 
 impl Scoring<'_> {
@@ -183,110 +186,26 @@ impl Scoring<'_> {
         &mut self,
         frame: &RawSample,
         prediction: &FramePrediction,
-        truth: &Truth,
+        truth: &GroundTruth,
         request: &Request,
     ) -> Result<()> {
         self.sizes.insert((frame.height, frame.width));
         self.images += 1;
-        let missing = |what: &str| {
-            Error::Evaluation(format!("frame `{}`: the model predicted no {what}", frame.id))
-        };
-        match &mut self.scorer {
-            Scorer::Depth(protocol, scorer, worst) => {
-                let predicted = prediction.depth().ok_or_else(|| missing("depth"))?;
-                add_depth(protocol, scorer, worst, frame, predicted, truth, request)
-            }
-            Scorer::Semseg(scorer, worst) => {
-                let predicted = prediction.labels().ok_or_else(|| missing("labels"))?;
-                add_labels(scorer, worst, frame, predicted, truth, request)
-            }
-        }
-    }
-}
-
-fn add_depth(
-    protocol: &DepthProtocol,
-    scorer: &mut DepthScorer,
-    worst: &mut Worst<Shown<f32>>,
-    frame: &RawSample,
-    prediction: &[f32],
-    truth: &Truth,
-    request: &Request,
-) -> Result<()> {
-    let (target, valid) = (truth.depth_of(frame)?, truth.valid_of(frame));
-    let size = Size::new(frame.height, frame.width);
-    let scored =
-        DepthFrame { id: &frame.id, size, prediction, target: &target, valid: valid.as_deref() };
-    let Some(scores) = scorer.add(&scored)? else { return Ok(()) };
-    worst.offer(scores.rel, || {
-        let counted = scored.counted(protocol);
-        let known = |(&t, c): (&f32, bool)| if c { t } else { f32::NAN };
-        Ok(Shown {
-            title: format!("{} abs rel {:.3}", frame.id, scores.rel),
-            input: input_picture(frame, &request.inputs),
-            size,
-            target: target.iter().zip(counted).map(known).collect(),
-            prediction: prediction.to_vec(),
-        })
-    })
-}
-
-fn add_labels(
-    scorer: &mut SemsegScorer,
-    worst: &mut Worst<Shown<i64>>,
-    frame: &RawSample,
-    prediction: &[i64],
-    truth: &Truth,
-    request: &Request,
-) -> Result<()> {
-    let target = truth.labels_of(frame)?;
-    let size = Size::new(frame.height, frame.width);
-    let scored = SemsegFrame { id: &frame.id, size, prediction, target };
-    let Some(scores) = scorer.add(&scored)? else { return Ok(()) };
-    worst.offer(1.0 - scores.miou, || {
-        let (target, prediction) = scorer.drawn(target, prediction);
-        Ok(Shown {
-            title: format!("{} mIoU {} %", frame.id, percent(scores.miou)),
-            input: input_picture(frame, &request.inputs),
-            size,
-            target,
+        let prediction = prediction.tasks.get(&self.task).ok_or_else(|| {
+            Error::Evaluation(format!(
+                "frame `{}`: the model predicted no `{}`",
+                frame.id, self.task
+            ))
+        })?;
+        let annotation = truth.of(frame, &self.task)?;
+        let valid = truth.valid_of(frame);
+        Ok(self.scorer.add(&ScoredFrame {
+            id: &frame.id,
+            size: Size::new(frame.height, frame.width),
             prediction,
-        })
-    })
-}
-
-type Pictures = Vec<(String, String, Picture)>;
-
-impl Scorer<'_> {
-    fn finish(self, name: &str, predictor: &dyn Predictor) -> Result<(Outcome, Pictures)> {
-        let mut pictures = Pictures::new();
-        let outcome = match self {
-            Self::Depth(_, scorer, worst) => {
-                let frames = worst.into_worst_first();
-                if !frames.is_empty() {
-                    let caption = "The frames with the largest abs rel.".to_owned();
-                    pictures.push((format!("{name}-worst"), caption, depth_grid(&frames)?));
-                }
-                Outcome::Depth(scorer.result()?)
-            }
-            Self::Semseg(scorer, worst) => {
-                let result = scorer.result()?;
-                for row in &result.rows {
-                    let palette = predictor.labels().map(|labels| row.label_set.palette(labels));
-                    let bars = class_bars(row, &palette.unwrap_or_default());
-                    let set = row.label_set.name().to_lowercase().replace(' ', "-");
-                    let caption = "Classes that neither predictions nor labels have are left out.";
-                    pictures.push((format!("{name}-iou-{set}"), caption.to_owned(), bars));
-                }
-                let frames = worst.into_worst_first();
-                if let Some(palette) = scorer.palette().filter(|_| !frames.is_empty()) {
-                    let caption = "The frames with the least mIoU.".to_owned();
-                    let grid = label_grid(&frames, &palette)?;
-                    pictures.push((format!("{name}-worst"), caption, grid));
-                }
-                Outcome::Semseg(result)
-            }
-        };
-        Ok((outcome, pictures))
+            annotation: annotation.as_ref(),
+            valid: valid.as_deref(),
+            input: &|| input_picture(frame, &request.inputs),
+        })?)
     }
 }

@@ -7,34 +7,25 @@ use multimae::modality::Size;
 use multimae_data::resize::{CropBox, gather};
 use multimae_data::{RawMap, RawSample};
 
-use super::protocol::View;
 use crate::Result;
+use multimae_tasks::EvaluationView;
 
-impl View {
-    /// The frame at the size at which the protocol scores it. RGB is resized linearly without
-    /// smoothing, everything else to the nearest pixel, as OpenCV does.
-    ///
-    /// # Errors
-    /// If a map has not the frame's size.
-    pub fn apply(self, frame: RawSample) -> Result<RawSample> {
-        let (height, width) = (frame.height, frame.width);
-        match self {
-            Self::Native => Ok(frame),
-            Self::CentralSquare { side } => {
-                let frame = scale(frame, side as f64 / height.min(width) as f64)?;
-                let (top, left) = ((frame.height - side) / 2, (frame.width - side) / 2);
-                crop(frame, CropBox { top, left, height: side, width: side })
-            }
-            Self::PaddedSquare { side } => scale(frame, side as f64 / height.max(width) as f64),
+/// The frame at the size at which the protocol scores it. RGB is resized linearly without
+/// smoothing, everything else to the nearest pixel, as OpenCV does.
+///
+/// # Errors
+/// If a map has not the frame's size.
+pub(crate) fn apply(view: EvaluationView, frame: RawSample) -> Result<RawSample> {
+    let (height, width) = (frame.height, frame.width);
+    match view {
+        EvaluationView::Native => Ok(frame),
+        EvaluationView::CentralSquare { side } => {
+            let frame = scale(frame, side as f64 / height.min(width) as f64)?;
+            let (top, left) = ((frame.height - side) / 2, (frame.width - side) / 2);
+            crop(frame, CropBox { top, left, height: side, width: side })
         }
-    }
-
-    /// The size of the model's input, if the protocol says it.
-    #[must_use]
-    pub fn canvas(self) -> Option<Size> {
-        match self {
-            Self::Native => None,
-            Self::CentralSquare { side } | Self::PaddedSquare { side } => Some(Size::square(side)),
+        EvaluationView::PaddedSquare { side } => {
+            scale(frame, side as f64 / height.max(width) as f64)
         }
     }
 }
@@ -133,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_central_square_of_the_published_depth_evaluation() {
-        let seen = View::CentralSquare { side: 256 }.apply(frame(480, 640)).unwrap();
+        let seen = apply(EvaluationView::CentralSquare { side: 256 }, frame(480, 640)).unwrap();
         assert_eq!((seen.height, seen.width), (256, 256));
         // 341 columns, 42 cut on the left: column 42 of 341 is column floor(42 * 640 / 341) = 78.
         assert_eq!(depth(&seen)[0], 78.0);
@@ -147,12 +138,12 @@ mod tests {
 
     #[test]
     fn frames_of_the_published_labels_keep_their_size() {
-        let view = View::PaddedSquare { side: 640 };
-        assert_eq!(view.apply(frame(480, 640)).unwrap(), frame(480, 640));
+        let view = EvaluationView::PaddedSquare { side: 640 };
+        assert_eq!(apply(view, frame(480, 640)).unwrap(), frame(480, 640));
         assert_eq!(view.canvas(), Some(Size::square(640)));
-        let half = View::PaddedSquare { side: 16 }.apply(frame(24, 32)).unwrap();
+        let half = apply(EvaluationView::PaddedSquare { side: 16 }, frame(24, 32)).unwrap();
         assert_eq!((half.height, half.width), (12, 16));
         assert_eq!(depth(&half)[17], 2002.0);
-        assert_eq!(View::Native.apply(frame(5, 7)).unwrap(), frame(5, 7));
+        assert_eq!(apply(EvaluationView::Native, frame(5, 7)).unwrap(), frame(5, 7));
     }
 }

@@ -5,15 +5,21 @@
 use std::path::Path;
 
 use fs_err as fs;
+use indexmap::IndexMap;
 use multimae::modality::Size;
 use multimae_data::encode::{depth_png, palette_png};
 use multimae_data::{
     DataModality, Dataset, Encoding, IMAGENET_MEAN, IMAGENET_STD, Interpolation, Layout, RawMap,
     RawSample,
 };
-use multimae_eval::{DepthTruth, Evaluated, Evaluator, Labels, Outcome, Protocol, Truth};
+use multimae_eval::{Annotation, Evaluated, Evaluator, GroundTruth, Protocol};
 use multimae_infer::predict::{FramePrediction, Predictor, Request, TaskPrediction};
+use multimae_infer::saved_model::TaskCard;
 use multimae_report::Palette;
+use multimae_tasks::ClassInfo;
+use multimae_tasks::kinds::depth::{Depth, DepthScale};
+use multimae_tasks::kinds::labels::Labels;
+use serde_json::json;
 
 const SIZE: Size = Size { height: 48, width: 64 };
 const FRAMES: usize = 5;
@@ -53,6 +59,7 @@ fn millimetres() -> Encoding {
         std: Vec::new(),
         interpolation: Interpolation::Nearest,
         standardize: false,
+        quantity: multimae_data::Quantity::Plain,
     }
 }
 
@@ -71,25 +78,39 @@ fn dataset(dir: &Path) -> Dataset {
     Dataset::open(dir, &Layout::Folders, &modalities).unwrap()
 }
 
-fn truth() -> Truth {
-    Truth {
-        depth: Some(DepthTruth { modality: "depth".to_owned(), encoding: millimetres() }),
-        labels: Some("semseg".to_owned()),
-        mask: None,
-    }
+fn truth() -> GroundTruth {
+    let labels = Encoding::Labels { classes: 41, ignore: Some(0), offset: 0 };
+    let annotation = |modality: &str, encoding| {
+        (modality.to_owned(), Annotation { modality: modality.to_owned(), encoding })
+    };
+    let tasks = [annotation("depth", millimetres()), annotation("semseg", labels)];
+    GroundTruth { tasks: tasks.into(), mask: None }
+}
+
+fn depth_card() -> TaskCard {
+    let scale = DepthScale::Linear { mean: 0.0, std: 1.0 };
+    TaskCard::new(Depth { scale, min: 0.001, max: 10.0 }, None)
 }
 
 /// Says what the frame's own files say, or the same everywhere.
 struct Fake {
     inputs: Vec<String>,
-    labels: Labels,
+    tasks: IndexMap<String, TaskCard>,
     constant: Option<(f32, i64)>,
 }
 
 impl Fake {
     fn new(constant: Option<(f32, i64)>) -> Self {
-        let labels = Labels { palette: Palette::nyu40(), ignore: Some(0), offset: 0 };
-        Self { inputs: vec!["rgb".to_owned()], labels, constant }
+        let palette = Palette::nyu40();
+        let class =
+            |id: i64| ClassInfo { name: palette.name(id).to_owned(), color: palette.color(id) };
+        let classes = (0..palette.len() as i64).map(class).collect();
+        let labels = Labels { classes, ignore: 0, offset: 0 };
+        let tasks = [
+            ("depth".to_owned(), depth_card()),
+            ("semseg".to_owned(), TaskCard::new(labels, None)),
+        ];
+        Self { inputs: vec!["rgb".to_owned()], tasks: tasks.into(), constant }
     }
 }
 
@@ -108,7 +129,7 @@ impl Predictor for Fake {
             _ => panic!("depth and labels"),
         };
         let tasks = [
-            ("depth".to_owned(), TaskPrediction::Depth(depth)),
+            ("depth".to_owned(), TaskPrediction::Values(depth)),
             ("semseg".to_owned(), TaskPrediction::Labels(labels)),
         ];
         Ok(FramePrediction { tasks: tasks.into() })
@@ -122,12 +143,8 @@ impl Predictor for Fake {
         &self.inputs
     }
 
-    fn predicts_depth(&self) -> bool {
-        true
-    }
-
-    fn labels(&self) -> Option<&Labels> {
-        Some(&self.labels)
+    fn tasks(&self) -> &IndexMap<String, TaskCard> {
+        &self.tasks
     }
 }
 
@@ -162,15 +179,14 @@ fn exact_predictions_have_the_best_scores_under_every_protocol() {
     assert_eq!(evaluated.len(), 6);
     for evaluated in &evaluated {
         assert!(!evaluated.pictures.is_empty());
-        match &evaluated.evaluation.outcome {
-            Outcome::Depth(result) => {
-                assert_eq!(result.images.len(), FRAMES);
-                for row in &result.rows {
-                    assert!(row.scores.rmse < 1e-6 && row.scores.delta_1 == 1.0, "{row:?}");
-                }
-            }
-            Outcome::Semseg(result) => {
-                assert!(result.rows.iter().all(|row| row.miou == 1.0 && row.pixel_acc == 1.0));
+        let details = &evaluated.evaluation.outcome.details;
+        assert_eq!(details["images"].as_array().unwrap().len(), FRAMES);
+        for row in details["rows"].as_array().unwrap() {
+            if evaluated.evaluation.task == "depth" {
+                assert!(row["scores"]["rmse"].as_f64().unwrap() < 1e-6, "{row}");
+                assert_eq!(row["scores"]["delta_1"], 1.0);
+            } else {
+                assert_eq!((&row["miou"], &row["pixel_acc"]), (&json!(1.0), &json!(1.0)));
             }
         }
     }
@@ -185,7 +201,7 @@ fn exact_predictions_have_the_best_scores_under_every_protocol() {
 #[test]
 fn constant_predictions_have_scores_that_can_be_counted() {
     let evaluated = run(&Fake::new(Some((3.0, 1))), &["depth", "semseg"]);
-    let Outcome::Depth(result) = &evaluated[0].evaluation.outcome else { panic!("depth") };
+    let depths = &evaluated[0].evaluation.outcome.scores;
     let (mut squares, mut pixels) = (0.0, 0.0);
     for target in (0..FRAMES).flat_map(depth) {
         // As stored, in whole millimetres.
@@ -193,20 +209,21 @@ fn constant_predictions_have_scores_that_can_be_counted() {
         squares += (3.0 - target).powi(2);
         pixels += 1.0;
     }
-    assert!((result.rows[0].scores.rmse - f64::sqrt(squares / pixels)).abs() < 1e-4);
-    let Outcome::Semseg(result) = &evaluated[1].evaluation.outcome else { panic!("labels") };
+    assert!((depths["rmse"] - f64::sqrt(squares / pixels)).abs() < 1e-4);
+    let result = &evaluated[1].evaluation.outcome;
     let all: Vec<i64> = (0..FRAMES).flat_map(labels).filter(|&label| label != 0).collect();
     let walls = all.iter().filter(|&&label| label == 1).count() as f64 / all.len() as f64;
-    assert!((result.rows[0].pixel_acc - walls).abs() < 1e-12);
-    assert!((result.rows[0].miou - walls / 6.0).abs() < 1e-12);
+    assert!((result.scores["pixel_acc"] - walls).abs() < 1e-12);
+    assert!((result.scores["miou"] - walls / 6.0).abs() < 1e-12);
     // The worst are drawn: those whose depths are farthest from 3 m, worst first.
-    let worst = result.images.iter().map(|image| image.miou.unwrap()).fold(1.0, f64::min);
+    let images = result.details["images"].as_array().unwrap();
+    let worst = images.iter().map(|image| image["miou"].as_f64().unwrap()).fold(1.0, f64::min);
     assert!(worst < walls / 6.0 + 1e-9);
 }
 
 #[test]
 fn a_protocol_of_what_the_model_does_not_predict_is_an_error() {
-    struct DepthOnly(Fake);
+    struct DepthOnly(Fake, IndexMap<String, TaskCard>);
     impl Predictor for DepthOnly {
         fn predict(&self, f: &RawSample, r: &Request) -> multimae_infer::Result<FramePrediction> {
             self.0.predict(f, r)
@@ -217,17 +234,14 @@ fn a_protocol_of_what_the_model_does_not_predict_is_an_error() {
         fn inputs(&self) -> &[String] {
             self.0.inputs()
         }
-        fn predicts_depth(&self) -> bool {
-            true
-        }
-        fn labels(&self) -> Option<&Labels> {
-            None
+        fn tasks(&self) -> &IndexMap<String, TaskCard> {
+            &self.1
         }
     }
     let dir = tempfile::tempdir().unwrap();
     write(dir.path());
     let evaluator = Evaluator {
-        predictor: &DepthOnly(Fake::new(None)),
+        predictor: &DepthOnly(Fake::new(None), [("depth".to_owned(), depth_card())].into()),
         model: "fake".to_owned(),
         dataset: &dataset(dir.path()),
         data: "squares".to_owned(),

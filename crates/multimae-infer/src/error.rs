@@ -27,6 +27,10 @@ pub enum Error {
         problem: String,
     },
 
+    /// A task of the model.
+    #[error(transparent)]
+    Task(#[from] multimae_tasks::Error),
+
     /// The recipe inside a model's file.
     #[error(transparent)]
     Config(#[from] multimae_config::Error),

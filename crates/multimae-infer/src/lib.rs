@@ -11,12 +11,9 @@
 
 pub mod batch;
 pub mod checkpoint;
-pub mod classes;
 pub mod device;
 mod error;
-pub mod labels;
 pub mod predict;
-pub mod pretrained;
 pub mod saved_model;
 pub mod visualize;
 

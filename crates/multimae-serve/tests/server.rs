@@ -15,12 +15,11 @@ use multimae_data::{
     DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, RawMap, RawSample,
 };
 use multimae_infer::predict::{FramePrediction, TaskPrediction};
-use multimae_infer::saved_model::{
-    DepthScale, InputModality, ModelCard, Normalisation, TaskCard, TaskKind,
-};
+use multimae_infer::saved_model::{InputModality, ModelCard, Normalisation, TaskCard};
 use multimae_serve::{
     AdapterEntry, App, Engine, Product, Queue, QueueConfig, Refusal, ServerConfig, Work, app,
 };
+use multimae_tasks::kinds::depth::{Depth, DepthScale};
 use proptest::prelude::*;
 use tower::ServiceExt as _;
 
@@ -46,7 +45,7 @@ fn card() -> ModelCard {
         stride: 1,
     };
     let scale = DepthScale::Linear { mean: 0.0, std: 1.0 };
-    let depth = TaskCard { kind: TaskKind::Depth { scale, min: 0.001, max: 10.0 }, target: None };
+    let depth = TaskCard::new(Depth { scale, min: 0.001, max: 10.0 }, None);
     ModelCard {
         model: serde_json::from_value(model).unwrap(),
         additions: multimae::tuned::Additions::default(),
@@ -97,7 +96,7 @@ impl Engine for Slow {
                 assert_ne!(adapter, "broken", "a broken model");
                 names.push(adapter);
                 let depth = vec![0.5; frame.height * frame.width];
-                let tasks = IndexMap::from([("depth".to_owned(), TaskPrediction::Depth(depth))]);
+                let tasks = IndexMap::from([("depth".to_owned(), TaskPrediction::Values(depth))]);
                 Ok(Product::Frame(FramePrediction { tasks }))
             })
             .collect();

@@ -30,10 +30,12 @@ mod furniture;
 mod geometry;
 mod labels;
 mod material;
+mod pose;
 mod render;
 mod scene;
 mod sensor;
 mod shading;
+mod style;
 mod vec3;
 mod viewpoint;
 

@@ -51,6 +51,10 @@ pub enum Error {
     #[error(transparent)]
     Config(#[from] multimae_config::Error),
 
+    /// Setting up or drawing a task.
+    #[error(transparent)]
+    Task(#[from] multimae_tasks::Error),
+
     /// Loading or using a model.
     #[error(transparent)]
     Infer(#[from] multimae_infer::Error),

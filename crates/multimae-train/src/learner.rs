@@ -9,7 +9,7 @@ use multimae::masking::TokenMasks;
 use multimae::model::{Inputs, MultiMae, Reconstruction};
 use multimae::state::{take_gradients, update, update_in_place};
 
-use crate::optim::{AdamW, GradientMap};
+use crate::optim::{AdamW, GradientMap, Rate};
 
 /// The prefix of the balancer's parameters in the optimiser's state.
 const BALANCER: &str = "balancer";
@@ -67,15 +67,6 @@ impl Losses {
         }
         self
     }
-}
-
-/// How fast one parameter learns in a step.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rate {
-    /// Learning rate.
-    pub lr: f64,
-    /// Weight decay.
-    pub weight_decay: f64,
 }
 
 impl<M: Module> Learner<M> {

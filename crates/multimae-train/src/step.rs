@@ -7,7 +7,8 @@ use multimae_data::{Batch, Sample};
 use multimae_kernels::ops::on_cpu;
 use multimae_kernels::side_by_side;
 
-use crate::learner::{Learner, Losses, Rate};
+use crate::learner::{Learner, Losses};
+use crate::optim::Rate;
 use crate::optim::{GradientMap, accumulate, clip, norm};
 use crate::{Error, Result};
 

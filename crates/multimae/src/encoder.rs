@@ -1,10 +1,10 @@
 //! The transformer encoder: tokens in, the outputs of every layer out.
 
 use burn::tensor::{Device, Tensor};
-use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::nn::{Block, BlockConfig, Guidance};
+pub use crate::phase::Phase;
 use crate::{Error, Result};
 
 /// The sizes of an encoder.
@@ -91,14 +91,6 @@ pub(crate) fn check_heads(part: &str, width: usize, heads: usize) -> Result<()> 
         )));
     }
     Ok(())
-}
-
-/// Where the randomness of training comes from, or that there is none.
-pub enum Phase<'a> {
-    /// No stochastic depth.
-    Evaluation,
-    /// Stochastic depth with random numbers of this stream.
-    Training(&'a mut dyn Rng),
 }
 
 /// Runs blocks over tokens and returns the output of every block. There is no final norm.

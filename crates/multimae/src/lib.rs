@@ -60,6 +60,7 @@ pub mod multivit;
 pub mod nn;
 pub mod output_adapters;
 mod patches;
+mod phase;
 pub mod positions;
 pub mod prompts;
 pub mod state;

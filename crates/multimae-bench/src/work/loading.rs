@@ -37,6 +37,7 @@ impl Loading {
             std: vec![],
             interpolation: Interpolation::Nearest,
             standardize: true,
+            quantity: multimae_data::Quantity::Plain,
         };
         let modality = |name: &str, folder: &str, encoding, stride| DataModality {
             name: name.to_owned(),

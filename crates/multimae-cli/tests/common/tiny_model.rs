@@ -12,9 +12,10 @@ use multimae::tuned::{Additions, TunedMultiVit};
 use multimae_data::{
     DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, Interpolation, stream,
 };
-use multimae_infer::saved_model::{
-    ClassInfo, DepthScale, InputModality, ModelCard, Normalisation, SavedModel, TaskCard, TaskKind,
-};
+use multimae_infer::saved_model::{InputModality, ModelCard, Normalisation, SavedModel, TaskCard};
+use multimae_tasks::ClassInfo;
+use multimae_tasks::kinds::depth::{Depth, DepthScale};
+use multimae_tasks::kinds::labels::Labels;
 
 /// The colours of the five classes.
 pub(crate) const COLORS: [[u8; 3]; 5] =
@@ -47,6 +48,7 @@ fn card() -> ModelCard {
         std: Vec::new(),
         interpolation: Interpolation::Nearest,
         standardize: false,
+        quantity: multimae_data::Quantity::Plain,
     };
     let depth = data("depth", millimetres);
     let labels = Encoding::Labels { classes: 5, ignore: Some(255), offset: -1 };
@@ -76,16 +78,10 @@ fn card() -> ModelCard {
         additions: Additions::default(),
         inputs: vec![input(&rgb, Normalisation::None), input(&depth, robust)],
         tasks: [
-            (
-                "depth".to_owned(),
-                TaskCard { kind: TaskKind::Depth { scale, min, max }, target: Some(depth.clone()) },
-            ),
+            ("depth".to_owned(), TaskCard::new(Depth { scale, min, max }, Some(depth.clone()))),
             (
                 "semseg".to_owned(),
-                TaskCard {
-                    kind: TaskKind::Labels { classes, ignore: 255, offset: -1 },
-                    target: Some(semseg),
-                },
+                TaskCard::new(Labels { classes, ignore: 255, offset: -1 }, Some(semseg)),
             ),
         ]
         .into_iter()

@@ -56,6 +56,7 @@ impl Content {
                 std: Vec::new(),
                 interpolation: Interpolation::Nearest,
                 standardize: false,
+                quantity: crate::Quantity::Plain,
             },
             Self::Labels => Encoding::Labels { classes: usize::MAX, ignore: None, offset: 0 },
         }

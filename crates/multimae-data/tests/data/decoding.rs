@@ -42,6 +42,7 @@ fn normals() -> DataModality {
         std: vec![],
         interpolation: Interpolation::Bilinear,
         standardize: false,
+        quantity: multimae_data::Quantity::Plain,
     };
     DataModality { encoding, ..depth(Interpolation::Bilinear) }
 }

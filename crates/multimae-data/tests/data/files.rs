@@ -122,6 +122,7 @@ pub(crate) fn depth(interpolation: Interpolation) -> DataModality {
         std: vec![],
         interpolation,
         standardize: false,
+        quantity: multimae_data::Quantity::Plain,
     };
     DataModality { name: "depth".to_owned(), folder: "depth".to_owned(), encoding, stride: 1 }
 }

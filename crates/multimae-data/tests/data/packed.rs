@@ -60,6 +60,7 @@ fn continuous(name: &str, channels: usize) -> DataModality {
         std: vec![],
         interpolation: Interpolation::Bilinear,
         standardize: false,
+        quantity: multimae_data::Quantity::Plain,
     };
     DataModality { name: name.to_owned(), folder: name.to_owned(), encoding, stride: 1 }
 }

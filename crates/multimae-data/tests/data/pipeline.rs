@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::files::{Files, HEIGHT, WIDTH, depth, modalities, rgb, semseg};
 use multimae_data::{
     Base, ColorAugmentation, DataModality, Dataset, Encoding, Error, Geometry, Interpolation,
-    Layout, Pipeline, Sample, Values,
+    Layout, Pipeline, Quantity, Sample, Values,
 };
 
 fn random(size: (usize, usize)) -> Geometry {
@@ -93,6 +93,7 @@ fn values_are_normalised() {
         std: vec![0.5],
         interpolation: Interpolation::Nearest,
         standardize: false,
+        quantity: multimae_data::Quantity::Plain,
     };
     let geometry = Geometry::CenterFit { size: (HEIGHT, WIDTH) };
     let sample = pipeline(&files, &[rgb, depth], geometry).sample(0, 0).unwrap();
@@ -115,6 +116,7 @@ fn standardised_depth_has_no_unit() {
             std: vec![],
             interpolation: Interpolation::Bilinear,
             standardize: true,
+            quantity: multimae_data::Quantity::Plain,
         };
         let sample = pipeline(&files, &[depth], random((16, 16))).sample(0, 0).unwrap();
         reals(&sample, "depth").to_vec()
@@ -173,9 +175,12 @@ fn who_comes_nearer_sees_smaller_depths() {
     let files = Files::with_samples(1);
     let modalities =
         [rgb(), depth(Interpolation::Nearest), DataModality { stride: 1, ..semseg(4000, None, 0) }];
+    let mut measured = modalities.clone();
+    let Encoding::Continuous { quantity, .. } = &mut measured[1].encoding else { panic!() };
+    *quantity = Quantity::Distance;
     for (zoom, hflip) in [(0.5, 0.0), (0.5, 1.0), (1.0, 1.0), (2.0, 0.0), (1.7, 1.0)] {
         let plain = pipeline(&files, &modalities, jitter((zoom, zoom), hflip));
-        let distances = plain.clone().with_distances(["depth".to_owned()]);
+        let distances = pipeline(&files, &measured, jitter((zoom, zoom), hflip));
         let (plain, scaled) = (plain.sample(3, 0).unwrap(), distances.sample(3, 0).unwrap());
         let mut valid = 0;
         for (place, (&stored, &depth)) in

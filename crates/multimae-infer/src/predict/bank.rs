@@ -6,7 +6,7 @@ use multimae::burn::tensor::Device;
 use multimae::modality::Size;
 use multimae_data::{RawSample, Sample};
 
-use super::model::{Seen, of_frame};
+use super::model::{ModelView, finish};
 use super::{FramePrediction, Request};
 use crate::saved_model::{AdapterBank, ModelCard};
 use crate::{Error, Result};
@@ -22,7 +22,7 @@ struct Viewed<'a> {
     place: usize,
     adapter: &'a str,
     size: Size,
-    seen: Seen,
+    view: ModelView,
     sample: Sample,
 }
 
@@ -56,8 +56,8 @@ impl BankPredictor {
     /// If there is no such adapter.
     pub fn tokens(&self, adapter: &str, size: Size) -> Result<usize> {
         let card = self.known(adapter)?;
-        let seen = Seen::of(card, size, &request_of(card))?;
-        Ok(seen.canvas.grid(card.model.patch_size)?.area() * card.model.inputs.len())
+        let view = ModelView::of(card, size, &request_of(card))?;
+        Ok(view.canvas.grid(card.model.patch_size)?.area() * card.model.inputs.len())
     }
 
     /// What each adapter says of its frame; a frame that does not fit is an error of its own.
@@ -98,33 +98,33 @@ impl BankPredictor {
             )));
         }
         let size = Size::new(frame.height, frame.width);
-        let seen = Seen::of(card, size, &request)?;
-        let sample = seen.sample(card, frame, &request, false)?;
-        Ok(Viewed { place, adapter, size, seen, sample })
+        let view = ModelView::of(card, size, &request)?;
+        let sample = view.sample(card, frame, &request, false)?;
+        Ok(Viewed { place, adapter, size, view, sample })
     }
 
     fn pass(&self, frames: Vec<Viewed<'_>>) -> Vec<(usize, Result<FramePrediction>)> {
         let mut samples = Vec::with_capacity(frames.len());
         let mut places = Vec::with_capacity(frames.len());
-        for Viewed { place, adapter, size, seen, sample } in frames {
+        for Viewed { place, adapter, size, view, sample } in frames {
             samples.push((adapter, sample));
-            places.push((place, size, seen));
+            places.push((place, size, view));
         }
         match self.bank.predict(&samples) {
             Ok(outputs) => places
                 .into_iter()
                 .zip(outputs)
-                .map(|((place, size, seen), outputs)| {
-                    let tasks = outputs.into_iter().map(|(name, output)| {
-                        let task = of_frame(output, seen, size).map_err(Error::Prediction)?;
-                        Ok((name, task))
+                .zip(&samples)
+                .map(|(((place, size, view), outputs), (adapter, _))| {
+                    let finished = self.known(adapter).and_then(|card| {
+                        finish(card, outputs, view, size).map_err(Error::Prediction)
                     });
-                    (place, tasks.collect::<Result<_>>().map(|tasks| FramePrediction { tasks }))
+                    (place, finished)
                 })
                 .collect(),
             Err(error) => {
                 let text = error.to_string();
-                let failed = |(place, ..): (usize, Size, Seen)| {
+                let failed = |(place, ..): (usize, Size, ModelView)| {
                     (place, Err(Error::Prediction(text.clone())))
                 };
                 places.into_iter().map(failed).collect()

@@ -1,19 +1,19 @@
 //! A saved model as a predictor.
 
 use indexmap::IndexMap;
-use multimae::burn::tensor::activation::softmax;
 use multimae::burn::tensor::{Device, Int, Tensor};
 use multimae::input_adapters::ModalityTensor;
 use multimae::modality::{ModalityKind, Size};
 use multimae::model::Inputs;
 use multimae_data::resize::CropBox;
-use multimae_data::{DataModality, Geometry, Placement, RawSample, Sample, view};
-use multimae_report::Palette;
+use multimae_data::{DataModality, Geometry, Placement, RawSample, Sample};
 
-use super::upsample::Maps;
+use multimae::output_adapters::Prediction;
+use multimae_tasks::maps::Maps;
+use multimae_tasks::{HeadOutput, Task};
+
 use super::{FramePrediction, Predictor, Request, TaskPrediction};
-use crate::labels::Labels;
-use crate::saved_model::{ClassInfo, ModelCard, Output, SavedModel, TaskKind};
+use crate::saved_model::{ModelCard, SavedModel, TaskCard};
 use crate::{Error, Result};
 
 /// A saved model that predicts whole frames.
@@ -22,17 +22,17 @@ pub struct ModelPredictor {
     saved: SavedModel,
     device: Device,
     inputs: Vec<String>,
-    labels: Option<Labels>,
 }
 
-/// What the model sees of a frame.
+/// The part of a frame that a model sees, and its place in the model's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seen {
-    crop: CropBox,
+pub struct ModelView {
+    /// The part of the frame.
+    pub crop: CropBox,
     /// The size of the model's input.
-    pub(super) canvas: Size,
+    pub canvas: Size,
     /// The part of it at the top left that is no padding.
-    shown: Size,
+    pub shown: Size,
 }
 
 impl ModelPredictor {
@@ -40,14 +40,7 @@ impl ModelPredictor {
     #[must_use]
     pub fn new(saved: SavedModel, device: Device) -> Self {
         let inputs = saved.card.inputs.iter().map(|input| input.data.name.clone()).collect();
-        let labels = saved.card.tasks.values().find_map(|task| match &task.kind {
-            TaskKind::Labels { classes, ignore, offset } => {
-                let (palette, ignore) = (palette(classes), Some(*ignore));
-                Some(Labels { palette, ignore, offset: *offset })
-            }
-            _ => None,
-        });
-        Self { saved, device, inputs, labels }
+        Self { saved, device, inputs }
     }
 
     /// The model.
@@ -56,9 +49,9 @@ impl ModelPredictor {
         &self.saved
     }
 
-    /// [`Seen::of`] its card.
-    fn seen(&self, frame: Size, request: &Request) -> Result<Seen> {
-        Seen::of(&self.saved.card, frame, request)
+    /// [`ModelView::of`] its card.
+    fn view(&self, frame: Size, request: &Request) -> Result<ModelView> {
+        ModelView::of(&self.saved.card, frame, request)
     }
 
     /// The inputs in the model's order; those that a head reads and that are not there stand at
@@ -105,12 +98,12 @@ impl ModelPredictor {
     }
 }
 
-impl Seen {
+impl ModelView {
     /// All of a frame at the scale that the model was trained for, unless the request says how.
     ///
     /// # Errors
     /// If the request's size does not fit.
-    pub(super) fn of(card: &ModelCard, frame: Size, request: &Request) -> Result<Self> {
+    pub fn of(card: &ModelCard, frame: Size, request: &Request) -> Result<Self> {
         let patch = card.model.patch_size;
         let crop = CropBox::whole((frame.height, frame.width));
         if let Some(canvas) = request.canvas {
@@ -120,50 +113,55 @@ impl Seen {
                     "a frame of {frame} in an input of {canvas}"
                 )));
             }
-            return Ok(Seen { crop, canvas, shown: frame });
+            return Ok(ModelView { crop, canvas, shown: frame });
         }
         let geometry = &card.geometry;
         let (height, width) = geometry.size();
         let canvas = Size::new(height, width);
-        let only_classes =
-            |task: &crate::saved_model::TaskCard| matches!(task.kind, TaskKind::Classes { .. });
+        let only_classes = |card: &TaskCard| card.task.head_output() == HeadOutput::Classes;
         if card.tasks.values().all(only_classes) {
             let placement = placed(geometry, frame);
-            return Ok(Seen { crop: placement.crop, canvas, shown: canvas });
+            return Ok(ModelView { crop: placement.crop, canvas, shown: canvas });
         }
         if let Geometry::Inside { .. } = geometry {
             let (height, width) = placed(geometry, frame).shown;
-            return Ok(Seen { crop, canvas, shown: Size::new(height, width) });
+            return Ok(ModelView { crop, canvas, shown: Size::new(height, width) });
         }
         let canvas = covering(frame, canvas, patch);
-        Ok(Seen { crop, canvas, shown: canvas })
+        Ok(ModelView { crop, canvas, shown: canvas })
+    }
+
+    /// The placement of the frame in the model's input, mirrored or not.
+    #[must_use]
+    pub fn placement(self, hflip: bool) -> Placement {
+        let shown = (self.shown.height, self.shown.width);
+        Placement { crop: self.crop, hflip, shown, zoom: 1.0 }
     }
 
     /// A frame as a model sees it.
     ///
     /// # Errors
     /// If the frame's maps are not of their kinds.
-    pub(super) fn sample(
+    pub fn sample(
         self,
         card: &ModelCard,
         frame: &RawSample,
         request: &Request,
         hflip: bool,
     ) -> Result<Sample> {
-        let seen = self;
         let wanted = |m: &&DataModality| {
             request.inputs.contains(&m.name) && frame.maps.contains_key(&m.name)
         };
         let mask = card.valid_mask.as_ref().filter(|mask| frame.maps.contains_key(&mask.name));
         let inputs = card.inputs.iter().map(|input| &input.data).filter(wanted);
         let modalities: Vec<&DataModality> = inputs.chain(mask).collect();
-        let placement = Placement {
-            crop: seen.crop,
-            hflip,
-            shown: (seen.shown.height, seen.shown.width),
-            zoom: 1.0,
-        };
-        Ok(view(frame, &modalities, placement, (seen.canvas.height, seen.canvas.width))?)
+        let placement = self.placement(hflip);
+        Ok(multimae_data::view(
+            frame,
+            &modalities,
+            placement,
+            (self.canvas.height, self.canvas.width),
+        )?)
     }
 }
 
@@ -171,43 +169,37 @@ impl Predictor for ModelPredictor {
     fn predict(&self, frame: &RawSample, request: &Request) -> Result<FramePrediction> {
         self.check(request)?;
         let size = Size::new(frame.height, frame.width);
-        let seen = self.seen(size, request)?;
-        let mut samples = vec![seen.sample(&self.saved.card, frame, request, false)?];
+        let view = self.view(size, request)?;
+        let mut samples = vec![view.sample(&self.saved.card, frame, request, false)?];
         if request.flip {
-            samples.push(seen.sample(&self.saved.card, frame, request, true)?);
+            samples.push(view.sample(&self.saved.card, frame, request, true)?);
         }
         let inputs = self.saved.card.inputs(&samples, &self.device)?;
-        let inputs = self.with_stand_ins(inputs, seen.canvas, samples.len())?;
+        let inputs = self.with_stand_ins(inputs, view.canvas, samples.len())?;
         let outputs = self.saved.predict(inputs)?;
-        let task = |(name, output): (String, Output)| {
-            let prediction = of_frame(output, seen, size).map_err(|problem| {
-                Error::Prediction(format!("task `{name}`, frame `{}`: {problem}", frame.id))
-            })?;
-            Ok((name, prediction))
-        };
-        let tasks = outputs.into_iter().map(task).collect::<Result<IndexMap<_, _>>>()?;
-        Ok(FramePrediction { tasks })
+        finish(&self.saved.card, outputs, view, size)
+            .map_err(|problem| Error::Prediction(format!("frame `{}`: {problem}", frame.id)))
     }
 
     fn describe_input(&self, size: Size, request: &Request) -> Result<String> {
         self.check(request)?;
-        let seen = self.seen(size, request)?;
-        let mut text = format!("{} at {}", request.inputs.join(" and "), seen.canvas);
+        let view = self.view(size, request)?;
+        let mut text = format!("{} at {}", request.inputs.join(" and "), view.canvas);
         let whole = CropBox::whole((size.height, size.width));
-        if seen.crop != whole {
+        if view.crop != whole {
             text.push_str(", the frame's centre");
-        } else if seen.shown == size {
+        } else if view.shown == size {
             text.push_str(", the frame as it is");
         } else {
             let aspect = |size: Size| size.width as f64 / size.height as f64;
-            let change = 100.0 * (aspect(seen.shown) / aspect(size) - 1.0);
+            let change = 100.0 * (aspect(view.shown) / aspect(size) - 1.0);
             text.push_str(", all of the frame resized");
             if change.abs() >= 0.1 {
                 text.push_str(&format!(", {change:+.1} % wider"));
             }
         }
-        if seen.shown != seen.canvas {
-            let Size { height, width } = seen.shown;
+        if view.shown != view.canvas {
+            let Size { height, width } = view.shown;
             text.push_str(&format!(" to {height}x{width}, padded below and to the right"));
         }
         let stand_ins: Vec<&str> = self.stand_ins(request).map(String::as_str).collect();
@@ -221,19 +213,9 @@ impl Predictor for ModelPredictor {
         &self.inputs
     }
 
-    fn predicts_depth(&self) -> bool {
-        let depth = |task: &TaskKind| matches!(task, TaskKind::Depth { .. });
-        self.saved.card.tasks.values().any(|task| depth(&task.kind))
+    fn tasks(&self) -> &IndexMap<String, TaskCard> {
+        &self.saved.card.tasks
     }
-
-    fn labels(&self) -> Option<&Labels> {
-        self.labels.as_ref()
-    }
-}
-
-/// Names and colours of classes.
-pub(super) fn palette(classes: &[ClassInfo]) -> Palette {
-    Palette::new(classes.iter().map(|class| (class.name.clone(), class.color)).collect())
 }
 
 /// A geometry of evaluation draws nothing.
@@ -277,49 +259,67 @@ fn stand_in(
     }
 }
 
-/// A batch of one frame, perhaps with its mirror image, at the frame's size.
-pub(super) fn of_frame(output: Output, seen: Seen, size: Size) -> Result<TaskPrediction, String> {
+/// Brings the decoded outputs for one frame, perhaps with those for its mirror image, to the
+/// frame's own size.
+///
+/// # Shapes
+/// Outputs `(1, ...)`, or `(2, ...)` with the mirror image second.
+///
+/// # Errors
+/// If an output does not fit the view.
+pub fn finish(
+    card: &ModelCard,
+    outputs: IndexMap<String, Prediction>,
+    view: ModelView,
+    size: Size,
+) -> Result<FramePrediction, String> {
+    let finished = |(name, output): (String, Prediction)| {
+        let task = card.tasks.get(&name).ok_or_else(|| format!("no task `{name}`"))?;
+        let prediction = of_frame(&*task.task, output, view, size)
+            .map_err(|problem| format!("task `{name}`: {problem}"))?;
+        Ok((name, prediction))
+    };
+    let tasks = outputs.into_iter().map(finished).collect::<Result<_, String>>()?;
+    Ok(FramePrediction { tasks })
+}
+
+fn of_frame(
+    task: &dyn Task,
+    output: Prediction,
+    view: ModelView,
+    size: Size,
+) -> Result<TaskPrediction, String> {
     Ok(match output {
-        Output::Depth(maps) => {
-            let values = merged(maps, seen)?;
-            TaskPrediction::Depth(maps_of(&values, seen).resized(size))
+        Prediction::Maps(maps) => {
+            let values = merged(task, maps, view)?;
+            let maps = Maps { values: &values, canvas: view.canvas, shown: view.shown };
+            task.at_frame_size(&maps, size)
         }
-        Output::Labels(maps) => {
-            let values = merged(maps, seen)?;
-            TaskPrediction::Labels(maps_of(&values, seen).largest(size))
-        }
-        Output::Values(maps) => {
-            let values = merged(maps, seen)?;
-            let planes = values.chunks_exact(seen.canvas.area().max(1));
-            TaskPrediction::Values(planes.flat_map(|p| maps_of(p, seen).resized(size)).collect())
-        }
-        Output::Classes(logits) => {
-            let [batch, classes] = logits.dims();
+        Prediction::Classes(logits) => {
+            let [batch, _] = logits.dims();
             let mean = logits.sum_dim(0).div_scalar(batch as f64);
-            let shares: Vec<f32> = softmax(mean, 1).into_data().iter::<f32>().collect();
-            debug_assert_eq!(shares.len(), classes);
-            TaskPrediction::Classes(shares)
+            let values: Vec<f32> = mean.into_data().iter::<f32>().collect();
+            let single = Size::new(1, 1);
+            task.at_frame_size(&Maps { values: &values, canvas: single, shown: single }, size)
         }
     })
 }
 
-fn maps_of(values: &[f32], seen: Seen) -> Maps<'_> {
-    Maps { values, canvas: seen.canvas, shown: seen.shown }
-}
-
 /// The mean of a frame's maps and those of its mirror image, if there are two: `(C, canvas)`.
-fn merged(maps: Tensor<4>, seen: Seen) -> Result<Vec<f32>, String> {
+fn merged(task: &dyn Task, maps: Tensor<4>, view: ModelView) -> Result<Vec<f32>, String> {
     let [batch, channels, height, width] = maps.dims();
-    if (height, width) != (seen.canvas.height, seen.canvas.width) {
-        return Err(format!("the head's maps are {height}x{width}, the input is {}", seen.canvas));
+    if (height, width) != (view.canvas.height, view.canvas.width) {
+        return Err(format!("the head's maps are {height}x{width}, the input is {}", view.canvas));
     }
     let mut values: Vec<f32> = maps.into_data().iter::<f32>().collect();
-    let mirror = values.split_off(channels * height * width);
+    let mut mirror = values.split_off(channels * height * width);
     if batch > 1 {
-        let shown = seen.shown.width;
+        let shown = view.shown.width;
+        mirror.chunks_exact_mut(width).for_each(|row| row[..shown].reverse());
+        task.unmirror(&mut mirror, height * width);
         for (row, mirrored) in values.chunks_exact_mut(width).zip(mirror.chunks_exact(width)) {
-            let backwards = mirrored[..shown].iter().rev();
-            row[..shown].iter_mut().zip(backwards).for_each(|(a, b)| *a = 0.5 * (*a + b));
+            let pairs = row[..shown].iter_mut().zip(&mirrored[..shown]);
+            pairs.for_each(|(a, b)| *a = 0.5 * (*a + b));
         }
     }
     Ok(values)
@@ -328,6 +328,7 @@ fn merged(maps: Tensor<4>, seen: Seen) -> Result<Vec<f32>, String> {
 #[cfg(test)]
 mod tests {
     use multimae::burn::tensor::TensorData;
+    use multimae_tasks::kinds::depth::{Depth, DepthScale};
 
     use super::*;
 
@@ -344,13 +345,18 @@ mod tests {
 
     #[test]
     fn mirrored_maps_are_turned_back_within_what_is_shown() {
+        let scale = DepthScale::Linear { mean: 0.0, std: 1.0 };
+        let task = Depth { scale, min: 0.0, max: 10.0 };
         let maps = [1.0_f32, 3.0, 9.0, /* mirrored */ 5.0, 7.0, 9.0];
         let maps =
             Tensor::from_data(TensorData::new(maps.to_vec(), [2, 1, 1, 3]), &Device::default());
-        let seen =
-            Seen { crop: CropBox::whole((1, 2)), canvas: Size::new(1, 3), shown: Size::new(1, 2) };
-        assert_eq!(merged(maps.clone(), seen).unwrap(), [4.0, 4.0, 9.0]);
-        let other = Seen { canvas: Size::new(1, 4), ..seen };
-        assert!(merged(maps, other).is_err());
+        let view = ModelView {
+            crop: CropBox::whole((1, 2)),
+            canvas: Size::new(1, 3),
+            shown: Size::new(1, 2),
+        };
+        assert_eq!(merged(&task, maps.clone(), view).unwrap(), [4.0, 4.0, 9.0]);
+        let other = ModelView { canvas: Size::new(1, 4), ..view };
+        assert!(merged(&task, maps, other).is_err());
     }
 }

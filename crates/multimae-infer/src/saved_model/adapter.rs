@@ -12,7 +12,7 @@ use multimae_io::atomic::write_atomically;
 
 use super::backbone::POSITIONS;
 use super::{Backbone, CARD, ModelCard, SavedModel, problem};
-use crate::pretrained::load_pretrained;
+use crate::saved_model::load_pretrained;
 use crate::{Error, Result};
 
 /// The value of `format` in the file's metadata.

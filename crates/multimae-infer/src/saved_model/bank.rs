@@ -13,8 +13,8 @@ use multimae::tuning::ParameterKind;
 use multimae_data::Sample;
 
 use super::adapter::ENCODER;
-use super::{Adapter, Backbone, Output, SavedModel};
-use crate::pretrained::load_pretrained;
+use super::{Adapter, Backbone, SavedModel};
+use crate::saved_model::load_pretrained;
 use crate::{Error, Result};
 
 /// A backbone and adapters by name. The adapters share the backbone's weights: another one costs
@@ -117,8 +117,8 @@ impl AdapterBank {
     ///
     /// # Errors
     /// If there is no such adapter, or samples do not fit theirs.
-    pub fn predict(&self, samples: &[(&str, Sample)]) -> Result<Vec<IndexMap<String, Output>>> {
-        let mut outputs: Vec<Option<IndexMap<String, Output>>> =
+    pub fn predict(&self, samples: &[(&str, Sample)]) -> Result<Vec<IndexMap<String, Prediction>>> {
+        let mut outputs: Vec<Option<IndexMap<String, Prediction>>> =
             samples.iter().map(|_| None).collect();
         for pass in self.passes(samples)? {
             let batches = pass.iter().map(|(entry, places)| {
@@ -292,12 +292,10 @@ mod tests {
         (0..count).map(sample).collect()
     }
 
-    fn values(output: &IndexMap<String, Output>) -> Vec<f32> {
-        let one = |output: &Output| match output.clone() {
-            Output::Depth(maps) | Output::Labels(maps) | Output::Values(maps) => {
-                maps.into_data().iter::<f32>().collect::<Vec<f32>>()
-            }
-            Output::Classes(logits) => logits.into_data().iter().collect(),
+    fn values(output: &IndexMap<String, Prediction>) -> Vec<f32> {
+        let one = |output: &Prediction| match output.clone() {
+            Prediction::Maps(maps) => maps.into_data().iter::<f32>().collect::<Vec<f32>>(),
+            Prediction::Classes(logits) => logits.into_data().iter().collect(),
         };
         output.values().flat_map(one).collect()
     }
@@ -392,10 +390,11 @@ mod tests {
         assert!(error.contains("missing `output_adapters.semseg."), "{error}");
         let error = refused(&|adapter| {
             let task = adapter.card.tasks.get_mut("semseg").unwrap();
-            let super::super::TaskKind::Labels { classes, .. } = &mut task.kind else { panic!() };
-            classes.truncate(1);
+            let classes = task.task.classes()[..1].to_vec();
+            let labels = multimae_tasks::kinds::labels::Labels { classes, ignore: 255, offset: 0 };
+            *task = multimae_tasks::TaskCard::new(labels, None);
         });
-        assert!(error.contains("1 classes"), "{error}");
+        assert!(error.contains("needs 1 to 2 outputs"), "{error}");
         let error = refused(&|adapter| {
             adapter.tensors.shift_remove("prompts.tokens");
         });

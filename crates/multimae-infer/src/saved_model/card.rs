@@ -1,11 +1,11 @@
 //! What a fine-tuned model says of itself.
 
 use indexmap::IndexMap;
-use multimae::burn::tensor::{Tensor, TensorData};
 use multimae::modality::{Modality, ModalityKind, Size};
 use multimae::multivit::MultiVitConfig;
 use multimae::tuned::Additions;
 use multimae_data::{DataModality, Encoding, Geometry};
+use multimae_tasks::TaskCard;
 use serde::{Deserialize, Serialize};
 
 /// Everything besides the weights that predicting needs.
@@ -65,135 +65,6 @@ pub enum Normalisation {
     },
 }
 
-/// A task of the model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TaskCard {
-    /// What is predicted.
-    pub kind: TaskKind,
-    /// How its annotations are stored; none for classes, which are folders.
-    pub target: Option<DataModality>,
-}
-
-/// What a task predicts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
-pub enum TaskKind {
-    /// Distance from the camera in metres.
-    Depth {
-        /// From the head's output to metres.
-        scale: DepthScale,
-        /// Smallest valid depth in metres; smaller annotations are holes.
-        min: f64,
-        /// Largest valid depth in metres; larger annotations do not count, predictions are clamped.
-        max: f64,
-    },
-    /// A class per pixel.
-    Labels {
-        /// The classes, in the order of their logits. The head may have one output more, for void.
-        classes: Vec<ClassInfo>,
-        /// The label of pixels that do not count.
-        ignore: i64,
-        /// A class's index minus the value that files store for it.
-        offset: i64,
-    },
-    /// Other real values per pixel.
-    Values {
-        /// From the head's output to the values.
-        scale: ValueScale,
-        /// Their unit, for people.
-        unit: Option<String>,
-    },
-    /// A class per image.
-    Classes {
-        /// Their names, in the order of their logits.
-        names: Vec<String>,
-    },
-}
-
-/// A class of pixels.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClassInfo {
-    /// Its name.
-    pub name: String,
-    /// Its colour, RGB.
-    pub color: [u8; 3],
-}
-
-/// How the output `z` of a depth head becomes metres.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DepthScale {
-    /// `z * std + mean`.
-    Linear {
-        /// Mean depth in metres.
-        mean: f64,
-        /// Standard deviation in metres.
-        std: f64,
-    },
-    /// `exp(z * std + mean)`, which is always positive.
-    Log {
-        /// Mean of the natural logarithm of metres.
-        mean: f64,
-        /// Its standard deviation.
-        std: f64,
-    },
-}
-
-impl DepthScale {
-    /// Metres of a head's output.
-    #[must_use]
-    pub fn metres<const D: usize>(self, output: Tensor<D>) -> Tensor<D> {
-        match self {
-            Self::Linear { mean, std } => output.mul_scalar(std).add_scalar(mean),
-            Self::Log { mean, std } => output.mul_scalar(std).add_scalar(mean).exp(),
-        }
-    }
-
-    /// The output that stands for these metres, which are positive.
-    #[must_use]
-    pub fn output<const D: usize>(self, metres: Tensor<D>) -> Tensor<D> {
-        match self {
-            Self::Linear { mean, std } => metres.sub_scalar(mean).div_scalar(std),
-            Self::Log { mean, std } => metres.log().sub_scalar(mean).div_scalar(std),
-        }
-    }
-}
-
-/// How the output of a head for real values becomes those values: `z * std + mean` per channel.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ValueScale {
-    /// Per channel.
-    pub mean: Vec<f32>,
-    /// Per channel.
-    pub std: Vec<f32>,
-}
-
-impl ValueScale {
-    fn per_channel(values: &[f32], like: &Tensor<4>) -> Tensor<4> {
-        let data = TensorData::new(values.to_vec(), [1, values.len(), 1, 1]);
-        Tensor::from_data(data, &like.device())
-    }
-
-    /// The values of a head's output `(B, C, H, W)`.
-    #[must_use]
-    pub fn restore(&self, output: Tensor<4>) -> Tensor<4> {
-        let (mean, std) =
-            (Self::per_channel(&self.mean, &output), Self::per_channel(&self.std, &output));
-        output * std + mean
-    }
-
-    /// The output that stands for values `(B, C, H, W)`.
-    #[must_use]
-    pub fn output(&self, values: Tensor<4>) -> Tensor<4> {
-        let (mean, std) =
-            (Self::per_channel(&self.mean, &values), Self::per_channel(&self.std, &values));
-        (values - mean) / std
-    }
-}
-
 impl ModelCard {
     /// Height and width of what the model sees.
     #[must_use]
@@ -232,21 +103,14 @@ impl ModelCard {
         }
         for (head, task) in self.model.heads.iter().zip(self.tasks.values()) {
             let outputs = head.head.outputs();
-            let (least, most, what) = match &task.kind {
-                TaskKind::Depth { .. } => (1, 1, "one value".to_owned()),
-                // One more for void.
-                TaskKind::Labels { classes, .. } => {
-                    (classes.len(), classes.len() + 1, format!("{} classes", classes.len()))
-                }
-                TaskKind::Values { scale, .. } => {
-                    (scale.mean.len(), scale.mean.len(), format!("{} values", scale.mean.len()))
-                }
-                TaskKind::Classes { names } => {
-                    (names.len(), names.len(), format!("{} classes", names.len()))
-                }
-            };
-            if !(least..=most).contains(&outputs) {
-                return Err(format!("task `{}` has {what}, its head {outputs} outputs", head.name));
+            let wanted = task.task.outputs();
+            if !wanted.contains(&outputs) {
+                return Err(format!(
+                    "task `{}` needs {} to {} outputs, its head has {outputs}",
+                    head.name,
+                    wanted.start(),
+                    wanted.end()
+                ));
             }
         }
         self.inputs.iter().zip(&self.model.inputs).try_for_each(|(input, modality)| {

@@ -6,11 +6,9 @@ use multimae::model::Inputs;
 use multimae_data::{Encoding, Map, Sample, Values, robust_statistics};
 
 use super::{InputModality, ModelCard, Normalisation};
-use crate::batch::stack_maps;
 use crate::{Error, Result};
-
-/// The mask's value for "valid".
-const VALID: i64 = 255;
+use multimae_tasks::mask_values;
+use multimae_tasks::tensors::stack_maps;
 
 impl ModelCard {
     /// The model's inputs from samples of a pipeline; modalities that the samples do not carry are
@@ -85,13 +83,6 @@ pub fn valid_mask(card: &ModelCard, sample: &Sample) -> Option<Vec<bool>> {
         Values::Labels(mask) => Some(mask_values(mask)),
         Values::Continuous { .. } => None,
     }
-}
-
-/// What a mask says: 255 means valid, or 1 where no value is above it (masks of one bit).
-pub fn mask_values(mask: &[i64]) -> Vec<bool> {
-    // Padding is above 255.
-    let one_bit = mask.iter().filter(|&&value| value <= VALID).all(|&value| value <= 1);
-    mask.iter().map(|&value| value == VALID || (one_bit && value == 1)).collect()
 }
 
 /// Normalises planes of `pixels` values each, in place.

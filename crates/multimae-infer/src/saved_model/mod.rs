@@ -5,11 +5,12 @@ mod backbone;
 mod bank;
 mod card;
 mod inputs;
+mod pretrained;
 
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
-use multimae::burn::tensor::{Device, Tensor, TensorData};
+use multimae::burn::tensor::Device;
 use multimae::encoder::Phase;
 use multimae::model::Inputs;
 use multimae::output_adapters::Prediction;
@@ -21,11 +22,11 @@ use multimae_io::atomic::write_atomically;
 pub use adapter::Adapter;
 pub use backbone::Backbone;
 pub use bank::AdapterBank;
-pub use card::{
-    ClassInfo, DepthScale, InputModality, ModelCard, Normalisation, TaskCard, TaskKind, ValueScale,
-};
+pub use card::{InputModality, ModelCard, Normalisation};
+pub use multimae_tasks::{TaskCard, mask_values};
+pub use pretrained::{LoadReport, load_pretrained, prompts_of};
 
-pub use inputs::{mask_values, valid_mask};
+pub use inputs::valid_mask;
 
 use crate::{Error, Result};
 
@@ -39,7 +40,8 @@ const CARD: &str = "card";
 /// ```no_run
 /// use std::path::Path;
 /// use multimae::burn::tensor::Device;
-/// use multimae_infer::saved_model::{Output, SavedModel};
+/// use multimae::output_adapters::Prediction;
+/// use multimae_infer::saved_model::SavedModel;
 /// # fn samples() -> Vec<multimae_data::Sample> { Vec::new() }
 ///
 /// # fn main() -> multimae_infer::Result<()> {
@@ -47,7 +49,7 @@ const CARD: &str = "card";
 /// let saved = SavedModel::load(Path::new("runs/nyuv2/model.safetensors"), &device)?;
 /// // Samples of a pipeline over `saved.card.data_modalities()` with `saved.card.geometry`.
 /// let outputs = saved.predict(saved.card.inputs(&samples(), &device)?)?;
-/// if let Some(Output::Depth(metres)) = outputs.get("depth") {
+/// if let Some(Prediction::Maps(metres)) = outputs.get("depth") {
 ///     assert_eq!(metres.dims()[1], 1);
 /// }
 /// # Ok(())
@@ -61,23 +63,6 @@ pub struct SavedModel {
     pub card: ModelCard,
     /// What is worth knowing besides: recipe, step, scores. Predicting does not need it.
     pub notes: IndexMap<String, String>,
-}
-
-/// Far below every logit.
-const UNLIKELY: f32 = -1e9;
-
-/// What a model predicts for one task.
-#[derive(Debug, Clone)]
-pub enum Output {
-    /// `(B, 1, H, W)` in metres, within the task's range.
-    Depth(Tensor<4>),
-    /// `(B, classes, H, W)`, the logits of the classes; one for void is left out, one for a label
-    /// that is ignored is far below the others.
-    Labels(Tensor<4>),
-    /// `(B, channels, H, W)` in the unit of the task.
-    Values(Tensor<4>),
-    /// `(B, classes)`, logits.
-    Classes(Tensor<2>),
 }
 
 impl SavedModel {
@@ -160,7 +145,7 @@ impl SavedModel {
     ///
     /// # Errors
     /// If the inputs do not fit the model.
-    pub fn predict(&self, inputs: Inputs) -> Result<IndexMap<String, Output>> {
+    pub fn predict(&self, inputs: Inputs) -> Result<IndexMap<String, Prediction>> {
         self.card.outputs(self.model.forward(inputs, &mut Phase::Evaluation)?.predictions)
     }
 }
@@ -170,18 +155,18 @@ fn problem(path: &Path, problem: String) -> Error {
 }
 
 impl ModelCard {
-    /// What the predictions of the heads mean.
+    /// Decodes the outputs of the heads: values in the unit of their task, or logits of its classes.
     ///
     /// # Errors
     /// If a prediction is not of its task's kind.
     pub fn outputs(
         &self,
         predictions: IndexMap<String, Prediction>,
-    ) -> Result<IndexMap<String, Output>> {
+    ) -> Result<IndexMap<String, Prediction>> {
         let output = |(name, prediction): (String, Prediction)| {
             let task = self.tasks.get(&name).ok_or_else(|| unknown(&name))?;
-            let output = task.kind.output(prediction).ok_or_else(|| unknown(&name))?;
-            Ok((name, output))
+            let decoded = task.task.decode(prediction).ok_or_else(|| unknown(&name))?;
+            Ok((name, decoded))
         };
         predictions.into_iter().map(output).collect()
     }
@@ -192,40 +177,6 @@ fn unknown(task: &str) -> Error {
         head: task.to_owned(),
         problem: "its prediction is not of the kind that the model's card says".to_owned(),
     })
-}
-
-impl TaskKind {
-    fn output(&self, prediction: Prediction) -> Option<Output> {
-        match (self, prediction) {
-            (Self::Depth { scale, min, max }, Prediction::Maps(maps)) => {
-                Some(Output::Depth(scale.metres(maps).clamp(*min, *max)))
-            }
-            (Self::Labels { classes, ignore, .. }, Prediction::Maps(logits)) => {
-                let outputs = logits.dims()[1];
-                let scored = classes.len().min(outputs);
-                let logits = logits.narrow(1, 0, scored);
-                Some(Output::Labels(match usize::try_from(*ignore) {
-                    Ok(label) if label < scored => never(logits, label),
-                    _ => logits,
-                }))
-            }
-            (Self::Values { scale, .. }, Prediction::Maps(maps)) => {
-                Some(Output::Values(scale.restore(maps)))
-            }
-            (Self::Classes { .. }, Prediction::Classes(logits)) => Some(Output::Classes(logits)),
-            _ => None,
-        }
-    }
-}
-
-/// Logits that never choose a class: one that is ignored was not learned.
-fn never(logits: Tensor<4>, class: usize) -> Tensor<4> {
-    let [_, classes, _, _] = logits.dims();
-    let mut shift = vec![0.0_f32; classes];
-    shift[class] = UNLIKELY;
-    let shift = TensorData::new(shift, [1, classes, 1, 1]);
-    let shift = Tensor::<4>::from_data(shift, &logits.device());
-    logits + shift
 }
 
 #[cfg(test)]
@@ -241,6 +192,9 @@ mod tests {
     use multimae_data::{
         DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, Map, Sample, Values, stream,
     };
+    use multimae_tasks::ClassInfo;
+    use multimae_tasks::kinds::depth::{Depth, DepthScale};
+    use multimae_tasks::kinds::labels::Labels;
 
     fn head(name: &str, num_classes: usize) -> TaskHead {
         let config = LightConfig { num_classes, hooks: vec![0, 1], width: 8, depth: 1 };
@@ -260,17 +214,11 @@ mod tests {
         };
         let class = |i: u8| ClassInfo { name: format!("class {i}"), color: [i; 3] };
         let scale = DepthScale::Linear { mean: 2.5, std: 1.5 };
-        let task = |kind| TaskCard { kind, target: None };
+        let depth = Depth { scale, min: 0.001, max: 10.0 };
+        let labels = Labels { classes: (0..3).map(class).collect(), ignore: 255, offset: -1 };
         let tasks = [
-            ("depth".to_owned(), task(TaskKind::Depth { scale, min: 0.001, max: 10.0 })),
-            (
-                "semseg".to_owned(),
-                task(TaskKind::Labels {
-                    classes: (0..3).map(class).collect(),
-                    ignore: 255,
-                    offset: -1,
-                }),
-            ),
+            ("depth".to_owned(), TaskCard::new(depth, None)),
+            ("semseg".to_owned(), TaskCard::new(labels, None)),
         ];
         ModelCard {
             model: MultiVitConfig {
@@ -318,7 +266,7 @@ mod tests {
         let inputs = saved.card.inputs(&samples(), &Device::default()).unwrap();
         let mut outputs = saved.predict(inputs).unwrap();
         match (outputs.swap_remove("depth"), outputs.swap_remove("semseg")) {
-            (Some(Output::Depth(depth)), Some(Output::Labels(labels))) => {
+            (Some(Prediction::Maps(depth)), Some(Prediction::Maps(labels))) => {
                 assert_eq!(depth.dims(), [1, 1, 16, 24]);
                 assert_eq!(labels.dims(), [1, 3, 16, 24], "void is no class");
                 (depth.into_data().iter().collect(), labels.into_data().iter().collect())
@@ -357,30 +305,5 @@ mod tests {
         other.card.tasks.shift_remove("semseg");
         other.save(&path).unwrap();
         assert!(load().contains("unexpected"), "{}", load());
-    }
-
-    #[test]
-    fn an_ignored_class_is_never_predicted() {
-        let logits = Tensor::<4>::ones([1, 3, 1, 1], &Device::default());
-        let class = |i: u8| ClassInfo { name: format!("class {i}"), color: [i; 3] };
-        let classes: Vec<ClassInfo> = (0..3).map(class).collect();
-        let kind = TaskKind::Labels { classes, ignore: 0, offset: 0 };
-        let Some(Output::Labels(logits)) = kind.output(Prediction::Maps(logits)) else { panic!() };
-        let logits: Vec<f32> = logits.into_data().iter().collect();
-        assert!(logits[0] < -1e8 && logits[1..] == [1.0, 1.0]);
-    }
-
-    #[test]
-    fn depth_scales_are_undone() {
-        let metres = Tensor::<1>::from_floats([0.5, 2.0, 9.0], &Device::default());
-        for scale in
-            [DepthScale::Linear { mean: 2.8, std: 1.4 }, DepthScale::Log { mean: 0.9, std: 0.5 }]
-        {
-            let back: Vec<f32> =
-                scale.metres(scale.output(metres.clone())).into_data().iter().collect();
-            for (got, expected) in back.iter().zip([0.5, 2.0, 9.0]) {
-                assert!((got - expected).abs() < 1e-5, "{scale:?} {back:?}");
-            }
-        }
     }
 }

@@ -11,8 +11,8 @@ use multimae_report::picture::{GREY, Grid, Picture, WHITE, color_bar, palette_le
 
 use super::PretrainSpec;
 use crate::Result;
-use crate::classes::{argmax, palette};
 use multimae_config::TaskModality;
+use multimae_tasks::classes::{argmax, palette};
 
 const COLUMNS: [&str; 3] = ["masked input", "prediction", "original"];
 /// Pictures smaller than this are enlarged, in pixels.

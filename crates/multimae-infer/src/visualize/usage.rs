@@ -12,7 +12,7 @@ use multimae_data::{DataModality, Dataset, Layout, Pipeline, Sample, Values};
 use multimae_report::colormap::{Colormap, ValueRange};
 use multimae_report::picture::{Grid, Picture, color_bar};
 
-use crate::saved_model::{SavedModel, TaskKind};
+use crate::saved_model::SavedModel;
 use crate::{Error, Result};
 
 /// Side of the square that stands for an entry, in pixels.
@@ -65,13 +65,10 @@ pub fn pool_usage(
 }
 
 fn annotation(saved: &SavedModel) -> Result<Annotation> {
-    let found = saved.card.tasks.values().find_map(|task| match (&task.kind, &task.target) {
-        (TaskKind::Labels { classes, ignore, .. }, Some(target)) => Some(Annotation {
-            modality: target.clone(),
-            names: classes.iter().map(|class| class.name.clone()).collect(),
-            ignore: *ignore,
-        }),
-        _ => None,
+    let found = saved.card.tasks.values().find_map(|card| {
+        let (target, ignore) = (card.target.clone()?, card.task.ignored_label()?);
+        let names = card.task.classes().iter().map(|class| class.name.clone()).collect();
+        Some(Annotation { modality: target, names, ignore })
     });
     found.ok_or_else(|| {
         Error::Prediction(

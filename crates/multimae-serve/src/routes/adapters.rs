@@ -6,7 +6,6 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use multimae_infer::saved_model::TaskKind;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -33,20 +32,12 @@ pub(super) fn described(state: &App) -> Vec<Value> {
             .tasks
             .iter()
             .map(|(name, task)| {
-                let task = match &task.kind {
-                    TaskKind::Depth { min, max, .. } => json!({"kind": "depth", "unit": "m",
-                                                              "min": min, "max": max}),
-                    TaskKind::Labels { classes, offset, .. } => {
-                        let classes: Vec<Value> = classes
-                            .iter()
-                            .map(|class| json!({"name": class.name, "color": class.color}))
-                            .collect();
-                        json!({"kind": "labels", "classes": classes, "offset": offset})
-                    }
-                    TaskKind::Values { unit, .. } => json!({"kind": "values", "unit": unit}),
-                    TaskKind::Classes { names } => json!({"kind": "classes", "classes": names}),
-                };
-                (name.clone(), task)
+                let mut described = json!({"kind": task.task.kind()});
+                if let (Value::Object(all), Value::Object(own)) = (&mut described, task.task.api())
+                {
+                    all.extend(own);
+                }
+                (name.clone(), described)
             })
             .collect();
         let data: Vec<_> = entry.card.inputs.iter().map(|input| input.data.clone()).collect();

@@ -163,11 +163,11 @@ fn encode(
     let mut files = Files::new();
     for task in wanted {
         let (Some(kind), Some(predicted)) =
-            (card.tasks.get(task).map(|task| &task.kind), prediction.tasks.get(task))
+            (card.tasks.get(task).map(|card| &card.task), prediction.tasks.get(task))
         else {
             continue;
         };
-        let encoded = files_of(kind, predicted, size);
+        let encoded = files_of(&**kind, predicted, size);
         let encoded = encoded.map_err(|error| Problem::unfit(error.to_string()))?;
         files
             .extend(encoded.into_iter().map(|(ending, bytes)| (format!("{task}.{ending}"), bytes)));

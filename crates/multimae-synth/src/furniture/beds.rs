@@ -4,7 +4,7 @@ use super::Assembly;
 use crate::draw::{Stream, between, chance, count};
 use crate::labels::Label;
 use crate::material::Material;
-use crate::scene::{Style, cloth};
+use crate::style::{Style, cloth};
 use crate::vec3::{Vec3, vec3};
 
 /// A bed, `width` by `length`, with the head at the back.

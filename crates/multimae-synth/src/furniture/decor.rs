@@ -4,7 +4,7 @@ use super::{Assembly, Span, table_lamp};
 use crate::draw::{Stream, between, chance, count, pick};
 use crate::labels::Label;
 use crate::material::{Material, Texture};
-use crate::scene::{Style, any_colour, cloth};
+use crate::style::{Style, any_colour, cloth};
 use crate::vec3::{Vec3, vec3};
 
 /// A framed picture on the wall.

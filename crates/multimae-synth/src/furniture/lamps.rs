@@ -4,7 +4,7 @@ use super::Assembly;
 use crate::draw::{Stream, between, pick};
 use crate::labels::Label;
 use crate::material::{Material, Texture};
-use crate::scene::Style;
+use crate::style::Style;
 use crate::vec3::{Vec3, vec3};
 
 /// A shade: glowing, or plain cloth if the brightness is 0.

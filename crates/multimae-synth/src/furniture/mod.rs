@@ -22,7 +22,7 @@ use std::f32::consts::FRAC_PI_2;
 
 use crate::geometry::{Rotation, Shape, Solid};
 use crate::material::Surface;
-use crate::scene::Pose;
+use crate::pose::Pose;
 use crate::vec3::{Vec3, vec3};
 
 /// From, to: metres.

@@ -4,7 +4,7 @@ use super::{Assembly, Span};
 use crate::draw::{Stream, between, chance, count};
 use crate::labels::Label;
 use crate::material::{Material, Texture};
-use crate::scene::{Style, cloth};
+use crate::style::{Style, cloth};
 use crate::vec3::Vec3;
 
 /// A window: frame, bars, sill, and the bright outside. `daylight` is how bright that is.

@@ -7,7 +7,7 @@ use crate::draw::{Stream, between, chance, pick};
 use crate::geometry::{Rotation, Shape};
 use crate::labels::Label;
 use crate::material::Surface;
-use crate::scene::Style;
+use crate::style::Style;
 use crate::vec3::vec3;
 
 /// A chair, 0.44 by 0.46 about its middle.

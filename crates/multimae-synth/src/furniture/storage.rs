@@ -4,7 +4,7 @@ use super::{Assembly, Span, book_row};
 use crate::draw::{Stream, between, chance, count, pick};
 use crate::labels::Label;
 use crate::material::{Material, Surface, Texture};
-use crate::scene::Style;
+use crate::style::Style;
 use crate::vec3::{Vec3, vec3};
 
 /// Joints between doors.

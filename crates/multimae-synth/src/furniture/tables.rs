@@ -4,7 +4,7 @@ use super::Assembly;
 use crate::draw::{Stream, between, chance, pick};
 use crate::labels::Label;
 use crate::material::{Material, Texture};
-use crate::scene::Style;
+use crate::style::Style;
 use crate::vec3::Vec3;
 
 /// A dining table about its middle, 0.74 high.

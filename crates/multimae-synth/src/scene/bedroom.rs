@@ -1,12 +1,13 @@
 //! Bedrooms.
 
 use super::fittings::{put_bookshelf, put_cupboard};
-use super::{Layout, Needs, Pose};
+use super::{Layout, Needs};
 use crate::draw::{Stream, between, chance, pick};
 use crate::furniture::{
     armchair, bed, chair, desk, night_table, rug, sideboard, table_lamp, television, things_on_top,
     wardrobe,
 };
+use crate::pose::Pose;
 
 /// A bed, most often with night tables, and what goes with it.
 pub(super) fn furnish(layout: &mut Layout, rng: &mut Stream) {

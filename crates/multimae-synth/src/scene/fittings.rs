@@ -84,7 +84,7 @@ fn hang_ceiling_lamps(layout: &mut Layout, rng: &mut Stream) {
     let size = layout.room.size;
     let style = layout.style;
     let place =
-        |x: f32, y: f32| super::Pose { origin: vec3(x * size.x, y * size.y, 0.0), yaw: 0.0 };
+        |x: f32, y: f32| crate::pose::Pose { origin: vec3(x * size.x, y * size.y, 0.0), yaw: 0.0 };
     let lamps = if size.x * size.y > 22.0 && chance(rng, 0.6) { 2 } else { 1 };
     let power = between(rng, 2.0, 6.0) / lamps as f32;
     let warm = vec3(1.0, 0.86, 0.66).lerp(Vec3::splat(1.0), between(rng, 0.0, 0.8));

@@ -46,7 +46,12 @@ fn put_row(layout: &mut Layout, rng: &mut Stream) {
     }
 }
 
-fn put_on_counter(piece: &mut Assembly<'_>, width: f32, style: &super::Style, rng: &mut Stream) {
+fn put_on_counter(
+    piece: &mut Assembly<'_>,
+    width: f32,
+    style: &crate::style::Style,
+    rng: &mut Stream,
+) {
     if chance(rng, 0.5) {
         let size = vec3(between(rng, 0.2, 0.32), 0.2, between(rng, 0.15, 0.3));
         carton(&mut piece.at(0.42 * width, 0.16, 0.9, 0.0), size, style, rng);
@@ -90,7 +95,7 @@ fn put_chair(
     piece: &mut Assembly<'_>,
     at: (f32, f32),
     turn: f32,
-    style: &super::Style,
+    style: &crate::style::Style,
     rng: &mut Stream,
 ) {
     if chance(rng, 0.8) {

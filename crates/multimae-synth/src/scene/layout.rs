@@ -1,12 +1,12 @@
 //! Where things go: on free floor, along free wall.
 
 use super::light::Light;
-use super::pose::{Pose, Rect};
 use super::room::Room;
-use super::style::Style;
 use crate::draw::{Stream, between, chance, count};
 use crate::furniture::Assembly;
 use crate::geometry::Solid;
+use crate::pose::{Pose, Rect};
+use crate::style::Style;
 
 /// Furniture keeps this far off the wall, for the skirting board.
 const OFF_WALL: f32 = 0.02;

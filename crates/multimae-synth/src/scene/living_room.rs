@@ -1,12 +1,13 @@
 //! Living rooms.
 
 use super::fittings::{put_bookshelf, put_cupboard};
-use super::{Layout, Needs, Pose};
+use super::{Layout, Needs};
 use crate::draw::{Stream, between, chance, count};
 use crate::furniture::{
     armchair, book_pile, coffee_table, night_table, rug, sideboard, sofa, table_lamp, television,
     things_on_top, wall_television,
 };
+use crate::pose::Pose;
 use crate::vec3::vec3;
 
 /// A sofa with a low table before it, a television across, shelves, and perhaps a dining corner.

@@ -7,19 +7,16 @@ mod layout;
 mod light;
 mod living_room;
 mod office;
-mod pose;
 mod room;
-mod style;
 
 pub(crate) use layout::{Layout, Needs};
 pub(crate) use light::Light;
-pub(crate) use pose::Pose;
 pub(crate) use room::{Kind, Room};
-pub(crate) use style::{Style, any_colour, cloth};
 
 use crate::draw::{Stream, pick, stream};
 use crate::geometry::{Ray, Solid, Tree};
 use crate::material::{Patch, Surface};
+use crate::style::Style;
 use crate::vec3::Vec3;
 
 /// A furnished room, ready to be looked at.

@@ -3,11 +3,12 @@
 use std::f32::consts::PI;
 
 use super::fittings::{put_bookshelf, put_cupboard};
-use super::{Layout, Needs, Pose};
+use super::{Layout, Needs};
 use crate::draw::{Stream, between, chance, count};
 use crate::furniture::{
     book_pile, book_row, desk, office_chair, rug, sofa, table_lamp, television,
 };
+use crate::pose::Pose;
 
 /// Desks with chairs and screens, shelves, perhaps a sofa.
 pub(super) fn furnish(layout: &mut Layout, rng: &mut Stream) {

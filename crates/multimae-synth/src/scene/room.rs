@@ -2,12 +2,12 @@
 
 use std::f32::consts::FRAC_PI_2;
 
-use super::pose::{Pose, Rect};
-use super::style::Style;
 use crate::draw::{Stream, between, chance, hsv, pick};
 use crate::geometry::Ray;
 use crate::labels::Label;
 use crate::material::{Material, Surface, Texture};
+use crate::pose::{Pose, Rect};
+use crate::style::Style;
 use crate::vec3::{Vec3, vec3};
 
 /// What people do in a room.

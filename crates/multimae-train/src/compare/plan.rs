@@ -347,15 +347,18 @@ fn task_scores(grid: &Grid, runs: &[PlannedRun]) -> Result<Vec<TaskScore>> {
         let tasks = tasks.join(", ");
         return Err(problem(format!("`scores`: `{task}` is no task; the tasks are {tasks}")));
     }
-    tasks
-        .iter()
-        .map(|task| match grid.scores.get(task) {
-            Some(name) => {
-                TaskScore::named(task, name).map_err(|error| problem(format!("`scores`: {error}")))
-            }
-            None => Ok(TaskScore::usual(task)),
-        })
-        .collect()
+    let Some(reference) = runs.iter().find(|run| run.cell == grid.reference) else {
+        return Ok(Vec::new());
+    };
+    let score = |task: &String| {
+        let kind = crate::finetune::kind_of_task(&reference.recipe, task)?;
+        let named = match grid.scores.get(task) {
+            Some(name) => TaskScore::named(task, kind, name),
+            None => TaskScore::usual(task, kind).ok_or_else(|| format!("`{task}` has no scores")),
+        };
+        named.map_err(|error| problem(format!("`scores`: {error}")))
+    };
+    tasks.iter().map(score).collect()
 }
 
 #[cfg(test)]

@@ -281,7 +281,10 @@ mod tests {
 
     #[test]
     fn seeds_are_compared_with_the_mean_of_the_reference() {
-        let scores = [TaskScore::usual("depth"), TaskScore::usual("semseg")];
+        let usual = |task: &str, name: &str| {
+            TaskScore::usual(task, multimae_tasks::kind(name).unwrap()).unwrap()
+        };
+        let scores = [usual("depth", "depth"), usual("semseg", "labels")];
         // The means of two runs of the reference: 1 m and 0.4.
         let reference = Reference {
             step_seconds: None,

@@ -3,24 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use multimae_config::unknown_of;
-
-/// The ends of scores' names, and whether higher is better.
-const SCORES: [(&str, bool); 14] = [
-    ("rmse", false),
-    ("rel", false),
-    ("srel", false),
-    ("rmse_log", false),
-    ("log10", false),
-    ("delta_1", true),
-    ("delta_2", true),
-    ("delta_3", true),
-    ("miou", true),
-    ("mean_acc", true),
-    ("pixel_acc", true),
-    ("mae", false),
-    ("top1", true),
-    ("top5", true),
-];
+use multimae_tasks::{Score, TaskKind};
 
 /// The score that stands for a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,37 +17,34 @@ pub struct TaskScore {
 }
 
 impl TaskScore {
-    /// A score by its name.
+    /// A score of a task by its name.
     ///
     /// # Errors
-    /// If the task has no such score; suggests the nearest.
-    pub fn named(task: &str, name: &str) -> Result<Self, String> {
+    /// If tasks of the kind have no such score; suggests the nearest.
+    pub fn named(task: &str, kind: &TaskKind, name: &str) -> Result<Self, String> {
         let end = name.strip_prefix(task).and_then(|rest| rest.strip_prefix('_'));
-        let known = SCORES.iter().find(|(score, _)| Some(*score) == end);
-        let (_, higher_is_better) = known.ok_or_else(|| {
+        let known = kind.scores.iter().find(|score| Some(score.name) == end);
+        let known = known.ok_or_else(|| {
             let names: Vec<String> =
-                SCORES.iter().map(|(score, _)| format!("{task}_{score}")).collect();
+                kind.scores.iter().map(|score| format!("{task}_{}", score.name)).collect();
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             format!("task `{task}`: {}", unknown_of("score", name, &names))
         })?;
-        Ok(Self {
-            task: task.to_owned(),
-            name: name.to_owned(),
-            higher_is_better: *higher_is_better,
-        })
+        Ok(Self::of(task, known))
     }
 
-    /// The usual score of a task: RMSE of depth, mean IoU of labels, top-1 of classes, and the mean
-    /// error of other values.
+    /// The usual score of a task: the first of its kind.
     #[must_use]
-    pub fn usual(task: &str) -> Self {
-        let (end, higher_is_better) = match task {
-            "depth" => ("rmse", false),
-            "semseg" => ("miou", true),
-            multimae_config::CLASSES => ("top1", true),
-            _ => ("mae", false),
-        };
-        Self { task: task.to_owned(), name: format!("{task}_{end}"), higher_is_better }
+    pub fn usual(task: &str, kind: &TaskKind) -> Option<Self> {
+        kind.scores.first().map(|score| Self::of(task, score))
+    }
+
+    fn of(task: &str, score: &Score) -> Self {
+        Self {
+            task: task.to_owned(),
+            name: format!("{task}_{}", score.name),
+            higher_is_better: score.higher_is_better,
+        }
     }
 
     /// How much better `score` is than `reference`, as a share of the latter; negative is worse.
@@ -91,12 +71,14 @@ pub fn mean_relative_difference(tasks: &[(&TaskScore, f64, f64)]) -> Option<f64>
 
 #[cfg(test)]
 mod tests {
+    use multimae_tasks::kind;
+
     use super::*;
 
     #[test]
     fn better_is_positive_whatever_the_score() {
-        let rmse = TaskScore::named("depth", "depth_rmse").unwrap();
-        let miou = TaskScore::named("semseg", "semseg_miou").unwrap();
+        let rmse = TaskScore::named("depth", kind("depth").unwrap(), "depth_rmse").unwrap();
+        let miou = TaskScore::named("semseg", kind("labels").unwrap(), "semseg_miou").unwrap();
         // 0.8 m becomes 0.6 m: a quarter better. 0.40 becomes 0.36: a tenth worse.
         let tasks = [(&rmse, 0.6, 0.8), (&miou, 0.36, 0.40)];
         assert!((mean_relative_difference(&tasks[..1]).unwrap() - 0.25).abs() < 1e-12);
@@ -111,14 +93,24 @@ mod tests {
 
     #[test]
     fn scores_are_known_by_name() {
-        assert!(TaskScore::named("depth", "depth_delta_1").unwrap().higher_is_better);
-        assert!(!TaskScore::named("depth", "depth_rmse_log").unwrap().higher_is_better);
-        let error = TaskScore::named("semseg", "semseg_moiu").unwrap_err();
+        assert!(
+            TaskScore::named("depth", kind("depth").unwrap(), "depth_delta_1")
+                .unwrap()
+                .higher_is_better
+        );
+        assert!(
+            !TaskScore::named("depth", kind("depth").unwrap(), "depth_rmse_log")
+                .unwrap()
+                .higher_is_better
+        );
+        let error = TaskScore::named("semseg", kind("labels").unwrap(), "semseg_moiu").unwrap_err();
         assert!(error.contains("did you mean `semseg_miou`"), "{error}");
-        assert!(TaskScore::named("depth", "semseg_miou").is_err());
-        for task in ["depth", "semseg", "cls", "normal"] {
-            let usual = TaskScore::usual(task);
-            assert_eq!(TaskScore::named(task, &usual.name), Ok(usual));
-        }
+        assert!(TaskScore::named("depth", kind("depth").unwrap(), "semseg_miou").is_err());
+        let of = |task: &str, name: &str| TaskScore::usual(task, kind(name).unwrap()).unwrap().name;
+        assert_eq!(of("depth", "depth"), "depth_rmse");
+        assert_eq!(of("semseg", "labels"), "semseg_miou");
+        assert_eq!(of("cls", "classes"), "cls_top1");
+        assert_eq!(of("edges", "values"), "edges_mae");
+        assert_eq!(of("normal", "normals"), "normal_mean_angle");
     }
 }

@@ -3,88 +3,19 @@
 use indexmap::IndexMap;
 use multimae_data::{Dataset, Encoding, RawMap, RawSample};
 
-use super::modalities::target;
-use super::targets::{class_of, valid_values};
+use super::modalities::{kind_of_task, target};
 use crate::{Error, Result};
 use multimae_config::{BadSamplesChoice, FinetuneRecipe};
-use multimae_infer::saved_model::mask_values;
+use multimae_tasks::{AnnotationStatistics, Constant, class_of, mask_values, valid_values};
 
 /// Annotations are looked at in no more than this many training samples, spread evenly.
 const SAMPLES: usize = 1000;
 
-/// The best constant predictions by task, and what else is known of the annotations.
+/// The statistics of the annotations by task, from which constant predictions follow.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Constants {
     /// By task.
     pub tasks: IndexMap<String, Constant>,
-}
-
-/// What is known of the annotations of one task.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Constant {
-    /// Real values.
-    Values(Moments),
-    /// The share of every class among the labelled pixels or the images.
-    Frequencies(Vec<f64>),
-}
-
-/// Sums over the valid values.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Moments {
-    valid: f64,
-    all: f64,
-    sums: Vec<f64>,
-    squares: f64,
-    log_sum: f64,
-    log_squares: f64,
-}
-
-impl Moments {
-    fn add(&mut self, channels: usize, data: &[f32], valid: &[bool]) {
-        self.sums.resize(channels.max(self.sums.len()), 0.0);
-        let pixels = (data.len() / channels.max(1)).max(1);
-        self.all += data.len() as f64;
-        for (index, (&value, _)) in data.iter().zip(valid).enumerate().filter(|(_, (_, v))| **v) {
-            let value = f64::from(value);
-            self.valid += 1.0;
-            self.sums[index / pixels] += value;
-            self.squares += value * value;
-            let log = value.max(f64::MIN_POSITIVE).ln();
-            self.log_sum += log;
-            self.log_squares += log * log;
-        }
-    }
-
-    /// Share of the values that are valid.
-    #[must_use]
-    pub fn valid_share(&self) -> f64 {
-        self.valid / self.all.max(1.0)
-    }
-
-    /// Mean of each channel.
-    #[must_use]
-    pub fn means(&self) -> Vec<f64> {
-        let channels = self.sums.len().max(1) as f64;
-        self.sums.iter().map(|sum| sum * channels / self.valid.max(1.0)).collect()
-    }
-
-    /// Mean and standard deviation over all channels.
-    #[must_use]
-    pub fn linear(&self) -> (f64, f64) {
-        mean_and_deviation(self.sums.iter().sum(), self.squares, self.valid)
-    }
-
-    /// Mean and standard deviation of the natural logarithm.
-    #[must_use]
-    pub fn log(&self) -> (f64, f64) {
-        mean_and_deviation(self.log_sum, self.log_squares, self.valid)
-    }
-}
-
-fn mean_and_deviation(sum: f64, squares: f64, count: f64) -> (f64, f64) {
-    let count = count.max(1.0);
-    let mean = sum / count;
-    (mean, (squares / count - mean * mean).max(0.0).sqrt())
 }
 
 /// Looks at the annotations of training samples. `data` holds the modalities of the tasks and the
@@ -98,7 +29,12 @@ pub(super) fn look_at(
     mask: Option<&str>,
     classes: &[String],
 ) -> Result<Constants> {
-    let mut found: IndexMap<String, Found> = IndexMap::new();
+    let mut found: IndexMap<String, AnnotationStatistics> = IndexMap::new();
+    let mut ranges = IndexMap::new();
+    for name in &recipe.out_domains.0 {
+        let kind = kind_of_task(recipe, name)?;
+        ranges.insert(name.clone(), (kind.valid_range)(recipe));
+    }
     let stride = data.len().div_ceil(SAMPLES).max(1);
     let skips = recipe.bad_samples == BadSamplesChoice::Skip;
     for index in (0..data.len()).step_by(stride) {
@@ -113,7 +49,7 @@ pub(super) fn look_at(
             Err(error) if skips && error.is_bad_sample() => continue,
             Err(error) => return Err(error.into()),
         };
-        add_sample(recipe, &mut found, data, &raw, mask);
+        add_sample(&ranges, &mut found, data, &raw, mask);
     }
     let mut constants = Constants::default();
     for task in &recipe.out_domains.0 {
@@ -134,9 +70,10 @@ pub(super) fn look_at(
     Ok(constants)
 }
 
+/// Adds the annotations of a sample; `ranges` holds every task with the range of its valid values.
 fn add_sample(
-    recipe: &FinetuneRecipe,
-    found: &mut IndexMap<String, Found>,
+    ranges: &IndexMap<String, (f64, f64)>,
+    found: &mut IndexMap<String, AnnotationStatistics>,
     data: &Dataset,
     raw: &RawSample,
     mask: Option<&str>,
@@ -146,18 +83,15 @@ fn add_sample(
         _ => None,
     });
     for modality in data.modalities() {
-        if !recipe.out_domains.0.contains(&modality.name) {
+        if !ranges.contains_key(&modality.name) {
             continue;
         }
         let found = found.entry(modality.name.clone()).or_default();
         match (raw.maps.get(&modality.name), &modality.encoding) {
             (Some(RawMap::Continuous { channels, data }), encoding) => {
                 let values = encoding.decoded_values(data, *channels);
-                let range = if modality.name == "depth" {
-                    (recipe.depth_min, recipe.depth_max)
-                } else {
-                    (f64::NEG_INFINITY, f64::INFINITY)
-                };
+                let range = ranges.get(&modality.name).copied();
+                let range = range.unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
                 let pixels = raw.height * raw.width;
                 let flags = valid_values(&values, pixels, range, valid.as_deref());
                 found.moments.add(*channels, &values, &flags);
@@ -171,49 +105,5 @@ fn add_sample(
             }
             _ => {}
         }
-    }
-}
-
-#[derive(Debug, Default)]
-struct Found {
-    moments: Moments,
-    counts: Vec<f64>,
-}
-
-impl Found {
-    fn label(&mut self, label: usize, classes: usize) {
-        self.counts.resize(classes.max(self.counts.len()), 0.0);
-        if let Some(count) = self.counts.get_mut(label) {
-            *count += 1.0;
-        }
-    }
-
-    fn constant(self) -> Option<Constant> {
-        let total: f64 = self.counts.iter().sum();
-        if total > 0.0 {
-            let shares = self.counts.iter().map(|count| count / total).collect();
-            return Some(Constant::Frequencies(shares));
-        }
-        (self.moments.valid > 0.0).then_some(Constant::Values(self.moments))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn moments_count_valid_values() {
-        let mut moments = Moments::default();
-        moments.add(1, &[1.0, 3.0, f32::NAN, 900.0], &[true, true, false, false]);
-        assert_eq!(moments.linear(), (2.0, 1.0));
-        assert_eq!(moments.means(), [2.0]);
-        assert_eq!(moments.valid_share(), 0.5);
-        let (mean, deviation) = moments.log();
-        assert!((mean - 3.0_f64.ln() / 2.0).abs() < 1e-12);
-        assert!((deviation - 3.0_f64.ln() / 2.0).abs() < 1e-12);
-        let mut colours = Moments::default();
-        colours.add(2, &[1.0, 3.0, 10.0, 20.0], &[true; 4]);
-        assert_eq!(colours.means(), [2.0, 15.0]);
     }
 }

@@ -13,7 +13,6 @@ use super::Setting;
 use super::native::NativeSource;
 use crate::{Error, Result};
 use multimae_config::{Augmentation, BadSamplesChoice, FinetuneRecipe};
-use multimae_infer::saved_model::TaskKind;
 
 /// Factors of large-scale jitter in the published segmentation.
 const LARGE_SCALE_JITTER: [f64; 2] = [0.1, 2.0];
@@ -123,13 +122,11 @@ fn colors(recipe: &FinetuneRecipe) -> Option<ColorAugmentation> {
 
 impl Setting {
     fn pipeline(&self, data: Arc<Dataset>, geometry: Geometry) -> Result<Pipeline> {
-        let mut pipeline =
-            Pipeline::new(data, geometry, self.recipe.seed)?.with_distances(["depth".to_owned()]);
+        let mut pipeline = Pipeline::new(data, geometry, self.recipe.seed)?;
         for task in &self.tasks {
-            if let (TaskKind::Labels { classes, .. }, true) =
-                (&task.card.kind, self.recipe.seg_use_void_label)
-            {
-                pipeline = pipeline.with_label_padding(&task.name, classes.len() as i64);
+            let classes = task.card.task.classes().len();
+            if self.recipe.seg_use_void_label && classes > 0 {
+                pipeline = pipeline.with_label_padding(&task.name, classes as i64);
             }
         }
         Ok(pipeline)
@@ -202,6 +199,6 @@ impl Setting {
         let mut names: Vec<String> = self.tasks.iter().map(|task| task.name.clone()).collect();
         names.extend(self.card.valid_mask.iter().map(|mask| mask.name.clone()));
         let pipeline = self.pipeline(Arc::new(data), self.card.geometry)?;
-        Ok(Loader::new(NativeSource { pipeline, names }, config)?)
+        Ok(Loader::new(NativeSource { pipeline, card: self.card.clone(), names }, config)?)
     }
 }

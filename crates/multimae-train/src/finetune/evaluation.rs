@@ -1,56 +1,55 @@
 //! Losses and scores on samples that are not trained on.
 //!
-//! Losses are those of training, at the model's resolution. Scores are over all pixels of the set
-//! together, at the resolution of the annotations: predictions are brought back to the part of the
-//! image that the model saw, padding is left out, and what the model did not see is not scored.
+//! Samples are seen as `predict` and `evaluate` see frames: whole, at the scale of training. Losses
+//! are those of training on that view, per sample and weighted by the number of valid pixels, so
+//! that they do not depend on the batch size. Scores are those of the tasks' own rules at the
+//! frames' own size: what `evaluate` prints for the same model without a named protocol.
 
 use std::cell::RefCell;
 
 use indexmap::IndexMap;
 use multimae::burn::tensor::{Tensor, TensorData};
 use multimae::encoder::Phase;
-use multimae::metrics::{ClassMetrics, DepthMetrics, SemsegMetrics};
+use multimae::modality::Size;
 use multimae::model::Inputs;
 use multimae::output_adapters::Prediction;
 use multimae::prompts::PoolUsage;
 use multimae::tuned::TunedMultiVit;
-use multimae_data::{Loader, Map, Sample, Values, stream};
+use multimae_data::{Loader, Map, Sample, Values};
+use multimae_eval::TaskScorers;
+use multimae_infer::predict::{ModelView, finish};
+use multimae_tasks::mask_values;
 
 use super::Setting;
-use super::annotations::Constant;
-use super::native::{NATIVE, in_crop, to_crop};
-use super::setting::Task;
-use super::targets::{class_of, loss, targets, valid_range, valid_values};
+use super::native::{NATIVE, all_inputs};
+use super::targets::{loss, targets};
 use crate::learner::Learner;
 use crate::step::number;
 use crate::{Error, Result};
-use multimae_infer::classes::argmax;
-use multimae_infer::saved_model::{Output, TaskKind, mask_values};
 
-/// What a set says of predictions.
+/// Scores and losses of predictions on a set.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Evaluated {
     /// Unweighted losses by task.
     pub losses: IndexMap<String, f64>,
     /// By name, `<task>_<score>`, and `score`, the joint one.
     pub scores: IndexMap<String, f64>,
-    /// Intersection over union of every class, by task of labels.
-    pub ious: IndexMap<String, Vec<Option<f64>>>,
-    /// How often the entries of prompt pools were used: `shared`, or by task.
+    /// Intersection over union of every class by name, by task of labels.
+    pub classes: IndexMap<String, Vec<(String, Option<f64>)>>,
+    /// Use of the entries of prompt pools: `shared`, or by task.
     pub usage: IndexMap<String, PoolUsage>,
 }
 
 impl Evaluated {
-    /// What chooses the best model, higher is better: the mean over the tasks of delta 1 for
-    /// depth, the mean IoU for labels, top-1 for classes, and `1 / (1 + mean error)` for other
-    /// values.
+    /// The score that chooses the best model, higher is better: the mean over the tasks of their
+    /// [joint scores](multimae_tasks::Outcome::joint).
     #[must_use]
     pub fn score(&self) -> f64 {
         self.scores.get("score").copied().unwrap_or_default()
     }
 }
 
-/// What predicts samples: every task's maps or classes by name.
+/// Predicts samples: every task's maps or classes by name.
 pub type Predict<'a> = dyn Fn(&[Sample]) -> Result<IndexMap<String, Prediction>> + 'a;
 
 /// Evaluates predictions on a set, which is one of the [setting's](Setting::evaluation_data).
@@ -59,36 +58,108 @@ pub type Predict<'a> = dyn Fn(&[Sample]) -> Result<IndexMap<String, Prediction>>
 /// If a sample cannot be read, or a task has no annotation in the set.
 pub fn evaluate(setting: &Setting, data: &Loader, predict: &Predict<'_>) -> Result<Evaluated> {
     let mut losses: IndexMap<String, (f64, f64)> = IndexMap::new();
-    let mut scorers: Vec<Scorer> = setting.tasks.iter().map(Scorer::new).collect();
+    let mut scorers = TaskScorers::new(&setting.card.tasks)?;
     for batch in data.batches((0, 0), 1) {
-        let samples = batch?.samples;
-        let predictions = predict(&samples)?;
+        for samples in by_size(batch?.samples) {
+            let predictions = predict(&samples)?;
+            add_losses(setting, &samples, &predictions, &mut losses)?;
+            add_scores(setting, &samples, predictions, &mut scorers)?;
+        }
+    }
+    let mean = |(task, (sum, count)): (String, (f64, f64))| (task, sum / count);
+    let mut evaluated =
+        Evaluated { losses: losses.into_iter().map(mean).collect(), ..Evaluated::default() };
+    let outcomes = scorers.outcomes()?;
+    let joint = outcomes.values().map(|outcome| outcome.joint).sum::<f64>();
+    for (task, outcome) in &outcomes {
+        let named = outcome.scores.iter().map(|(name, value)| (format!("{task}_{name}"), *value));
+        evaluated.scores.extend(named);
+        if !outcome.classes.is_empty() {
+            evaluated.classes.insert(task.clone(), outcome.classes.clone());
+        }
+    }
+    evaluated.scores.insert("score".to_owned(), joint / outcomes.len().max(1) as f64);
+    Ok(evaluated)
+}
+
+/// Samples of one size together, in their order: models see frames of different shapes at
+/// different sizes.
+fn by_size(samples: Vec<Sample>) -> Vec<Vec<Sample>> {
+    let size = |sample: &Sample| {
+        let seen = sample.maps.iter().find(|(name, _)| !name.starts_with(NATIVE));
+        seen.map(|(_, map)| (map.height, map.width))
+    };
+    let mut groups: IndexMap<_, Vec<Sample>> = IndexMap::new();
+    for sample in samples {
+        groups.entry(size(&sample)).or_default().push(sample);
+    }
+    groups.into_values().collect()
+}
+
+/// One sample's share of the predictions of a batch.
+fn of_sample(
+    predictions: &IndexMap<String, Prediction>,
+    index: usize,
+) -> IndexMap<String, Prediction> {
+    let one = |prediction: &Prediction| match prediction {
+        Prediction::Maps(maps) => Prediction::Maps(maps.clone().narrow(0, index, 1)),
+        Prediction::Classes(logits) => Prediction::Classes(logits.clone().narrow(0, index, 1)),
+    };
+    predictions.iter().map(|(task, prediction)| (task.clone(), one(prediction))).collect()
+}
+
+fn add_losses(
+    setting: &Setting,
+    samples: &[Sample],
+    predictions: &IndexMap<String, Prediction>,
+    losses: &mut IndexMap<String, (f64, f64)>,
+) -> Result<()> {
+    for (index, sample) in samples.iter().enumerate() {
+        let predictions = of_sample(predictions, index);
         for task in &setting.tasks {
-            let target = targets(setting, task, &samples, &setting.device)?;
+            let sample = std::slice::from_ref(sample);
+            let target = targets(setting, task, sample, &setting.device)?;
             let prediction = predictions.get(&task.name).ok_or_else(|| missing(&task.name))?;
-            let loss = loss(task, prediction, &target)?;
+            let loss = loss(task, prediction, &target.target)?;
             if !loss.empty {
                 let (sum, count) = losses.entry(task.name.clone()).or_default();
-                *sum += number(&loss.value) * samples.len() as f64;
-                *count += samples.len() as f64;
+                *sum += number(&loss.value) * target.counted;
+                *count += target.counted;
             }
         }
-        let mut outputs = setting.card.outputs(predictions)?;
-        for (task, scorer) in setting.tasks.iter().zip(&mut scorers) {
-            let output = outputs.swap_remove(&task.name).ok_or_else(|| missing(&task.name))?;
-            scorer.add(setting, task, &samples, output)?;
-        }
     }
-    let mut evaluated = Evaluated {
-        losses: losses.into_iter().map(|(task, (sum, count))| (task, sum / count)).collect(),
-        ..Evaluated::default()
-    };
-    let mut joint = 0.0;
-    for (task, scorer) in setting.tasks.iter().zip(scorers) {
-        joint += scorer.write(&task.name, &mut evaluated)?;
+    Ok(())
+}
+
+fn add_scores(
+    setting: &Setting,
+    samples: &[Sample],
+    predictions: IndexMap<String, Prediction>,
+    scorers: &mut TaskScorers,
+) -> Result<()> {
+    let outputs = setting.card.outputs(predictions)?;
+    let request = all_inputs(&setting.card);
+    for (index, sample) in samples.iter().enumerate() {
+        let native = |name: &str| sample.maps.get(&format!("{NATIVE}{name}"));
+        // Classes of images have no annotation with a size, and need none.
+        let size = setting.card.tasks.keys().find_map(|task| native(task)).map(size_of);
+        let size = size.unwrap_or(setting.recipe.input_size);
+        let view = ModelView::of(&setting.card, size, &request)?;
+        let prediction = finish(&setting.card, of_sample(&outputs, index), view, size)
+            .map_err(|problem| Error::Recipe(format!("sample `{}`: {problem}", sample.id)))?;
+        let mask = setting.card.valid_mask.as_ref().and_then(|mask| native(&mask.name));
+        let valid = mask.and_then(|mask| match &mask.values {
+            Values::Labels(mask) => Some(mask_values(mask)),
+            Values::Continuous { .. } => None,
+        });
+        let annotation = |task: &str| native(task).map(|map| map.values.clone());
+        scorers.add((&sample.id, size), &prediction, annotation, valid.as_deref())?;
     }
-    evaluated.scores.insert("score".to_owned(), joint / setting.tasks.len().max(1) as f64);
-    Ok(evaluated)
+    Ok(())
+}
+
+fn size_of(map: &Map) -> Size {
+    Size::new(map.height, map.width)
 }
 
 fn missing(task: &str) -> Error {
@@ -143,6 +214,9 @@ pub(super) fn model_predictions(
     Ok(learner.model.forward(inputs, &mut Phase::Evaluation)?.predictions)
 }
 
+/// Logits of outputs that no annotation speaks of, such as void.
+const NEVER: f64 = 1e-9;
+
 /// The best predictions that do not look at the sample: the mean of the training values, and
 /// their class frequencies, of which the most frequent class is the one predicted.
 ///
@@ -152,214 +226,32 @@ pub fn constant_predictions(
     setting: &Setting,
     samples: &[Sample],
 ) -> Result<IndexMap<String, Prediction>> {
-    let size = setting.recipe.input_size;
-    let maps = |channels: Vec<f32>| {
-        let count = channels.len();
-        let data = TensorData::new(channels, [1, count, 1, 1]);
-        let tensor = Tensor::<4>::from_data(data, &setting.device);
-        Prediction::Maps(tensor.expand([samples.len(), count, size.height, size.width]))
-    };
-    // Never zero: the classes that were not seen, and void.
-    let logits = |shares: &[f64]| -> Vec<f32> {
-        shares.iter().map(|share| share.max(1e-9).ln() as f32).collect()
-    };
-    setting
-        .tasks
-        .iter()
-        .map(|task| {
-            let prediction = match (&task.card.kind, setting.constants.tasks.get(&task.name)) {
-                (TaskKind::Depth { scale, .. }, Some(Constant::Values(moments))) => {
-                    let (mean, _) = moments.linear();
-                    let mean = Tensor::<1>::from_floats([mean as f32], &setting.device);
-                    maps(scale.output(mean).into_data().iter().collect())
-                }
-                (TaskKind::Values { .. }, Some(Constant::Values(moments))) => {
-                    maps(moments.means().iter().map(|&mean| mean as f32).collect())
-                }
-                (TaskKind::Labels { .. }, Some(Constant::Frequencies(shares))) => {
-                    let mut logits = logits(shares);
-                    if setting.recipe.seg_use_void_label {
-                        logits.push(1e-9_f64.ln() as f32);
-                    }
-                    maps(logits)
-                }
-                (TaskKind::Classes { .. }, Some(Constant::Frequencies(shares))) => {
-                    let logits = logits(shares);
-                    let count = logits.len();
-                    let data = TensorData::new(logits, [1, count]);
-                    let row = Tensor::<2>::from_data(data, &setting.device);
-                    Prediction::Classes(row.expand([samples.len(), count]))
-                }
-                _ => return Err(missing(&task.name)),
-            };
-            Ok((task.name.clone(), prediction))
-        })
-        .collect()
-}
-
-/// The sums behind the scores of one task.
-enum Scorer {
-    Depth(DepthMetrics),
-    Labels(SemsegMetrics),
-    Values { sum: f64, squares: f64, count: f64 },
-    Classes(ClassMetrics),
-}
-
-impl Scorer {
-    fn new(task: &Task) -> Self {
-        match &task.card.kind {
-            TaskKind::Depth { .. } => Self::Depth(DepthMetrics::default()),
-            TaskKind::Labels { classes, ignore, .. } => {
-                Self::Labels(SemsegMetrics::new(classes.len(), *ignore))
-            }
-            TaskKind::Values { .. } => Self::Values { sum: 0.0, squares: 0.0, count: 0.0 },
-            TaskKind::Classes { .. } => Self::Classes(ClassMetrics::default()),
-        }
-    }
-
-    fn add(
-        &mut self,
-        setting: &Setting,
-        task: &Task,
-        samples: &[Sample],
-        output: Output,
-    ) -> Result<()> {
-        let (values, size): (Vec<f32>, (usize, usize)) = match output {
-            Output::Depth(maps) | Output::Labels(maps) | Output::Values(maps) => {
-                let [_, _, height, width] = maps.dims();
-                (maps.into_data().iter().collect(), (height, width))
-            }
-            Output::Classes(logits) => (logits.into_data().iter().collect(), (1, 1)),
-        };
-        let each = (values.len() / samples.len().max(1)).max(1);
-        for (sample, prediction) in samples.iter().zip(values.chunks_exact(each)) {
-            if let (Self::Classes(metrics), TaskKind::Classes { names }) =
-                (&mut *self, &task.card.kind)
-            {
-                metrics.add(prediction, class_of(names, &sample.id)?);
-            } else {
-                self.add_map(setting, task, sample, prediction, size)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn add_map(
-        &mut self,
-        setting: &Setting,
-        task: &Task,
-        sample: &Sample,
-        prediction: &[f32],
-        size: (usize, usize),
-    ) -> Result<()> {
-        let native = |name: &str| sample.maps.get(&format!("{NATIVE}{name}"));
-        let map = native(&task.name).ok_or_else(|| {
-            let text = format!("sample `{}` has no annotation of `{}`", sample.id, task.name);
-            Error::Recipe(text)
-        })?;
-        // Evaluation draws nothing.
-        let mut unused = stream(0, "evaluation", 0, 0);
-        let placement = setting.card.geometry.place(map.height, map.width, &mut unused);
-        let crop = placement.crop;
-        let prediction = to_crop(prediction, size, &placement)?;
-        let cut = |plane: &[f32]| in_crop(plane, map.width, crop);
-        match (self, &map.values) {
-            (Self::Labels(metrics), Values::Labels(labels)) => {
-                let classes = argmax(&prediction, crop.height * crop.width);
-                metrics.add(&classes, &in_crop(labels, map.width, crop));
-            }
-            (Self::Depth(metrics), Values::Continuous { data, .. }) => {
-                let valid = native_valid(setting, task, sample, map, data);
-                metrics.add(&prediction, &cut(data), &in_crop(&valid, map.width, crop));
-            }
-            (Self::Values { sum, squares, count }, Values::Continuous { data, .. }) => {
-                let valid = native_valid(setting, task, sample, map, data);
-                let pixels = map.height * map.width;
-                let planes = data.chunks_exact(pixels).zip(valid.chunks_exact(pixels));
-                let predicted = prediction.chunks_exact((crop.height * crop.width).max(1));
-                for (p, (t, v)) in predicted.zip(planes) {
-                    let (t, v) = (cut(t), in_crop(v, map.width, crop));
-                    for ((p, t), _) in p.iter().zip(&t).zip(&v).filter(|(_, v)| **v) {
-                        let error = f64::from(*p) - f64::from(*t);
-                        *sum += error.abs();
-                        *squares += error * error;
-                        *count += 1.0;
-                    }
-                }
+    let seen = samples.first().and_then(|sample| {
+        sample.maps.iter().find(|(name, _)| !name.starts_with(NATIVE)).map(|(_, map)| map)
+    });
+    let input = setting.card.inputs.first().map_or(1, |input| input.data.stride);
+    let size = seen
+        .map_or(setting.recipe.input_size, |map| Size::new(map.height * input, map.width * input));
+    let heads = setting.card.model.heads.iter();
+    let constant = |(task, head): (&super::setting::Task, &multimae::output_adapters::TaskHead)| {
+        let constant = setting.constants.tasks.get(&task.name);
+        let values = constant.and_then(|constant| task.card.task.constant(constant));
+        let mut values = values.ok_or_else(|| missing(&task.name))?;
+        values.resize(head.head.outputs(), NEVER.ln() as f32);
+        let (count, batch) = (values.len(), samples.len());
+        let prediction = match task.card.task.head_output() {
+            multimae_tasks::HeadOutput::Classes => {
+                let data = TensorData::new(values, [1, count]);
+                let row = Tensor::<2>::from_data(data, &setting.device);
+                Prediction::Classes(row.expand([batch, count]))
             }
             _ => {
-                return Err(Error::Recipe(format!(
-                    "sample `{}`: the annotation of `{}` is of another kind",
-                    sample.id, task.name
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes the scores and gives the task's part of the joint one.
-    fn write(self, name: &str, evaluated: &mut Evaluated) -> Result<f64> {
-        let nothing = || {
-            Error::Recipe(format!(
-                "task `{name}`: nothing is annotated in the evaluation samples, so there is \
-                 nothing to score"
-            ))
-        };
-        let (scores, part): (Vec<(&str, f64)>, f64) = match self {
-            Self::Depth(metrics) => {
-                let s = metrics.scores().ok_or_else(nothing)?;
-                let scores = vec![
-                    ("rmse", s.rmse),
-                    ("rel", s.rel),
-                    ("srel", s.srel),
-                    ("rmse_log", s.rmse_log),
-                    ("log10", s.log10),
-                    ("delta_1", s.delta_1),
-                    ("delta_2", s.delta_2),
-                    ("delta_3", s.delta_3),
-                ];
-                (scores, s.delta_1)
-            }
-            Self::Labels(metrics) => {
-                let s = metrics.scores().ok_or_else(nothing)?;
-                evaluated.ious.insert(name.to_owned(), s.iou);
-                let scores =
-                    vec![("miou", s.miou), ("mean_acc", s.mean_acc), ("pixel_acc", s.pixel_acc)];
-                (scores, s.miou)
-            }
-            Self::Values { sum, squares, count } => {
-                if count == 0.0 {
-                    return Err(nothing());
-                }
-                let error = sum / count;
-                let scores = vec![("mae", error), ("rmse", (squares / count).sqrt())];
-                (scores, 1.0 / (1.0 + error))
-            }
-            Self::Classes(metrics) => {
-                let s = metrics.scores().ok_or_else(nothing)?;
-                (vec![("top1", s.top1), ("top5", s.top5)], s.top1)
+                let data = TensorData::new(values, [1, count, 1, 1]);
+                let maps = Tensor::<4>::from_data(data, &setting.device);
+                Prediction::Maps(maps.expand([batch, count, size.height, size.width]))
             }
         };
-        let named = scores.into_iter().map(|(score, value)| (format!("{name}_{score}"), value));
-        evaluated.scores.extend(named);
-        Ok(part)
-    }
-}
-
-/// Where real values of a sample count, at their own resolution.
-fn native_valid(
-    setting: &Setting,
-    task: &Task,
-    sample: &Sample,
-    map: &Map,
-    data: &[f32],
-) -> Vec<bool> {
-    let mask = setting.card.valid_mask.as_ref().and_then(|mask| {
-        match &sample.maps.get(&format!("{NATIVE}{}", mask.name))?.values {
-            Values::Labels(mask) => Some(mask_values(mask)),
-            Values::Continuous { .. } => None,
-        }
-    });
-    let range = valid_range(&task.card.kind);
-    valid_values(data, map.height * map.width, range, mask.as_deref())
+        Ok((task.name.clone(), prediction))
+    };
+    setting.tasks.iter().zip(heads).map(constant).collect()
 }

@@ -1,22 +1,12 @@
 //! The heads of a recipe's tasks.
 
 use multimae::output_adapters::{HeadConfig, TaskHead};
+use multimae_tasks::HeadOutput;
 use serde_json::{Map, Value, json};
 
 use crate::{Error, Result};
 use multimae_config::keys::RecipeValue as _;
 use multimae_config::{FinetuneRecipe, HeadChoice};
-
-/// What decides on the kind of a head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Predicts {
-    /// Real values per pixel.
-    Values,
-    /// Classes per pixel.
-    Labels,
-    /// Classes per image.
-    Classes,
-}
 
 /// The head of a task with so many outputs.
 ///
@@ -25,7 +15,7 @@ pub(super) enum Predicts {
 pub(super) fn head(
     recipe: &FinetuneRecipe,
     name: &str,
-    predicts: Predicts,
+    predicts: HeadOutput,
     outputs: usize,
 ) -> Result<TaskHead> {
     let own = recipe.heads.0.get(name).cloned().unwrap_or_default();
@@ -49,12 +39,12 @@ pub(super) fn head(
     Ok(TaskHead { name: name.to_owned(), main_tasks: recipe.main_tasks(), head })
 }
 
-fn usual_kind(recipe: &FinetuneRecipe, predicts: Predicts) -> String {
+fn usual_kind(recipe: &FinetuneRecipe, predicts: HeadOutput) -> String {
     let joint = recipe.out_domains.0.len() > 1;
     let by_task = match predicts {
-        Predicts::Classes => return "linear".to_owned(),
-        Predicts::Values => HeadChoice::Dpt,
-        Predicts::Labels => HeadChoice::ConvNeXt,
+        HeadOutput::Classes => return "linear".to_owned(),
+        HeadOutput::Values => HeadChoice::Dpt,
+        HeadOutput::Labels => HeadChoice::ConvNeXt,
     };
     let choice = match recipe.output_adapter {
         Some(HeadChoice::Dpt | HeadChoice::ConvNeXt) | None if joint => by_task,
@@ -65,7 +55,7 @@ fn usual_kind(recipe: &FinetuneRecipe, predicts: Predicts) -> String {
 }
 
 /// The sizes that the recipe's keys give to a kind of head.
-fn sizes(recipe: &FinetuneRecipe, kind: &str, predicts: Predicts) -> Map<String, Value> {
+fn sizes(recipe: &FinetuneRecipe, kind: &str, predicts: HeadOutput) -> Map<String, Value> {
     let depth = recipe.model.config.depth;
     // The published blocks 2, 5, 8 and 11 of 12 are the ends of the quarters.
     let hooks: Vec<usize> = (1..=4).map(|k| (depth * k / 4).max(1) - 1).collect();
@@ -84,7 +74,7 @@ fn sizes(recipe: &FinetuneRecipe, kind: &str, predicts: Predicts) -> Map<String,
         }),
         "dpt" => json!({
             "hooks": hooks,
-            "head_type": if predicts == Predicts::Labels { "semseg" } else { "regression" },
+            "head_type": if predicts == HeadOutput::Labels { "semseg" } else { "regression" },
         }),
         "light" => json!({ "hooks": hooks }),
         _ => json!({}),

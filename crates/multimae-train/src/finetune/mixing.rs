@@ -8,7 +8,7 @@ use rand_distr::{Beta, Distribution};
 
 use crate::{Error, Result};
 use multimae_config::FinetuneRecipe;
-use multimae_infer::saved_model::{ModelCard, TaskKind};
+use multimae_infer::saved_model::ModelCard;
 
 /// How the images of a batch are mixed: each with the one at the same place from the end.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,10 +43,10 @@ enum Mix {
 impl Mixing {
     /// What the recipe says, if it classifies images.
     pub(super) fn of(recipe: &FinetuneRecipe, card: &ModelCard) -> Result<Option<Self>> {
-        let Some(TaskKind::Classes { names }) = card.tasks.values().map(|task| &task.kind).next()
-        else {
+        let classes = card.tasks.values().next().map_or(0, |card| card.task.image_classes().len());
+        if classes == 0 {
             return Ok(None);
-        };
+        }
         let cutmix = if recipe.cutmix_minmax.is_some() { 1.0 } else { recipe.cutmix };
         if recipe.mixup_prob == 0.0 || (recipe.mixup <= 0.0 && cutmix <= 0.0) {
             return Ok(None);
@@ -74,7 +74,7 @@ impl Mixing {
             probability: recipe.mixup_prob,
             switch: recipe.mixup_switch_prob,
             smoothing: recipe.smoothing,
-            classes: names.len(),
+            classes,
         }))
     }
 

@@ -17,6 +17,7 @@ mod targets;
 pub use annotations::Constants;
 pub use evaluation::{Evaluated, Predict, constant_predictions, evaluate};
 pub use mixing::Mixing;
+pub use modalities::kind_of_task;
 pub use native::NATIVE;
 pub use pictures::predictions;
 pub use run::Finetuning;

@@ -1,7 +1,8 @@
 //! What fine-tuning reads: inputs, annotations and the mask of valid pixels.
 
 use multimae::modality::{Modality, ModalityKind};
-use multimae_data::{DataModality, Encoding, Interpolation};
+use multimae_data::{DataModality, Encoding, Interpolation, Quantity};
+use multimae_tasks::{TaskKind, kind_of};
 
 use crate::{Error, Result};
 use multimae_config::{
@@ -79,6 +80,8 @@ fn depth(recipe: &FinetuneRecipe) -> Result<TaskModality> {
         divisor: Some(MILLIMETRES),
         interpolation: Some(Interpolation::Nearest),
         unit: Some("m".to_owned()),
+        quantity: Some(Quantity::Distance),
+        task: Some("depth".to_owned()),
         ..ModalityRecipe::default()
     };
     let mut modality = recipe.modalities.resolve_over("depth", usual)?;
@@ -98,10 +101,10 @@ fn depth(recipe: &FinetuneRecipe) -> Result<TaskModality> {
 }
 
 /// Whether the unit of stored depth is a guess.
-pub(super) fn guesses_millimetres(recipe: &FinetuneRecipe) -> bool {
+pub(super) fn guesses_millimetres(recipe: &FinetuneRecipe) -> Result<bool> {
     let uses = recipe.in_domains.0.iter().chain(&recipe.out_domains.0).any(|name| name == "depth");
     let said = recipe.modalities.0.get("depth").is_some_and(|entry| entry.divisor.is_some());
-    uses && !said
+    Ok(uses && !said)
 }
 
 fn pseudo_labels() -> ModalityRecipe {
@@ -131,9 +134,23 @@ pub(super) fn target(recipe: &FinetuneRecipe, name: &str) -> Result<TaskModality
         "semseg" => labels(recipe, name)?,
         _ => values(recipe, name)?,
     };
+    let usual = kind_of(name, Some(&modality))?.quantity;
+    let said = recipe.modalities.0.get(name).and_then(|entry| entry.quantity);
+    if let (Encoding::Continuous { quantity, .. }, None) = (&mut modality.data.encoding, said) {
+        *quantity = usual;
+    }
     // Annotations are at full resolution.
     (modality.data.stride, modality.model.stride) = (1, 1);
     Ok(modality)
+}
+
+/// The kind of one of a recipe's tasks.
+///
+/// # Errors
+/// If the recipe does not describe the task.
+pub fn kind_of_task(recipe: &FinetuneRecipe, name: &str) -> Result<&'static TaskKind> {
+    let target = (!recipe.classifies()).then(|| target(recipe, name)).transpose()?;
+    Ok(kind_of(name, target.as_ref())?)
 }
 
 fn labels(recipe: &FinetuneRecipe, name: &str) -> Result<TaskModality> {

@@ -1,19 +1,21 @@
 //! The figure of predictions: input, prediction and annotation of every task.
 
+use indexmap::IndexMap;
+use multimae::output_adapters::Prediction;
 use multimae::tuned::TunedMultiVit;
-use multimae_data::{Encoding, Map, Sample, Values};
+use multimae_data::{Encoding, Sample, Values};
+use multimae_infer::saved_model::InputModality;
 use multimae_report::colormap::{Colormap, ValueRange};
 use multimae_report::palette::Palette;
-use multimae_report::picture::{Grid, Picture, color_bar, palette_legend};
+use multimae_report::picture::{Grid, Picture};
+use multimae_tasks::class_of;
+use multimae_tasks::classes::argmax;
 
 use super::Setting;
 use super::evaluation::model_predictions;
 use super::setting::Task;
-use super::targets::{class_of, valid_range};
 use crate::Result;
 use crate::learner::Learner;
-use multimae_infer::classes::argmax;
-use multimae_infer::saved_model::{InputModality, Output, TaskKind};
 
 const COLUMNS: [&str; 3] = ["input", "prediction", "annotation"];
 /// Pictures smaller than this are enlarged, in pixels.
@@ -30,25 +32,31 @@ pub fn predictions(
     learner: &Learner<TunedMultiVit>,
     samples: &[Sample],
 ) -> Result<Picture> {
-    let outputs = setting.card.outputs(model_predictions(setting, learner, samples)?)?;
-    if let Some((TaskKind::Classes { names }, Some(Output::Classes(logits)))) =
-        setting.tasks.first().map(|task| (&task.card.kind, outputs.get(&task.name)))
+    let mut outputs: Vec<IndexMap<String, Prediction>> = Vec::with_capacity(samples.len());
+    for sample in samples {
+        // Frames of different shapes are seen at different sizes.
+        let predictions = model_predictions(setting, learner, std::slice::from_ref(sample))?;
+        outputs.push(setting.card.outputs(predictions)?);
+    }
+    let of_task = |task: &Task| -> Vec<Vec<f32>> {
+        let values = |outputs: &IndexMap<String, Prediction>| match outputs.get(&task.name) {
+            Some(Prediction::Maps(maps)) => maps.clone().into_data().iter::<f32>().collect(),
+            Some(Prediction::Classes(logits)) => logits.clone().into_data().iter().collect(),
+            None => Vec::new(),
+        };
+        outputs.iter().map(values).collect()
+    };
+    if let Some(task) =
+        setting.tasks.first().filter(|task| !task.card.task.image_classes().is_empty())
     {
-        let logits: Vec<f32> = logits.clone().into_data().iter().collect();
-        return classified(setting, names, samples, &logits);
+        return classified(setting, task.card.task.image_classes(), samples, &of_task(task));
     }
     let mut grid =
         samples.iter().fold(Grid::default(), |grid, sample| grid.group(sample.id.clone(), COLUMNS));
     let mut views = Vec::new();
     for task in &setting.tasks {
-        let values: Vec<f32> = match outputs.get(&task.name) {
-            Some(Output::Depth(maps) | Output::Labels(maps) | Output::Values(maps)) => {
-                maps.clone().into_data().iter().collect()
-            }
-            _ => continue,
-        };
-        let view = TaskView::new(setting, task, samples);
-        grid.row(task.name.clone(), view.row(setting, samples, &values)?);
+        let view = TaskView::new(task, samples);
+        grid.row(task.name.clone(), view.row(setting, samples, &of_task(task))?);
         views.push(view);
     }
     let width = grid.content_width();
@@ -65,11 +73,11 @@ fn classified(
     setting: &Setting,
     names: &[String],
     samples: &[Sample],
-    logits: &[f32],
+    logits: &[Vec<f32>],
 ) -> Result<Picture> {
     let mut grid = Grid::default();
     let mut cells = Vec::new();
-    for (sample, logits) in samples.iter().zip(logits.chunks_exact(names.len().max(1))) {
+    for (sample, logits) in samples.iter().zip(logits) {
         let class = argmax(logits, 1).first().copied().unwrap_or_default();
         let predicted = usize::try_from(class).ok().and_then(|class| names.get(class));
         let title = format!("predicted {}", predicted.map_or("nothing", String::as_str));
@@ -113,13 +121,12 @@ fn enlarged(setting: &Setting, picture: Picture) -> Picture {
 /// How one task is drawn.
 struct TaskView<'a> {
     task: &'a Task,
-    palette: Palette,
     range: ValueRange,
 }
 
 impl<'a> TaskView<'a> {
-    fn new(setting: &Setting, task: &'a Task, samples: &[Sample]) -> Self {
-        let (min, max) = valid_range(&task.card.kind);
+    fn new(task: &'a Task, samples: &[Sample]) -> Self {
+        let (min, max) = task.card.task.valid_range();
         let originals: Vec<f32> = samples
             .iter()
             .filter_map(|sample| match &sample.maps.get(&task.name)?.values {
@@ -130,16 +137,7 @@ impl<'a> TaskView<'a> {
             .copied()
             .filter(|value| value.is_finite() && (min..=max).contains(&f64::from(*value)))
             .collect();
-        let palette = match &setting.card.tasks[&task.name].kind {
-            TaskKind::Labels { classes, .. } => {
-                let entry = |class: &multimae_infer::saved_model::ClassInfo| {
-                    (class.name.clone(), class.color)
-                };
-                Palette::new(classes.iter().map(entry).collect())
-            }
-            _ => Palette::generated(0),
-        };
-        Self { task, palette, range: ValueRange::quantiles(&originals, RANGE.0, RANGE.1) }
+        Self { task, range: ValueRange::quantiles(&originals, RANGE.0, RANGE.1) }
     }
 
     /// The cells of all samples, three each.
@@ -147,11 +145,10 @@ impl<'a> TaskView<'a> {
         &self,
         setting: &Setting,
         samples: &[Sample],
-        predictions: &[f32],
+        predictions: &[Vec<f32>],
     ) -> Result<Vec<Option<Picture>>> {
-        let each = (predictions.len() / samples.len().max(1)).max(1);
         let mut cells = Vec::new();
-        for (sample, prediction) in samples.iter().zip(predictions.chunks_exact(each)) {
+        for (sample, prediction) in samples.iter().zip(predictions) {
             let Some(map) = sample.maps.get(&self.task.name) else { continue };
             let predicted = match &map.values {
                 Values::Labels(labels) => {
@@ -160,63 +157,30 @@ impl<'a> TaskView<'a> {
                     Values::Labels(classes)
                 }
                 Values::Continuous { channels, .. } => {
-                    Values::Continuous { channels: *channels, data: prediction.to_vec() }
+                    Values::Continuous { channels: *channels, data: prediction.clone() }
                 }
             };
-            let predicted = Map { height: map.height, width: map.width, values: predicted };
-            let draw = |map| Ok::<_, crate::Error>(enlarged(setting, self.draw(map)?));
+            let draw = |values: &Values| {
+                let size = (map.height, map.width);
+                let picture = self.task.card.task.draw(values, size, self.range)?;
+                Ok::<_, crate::Error>(enlarged(setting, picture))
+            };
             cells.push(draw_input(setting, sample)?);
-            cells.extend([Some(draw(&predicted)?), Some(draw(map)?)]);
+            cells.extend([Some(draw(&predicted)?), Some(draw(&map.values)?)]);
         }
         Ok(cells)
     }
 
     fn hide_unlabelled(&self, classes: &mut [i64], labels: &[i64]) {
-        let TaskKind::Labels { ignore, .. } = self.task.card.kind else { return };
+        let Some(ignore) = self.task.card.task.ignored_label() else { return };
         for (class, _) in classes.iter_mut().zip(labels).filter(|(_, label)| **label == ignore) {
             *class = ignore;
         }
     }
 
-    fn draw(&self, map: &Map) -> Result<Picture> {
-        let size = (map.height, map.width);
-        let picture = match &map.values {
-            Values::Labels(labels) => Picture::from_labels(labels, size, &self.palette, 1)?,
-            Values::Continuous { channels: 3, data } => {
-                // Three numbers as the three colours, over the range of the annotations.
-                let low = self.range.min as f32;
-                let width = ((self.range.max - self.range.min) as f32).max(f32::MIN_POSITIVE);
-                Picture::from_chw(data, size, [-low / width; 3], [1.0 / width; 3])?
-            }
-            Values::Continuous { data, .. } => {
-                // What is not valid stays blank.
-                let (min, max) = valid_range(&self.task.card.kind);
-                let valid = |value: f32| (min..=max).contains(&f64::from(value));
-                let plane: Vec<f32> = data[..map.height * map.width]
-                    .iter()
-                    .map(|&value| if valid(value) { value } else { f32::NAN })
-                    .collect();
-                Picture::from_map(&plane, size, Colormap::Viridis, self.range)?
-            }
-        };
-        Ok(picture)
-    }
-
     fn legend(&self, samples: &[Sample], width: usize) -> Option<Picture> {
-        match &self.task.card.kind {
-            TaskKind::Labels { .. } => {
-                let labels = samples.iter().filter_map(|sample| {
-                    match &sample.maps.get(&self.task.name)?.values {
-                        Values::Labels(labels) => Some(labels),
-                        Values::Continuous { .. } => None,
-                    }
-                });
-                Some(palette_legend(&self.palette, labels.flatten(), width))
-            }
-            TaskKind::Depth { .. } => {
-                Some(color_bar(Colormap::Viridis, self.range, &self.task.name, "m", width))
-            }
-            _ => None,
-        }
+        let maps = samples.iter().filter_map(|sample| sample.maps.get(&self.task.name));
+        let annotations: Vec<&Values> = maps.map(|map| &map.values).collect();
+        self.task.card.task.legend(&self.task.name, &annotations, self.range, width)
     }
 }

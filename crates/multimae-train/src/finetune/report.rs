@@ -19,8 +19,7 @@ use crate::report_parts::{
 };
 use crate::run::{RunFolder, State};
 use multimae_config::Recipe as _;
-use multimae_infer::pretrained::LoadReport;
-use multimae_infer::saved_model::TaskKind;
+use multimae_infer::saved_model::LoadReport;
 
 /// What a report is made of.
 pub(super) struct Parts<'a> {
@@ -103,10 +102,11 @@ fn summary(report: &mut Report, parts: &Parts<'_>) {
 fn scores(report: &mut Report, parts: &Parts<'_>, records: &[Record]) {
     report.section("Scores");
     report.paragraph(
-        "Over all pixels of a set together, at the resolution of the annotations; padding and what \
-         the model did not see are left out. Depth is in metres, predictions are clamped to the \
+        "Over all pixels of a set together, at the frames' own size, as `multimae evaluate` scores \
+         the model without a named protocol. Depth is in metres, predictions are clamped to the \
          valid range. `score`, which chooses the best model, is the mean over the tasks of delta 1 \
-         (depth), mean IoU (labels), top-1 (classes) or 1 / (1 + mean error) (other values).",
+         (depth), mean IoU (labels), the share of normals within 11.25 degrees, top-1 (classes) or \
+         1 / (1 + mean error) (other values).",
     );
     for (on, model, constant) in parts.finished {
         report.paragraph(&format!("The finished model, read back from its file, on {on}:"));
@@ -163,24 +163,17 @@ fn curves(report: &mut Report, parts: &Parts<'_>, records: &[Record]) {
 
 /// The scores that get a curve.
 fn shown(scores: &IndexMap<String, f64>) -> impl Iterator<Item = (&String, &f64)> {
-    let curves = ["score", "_rmse", "_rel", "_delta_1", "_miou", "_pixel_acc", "_top1", "_mae"];
+    let curves =
+        ["score", "_rmse", "_rel", "_delta_1", "_miou", "_pixel_acc", "_top1", "_mae", "_angle"];
     scores.iter().filter(move |(name, _)| curves.iter().any(|curve| name.ends_with(curve)))
 }
 
 fn classes(report: &mut Report, parts: &Parts<'_>) {
     for (on, model, _) in parts.finished {
-        for (task, ious) in &model.ious {
-            let Some(TaskKind::Labels { classes, .. }) =
-                parts.setting.card.tasks.get(task).map(|task| &task.kind)
-            else {
-                continue;
-            };
+        for (task, classes) in &model.classes {
             report.section(format!("IoU of the classes of {task} on {on}"));
-            let rows: Vec<Vec<String>> = classes
-                .iter()
-                .zip(ious)
-                .map(|(class, iou)| vec![class.name.clone(), number(*iou)])
-                .collect();
+            let rows: Vec<Vec<String>> =
+                classes.iter().map(|(class, iou)| vec![class.clone(), number(*iou)]).collect();
             report.table(&["class", "IoU"], &rows);
         }
     }

@@ -19,7 +19,7 @@ use super::evaluation::{Evaluated, constant_predictions, evaluate, evaluate_mode
 use super::pictures::predictions;
 use super::queries::{QueryCache, TRAINING};
 use super::report::{Parts, write_report};
-use super::targets::{class_of, loss, targets};
+use super::targets::{loss, targets};
 use crate::learner::{Learner, Losses};
 use crate::observer::{Baseline, Event, Observer, Outcome};
 use crate::optim::ParameterGroups;
@@ -30,8 +30,9 @@ use crate::{Error, Result};
 use multimae_config::keys::Keys as _;
 use multimae_config::{Recipe as _, check_same};
 use multimae_infer::checkpoint::evaluated_weights;
-use multimae_infer::pretrained::LoadReport;
-use multimae_infer::saved_model::{Adapter, Backbone, SavedModel, TaskKind};
+use multimae_infer::saved_model::LoadReport;
+use multimae_infer::saved_model::{Adapter, Backbone, SavedModel};
+use multimae_tasks::class_of;
 
 /// Pictures show training samples from the first so many where there are no evaluation samples.
 const SHOWN_FROM: usize = 64;
@@ -150,13 +151,12 @@ impl Supervised {
         let seed = setting.recipe.seed;
         let mut inputs = setting.card.inputs(samples, &device)?;
         let mut mixed = None;
-        if let Some(mixing) = &setting.mixing
-            && let Some(TaskKind::Classes { names }) = setting.tasks.first().map(|t| &t.card.kind)
-        {
+        if let (Some(mixing), Some(task)) = (&setting.mixing, setting.tasks.first()) {
+            let names = task.card.task.image_classes();
             let classes = samples
                 .iter()
                 .map(|sample| class_of(names, &sample.id))
-                .collect::<Result<Vec<_>>>()?;
+                .collect::<multimae_tasks::Result<Vec<_>>>()?;
             let mut rng = stream(seed, "mixing", epoch, number_of_pass);
             let (new, shares) = mixing.mix(inputs, &classes, &mut rng)?;
             inputs = new;
@@ -179,7 +179,7 @@ impl Supervised {
             })?;
             let target = match &mixed {
                 Some(target) => target.clone(),
-                None => targets(setting, task, samples, &device)?,
+                None => targets(setting, task, samples, &device)?.target,
             };
             let loss = loss(task, prediction, &target)?;
             let value = if task.weight == 1.0 {

@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use multimae::burn::tensor::Device;
-use multimae::losses::{RegressionLoss, SupervisedLoss, TaskBalancer};
+use multimae::losses::{SupervisedLoss, TaskBalancer};
 use multimae::multivit::MultiVitConfig;
 use multimae::output_adapters::TaskHead;
-use multimae::prompts::{random_prompts, self_prompts};
 use multimae::state::{Allowed, parameters, with_trained};
 use multimae::tuned::TunedMultiVit;
-use multimae_data::{DataModality, Dataset, Encoding, stream};
+use multimae::tuned::{random_prompts, self_prompts};
+use multimae_data::{DataModality, Dataset, stream};
 
-use super::annotations::{Constant, Constants, look_at};
+use super::annotations::{Constants, look_at};
 use super::data::{Set, class_names, evaluation_geometry, open};
 use super::evaluation::{constant_predictions, evaluate};
-use super::heads::{Predicts, head};
+use super::heads::head;
 use super::mixing::Mixing;
 use super::modalities::{guesses_millimetres, inputs, target, valid_mask};
 use crate::learner::Learner;
@@ -25,15 +25,10 @@ use crate::schedule::{CosineSchedule, warmup_steps};
 use crate::step::StepRules;
 use crate::trainer::{Plan, shown_samples};
 use crate::{Error, Result};
-use multimae_config::{
-    DepthOutput, DownstreamLoss, FinetuneRecipe, PromptInit, Recipe as _, TaskModality,
-    WeightingChoice,
-};
-use multimae_infer::classes::palette;
-use multimae_infer::pretrained::{LoadReport, load_pretrained, prompts_of};
-use multimae_infer::saved_model::{
-    ClassInfo, DepthScale, InputModality, ModelCard, TaskCard, TaskKind, ValueScale,
-};
+use multimae_config::{FinetuneRecipe, PromptInit, Recipe as _, TaskModality, WeightingChoice};
+use multimae_infer::saved_model::{InputModality, ModelCard, TaskCard};
+use multimae_infer::saved_model::{LoadReport, load_pretrained, prompts_of};
+use multimae_tasks::{BuildContext, Built, Constant, kind_of, kinds};
 
 /// Losses are normalised by those of a constant on no more training samples than this.
 const NORMALISED_BY: usize = 128;
@@ -123,7 +118,7 @@ impl Setting {
             valid_mask: mask,
         };
         card.check().map_err(Error::Recipe)?;
-        let notices = notices(&recipe, &constants);
+        let notices = notices(&recipe, &tasks, &constants)?;
         let mixing = Mixing::of(&recipe, &card)?;
         let training = Arc::new(training);
         let mut setting =
@@ -289,7 +284,8 @@ impl Setting {
     pub fn fingerprint(&self) -> String {
         let mut text: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(&self.recipe.fingerprint()).unwrap_or_default();
-        let tasks = serde_json::to_value(&self.card.tasks).unwrap_or_default();
+        let mut tasks = serde_json::to_value(&self.card.tasks).unwrap_or_default();
+        without_quantity(&mut tasks);
         text.insert("tasks of the data".to_owned(), tasks);
         let weights: IndexMap<&str, f64> =
             self.tasks.iter().map(|task| (task.name.as_str(), task.weight)).collect();
@@ -303,6 +299,19 @@ impl Setting {
         let stored: Vec<DataModality> =
             self.tasks.iter().filter_map(|task| task.card.target.clone()).collect();
         modalities(self.card.inputs.iter(), &stored, self.card.valid_mask.as_ref())
+    }
+}
+
+/// Leaves out the quantity of annotations: it follows from the kind of task, and runs of before it
+/// was recorded can be resumed.
+fn without_quantity(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            fields.shift_remove("quantity");
+            fields.values_mut().for_each(without_quantity);
+        }
+        serde_json::Value::Array(values) => values.iter_mut().for_each(without_quantity),
+        _ => {}
     }
 }
 
@@ -358,9 +367,9 @@ fn check_classes(recipe: &FinetuneRecipe, found: &[String]) -> Result<()> {
     }
 }
 
-fn notices(recipe: &FinetuneRecipe, constants: &Constants) -> Vec<String> {
+fn notices(recipe: &FinetuneRecipe, tasks: &[Task], constants: &Constants) -> Result<Vec<String>> {
     let mut notices = Vec::new();
-    if guesses_millimetres(recipe) {
+    if guesses_millimetres(recipe)? {
         notices.push(
             "depth is taken to be stored in millimetres; set modalities.depth.divisor to the \
              stored units per metre otherwise (6553.6 for the published preparation of NYUv2)"
@@ -368,11 +377,12 @@ fn notices(recipe: &FinetuneRecipe, constants: &Constants) -> Vec<String> {
         );
     }
     for (task, constant) in &constants.tasks {
+        let kind = tasks.iter().find(|own| own.name == *task).map(|own| own.card.task.kind());
         match constant {
-            Constant::Values(moments) if task == "depth" => {
+            Constant::Values(moments) if kind == Some(kinds::depth::KIND.name) => {
                 let (mean, deviation) = moments.linear();
                 notices.push(format!(
-                    "training depth: mean {mean:.2} m, deviation {deviation:.2} m, {:.1} % of the \
+                    "training annotations of {task}: mean {mean:.2} m, deviation {deviation:.2} m, {:.1} % of the \
                      pixels valid",
                     100.0 * moments.valid_share()
                 ));
@@ -396,7 +406,7 @@ fn notices(recipe: &FinetuneRecipe, constants: &Constants) -> Vec<String> {
             }
         }
     }
-    notices
+    Ok(notices)
 }
 
 fn task(
@@ -407,79 +417,10 @@ fn task(
     constants: &Constants,
 ) -> Result<(Task, TaskHead)> {
     let weight = recipe.task_weights.0.get(name).copied().unwrap_or(1.0);
-    let cross_entropy =
-        |ignore| SupervisedLoss::CrossEntropy { label_smoothing: recipe.smoothing, ignore };
-    let (kind, loss, predicts, outputs) = match target.map(|t| (t, &t.data.encoding)) {
-        None => {
-            let kind = TaskKind::Classes { names: classes.to_vec() };
-            (kind, cross_entropy(None), Predicts::Classes, classes.len())
-        }
-        Some((target, Encoding::Labels { classes, ignore, offset })) => {
-            let palette = palette(target);
-            let class = |label: usize| ClassInfo {
-                name: palette.name(label as i64).to_owned(),
-                color: palette.color(label as i64),
-            };
-            let kind = TaskKind::Labels {
-                classes: (0..*classes).map(class).collect(),
-                ignore: ignore.unwrap_or(-1),
-                offset: *offset,
-            };
-            let ignored = ignore.and_then(|label| usize::try_from(label).ok());
-            let outputs = classes + usize::from(recipe.seg_use_void_label);
-            (kind, cross_entropy(ignored), Predicts::Labels, outputs)
-        }
-        Some((_, Encoding::Continuous { .. })) if name == "depth" => {
-            let scale = depth_scale(recipe, constants.tasks.get(name))?;
-            let kind = TaskKind::Depth { scale, min: recipe.depth_min, max: recipe.depth_max };
-            (kind, SupervisedLoss::Regression(regression(recipe)), Predicts::Values, 1)
-        }
-        Some((target, encoding)) => {
-            let channels = target.model.prediction_channels();
-            if matches!(encoding, Encoding::Color { .. }) {
-                return Err(Error::Recipe(format!(
-                    "task `{name}`: colours are no task of fine-tuning"
-                )));
-            }
-            if recipe.loss == DownstreamLoss::Silog {
-                return Err(Error::Recipe(format!(
-                    "task `{name}`: `loss: silog` is for depth; set berhu or l1"
-                )));
-            }
-            let scale = ValueScale { mean: vec![0.0; channels], std: vec![1.0; channels] };
-            let kind = TaskKind::Values { scale, unit: target.unit.clone() };
-            (kind, SupervisedLoss::Regression(regression(recipe)), Predicts::Values, channels)
-        }
-    };
-    let card = TaskCard { kind, target: target.map(|target| target.data.clone()) };
-    let head = head(recipe, name, predicts, outputs)?;
+    let constant = constants.tasks.get(name);
+    let context = BuildContext { recipe, name, modality: target, constant, classes };
+    let Built { task, loss, outputs } = (kind_of(name, target)?.build)(&context)?;
+    let head = head(recipe, name, task.head_output(), outputs)?;
+    let card = TaskCard { task, target: target.map(|target| target.data.clone()) };
     Ok((Task { name: name.to_owned(), card, loss, weight }, head))
-}
-
-fn regression(recipe: &FinetuneRecipe) -> RegressionLoss {
-    match recipe.loss {
-        DownstreamLoss::BerHu => RegressionLoss::BerHu,
-        DownstreamLoss::L1 => RegressionLoss::L1,
-        DownstreamLoss::Silog => RegressionLoss::Silog { variance_focus: recipe.silog_focus },
-    }
-}
-
-fn depth_scale(recipe: &FinetuneRecipe, found: Option<&Constant>) -> Result<DepthScale> {
-    let Some(Constant::Values(moments)) = found else {
-        return Err(Error::Recipe("task `depth`: its annotations are no numbers".to_owned()));
-    };
-    let usual =
-        if recipe.loss == DownstreamLoss::Silog { DepthOutput::Log } else { DepthOutput::Linear };
-    let output = recipe.depth_output.unwrap_or(usual);
-    let (mean, std) = match output {
-        DepthOutput::Linear => moments.linear(),
-        DepthOutput::Log => moments.log(),
-    };
-    let mean = recipe.depth_mean.unwrap_or(mean);
-    // A set of one depth has no deviation.
-    let std = recipe.depth_std.unwrap_or(if std > 1e-3 { std } else { 1.0 });
-    Ok(match output {
-        DepthOutput::Linear => DepthScale::Linear { mean, std },
-        DepthOutput::Log => DepthScale::Log { mean, std },
-    })
 }

@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use multimae::state::ParameterInfo;
 use multimae::tuning::ParameterKind;
 
-use crate::learner::Rate;
+use super::Rate;
 
 /// Tokens and embeddings, by a component of their name. They are no weights of a map.
 const UNDECAYED: [&str; 6] =

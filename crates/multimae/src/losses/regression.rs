@@ -11,6 +11,8 @@ const BERHU_SHARE: f64 = 0.2;
 const BERHU_MIN: f64 = 1e-5;
 /// Silog takes the logarithm of values of at least this, in the unit of the target.
 const SILOG_MIN: f64 = 1e-6;
+/// Added under the root of a vector's squared length, whose slope is infinite at zero.
+const LENGTH_EPS: f64 = 1e-6;
 /// Added under silog's root, whose slope is infinite at zero.
 const SILOG_EPS: f64 = 1e-12;
 
@@ -32,6 +34,9 @@ pub enum RegressionLoss {
         /// From 0, an error of the scale counts fully, to 1, it does not count.
         variance_focus: f64,
     },
+    /// Of vectors whose components are the channels: `L1` plus the mean over pixels of
+    /// `1 - cos(prediction, target)`. Targets have unit length.
+    CosineL1,
 }
 
 impl RegressionLoss {
@@ -75,6 +80,12 @@ impl RegressionLoss {
             Self::Silog { variance_focus } => return silog(variance_focus),
             Self::L1 => fill(prediction - target, invalid.as_ref()).abs(),
             Self::BerHu => berhu(fill(prediction - target, invalid.as_ref())),
+            Self::CosineL1 => {
+                let cosine = one_minus_cosine(prediction.clone(), target.clone());
+                let difference = (prediction - target).abs();
+                let cosine = cosine.expand(difference.dims());
+                fill(difference + cosine, invalid.as_ref())
+            }
         };
         TaskLoss {
             value: error.clone().sum() / count,
@@ -90,6 +101,16 @@ fn fill(values: Tensor<4>, invalid: Option<&Tensor<4, Bool>>) -> Tensor<4> {
         Some(invalid) => values.mask_fill(invalid.clone(), 0.0),
         None => values,
     }
+}
+
+/// One minus the cosine of the angle between vectors of channels, of which `target` has unit
+/// length.
+///
+/// # Shapes
+/// `(B, C, h, w)` to `(B, 1, h, w)`.
+fn one_minus_cosine(prediction: Tensor<4>, target: Tensor<4>) -> Tensor<4> {
+    let length = prediction.clone().square().sum_dim(1).add_scalar(LENGTH_EPS).sqrt();
+    ((prediction * target).sum_dim(1) / length).neg().add_scalar(1.0)
 }
 
 /// # Shapes

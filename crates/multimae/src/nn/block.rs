@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 
 use super::{Attention, LayerNorm, Linear, LoraConfig, LoraTarget, Mlp, Rows};
-use crate::encoder::Phase;
+use crate::phase::Phase;
 
 /// The sizes of a block.
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,7 @@
 use burn::tensor::{Tensor, TensorData};
 use rand::RngExt;
 
-use crate::encoder::Phase;
+use crate::phase::Phase;
 
 /// Sets each value to zero with probability `rate` and scales the others by `1 / (1 - rate)`
 /// (Srivastava et al., 2014). The identity in evaluation.

@@ -9,10 +9,10 @@ use crate::encoder::check_heads;
 use crate::interpolate::Interpolation;
 use crate::masking::TokenMasks;
 use crate::modality::{Modality, Size};
-use crate::model::TokenLayout;
 use crate::nn::{Block, BlockConfig, CrossAttention, LayerNorm, Linear, Mlp, ModuleMap, parameter};
 use crate::patches::unpatchify;
 use crate::positions::{NonSquareTables, frozen_table, table_tokens};
+use crate::tokens::TokenLayout;
 
 /// The sizes of the decoders of a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 
 mod attention;
 mod pass;
+mod prompt_init;
 
 use std::ops::Range;
 
@@ -23,6 +24,7 @@ use crate::{Error, Result};
 pub use attention::BlockAttention;
 pub use pass::forward_together;
 use pass::{Chosen, Part, Pass};
+pub use prompt_init::{random_prompts, self_prompts};
 
 /// The name of the norms that the prompts of all tasks condition.
 const SHARED: &str = "shared";

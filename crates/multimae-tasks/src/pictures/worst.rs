@@ -2,7 +2,7 @@
 
 /// Keeps the `limit` things with the largest badness.
 #[derive(Debug, Clone)]
-pub(super) struct Worst<T> {
+pub(crate) struct Worst<T> {
     limit: usize,
     kept: Vec<(f64, T)>,
 }
@@ -10,7 +10,7 @@ pub(super) struct Worst<T> {
 impl<T> Worst<T> {
     /// Nothing yet.
     #[must_use]
-    pub(super) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self { limit, kept: Vec::new() }
     }
 
@@ -18,7 +18,7 @@ impl<T> Worst<T> {
     ///
     /// # Errors
     /// Those of making it.
-    pub(super) fn offer<E>(
+    pub(crate) fn offer<E>(
         &mut self,
         badness: f64,
         make: impl FnOnce() -> Result<T, E>,
@@ -31,10 +31,10 @@ impl<T> Worst<T> {
         Ok(())
     }
 
-    /// The worst first.
+    /// The kept things, the worst first.
     #[must_use]
-    pub(super) fn into_worst_first(self) -> Vec<T> {
-        self.kept.into_iter().map(|(_, thing)| thing).collect()
+    pub(crate) fn worst_first(&self) -> Vec<&T> {
+        self.kept.iter().map(|(_, thing)| thing).collect()
     }
 }
 
@@ -50,7 +50,7 @@ mod tests {
         {
             worst.offer(badness, || Ok::<_, ()>(name)).unwrap();
         }
-        assert_eq!(worst.into_worst_first(), ["d", "e", "c"]);
+        assert_eq!(worst.worst_first(), [&"d", &"e", &"c"]);
         let mut none = Worst::new(0);
         assert!(none.offer(1.0, || Err::<(), _>("not made")).is_ok());
         let mut one = Worst::<()>::new(1);

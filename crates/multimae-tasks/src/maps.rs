@@ -22,21 +22,29 @@ impl Axis {
 
 /// Maps of a model.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Maps<'a> {
+pub struct Maps<'a> {
     /// `(C, canvas)`, row-major.
-    pub(super) values: &'a [f32],
+    pub values: &'a [f32],
     /// The size of the maps.
-    pub(super) canvas: Size,
+    pub canvas: Size,
     /// The part at the top left that shows the frame; the rest is padding.
-    pub(super) shown: Size,
+    pub shown: Size,
 }
 
-impl Maps<'_> {
+impl<'a> Maps<'a> {
+    /// Every channel by itself.
+    pub fn planes(&self) -> impl Iterator<Item = Maps<'a>> {
+        let (canvas, shown) = (self.canvas, self.shown);
+        let planes = self.values.chunks_exact(canvas.area().max(1));
+        planes.map(move |values| Maps { values, canvas, shown })
+    }
+
     /// One map at another size, bilinearly.
     ///
     /// # Shapes
     /// `(1, canvas)` to `to`.
-    pub(super) fn resized(&self, to: Size) -> Vec<f32> {
+    #[must_use]
+    pub fn resized(&self, to: Size) -> Vec<f32> {
         let mut resized = Vec::with_capacity(to.area());
         self.rows(to, |row, columns| {
             resized.extend(columns.0.iter().map(|&(l, r, w)| mixed(row[l], row[r], w)));
@@ -48,7 +56,8 @@ impl Maps<'_> {
     ///
     /// # Shapes
     /// `(C, canvas)` to `to`.
-    pub(super) fn largest(&self, to: Size) -> Vec<i64> {
+    #[must_use]
+    pub fn largest(&self, to: Size) -> Vec<i64> {
         let width = self.shown.width;
         let mut labels = Vec::with_capacity(to.area());
         self.rows(to, |rows, columns| {

@@ -5,10 +5,18 @@ use multimae::modality::Size;
 use multimae_report::palette::Palette;
 use serde::{Deserialize, Serialize};
 
-use super::labels::{LabelMap, LabelSet, VOID};
-use super::protocol::SemsegProtocol;
+use super::label_names::LabelNames;
+use super::label_sets::{LabelMap, LabelSet, VOID};
 use crate::{Error, Result};
-use multimae_infer::labels::Labels;
+
+/// How labels are scored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SemsegProtocol {
+    /// Each is scored by itself.
+    pub label_sets: Vec<LabelSet>,
+    /// Whether label sets that the model's classes do not map to are left out.
+    pub fitting_only: bool,
+}
 
 /// Predicted and true labels of one frame, both in the model's labels.
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +86,7 @@ pub struct SemsegResult {
 /// Counts over the frames of a set, as a protocol wants them.
 #[derive(Debug, Clone)]
 pub struct SemsegScorer {
-    labels: Labels,
+    labels: LabelNames,
     counts: Vec<(LabelSet, LabelMap, SemsegMetrics)>,
     images: Vec<SemsegImage>,
 }
@@ -88,7 +96,7 @@ impl SemsegScorer {
     ///
     /// # Errors
     /// If the labels do not fit the protocol.
-    pub fn new(protocol: &SemsegProtocol, labels: &Labels) -> Result<Self> {
+    pub fn new(protocol: &SemsegProtocol, labels: &LabelNames) -> Result<Self> {
         let maps: Vec<(LabelSet, Result<LabelMap>)> =
             protocol.label_sets.iter().map(|&set| (set, set.map(labels))).collect();
         let any = maps.iter().any(|(_, map)| map.is_ok());
@@ -198,19 +206,15 @@ impl SemsegScorer {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::Protocol;
-    use super::super::protocol::Scores;
     use super::*;
 
-    fn scorer(protocol: Protocol, labels: &Labels) -> Result<SemsegScorer> {
-        match protocol.scores {
-            Scores::Semseg(semseg) => SemsegScorer::new(&semseg, labels),
-            Scores::Depth(_) => panic!("a protocol of labels"),
-        }
+    fn scorer(name: &str, labels: &LabelNames) -> Result<SemsegScorer> {
+        let protocol = crate::Protocol::named(name).unwrap().remove(0);
+        SemsegScorer::new(&serde_json::from_value(protocol.rules.fields()).unwrap(), labels)
     }
 
-    fn zero_void() -> Labels {
-        Labels { palette: Palette::nyu40(), ignore: Some(0), offset: 0 }
+    fn zero_void() -> LabelNames {
+        LabelNames { palette: Palette::nyu40(), ignore: Some(0), offset: 0 }
     }
 
     fn frame<'a>(prediction: &'a [i64], target: &'a [i64]) -> SemsegFrame<'a> {
@@ -221,7 +225,7 @@ mod tests {
     fn forty_and_thirteen_classes_by_hand() {
         // wall, wall, door, cabinet, void; a door predicted as wall is right among 13 classes.
         let (target, prediction) = ([1, 1, 8, 3, 0], [1, 3, 1, 3, 1]);
-        let mut scorer = scorer(Protocol::nyuv2_semseg(), &zero_void()).unwrap();
+        let mut scorer = scorer("nyuv2-semseg", &zero_void()).unwrap();
         let of_image = scorer.add(&frame(&prediction, &target)).unwrap().unwrap();
         let result = scorer.result().unwrap();
         let [forty, thirteen] = &result.rows[..] else { panic!("two label sets") };
@@ -242,20 +246,20 @@ mod tests {
 
     #[test]
     fn thirteen_classes_alone_are_scored_alone() {
-        let labels = Labels { palette: Palette::generated(13), ignore: Some(255), offset: 0 };
-        let mut thirteen = scorer(Protocol::nyuv2_semseg(), &labels).unwrap();
+        let labels = LabelNames { palette: Palette::generated(13), ignore: Some(255), offset: 0 };
+        let mut thirteen = scorer("nyuv2-semseg", &labels).unwrap();
         thirteen.add(&frame(&[0, 1], &[0, 1])).unwrap();
         let result = thirteen.result().unwrap();
         assert_eq!(result.rows.len(), 1);
         assert_eq!((result.rows[0].label_set, result.rows[0].miou), (LabelSet::Nyu13, 1.0));
-        let labels = Labels { palette: Palette::generated(6), ..labels };
-        assert!(scorer(Protocol::nyuv2_semseg(), &labels).is_err());
-        assert!(scorer(Protocol::semseg(), &labels).is_ok());
+        let labels = LabelNames { palette: Palette::generated(6), ..labels };
+        assert!(scorer("nyuv2-semseg", &labels).is_err());
+        assert!(scorer("semseg", &labels).is_ok());
     }
 
     #[test]
     fn a_set_without_labels_is_an_error() {
-        let mut scorer = scorer(Protocol::nyuv2_semseg(), &zero_void()).unwrap();
+        let mut scorer = scorer("nyuv2-semseg", &zero_void()).unwrap();
         assert_eq!(scorer.add(&frame(&[1, 2], &[0, 0])).unwrap(), None);
         assert!(scorer.result().unwrap_err().to_string().contains("`ignore`"));
         assert!(scorer.add(&frame(&[1], &[0, 0])).is_err());
@@ -267,7 +271,7 @@ mod tests {
             frames in prop::collection::vec(prop::collection::vec((0_i64..41, 1_i64..41), 1..20), 1..6),
         ) {
             let result = |reverse: bool| {
-                let mut scorer = scorer(Protocol::nyuv2_semseg(), &zero_void()).unwrap();
+                let mut scorer = scorer("nyuv2-semseg", &zero_void()).unwrap();
                 let mut frames: Vec<_> = frames.iter().collect();
                 if reverse { frames.reverse(); }
                 for pixels in frames {
@@ -281,7 +285,7 @@ mod tests {
 
         #[test]
         fn right_predictions_score_one(target in prop::collection::vec(1_i64..41, 1..60)) {
-            let mut scorer = scorer(Protocol::nyuv2_semseg(), &zero_void()).unwrap();
+            let mut scorer = scorer("nyuv2-semseg", &zero_void()).unwrap();
             scorer.add(&frame(&target, &target)).unwrap();
             for row in scorer.result().unwrap().rows {
                 prop_assert_eq!((row.miou, row.pixel_acc, row.mean_acc), (1.0, 1.0, 1.0));
@@ -292,7 +296,7 @@ mod tests {
         fn one_class_everywhere_scores_its_share(
             target in prop::collection::vec(1_i64..41, 1..60),
         ) {
-            let mut scorer = scorer(Protocol::semseg(), &zero_void()).unwrap();
+            let mut scorer = scorer("semseg", &zero_void()).unwrap();
             scorer.add(&frame(&vec![target[0]; target.len()], &target)).unwrap();
             let row = scorer.result().unwrap().rows.remove(0);
             let share = target.iter().filter(|&&t| t == target[0]).count() as f64 / target.len() as f64;

@@ -4,9 +4,70 @@ use multimae::metrics::{DepthAverages, DepthMetrics, DepthScores};
 use multimae::modality::Size;
 use serde::{Deserialize, Serialize};
 
-use super::protocol::{Average, DepthProtocol};
 use super::region::Region;
 use crate::{Error, Result};
+
+/// How depth is scored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DepthProtocol {
+    /// Which depths count.
+    pub caps: Option<Caps>,
+    /// Each is scored by itself.
+    pub regions: Vec<Region>,
+    /// Each is computed.
+    pub averages: Vec<Average>,
+    /// What the published code calls `log10` is the root mean squared difference of natural
+    /// logarithms; this gives it that name.
+    pub published_log10: bool,
+}
+
+/// Bounds of depth, in metres: targets strictly between them count, predictions are clamped.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Caps {
+    /// The lower bound.
+    pub min: f32,
+    /// The upper bound, if there is one.
+    pub max: Option<f32>,
+}
+
+/// What a mean is taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Average {
+    /// All pixels of the set together.
+    Pixels,
+    /// The images' scores.
+    Images,
+    /// The scores of batches of so many images, all batches alike.
+    Batches(usize),
+}
+
+impl Caps {
+    /// Whether a target counts.
+    #[must_use]
+    pub fn hold(self, target: f32) -> bool {
+        target > self.min && self.max.is_none_or(|max| target < max)
+    }
+
+    /// A prediction between the bounds.
+    #[must_use]
+    pub fn clamp(self, prediction: f32) -> f32 {
+        let above = prediction.max(self.min);
+        self.max.map_or(above, |max| above.min(max))
+    }
+}
+
+impl Average {
+    /// Its name in tables.
+    #[must_use]
+    pub fn name(self) -> String {
+        match self {
+            Self::Pixels => "pixels".to_owned(),
+            Self::Images => "images".to_owned(),
+            Self::Batches(size) => format!("batches of {size}"),
+        }
+    }
+}
 
 /// Predicted and true depth of one frame.
 #[derive(Debug, Clone, Copy)]
@@ -169,17 +230,16 @@ impl DepthScorer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Protocol;
-    use super::super::protocol::Scores;
+    use serde_json::Value;
+
     use super::*;
 
     const SIZE: Size = Size { height: 240, width: 320 };
 
-    fn scorer(protocol: Protocol) -> DepthScorer {
-        match protocol.scores {
-            Scores::Depth(depth) => DepthScorer::new(&depth),
-            Scores::Semseg(_) => panic!("a protocol of depth"),
-        }
+    fn scorer(name: &str) -> DepthScorer {
+        let protocol = crate::Protocol::named(name).unwrap().remove(0);
+        let fields: Value = protocol.rules.fields();
+        DepthScorer::new(&serde_json::from_value(fields).unwrap())
     }
 
     fn frame<'a>(prediction: &'a [f32], target: &'a [f32]) -> DepthFrame<'a> {
@@ -199,7 +259,7 @@ mod tests {
         // Four pixels inside do not count: a hole, the lower cap, the upper cap, no number.
         let start = 100 * 320 + 100;
         target[start..start + 4].copy_from_slice(&[0.0, 1e-3, 10.0, f32::NAN]);
-        let mut scorer = scorer(Protocol::nyuv2_depth());
+        let mut scorer = scorer("nyuv2-depth");
         scorer.add(&frame(&prediction, &target)).unwrap();
         let result = scorer.result().unwrap();
         let crop = row(&result, Region::EigenCrop, Average::Pixels);
@@ -216,9 +276,21 @@ mod tests {
     }
 
     #[test]
+    fn caps_are_strict_for_targets_and_clamp_predictions() {
+        let caps = Caps { min: 1e-3, max: Some(10.0) };
+        assert_eq!(
+            [0.0, 1e-3, 2e-3, 9.99, 10.0].map(|t| caps.hold(t)),
+            [false, false, true, true, false]
+        );
+        assert_eq!([-1.0, 5.0, 80.0].map(|p| caps.clamp(p)), [1e-3, 5.0, 10.0]);
+        let open = Caps { min: 1e-3, max: None };
+        assert!(open.hold(80.0) && open.clamp(80.0) == 80.0 && !open.hold(f32::NAN));
+    }
+
+    #[test]
     fn predictions_are_clamped_to_the_caps() {
         let (prediction, target) = (vec![50.0; SIZE.area()], vec![5.0; SIZE.area()]);
-        let mut scorer = scorer(Protocol::nyuv2_depth());
+        let mut scorer = scorer("nyuv2-depth");
         let scores = scorer.add(&frame(&prediction, &target)).unwrap().unwrap();
         assert!((scores.rmse - 5.0).abs() < 1e-6 && (scores.rel - 1.0).abs() < 1e-6);
     }
@@ -228,7 +300,7 @@ mod tests {
         let (mut prediction, target) = (vec![5.0; SIZE.area()], vec![5.0; SIZE.area()]);
         let mut valid = vec![true; SIZE.area()];
         (prediction[7], valid[7]) = (f32::NAN, false);
-        let mut scorer = scorer(Protocol::depth());
+        let mut scorer = scorer("depth");
         let frame = DepthFrame { valid: Some(&valid), ..frame(&prediction, &target) };
         assert_eq!(scorer.add(&frame).unwrap().unwrap().rmse, 0.0);
         assert_eq!(scorer.result().unwrap().rows[0].pixels, SIZE.area() as u64 - 1);
@@ -238,15 +310,15 @@ mod tests {
     fn predictions_that_are_no_numbers_are_an_error_with_the_frame() {
         let (mut prediction, target) = (vec![5.0; SIZE.area()], vec![5.0; SIZE.area()]);
         prediction[7] = f32::NAN;
-        let error = scorer(Protocol::depth()).add(&frame(&prediction, &target)).unwrap_err();
+        let error = scorer("depth").add(&frame(&prediction, &target)).unwrap_err();
         assert!(error.to_string().contains("`a`: 1 predicted"), "{error}");
-        assert!(scorer(Protocol::depth()).add(&frame(&prediction[1..], &target)).is_err());
+        assert!(scorer("depth").add(&frame(&prediction[1..], &target)).is_err());
     }
 
     #[test]
     fn nothing_to_score_is_an_error_that_speaks_of_the_unit() {
         let millimetres = vec![2000.0; SIZE.area()];
-        let mut scorer = scorer(Protocol::nyuv2_depth());
+        let mut scorer = scorer("nyuv2-depth");
         assert_eq!(scorer.add(&frame(&millimetres, &millimetres)).unwrap(), None);
         let error = scorer.result().unwrap_err();
         assert!(error.to_string().contains("divisor"), "{error}");
@@ -255,7 +327,7 @@ mod tests {
     #[test]
     fn the_published_average_is_over_batches() {
         let size = Size::new(1, 1);
-        let mut scorer = scorer(Protocol::reference_depth());
+        let mut scorer = scorer("reference-depth");
         // 96 exact images, then one that is off by 3 m: the second batch.
         for index in 0..97 {
             let prediction = if index < 96 { [2.0] } else { [5.0] };

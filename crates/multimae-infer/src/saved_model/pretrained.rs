@@ -9,7 +9,7 @@ use multimae::weights::{
     Fitted, Layout, fit_input_adapters, from_timm, read_safetensors, read_weights,
 };
 
-use crate::saved_model::Backbone;
+use super::Backbone;
 use crate::{Error, Result, checkpoint};
 
 /// Heads and decoders: they are always fresh.

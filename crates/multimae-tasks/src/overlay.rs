@@ -9,34 +9,40 @@ use crate::Result;
 
 /// How much of the colours of labels shows over the frame.
 const LABEL_OPACITY: f32 = 0.6;
-/// How much of the colours of depth shows over the grey frame.
+/// How much of the colours of values shows over the grey frame.
 const DEPTH_OPACITY: f32 = 0.75;
 /// Legends are at least so wide, in pixels, even below a small frame.
 const LEGEND: usize = 320;
 /// Between frame and legend, in pixels.
 const GAP: usize = 8;
 
-/// Depth in colours over the grey frame, with a scale bar.
+/// Draws values in colours over the grey frame, with a scale bar of a name and unit.
 ///
 /// # Shapes
-/// `depth (H, W)` in metres, of the frame's size.
-pub(super) fn depth_overlay(
+/// `values (H, W)`, of the frame's size.
+pub(crate) fn map_overlay(
     frame: Option<&Picture>,
-    depth: &[f32],
+    values: &[f32],
     size: (usize, usize),
+    (name, unit): (&str, &str),
 ) -> Result<Picture> {
-    let range = ValueRange::quantiles(depth, 0.01, 0.99);
-    let colors = Picture::from_map(depth, size, Colormap::Viridis, range)?;
+    let range = ValueRange::quantiles(values, 0.01, 0.99);
+    let colors = Picture::from_map(values, size, Colormap::Viridis, range)?;
     let picture = over(frame.map(grey), colors, DEPTH_OPACITY)?;
-    let bar = color_bar(Colormap::Viridis, range, "depth", "m", size.1.max(LEGEND));
+    let bar = color_bar(Colormap::Viridis, range, name, unit, size.1.max(LEGEND));
     Ok(Picture::stack(&[picture, bar], GAP))
+}
+
+/// Draws colours over the grey frame.
+pub(crate) fn color_overlay(frame: Option<&Picture>, colors: Picture) -> Result<Picture> {
+    over(frame.map(grey), colors, DEPTH_OPACITY)
 }
 
 /// Labels in colours over the frame, with a legend of the classes that occur.
 ///
 /// # Shapes
 /// `labels (H, W)`, of the frame's size.
-pub(super) fn label_overlay(
+pub(crate) fn label_overlay(
     frame: Option<&Picture>,
     labels: &[i64],
     palette: &Palette,
@@ -84,8 +90,8 @@ mod tests {
         assert_eq!(overlay.pixel(0, 0), [80, 0, 60]);
         assert_eq!(overlay.pixel(399, 9), [80, 60, 0]);
         let depth: Vec<f32> = (0..4000).map(|i| (i % 400) as f32).collect();
-        let colors = depth_overlay(None, &depth, (10, 400)).unwrap();
-        let seen = depth_overlay(Some(&frame), &depth, (10, 400)).unwrap();
+        let colors = map_overlay(None, &depth, (10, 400), ("depth", "m")).unwrap();
+        let seen = map_overlay(Some(&frame), &depth, (10, 400), ("depth", "m")).unwrap();
         let expected = |c: u8| (0.25 * 60.0 + 0.75 * f32::from(c)).round() as u8;
         assert_eq!(seen.pixel(200, 5), colors.pixel(200, 5).map(expected));
     }

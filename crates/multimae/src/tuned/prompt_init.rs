@@ -6,11 +6,11 @@ use burn::tensor::{Int, Tensor, TensorData};
 use indexmap::IndexMap;
 use rand::{Rng, RngExt};
 
-use super::{PoolConfig, PoolForm, PromptConfig, PromptSource};
-use crate::encoder::Phase;
+use super::TunedMultiVit;
+use crate::phase::Phase;
+use crate::prompts::{PoolConfig, PoolForm, PromptConfig, PromptSource};
 use crate::state::{parameters, update};
 use crate::tokens::Inputs;
-use crate::tuned::TunedMultiVit;
 use crate::tuning::ParameterKind;
 use crate::{Error, Result};
 

@@ -1,6 +1,6 @@
 //! From a model's labels to the classes that are scored.
 
-use multimae_infer::labels::Labels;
+use super::label_names::LabelNames;
 use multimae_report::palette::Palette;
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +43,7 @@ impl LabelSet {
     ///
     /// # Errors
     /// If the labels are of another kind.
-    pub fn map(self, labels: &Labels) -> Result<LabelMap> {
+    pub fn map(self, labels: &LabelNames) -> Result<LabelMap> {
         let found = labels.classes().count();
         let classes = match self {
             Self::Own => found,
@@ -66,7 +66,7 @@ impl LabelSet {
 
     /// Names and colours of its classes, counted from 0.
     #[must_use]
-    pub fn palette(self, labels: &Labels) -> Palette {
+    pub fn palette(self, labels: &LabelNames) -> Palette {
         match self {
             Self::Own => {
                 let all = &labels.palette;
@@ -80,7 +80,7 @@ impl LabelSet {
 
     /// The map in words.
     #[must_use]
-    pub fn statement(self, labels: &Labels) -> String {
+    pub fn statement(self, labels: &LabelNames) -> String {
         let offset = labels.offset;
         let from = match labels.ignore {
             Some(ignore) if offset < 0 => format!(
@@ -108,7 +108,7 @@ fn to_13(class: i64) -> i64 {
 }
 
 /// For every label its index among the classes.
-fn indices(labels: &Labels) -> Vec<i64> {
+fn indices(labels: &LabelNames) -> Vec<i64> {
     let mut next = 0;
     let index = |label: i64| {
         if labels.ignore == Some(label) {
@@ -147,8 +147,8 @@ impl LabelMap {
 mod tests {
     use super::*;
 
-    fn labels(classes: usize, ignore: Option<i64>) -> Labels {
-        Labels { palette: Palette::generated(classes), ignore, offset: 0 }
+    fn labels(classes: usize, ignore: Option<i64>) -> LabelNames {
+        LabelNames { palette: Palette::generated(classes), ignore, offset: 0 }
     }
 
     #[test]
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn statements_speak_of_what_files_store() {
-        let shifted = Labels { offset: -1, ..labels(40, Some(255)) };
+        let shifted = LabelNames { offset: -1, ..labels(40, Some(255)) };
         assert!(
             LabelSet::Nyu40.statement(&shifted).starts_with("stored values below 1 and 255 are")
         );
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn palettes_count_like_the_classes() {
-        let zero_void = Labels { palette: Palette::nyu40(), ignore: Some(0), offset: 0 };
+        let zero_void = LabelNames { palette: Palette::nyu40(), ignore: Some(0), offset: 0 };
         for set in [LabelSet::Own, LabelSet::Nyu40] {
             let palette = set.palette(&zero_void);
             assert_eq!(

@@ -1,0 +1,112 @@
+//! The annotations of a frame.
+
+use indexmap::IndexMap;
+use multimae_data::{DataModality, Encoding, RawMap, RawSample, Values};
+use multimae_tasks::mask_values;
+
+use crate::{Error, Result};
+
+/// The folder of the masks of valid pixels.
+pub const MASK_FOLDER: &str = "mask_valid";
+
+/// Where frames carry the annotation of one task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Annotation {
+    /// The modality.
+    pub modality: String,
+    /// How its files hold the values.
+    pub encoding: Encoding,
+}
+
+/// Where frames carry everything that predictions are compared with.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GroundTruth {
+    /// By task; tasks without an entry have no stored annotations.
+    pub tasks: IndexMap<String, Annotation>,
+    /// The modality of the [mask of valid pixels](mask_modality), if frames have one.
+    pub mask: Option<String>,
+}
+
+/// Masks of valid pixels as the published data has them: 8 bits, 255 where depth is valid.
+#[must_use]
+pub fn mask_modality() -> DataModality {
+    let encoding = Encoding::Labels { classes: 256, ignore: None, offset: 0 };
+    DataModality {
+        name: MASK_FOLDER.to_owned(),
+        folder: MASK_FOLDER.to_owned(),
+        encoding,
+        stride: 1,
+    }
+}
+
+impl GroundTruth {
+    /// The annotation of a task in a frame, decoded, at the frame's own size; `None` for tasks
+    /// whose annotations are not stored.
+    ///
+    /// # Errors
+    /// If the frame lacks the annotation or has one of another kind.
+    pub fn of(&self, frame: &RawSample, task: &str) -> Result<Option<Values>> {
+        let Some(annotation) = self.tasks.get(task) else { return Ok(None) };
+        let name = &annotation.modality;
+        match frame.maps.get(name) {
+            Some(RawMap::Continuous { channels, data }) => Ok(Some(Values::Continuous {
+                channels: *channels,
+                data: annotation.encoding.decoded_values(data, *channels),
+            })),
+            Some(RawMap::Labels(labels)) => Ok(Some(Values::Labels(labels.clone()))),
+            _ => Err(Error::Evaluation(format!(
+                "frame `{}` has no `{name}` to compare with",
+                frame.id
+            ))),
+        }
+    }
+
+    /// Which pixels of a frame the data marks as valid, if it marks them.
+    #[must_use]
+    pub fn valid_of(&self, frame: &RawSample) -> Option<Vec<bool>> {
+        match frame.maps.get(self.mask.as_ref()?) {
+            Some(RawMap::Labels(mask)) => Some(mask_values(mask)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use multimae_data::{Interpolation, Quantity};
+
+    use super::*;
+
+    #[test]
+    fn annotations_are_decoded_and_masks_read() {
+        let map = |data: &[f32]| RawMap::Continuous { channels: 1, data: data.to_vec() };
+        let maps = [
+            ("depth".to_owned(), map(&[2500.0, 0.0, 700.0])),
+            (MASK_FOLDER.to_owned(), RawMap::Labels(vec![255, 254, 0])),
+        ];
+        let frame =
+            RawSample { id: "a".to_owned(), index: 0, height: 1, width: 3, maps: maps.into() };
+        let encoding = Encoding::Continuous {
+            channels: 1,
+            divisor: 1000.0,
+            mean: Vec::new(),
+            std: Vec::new(),
+            interpolation: Interpolation::Nearest,
+            standardize: false,
+            quantity: Quantity::Distance,
+        };
+        let depth = Annotation { modality: "depth".to_owned(), encoding: encoding.clone() };
+        let other = Annotation { modality: "normal".to_owned(), encoding };
+        let tasks = [("depth".to_owned(), depth), ("normal".to_owned(), other)].into();
+        let truth = GroundTruth { tasks, mask: Some(MASK_FOLDER.to_owned()) };
+        let Some(Values::Continuous { data, .. }) = truth.of(&frame, "depth").unwrap() else {
+            panic!()
+        };
+        assert_eq!(data, [2.5, 0.0, 0.7]);
+        assert_eq!(truth.valid_of(&frame), Some(vec![true, false, false]));
+        let error = truth.of(&frame, "normal").unwrap_err().to_string();
+        assert!(error.contains("no `normal`"), "{error}");
+        assert_eq!(truth.of(&frame, "cls").unwrap(), None);
+        assert_eq!(GroundTruth { mask: None, ..truth }.valid_of(&frame), None);
+    }
+}

@@ -1,0 +1,39 @@
+//! What several kinds share.
+
+use multimae::burn::tensor::{Tensor, TensorData};
+use multimae::losses::RegressionLoss;
+use multimae_config::{DownstreamLoss, FinetuneRecipe};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{Error, Result, TaskPrediction};
+
+/// The regression loss of a recipe.
+pub(super) fn regression(recipe: &FinetuneRecipe) -> RegressionLoss {
+    match recipe.loss {
+        DownstreamLoss::BerHu => RegressionLoss::BerHu,
+        DownstreamLoss::L1 => RegressionLoss::L1,
+        DownstreamLoss::Silog => RegressionLoss::Silog { variance_focus: recipe.silog_focus },
+    }
+}
+
+/// The fields of a task in a saved model.
+pub(super) fn fields<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+    serde_json::from_value(value).map_err(|error| error.to_string())
+}
+
+/// A number per channel as `(1, C, 1, 1)` on the device of maps.
+pub(super) fn per_channel(values: &[f32], like: &Tensor<4>) -> Tensor<4> {
+    let data = TensorData::new(values.to_vec(), [1, values.len(), 1, 1]);
+    Tensor::from_data(data, &like.device())
+}
+
+/// A prediction that is not of the task's kind.
+pub(super) fn not_fitting(kind: &str, extension: &str, prediction: &TaskPrediction) -> Error {
+    let found = match prediction {
+        TaskPrediction::Values(_) => "values",
+        TaskPrediction::Labels(_) => "labels",
+        TaskPrediction::Classes(_) => "classes of images",
+    };
+    Error::Prediction(format!("{kind}: no `.{extension}` file is made of {found}"))
+}

@@ -1,0 +1,29 @@
+//! Which annotated pixels are valid.
+
+/// The value of masks for "valid".
+const VALID: i64 = 255;
+
+/// Converts a mask to flags: 255 means valid, or 1 where no value is above it (masks of one bit).
+#[must_use]
+pub fn mask_values(mask: &[i64]) -> Vec<bool> {
+    // Padding is above 255.
+    let one_bit = mask.iter().filter(|&&value| value <= VALID).all(|&value| value <= 1);
+    mask.iter().map(|&value| value == VALID || (one_bit && value == 1)).collect()
+}
+
+/// Flags the real values that count: finite, in the range, and valid by the mask where there is one.
+///
+/// # Shapes
+/// Planes of `pixels` values each; the same number of flags.
+#[must_use]
+pub fn valid_values(
+    data: &[f32],
+    pixels: usize,
+    (min, max): (f64, f64),
+    mask: Option<&[bool]>,
+) -> Vec<bool> {
+    let inside = |value: f32| value.is_finite() && (min..=max).contains(&f64::from(value));
+    let allowed =
+        |index: usize| mask.is_none_or(|mask| mask.get(index % pixels.max(1)) == Some(&true));
+    data.iter().enumerate().map(|(index, &value)| inside(value) && allowed(index)).collect()
+}
