@@ -19,9 +19,10 @@ pub(super) struct Frames {
     pub(super) normals: bool,
 }
 
-/// Names of lists, the first that is there is taken.
-const TRAIN: [&str; 2] = ["train", "train_fit"];
-const TEST: [&str; 2] = ["test", "test_a"];
+/// Names of the training list; the first that exists is used. A folder of `prepare nyuv2` has both, and its `train`
+/// includes `val`.
+const TRAIN: [&str; 2] = ["train_fit", "train"];
+const TEST: &str = "test";
 
 impl Frames {
     /// What the folder holds.
@@ -35,9 +36,8 @@ impl Frames {
                 );
             }
         }
-        let list =
-            |names: [&'static str; 2]| names.into_iter().find(|name| path(root, name).is_file());
-        let (Some(train), true) = (list(TRAIN), path(root, "val").is_file()) else {
+        let train = TRAIN.into_iter().find(|name| path(root, name).is_file());
+        let (Some(train), true) = (train, path(root, "val").is_file()) else {
             bail!(
                 "{}: there are no lists train.txt and val.txt of the frames to learn from and to \
                  measure on, a name per line",
@@ -53,7 +53,7 @@ impl Frames {
             root: root.to_owned(),
             train: train.to_owned(),
             count,
-            test: list(TEST).map(str::to_owned),
+            test: path(root, TEST).is_file().then(|| TEST.to_owned()),
             normals: root.join("normal").is_dir(),
         })
     }
