@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// A kind of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Work {
+pub enum BenchmarkKind {
     /// A step of masked pre-training: RGB, depth and labels in, these and normalised RGB out.
     Pretrain,
     /// A step of training everything for depth (DPT) and labels (ConvNeXt) from RGB.
@@ -22,7 +22,7 @@ pub enum Work {
     Startup,
 }
 
-impl Work {
+impl BenchmarkKind {
     /// Whether it is done by a program that answers to every step; otherwise every step is a
     /// program of its own.
     #[must_use]
@@ -39,7 +39,7 @@ impl Work {
 
 /// Sizes of an encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sizes {
+pub struct EncoderSizes {
     /// Width of tokens.
     pub dim: usize,
     /// Blocks.
@@ -48,7 +48,7 @@ pub struct Sizes {
     pub heads: usize,
 }
 
-impl Sizes {
+impl EncoderSizes {
     /// ViT-Small.
     pub const SMALL: Self = Self { dim: 384, depth: 12, heads: 6 };
     /// ViT-Base.
@@ -125,11 +125,12 @@ pub struct Files {
 
 /// One measurement: a kind of work and its sizes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Case {
+pub struct BenchmarkCase {
     /// Its name.
     pub name: String,
     /// What is done.
-    pub work: Work,
+    #[serde(rename = "work")]
+    pub kind: BenchmarkKind,
     /// Samples at once.
     pub batch: usize,
     /// Height and width of images.
@@ -138,7 +139,7 @@ pub struct Case {
     pub patch: usize,
     /// The encoder.
     #[serde(flatten)]
-    pub sizes: Sizes,
+    pub sizes: EncoderSizes,
     /// Global tokens.
     pub global_tokens: usize,
     /// Modalities that go in.
@@ -173,11 +174,11 @@ pub struct Case {
 /// Side of images, as published.
 const IMAGE: usize = 224;
 
-impl Case {
-    fn new(name: &str, work: Work, sizes: Sizes, batch: usize) -> Self {
+impl BenchmarkCase {
+    fn new(name: &str, kind: BenchmarkKind, sizes: EncoderSizes, batch: usize) -> Self {
         Self {
             name: name.to_owned(),
-            work,
+            kind,
             batch,
             image: [IMAGE, IMAGE],
             patch: 16,
@@ -199,43 +200,43 @@ impl Case {
 
     /// A pre-training step with 98 visible tokens and the published decoders.
     #[must_use]
-    pub fn pretrain(name: &str, sizes: Sizes, batch: usize) -> Self {
+    pub fn pretrain(name: &str, sizes: EncoderSizes, batch: usize) -> Self {
         Self {
             in_domains: ["rgb", "depth", "semseg"].map(str::to_owned).to_vec(),
             decoders: Some(Decoders { dec_dim: 256, dec_depth: 2, dec_heads: 8, keep: 98 }),
-            ..Self::new(name, Work::Pretrain, sizes, batch)
+            ..Self::new(name, BenchmarkKind::Pretrain, sizes, batch)
         }
     }
 
     /// Work with the published heads.
     #[must_use]
-    pub fn with_heads(name: &str, work: Work, sizes: Sizes, batch: usize) -> Self {
+    pub fn with_heads(name: &str, kind: BenchmarkKind, sizes: EncoderSizes, batch: usize) -> Self {
         Self {
             task_heads: Some(Heads::PUBLISHED),
-            prompt_length: (work == Work::Prompts).then_some(10),
-            ..Self::new(name, work, sizes, batch)
+            prompt_length: (kind == BenchmarkKind::Prompts).then_some(10),
+            ..Self::new(name, kind, sizes, batch)
         }
     }
 
     /// The measurements of a model.
     #[must_use]
     pub fn models() -> Vec<Self> {
-        use Work::{Heads, Inference, Joint, Prompts};
+        use BenchmarkKind::{Heads, Inference, Joint, Prompts};
         vec![
-            Self::pretrain("pretrain-small", Sizes::SMALL, 16),
-            Self::pretrain("pretrain-base", Sizes::BASE, 8),
-            Self::with_heads("joint-base", Joint, Sizes::BASE, 2),
-            Self::with_heads("prompts-base", Prompts, Sizes::BASE, 2),
-            Self::with_heads("inference-base-1", Inference, Sizes::BASE, 1),
-            Self::with_heads("inference-base-8", Inference, Sizes::BASE, 8),
-            Self::with_heads("heads-base", Heads, Sizes::BASE, 2),
+            Self::pretrain("pretrain-small", EncoderSizes::SMALL, 16),
+            Self::pretrain("pretrain-base", EncoderSizes::BASE, 8),
+            Self::with_heads("joint-base", Joint, EncoderSizes::BASE, 2),
+            Self::with_heads("prompts-base", Prompts, EncoderSizes::BASE, 2),
+            Self::with_heads("inference-base-1", Inference, EncoderSizes::BASE, 1),
+            Self::with_heads("inference-base-8", Inference, EncoderSizes::BASE, 8),
+            Self::with_heads("heads-base", Heads, EncoderSizes::BASE, 2),
         ]
     }
 
     /// Samples from files.
     #[must_use]
     pub fn loading(name: &str, files: Files) -> Self {
-        let case = Self::new(name, Work::Loading, Sizes::SMALL, 32);
+        let case = Self::new(name, BenchmarkKind::Loading, EncoderSizes::SMALL, 32);
         Self { files: Some(files), ..case }
     }
 
@@ -244,7 +245,7 @@ impl Case {
     pub fn toys(cases: &[Self]) -> Vec<Self> {
         let toy = |case: &Self| Self {
             image: [64, 64],
-            sizes: Sizes::TOY,
+            sizes: EncoderSizes::TOY,
             classes: 9,
             dim_class_emb: 8,
             batch: 2,
@@ -268,11 +269,13 @@ mod tests {
 
     #[test]
     fn cases_are_read_as_they_are_written() {
-        for case in Case::models().into_iter().chain(Case::toys(&Case::models())) {
+        for case in
+            BenchmarkCase::models().into_iter().chain(BenchmarkCase::toys(&BenchmarkCase::models()))
+        {
             let text = serde_json::to_string(&case).unwrap();
-            assert_eq!(serde_json::from_str::<Case>(&text).unwrap(), case);
+            assert_eq!(serde_json::from_str::<BenchmarkCase>(&text).unwrap(), case);
         }
-        let case = Case::pretrain("a", Sizes::SMALL, 4);
+        let case = BenchmarkCase::pretrain("a", EncoderSizes::SMALL, 4);
         let value = serde_json::to_value(&case).unwrap();
         // Both programs know the keys as flat ones.
         assert_eq!(

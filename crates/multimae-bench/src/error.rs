@@ -7,7 +7,7 @@ use std::path::PathBuf;
 pub enum Error {
     /// A case that is not as it should be.
     #[error("{}: {problem}", path.display())]
-    Case {
+    CaseFile {
         /// The file.
         path: PathBuf,
         /// What is wrong.

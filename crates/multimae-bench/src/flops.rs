@@ -3,10 +3,10 @@
 //! A product of `(m, k)` by `(k, n)` counts `2 m k n`. Norms, activations, softmax, resizing and the
 //! optimiser count nothing, so a share of the peak is a lower bound.
 
-use crate::case::{Case, Heads, Work};
+use crate::case::{BenchmarkCase, BenchmarkKind, Heads};
 
 /// Patches of an image.
-fn patches(case: &Case) -> f64 {
+fn patches(case: &BenchmarkCase) -> f64 {
     ((case.image[0] / case.patch) * (case.image[1] / case.patch)) as f64
 }
 
@@ -18,32 +18,32 @@ fn block(n: f64, d: f64) -> f64 {
 
 /// Operations of one step; `None` where the work is no arithmetic.
 #[must_use]
-pub fn of(case: &Case) -> Option<f64> {
+pub fn of(case: &BenchmarkCase) -> Option<f64> {
     let forward = |part: Option<f64>| part.map(|part| part * case.batch as f64);
-    match case.work {
+    match case.kind {
         // Backward passes are two products for each of the forward pass.
-        Work::Pretrain => Some(3.0 * forward(pretrain(case))?),
-        Work::Joint => Some(3.0 * forward(Some(encoder(case, 0.0) + heads(case)?))?),
+        BenchmarkKind::Pretrain => Some(3.0 * forward(pretrain(case))?),
+        BenchmarkKind::Joint => Some(3.0 * forward(Some(encoder(case, 0.0) + heads(case)?))?),
         // A frozen encoder needs no gradient of its weights, but those of prompts pass it.
-        Work::Prompts => {
+        BenchmarkKind::Prompts => {
             let prompts = case.prompt_length.unwrap_or(0) as f64;
             forward(Some(2.0 * encoder(case, prompts) + 3.0 * heads(case)?))
         }
-        Work::Inference => forward(Some(encoder(case, 0.0) + heads(case)?)),
-        Work::Heads => Some(3.0 * forward(heads(case))?),
-        Work::Loading | Work::Startup => None,
+        BenchmarkKind::Inference => forward(Some(encoder(case, 0.0) + heads(case)?)),
+        BenchmarkKind::Heads => Some(3.0 * forward(heads(case))?),
+        BenchmarkKind::Loading | BenchmarkKind::Startup => None,
     }
 }
 
 /// The encoder on all tokens of its inputs, embedding included.
-fn encoder(case: &Case, prompts: f64) -> f64 {
+fn encoder(case: &BenchmarkCase, prompts: f64) -> f64 {
     let (n, d) = (patches(case), case.sizes.dim as f64);
     let area = (case.patch * case.patch) as f64;
     let tokens = n * case.in_domains.len() as f64 + case.global_tokens as f64 + prompts;
     2.0 * n * area * 3.0 * d + case.sizes.depth as f64 * block(tokens, d)
 }
 
-fn pretrain(case: &Case) -> Option<f64> {
+fn pretrain(case: &BenchmarkCase) -> Option<f64> {
     let decoders = case.decoders?;
     let (n, d, w) = (patches(case), case.sizes.dim as f64, decoders.dec_dim as f64);
     let area = (case.patch * case.patch) as f64;
@@ -58,14 +58,14 @@ fn pretrain(case: &Case) -> Option<f64> {
         // Tokens of all modalities are brought to the decoder's width and serve as its context.
         let context = 2.0 * visible * d * w;
         let cross = 2.0 * (2.0 * n + 2.0 * visible) * w * w + 4.0 * n * visible * w;
-        let perceptron = 2.0 * n * w * 4.0 * w * 2.0;
+        let mlp = 2.0 * n * w * 4.0 * w * 2.0;
         let blocks = decoders.dec_depth as f64 * block(n, w);
-        context + cross + perceptron + blocks + 2.0 * n * w * values
+        context + cross + mlp + blocks + 2.0 * n * w * values
     };
     Some(embedded + encoder + outputs.map(decoder).iter().sum::<f64>())
 }
 
-fn heads(case: &Case) -> Option<f64> {
+fn heads(case: &BenchmarkCase) -> Option<f64> {
     let heads = case.task_heads?;
     Some(dpt(case, heads) + convnext(case, heads))
 }
@@ -75,7 +75,7 @@ fn conv(n: f64, k: f64, inputs: usize, outputs: usize) -> f64 {
     2.0 * n * k * k * (inputs * outputs) as f64
 }
 
-fn dpt(case: &Case, heads: Heads) -> f64 {
+fn dpt(case: &BenchmarkCase, heads: Heads) -> f64 {
     let n = patches(case);
     let channels = case.sizes.dim * case.in_domains.len();
     // Maps at 4, 2, 1 and 1/2 of the grid's side.
@@ -104,7 +104,7 @@ fn dpt(case: &Case, heads: Heads) -> f64 {
     brought + moved + narrowed + fused + last
 }
 
-fn convnext(case: &Case, heads: Heads) -> f64 {
+fn convnext(case: &BenchmarkCase, heads: Heads) -> f64 {
     let n = patches(case);
     let channels = case.sizes.dim * case.in_domains.len();
     let pixels = n * heads.preds_per_patch as f64;
@@ -118,22 +118,24 @@ fn convnext(case: &Case, heads: Heads) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::Sizes;
+    use crate::case::EncoderSizes;
 
     #[test]
     fn a_base_encoder_is_the_known_number() {
         // ViT-Base at 224 is 17.6 GMACs in the literature, 35.1 GFLOPs by this count.
-        let case = Case::with_heads("a", Work::Inference, Sizes::BASE, 1);
+        let case = BenchmarkCase::with_heads("a", BenchmarkKind::Inference, EncoderSizes::BASE, 1);
         let flops = encoder(&case, 0.0);
         assert!((flops / 35.1e9 - 1.0).abs() < 0.01, "{flops}");
     }
 
     #[test]
     fn work_grows_with_the_batch_and_training_is_three_passes() {
-        let of = |work, batch| of(&Case::with_heads("a", work, Sizes::BASE, batch)).unwrap();
-        assert_eq!(of(Work::Inference, 4), 4.0 * of(Work::Inference, 1));
-        assert_eq!(of(Work::Joint, 2), 3.0 * of(Work::Inference, 2));
-        assert!(of(Work::Prompts, 2) < of(Work::Joint, 2));
-        assert!(super::of(&Case::pretrain("a", Sizes::SMALL, 1)).unwrap() > 1e9);
+        let of = |work, batch| {
+            of(&BenchmarkCase::with_heads("a", work, EncoderSizes::BASE, batch)).unwrap()
+        };
+        assert_eq!(of(BenchmarkKind::Inference, 4), 4.0 * of(BenchmarkKind::Inference, 1));
+        assert_eq!(of(BenchmarkKind::Joint, 2), 3.0 * of(BenchmarkKind::Inference, 2));
+        assert!(of(BenchmarkKind::Prompts, 2) < of(BenchmarkKind::Joint, 2));
+        assert!(super::of(&BenchmarkCase::pretrain("a", EncoderSizes::SMALL, 1)).unwrap() > 1e9);
     }
 }

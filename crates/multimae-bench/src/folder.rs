@@ -11,7 +11,7 @@ use multimae::model::Inputs;
 use multimae::state::StateDict;
 use multimae::weights::{read_safetensors, write_safetensors};
 
-use crate::case::Case;
+use crate::case::BenchmarkCase;
 use crate::{Error, Result};
 
 /// A case with its tensors.
@@ -19,7 +19,7 @@ use crate::{Error, Result};
 pub struct CaseFolder {
     dir: PathBuf,
     /// What is done.
-    pub case: Case,
+    pub case: BenchmarkCase,
     /// The model's state dict; empty where there is no model.
     pub weights: StateDict,
     /// `input.*`, `mask.*`, `target.*`, `layer.*`.
@@ -31,11 +31,16 @@ impl CaseFolder {
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub fn write(dir: &Path, case: &Case, weights: &StateDict, inputs: &StateDict) -> Result<()> {
+    pub fn write(
+        dir: &Path,
+        case: &BenchmarkCase,
+        weights: &StateDict,
+        inputs: &StateDict,
+    ) -> Result<()> {
         fs::create_dir_all(dir)?;
         let path = dir.join("case.json");
         let text = serde_json::to_string_pretty(case)
-            .map_err(|error| Error::Case { path: path.clone(), problem: error.to_string() })?;
+            .map_err(|error| Error::CaseFile { path: path.clone(), problem: error.to_string() })?;
         fs::write(path, text)?;
         for (name, tensors) in [("weights", weights), ("inputs", inputs)] {
             let bytes = write_safetensors(tensors, &IndexMap::new())?;
@@ -52,7 +57,7 @@ impl CaseFolder {
         let path = dir.join("case.json");
         let text = fs::read_to_string(&path)?;
         let case = serde_json::from_str(&text)
-            .map_err(|error| Error::Case { path: path.clone(), problem: error.to_string() })?;
+            .map_err(|error| Error::CaseFile { path: path.clone(), problem: error.to_string() })?;
         let (weights, _) = read_safetensors(&dir.join("weights.safetensors"))?;
         let (inputs, _) = read_safetensors(&dir.join("inputs.safetensors"))?;
         Ok(Self { dir: dir.to_owned(), case, weights, inputs })
@@ -61,12 +66,12 @@ impl CaseFolder {
     /// An error about the case.
     #[must_use]
     pub fn error(&self, problem: &str) -> Error {
-        Error::Case { path: self.dir.join("case.json"), problem: problem.to_owned() }
+        Error::CaseFile { path: self.dir.join("case.json"), problem: problem.to_owned() }
     }
 
     /// A tensor of the inputs.
     fn input(&self, name: &str) -> Result<TensorData> {
-        self.inputs.get(name).cloned().ok_or_else(|| Error::Case {
+        self.inputs.get(name).cloned().ok_or_else(|| Error::CaseFile {
             path: self.dir.join("inputs.safetensors"),
             problem: format!("`{name}` is missing"),
         })

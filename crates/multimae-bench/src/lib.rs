@@ -1,6 +1,6 @@
 //! The same work in multimae and in PyTorch, timed in turn.
 //!
-//! * A [`Case`](case::Case) is a kind of work and its sizes; [`prepare`](material::prepare) writes its
+//! * A [`BenchmarkCase`](case::BenchmarkCase) is a kind of work and its sizes; [`prepare`](material::prepare) writes its
 //!   folder with random weights and inputs.
 //! * A worker does a case's work step by step as it is told: [`serve`](worker::serve) is ours, a
 //!   script is PyTorch's.
@@ -10,11 +10,11 @@
 //!   peak, from [`flops`].
 //!
 //! ```
-//! use multimae_bench::case::Case;
+//! use multimae_bench::case::BenchmarkCase;
 //! use multimae_bench::{flops, folder::CaseFolder, material, work};
 //!
 //! let dir = tempfile::tempdir()?;
-//! for case in Case::toys(&Case::models()) {
+//! for case in BenchmarkCase::toys(&BenchmarkCase::models()) {
 //!     material::prepare(dir.path(), &case)?;
 //!     let mut work = work::open(&mut CaseFolder::read(dir.path())?, 1)?;
 //!     let step = work::timed(work.as_mut())?;
@@ -35,7 +35,7 @@ pub mod process;
 pub mod report;
 pub mod startup;
 pub mod statistic;
-pub mod work;
 pub mod worker;
+pub mod workloads;
 
 pub use error::{Error, Result};

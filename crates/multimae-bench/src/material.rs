@@ -7,13 +7,13 @@ use multimae::burn::tensor::{Device, TensorData};
 use multimae::init::initialise;
 use multimae::masking::{MaskingStrategy, SampleMask};
 use multimae::output_adapters::with_aliases;
+use multimae::peft::random_prompts;
 use multimae::state::{StateDict, state_dict};
-use multimae::tuned::random_prompts;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::Result;
-use crate::case::{Case, Heads, Work};
+use crate::case::{BenchmarkCase, BenchmarkKind, Heads};
 use crate::folder::CaseFolder;
 use crate::models::LABEL_STRIDE;
 
@@ -24,7 +24,7 @@ const SEED: u64 = 0;
 ///
 /// # Errors
 /// If the case's sizes do not fit each other, or a file cannot be written.
-pub fn prepare(dir: &Path, case: &Case) -> Result<()> {
+pub fn prepare(dir: &Path, case: &BenchmarkCase) -> Result<()> {
     CaseFolder::write(dir, case, &weights(case)?, &inputs(case)?)
 }
 
@@ -37,24 +37,31 @@ fn random<M: Module>(model: M) -> M {
     initialise(model, stream)
 }
 
-fn weights(case: &Case) -> Result<StateDict> {
+fn weights(case: &BenchmarkCase) -> Result<StateDict> {
     let device = Device::default();
-    Ok(match case.work {
-        Work::Pretrain => state_dict(&random(case.multimae(&device)?)),
-        Work::Joint | Work::Prompts | Work::Inference | Work::Heads | Work::Startup => {
-            let model = random_prompts(random(case.tuned(&device)?), stream)?;
+    Ok(match case.kind {
+        BenchmarkKind::Pretrain => state_dict(&random(case.multimae(&device)?)),
+        BenchmarkKind::Joint
+        | BenchmarkKind::Prompts
+        | BenchmarkKind::Inference
+        | BenchmarkKind::Heads
+        | BenchmarkKind::Startup => {
+            let model = random_prompts(random(case.peft_model(&device)?), stream)?;
             with_aliases(state_dict(&model))
         }
-        Work::Loading => StateDict::new(),
+        BenchmarkKind::Loading => StateDict::new(),
     })
 }
 
-fn inputs(case: &Case) -> Result<StateDict> {
+fn inputs(case: &BenchmarkCase) -> Result<StateDict> {
     let mut rng = ChaCha8Rng::seed_from_u64(SEED);
     let mut inputs = StateDict::new();
     let [height, width] = case.image;
     let batch = case.batch;
-    let needs_images = !matches!(case.work, Work::Heads | Work::Loading | Work::Startup);
+    let needs_images = !matches!(
+        case.kind,
+        BenchmarkKind::Heads | BenchmarkKind::Loading | BenchmarkKind::Startup
+    );
     for modality in case.modalities().iter().filter(|_| needs_images) {
         let data = match modality.name.as_str() {
             "semseg" => {
@@ -66,14 +73,16 @@ fn inputs(case: &Case) -> Result<StateDict> {
         };
         inputs.insert(format!("input.{}", modality.name), data);
     }
-    if let (Work::Pretrain, Some(decoders)) = (case.work, case.decoders) {
+    if let (BenchmarkKind::Pretrain, Some(decoders)) = (case.kind, case.decoders) {
         insert_masks(&mut inputs, case, decoders.keep, &mut rng)?;
     }
-    if let (Some(heads), Work::Joint | Work::Prompts | Work::Heads) = (case.task_heads, case.work) {
+    if let (Some(heads), BenchmarkKind::Joint | BenchmarkKind::Prompts | BenchmarkKind::Heads) =
+        (case.task_heads, case.kind)
+    {
         inputs.insert("target.depth".to_owned(), values(&mut rng, &[batch, 1, height, width]));
         let target = labels(&mut rng, [batch, height, width], heads.num_classes);
         inputs.insert("target.semseg".to_owned(), target);
-        if case.work == Work::Heads {
+        if case.kind == BenchmarkKind::Heads {
             insert_layers(&mut inputs, case, heads, &mut rng);
         }
     }
@@ -83,7 +92,7 @@ fn inputs(case: &Case) -> Result<StateDict> {
 /// `mask.<modality>` `(B, N)`, 1 where a token is hidden.
 fn insert_masks(
     inputs: &mut StateDict,
-    case: &Case,
+    case: &BenchmarkCase,
     keep: usize,
     rng: &mut ChaCha8Rng,
 ) -> Result<()> {
@@ -109,7 +118,7 @@ fn insert_masks(
 }
 
 /// `layer.<block>` `(B, N + G, dim)` of every block that a head reads.
-fn insert_layers(inputs: &mut StateDict, case: &Case, heads: Heads, rng: &mut ChaCha8Rng) {
+fn insert_layers(inputs: &mut StateDict, case: &BenchmarkCase, heads: Heads, rng: &mut ChaCha8Rng) {
     let tokens = (case.image[0] / case.patch) * (case.image[1] / case.patch) + case.global_tokens;
     let mut blocks = heads.hooks.to_vec();
     blocks.push(case.sizes.depth - 1);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::case::Case;
+use crate::case::BenchmarkCase;
 use crate::process::{Program, Worker};
 use crate::statistic::Quartiles;
 use crate::{Error, Result};
@@ -41,14 +41,14 @@ impl ProgramTimes {
 
 /// What was measured of a case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Measured {
+pub struct Measurement {
     /// The case.
-    pub case: Case,
+    pub case: BenchmarkCase,
     /// Ours first, by program.
     pub programs: IndexMap<String, ProgramTimes>,
 }
 
-impl Measured {
+impl Measurement {
     /// A program's time over ours, in every round, by program.
     #[must_use]
     pub fn ratios(&self) -> IndexMap<String, Vec<f64>> {
@@ -75,18 +75,18 @@ impl Measured {
 /// # Errors
 /// If a program fails, or they do not compute the same.
 pub fn measure(
-    (case, dir): (&Case, &Path),
+    (case, dir): (&BenchmarkCase, &Path),
     programs: &[Program],
     rounds: usize,
     bf16: bool,
     round_done: &mut dyn FnMut(usize),
-) -> Result<Measured> {
-    if !case.work.has_worker() {
+) -> Result<Measurement> {
+    if !case.kind.has_worker() {
         return measure_processes((case, dir), programs, rounds, round_done);
     }
     let mut workers =
         programs.iter().map(|program| Worker::start(program, dir)).collect::<Result<Vec<_>>>()?;
-    if case.work.has_loss() {
+    if case.kind.has_loss() {
         check_same(case, &workers, if bf16 { SAME_IN_BF16 } else { SAME })?;
     }
     let mut seconds = vec![Vec::new(); workers.len()];
@@ -99,11 +99,11 @@ pub fn measure(
     }
     let times =
         workers.into_iter().zip(seconds).zip(programs).map(|((worker, seconds), program)| {
-            let first_loss = case.work.has_loss().then_some(worker.first_loss);
+            let first_loss = case.kind.has_loss().then_some(worker.first_loss);
             let peak_memory = worker.end()?;
             Ok((program.name.clone(), ProgramTimes { seconds, peak_memory, first_loss }))
         });
-    Ok(Measured { case: case.clone(), programs: times.collect::<Result<_>>()? })
+    Ok(Measurement { case: case.clone(), programs: times.collect::<Result<_>>()? })
 }
 
 /// Which program goes first changes with the round.
@@ -112,7 +112,7 @@ fn order(programs: usize, round: usize) -> Vec<usize> {
     if round.is_multiple_of(2) { forward.collect() } else { forward.rev().collect() }
 }
 
-fn check_same(case: &Case, workers: &[Worker], tolerance: f64) -> Result<()> {
+fn check_same(case: &BenchmarkCase, workers: &[Worker], tolerance: f64) -> Result<()> {
     let Some(ours) = workers.first().map(|worker| worker.first_loss) else { return Ok(()) };
     let differs = |worker: &&Worker| {
         let difference = (worker.first_loss - ours).abs();
@@ -128,11 +128,11 @@ fn check_same(case: &Case, workers: &[Worker], tolerance: f64) -> Result<()> {
 
 /// The same where every step is a process.
 fn measure_processes(
-    (case, dir): (&Case, &Path),
+    (case, dir): (&BenchmarkCase, &Path),
     programs: &[Program],
     rounds: usize,
     round_done: &mut dyn FnMut(usize),
-) -> Result<Measured> {
+) -> Result<Measurement> {
     let run = |program: &Program| {
         let start = Instant::now();
         let output = program.command(dir).output()?;
@@ -157,13 +157,13 @@ fn measure_processes(
         let times = ProgramTimes { seconds, peak_memory: None, first_loss: None };
         (program.name.clone(), times)
     });
-    Ok(Measured { case: case.clone(), programs: times.collect() })
+    Ok(Measurement { case: case.clone(), programs: times.collect() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::Sizes;
+    use crate::case::EncoderSizes;
 
     fn times(seconds: &[f64], peak_memory: u64) -> ProgramTimes {
         let peak_memory = Some(peak_memory);
@@ -176,8 +176,8 @@ mod tests {
             ("ours".to_owned(), times(&[1.0, 2.0], 30)),
             ("PyTorch".to_owned(), times(&[3.0, 5.0], 40)),
         ];
-        let measured = Measured {
-            case: Case::pretrain("a", Sizes::TOY, 1),
+        let measured = Measurement {
+            case: BenchmarkCase::pretrain("a", EncoderSizes::TOY, 1),
             programs: programs.into_iter().collect(),
         };
         assert_eq!(measured.ratios()["PyTorch"], [3.0, 2.5]);

@@ -9,11 +9,11 @@ use multimae::multivit::MultiVitConfig;
 use multimae::output_adapters::{
     ConvNeXtConfig, DecoderConfig, DptConfig, DptOutput, HeadConfig, OutputTask, TaskHead,
 };
+use multimae::peft::{PeftConfig, PeftModel};
 use multimae::positions::NonSquareTables;
 use multimae::prompts::PromptConfig;
-use multimae::tuned::{Additions, TunedMultiVit};
 
-use crate::case::{Case, Decoders, Heads};
+use crate::case::{BenchmarkCase, Decoders, Heads};
 use crate::{Error, Result};
 
 /// Labels are stored at a quarter of the image's resolution.
@@ -23,7 +23,7 @@ fn missing(what: &str) -> Error {
     multimae::Error::Config(format!("the case says nothing of {what}")).into()
 }
 
-impl Case {
+impl BenchmarkCase {
     fn encoder(&self) -> EncoderConfig {
         EncoderConfig::new(self.sizes.dim, self.sizes.depth, self.sizes.heads)
     }
@@ -138,7 +138,7 @@ impl Case {
     }
 
     /// A model of zeros with heads, and with prompts if the case has them.
-    pub(crate) fn tuned(&self, device: &Device) -> Result<TunedMultiVit> {
+    pub(crate) fn peft_model(&self, device: &Device) -> Result<PeftModel> {
         let config = MultiVitConfig {
             encoder: self.encoder(),
             patch_size: self.patch,
@@ -148,8 +148,8 @@ impl Case {
             heads: self.heads()?,
             tables: NonSquareTables::default(),
         };
-        let additions = Additions { prompts: self.prompts()?, ..Additions::default() };
-        Ok(TunedMultiVit::new(&config, &additions, device)?)
+        let peft = PeftConfig { prompts: self.prompts()?, ..PeftConfig::default() };
+        Ok(PeftModel::new(&config, &peft, device)?)
     }
 
     fn prompts(&self) -> Result<Option<PromptConfig>> {

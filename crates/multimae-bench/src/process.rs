@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use serde_json::Value;
 
-use crate::work::StepTime;
+use crate::workloads::StepTime;
 use crate::{Error, Result};
 
 /// Characters of a failed program's error output that are kept.

@@ -9,9 +9,9 @@ use multimae_report::chart::{LineChart, Series, Svg};
 use multimae_report::{Report, Table};
 use serde::{Deserialize, Serialize};
 
-use crate::case::Work;
+use crate::case::BenchmarkKind;
 use crate::flops;
-use crate::measure::Measured;
+use crate::measure::Measurement;
 use crate::statistic::Quartiles;
 use crate::{Error, Result};
 
@@ -23,7 +23,7 @@ pub struct Results {
     /// Operations per second of the fastest product seen.
     pub peak: f64,
     /// What was measured.
-    pub measured: Vec<Measured>,
+    pub measured: Vec<Measurement>,
     /// How times grow.
     pub growth: Vec<Growth>,
 }
@@ -38,7 +38,7 @@ pub struct Growth {
     /// The sizes.
     pub values: Vec<f64>,
     /// What was measured at each.
-    pub measured: Vec<Measured>,
+    pub measured: Vec<Measurement>,
 }
 
 impl Growth {
@@ -50,7 +50,7 @@ impl Growth {
         let programs = self.measured.first().map(|measured| measured.programs.keys());
         for program in programs.into_iter().flatten() {
             let median =
-                |measured: &Measured| Some(measured.programs.get(program)?.quartiles()?.median);
+                |measured: &Measurement| Some(measured.programs.get(program)?.quartiles()?.median);
             let points = self.values.iter().zip(&self.measured);
             let points = points.filter_map(|(&at, measured)| Some((at, 1e3 * median(measured)?)));
             chart.push(Series::new(program.clone(), points.collect()));
@@ -78,7 +78,7 @@ impl Results {
         table
     }
 
-    fn rows(&self, measured: &Measured) -> Vec<Vec<String>> {
+    fn rows(&self, measured: &Measurement) -> Vec<Vec<String>> {
         let Some((_, ours)) = measured.programs.first() else { return Vec::new() };
         let milliseconds = ours.quartiles().map_or(NONE.to_owned(), in_milliseconds);
         let name = name(measured);
@@ -119,7 +119,7 @@ impl Results {
 
     /// How near a case comes to the fastest product, in parts of 1.
     #[must_use]
-    pub fn share_of_peak(&self, measured: &Measured) -> Option<f64> {
+    pub fn share_of_peak(&self, measured: &Measurement) -> Option<f64> {
         let (_, ours) = measured.programs.first()?;
         Some(flops::of(&measured.case)? / ours.quartiles()?.median / self.peak)
     }
@@ -132,7 +132,7 @@ impl Results {
         fs::create_dir_all(dir)?;
         let path = dir.join("results.json");
         let text = serde_json::to_string_pretty(self)
-            .map_err(|error| Error::Case { path: path.clone(), problem: error.to_string() })?;
+            .map_err(|error| Error::CaseFile { path: path.clone(), problem: error.to_string() })?;
         write_atomically(&path, text.as_bytes())?;
         write_atomically(&dir.join("table.md"), self.markdown().as_bytes())?;
         Ok(self.html().write(&dir.join("report.html"))?)
@@ -158,10 +158,10 @@ impl Results {
 }
 
 /// The case and what its batch is.
-fn name(measured: &Measured) -> String {
+fn name(measured: &Measurement) -> String {
     let case = &measured.case;
-    match case.work {
-        Work::Startup => case.name.clone(),
+    match case.kind {
+        BenchmarkKind::Startup => case.name.clone(),
         _ => format!("{}, batch {}", case.name, case.batch),
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use indexmap::IndexMap;
 use multimae::burn::tensor::Device;
-use multimae::state::{Allowed, load};
+use multimae::state::{AllowedKeys, load};
 use multimae_data::{DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD};
 use multimae_infer::saved_model::{InputModality, ModelCard, Normalisation, SavedModel, TaskCard};
 use multimae_report::picture::Picture;
@@ -12,7 +12,7 @@ use multimae_tasks::ClassInfo;
 use multimae_tasks::kinds::depth::{Depth, DepthScale};
 use multimae_tasks::kinds::labels::Labels;
 
-use crate::case::{Case, Heads};
+use crate::case::{BenchmarkCase, Heads};
 use crate::folder::CaseFolder;
 use crate::{Result, material};
 
@@ -30,13 +30,14 @@ const SIZE: (usize, usize) = (480, 480);
 ///
 /// # Errors
 /// If a file cannot be written.
-pub fn prepare(dir: &Path, case: &Case) -> Result<()> {
+pub fn prepare(dir: &Path, case: &BenchmarkCase) -> Result<()> {
     let picture = dir.join(PICTURE);
-    let case = Case { picture: Some(picture.to_string_lossy().into_owned()), ..case.clone() };
+    let case =
+        BenchmarkCase { picture: Some(picture.to_string_lossy().into_owned()), ..case.clone() };
     material::prepare(dir, &case)?;
     let mut folder = CaseFolder::read(dir)?;
     let weights = multimae::output_adapters::merge_aliases(std::mem::take(&mut folder.weights))?;
-    let model = load(case.tuned(&Device::default())?, weights, &Allowed::default())?;
+    let model = load(case.peft_model(&Device::default())?, weights, &AllowedKeys::default())?;
     let card = card(&case, model.vit.config().clone()).ok_or_else(|| folder.error("no heads"))?;
     SavedModel { model, card, notes: IndexMap::new() }.save(&dir.join(MODEL))?;
     let (height, width) = SIZE;
@@ -46,7 +47,7 @@ pub fn prepare(dir: &Path, case: &Case) -> Result<()> {
 }
 
 /// What the other commands know of the model.
-fn card(case: &Case, model: multimae::multivit::MultiVitConfig) -> Option<ModelCard> {
+fn card(case: &BenchmarkCase, model: multimae::multivit::MultiVitConfig) -> Option<ModelCard> {
     let Heads { num_classes, .. } = case.task_heads?;
     let input = |name: &String| InputModality {
         data: DataModality {
@@ -70,7 +71,7 @@ fn card(case: &Case, model: multimae::multivit::MultiVitConfig) -> Option<ModelC
     let tasks = [("depth", depth), ("semseg", labels)].map(|(name, card)| (name.to_owned(), card));
     Some(ModelCard {
         model,
-        additions: multimae::tuned::Additions::default(),
+        peft: multimae::peft::PeftConfig::default(),
         inputs: case.in_domains.iter().map(input).collect(),
         tasks: tasks.into_iter().collect(),
         geometry: Geometry::CenterFit { size: (case.image[0], case.image[1]) },

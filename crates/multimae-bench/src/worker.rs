@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::Result;
 use crate::folder::CaseFolder;
-use crate::work::{open, timed};
+use crate::workloads::{open, timed};
 
 /// Does a case's work until the input ends.
 ///

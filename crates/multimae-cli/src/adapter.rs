@@ -90,8 +90,8 @@ fn description(adapter: &Adapter, all: bool) -> String {
     for (name, task) in &card.tasks {
         let _ = writeln!(text, "task       {name}: {}", task.task.summary());
     }
-    if let Ok(additions) = serde_json::to_string(&card.additions) {
-        let _ = writeln!(text, "additions  {additions}");
+    if let Ok(peft) = serde_json::to_string(&card.peft) {
+        let _ = writeln!(text, "additions  {peft}");
     }
     let _ = writeln!(text, "tensors    {}, {} bytes", adapter.tensors.len(), adapter.bytes());
     for kind in ParameterKind::ALL {
@@ -141,12 +141,11 @@ fn difference(one: &Adapter, other: &Adapter) -> String {
         };
         adapter.card.tasks.iter().map(task).collect::<Vec<_>>().join(", ")
     };
-    let additions =
-        |adapter: &Adapter| serde_json::to_string(&adapter.card.additions).unwrap_or_default();
+    let peft = |adapter: &Adapter| serde_json::to_string(&adapter.card.peft).unwrap_or_default();
     compare("tuning", &one.tuning, &other.tuning);
     compare("backbone", &one.backbone.sha256, &other.backbone.sha256);
     compare("tasks", &tasks(one), &tasks(other));
-    compare("additions", &additions(one), &additions(other));
+    compare("additions", &peft(one), &peft(other));
     compare("bytes", &one.bytes(), &other.bytes());
     for (name, data) in &one.tensors {
         let line = match other.tensors.get(name) {

@@ -8,8 +8,8 @@ use std::process::Command;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use indexmap::IndexMap;
-use multimae_bench::case::{Case, Files, Sizes, Work};
-use multimae_bench::measure::{Measured, measure};
+use multimae_bench::case::{BenchmarkCase, BenchmarkKind, EncoderSizes, Files};
+use multimae_bench::measure::{Measurement, measure};
 use multimae_bench::peak::measured_peak;
 use multimae_bench::process::Program;
 use multimae_bench::report::{Growth, Results};
@@ -17,7 +17,7 @@ use multimae_bench::{material, startup, worker};
 use multimae_config::PrecisionChoice;
 use multimae_config::keys::RecipeValue as _;
 use multimae_infer::device::device;
-use multimae_infer::predict::Input;
+use multimae_infer::predict::InputPath;
 
 use crate::model::precision;
 use crate::predict::Predict;
@@ -104,7 +104,7 @@ impl BenchWorker {
             device("cpu", self.precision)?;
             return Ok(worker::serve(&self.dir, self.threads, stdin().lock(), stdout().lock())?);
         }
-        let input: Input = self
+        let input: InputPath = self
             .dir
             .join(startup::PICTURE)
             .to_string_lossy()
@@ -149,16 +149,21 @@ impl Bench {
     }
 
     /// All kinds of work, or those asked for.
-    fn cases(&self) -> anyhow::Result<Vec<Case>> {
-        let mut cases = Case::models();
-        cases.push(Case::with_heads("startup", Work::Startup, Sizes::BASE, 1));
+    fn cases(&self) -> anyhow::Result<Vec<BenchmarkCase>> {
+        let mut cases = BenchmarkCase::models();
+        cases.push(BenchmarkCase::with_heads(
+            "startup",
+            BenchmarkKind::Startup,
+            EncoderSizes::BASE,
+            1,
+        ));
         if let (Some(data), Some(list)) = (&self.data, &self.split) {
             let data = std::path::absolute(data)?.to_string_lossy().into_owned();
             let files = Files { data, list: list.clone(), labels: self.labels.clone() };
-            cases.push(Case::loading("loading", files));
+            cases.push(BenchmarkCase::loading("loading", files));
         }
         if self.quick {
-            cases = Case::toys(&cases);
+            cases = BenchmarkCase::toys(&cases);
         }
         let names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
         if let Some(unknown) = self.only.iter().find(|name| !names.contains(&name.as_str())) {
@@ -194,19 +199,19 @@ impl Bench {
 
     fn measure(
         &self,
-        case: &Case,
+        case: &BenchmarkCase,
         threads: usize,
         torch: Option<&Torch>,
         rounds: usize,
-    ) -> anyhow::Result<Measured> {
+    ) -> anyhow::Result<Measurement> {
         let passing = tempfile::tempdir().context("a folder for the case")?;
         let dir = if self.keep {
             self.out.join("cases").join(&case.name)
         } else {
             passing.path().to_owned()
         };
-        match case.work {
-            Work::Startup => startup::prepare(&dir, case)?,
+        match case.kind {
+            BenchmarkKind::Startup => startup::prepare(&dir, case)?,
             _ => material::prepare(&dir, case)?,
         }
         let mut programs = vec![self.ours(case, threads)?];
@@ -247,10 +252,10 @@ impl Bench {
     }
 
     /// This program on a case.
-    fn ours(&self, case: &Case, threads: usize) -> anyhow::Result<Program> {
+    fn ours(&self, case: &BenchmarkCase, threads: usize) -> anyhow::Result<Program> {
         let file = std::env::current_exe().context("where this program is")?;
         let mut options = self.options(threads);
-        if case.work == Work::Startup {
+        if case.kind == BenchmarkKind::Startup {
             options.push("--once".into());
         }
         let arguments = vec!["bench-worker".into()];
@@ -258,8 +263,8 @@ impl Bench {
     }
 
     /// PyTorch on a case.
-    fn torch(&self, torch: &Torch, case: &Case, threads: usize) -> Program {
-        let startup = case.work == Work::Startup;
+    fn torch(&self, torch: &Torch, case: &BenchmarkCase, threads: usize) -> Program {
+        let startup = case.kind == BenchmarkKind::Startup;
         let script = if startup { "predict_once.py" } else { "worker.py" };
         Program {
             name: "PyTorch".to_owned(),
@@ -294,14 +299,16 @@ impl Bench {
 }
 
 /// Per axis, the sizes and the cases.
-fn growing_cases(quick: bool, threads: usize) -> Vec<(&'static str, Vec<(usize, Case)>)> {
-    let pretrain = Case::pretrain("pretrain-small", Sizes::SMALL, 8);
-    let prompts = Case::with_heads("prompts-small", Work::Prompts, Sizes::SMALL, 2);
-    let [pretrain, prompts] = match Case::toys(&[pretrain.clone(), prompts.clone()]).try_into() {
-        Ok(toys) if quick => toys,
-        _ => [pretrain, prompts],
-    };
-    let vary = |case: &Case, values: &[usize], change: fn(&mut Case, usize)| {
+fn growing_cases(quick: bool, threads: usize) -> Vec<(&'static str, Vec<(usize, BenchmarkCase)>)> {
+    let pretrain = BenchmarkCase::pretrain("pretrain-small", EncoderSizes::SMALL, 8);
+    let prompts =
+        BenchmarkCase::with_heads("prompts-small", BenchmarkKind::Prompts, EncoderSizes::SMALL, 2);
+    let [pretrain, prompts] =
+        match BenchmarkCase::toys(&[pretrain.clone(), prompts.clone()]).try_into() {
+            Ok(toys) if quick => toys,
+            _ => [pretrain, prompts],
+        };
+    let vary = |case: &BenchmarkCase, values: &[usize], change: fn(&mut BenchmarkCase, usize)| {
         let changed = |&value: &usize| {
             let mut case = case.clone();
             change(&mut case, value);
@@ -309,13 +316,13 @@ fn growing_cases(quick: bool, threads: usize) -> Vec<(&'static str, Vec<(usize, 
         };
         values.iter().map(changed).collect::<Vec<_>>()
     };
-    let keep = |case: &mut Case, value| {
+    let keep = |case: &mut BenchmarkCase, value| {
         case.decoders = case
             .decoders
             .map(|decoders| multimae_bench::case::Decoders { keep: value, ..decoders });
     };
-    let prompt_length = |case: &mut Case, value| case.prompt_length = Some(value);
-    let batch = |case: &mut Case, value| case.batch = value;
+    let prompt_length = |case: &mut BenchmarkCase, value| case.prompt_length = Some(value);
+    let batch = |case: &mut BenchmarkCase, value| case.batch = value;
     let (tokens, batches): (&[usize], &[usize]) =
         if quick { (&[6, 12], &[1, 2]) } else { (&[49, 98, 196, 392], &[2, 4, 8, 16, 32]) };
     let lengths: &[usize] = if quick { &[1, 3] } else { &[1, 10, 50, 100] };

@@ -14,7 +14,8 @@ use multimae_config::{Override, Recipe as _};
 use multimae_io::atomic::write_atomically;
 use multimae_report::metrics_log;
 use multimae_train::compare::{
-    Columns, Comparison, Plan, PlannedRun, Request, RunState, table, write_outputs,
+    Columns, Comparison, ComparisonPlan, ComparisonRequest, PlannedRun, RunState, table,
+    write_outputs,
 };
 
 use crate::{interrupt, terminal};
@@ -55,14 +56,14 @@ pub(crate) struct Compare {
 
 impl Compare {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let request = Request {
+        let request = ComparisonRequest {
             grid: self.config,
             out: self.out,
             data: self.data,
             set: self.overrides,
             only: self.only,
         };
-        let mut plan = Plan::new(&request)?;
+        let mut plan = ComparisonPlan::new(&request)?;
         if self.dry_run {
             return Ok(terminal::result(&plan.describe())?);
         }
@@ -80,7 +81,7 @@ impl Compare {
 
 /// Trains what is chosen and not finished, and writes what the runs say; also the report's path.
 pub(crate) fn train_all(
-    plan: &mut Plan,
+    plan: &mut ComparisonPlan,
     stop: &AtomicBool,
 ) -> anyhow::Result<(Comparison, PathBuf)> {
     train(plan, stop)?;
@@ -90,7 +91,7 @@ pub(crate) fn train_all(
 }
 
 /// An error that names the runs that failed, if some did.
-pub(crate) fn failures(plan: &Plan) -> anyhow::Result<()> {
+pub(crate) fn failures(plan: &ComparisonPlan) -> anyhow::Result<()> {
     let failed: Vec<String> = plan
         .runs
         .iter()
@@ -108,7 +109,7 @@ pub(crate) fn failures(plan: &Plan) -> anyhow::Result<()> {
     }
 }
 
-fn train(plan: &mut Plan, stop: &AtomicBool) -> anyhow::Result<()> {
+fn train(plan: &mut ComparisonPlan, stop: &AtomicBool) -> anyhow::Result<()> {
     let chosen: Vec<usize> =
         (0..plan.runs.len()).filter(|&index| plan.runs[index].chosen).collect();
     let bar = terminal::bar(chosen.len() as u64, "");

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Args;
-use multimae_data::doctor::{self, Finding, Folder, Kind, Options, Part, Report, Severity, Values};
+use multimae_data::doctor::{
+    self, DataSetReport, Finding, Folder, Kind, Options, Report, Severity, Values,
+};
 
 use crate::terminal;
 
@@ -88,7 +90,7 @@ impl Doctor {
     }
 }
 
-fn part(part: &Part) -> String {
+fn part(part: &DataSetReport) -> String {
     let mut text = String::new();
     if !part.name.is_empty() {
         let _ = writeln!(text, "{}/", part.name);

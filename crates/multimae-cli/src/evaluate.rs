@@ -73,7 +73,7 @@ impl Evaluate {
         let predictor = self.model.load()?;
         let inputs = self.inputs(&predictor)?;
         let all = if self.missing { predictor.inputs() } else { &inputs };
-        let (dataset, truth) =
+        let (dataset, ground_truth) =
             frames(&self.data, self.split.as_deref(), &predictor.saved().card, all)?;
         let evaluator = Evaluator {
             predictor: &predictor,
@@ -81,7 +81,7 @@ impl Evaluate {
             dataset: &dataset,
             data: self.data.display().to_string(),
             split: self.split.clone(),
-            truth: &truth,
+            ground_truth: &ground_truth,
             worst: if self.out.is_some() { self.worst } else { 0 },
         };
         let protocols = if named.is_empty() { evaluator.own_protocols() } else { named };

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use multimae_config::FinetuneRecipe;
-use multimae_train::finetune::{Finetuning, Setting};
+use multimae_train::finetune::{FinetuneSetup, Finetuning};
 use multimae_train::observer::{Event, Observer};
 
 use crate::interrupt;
@@ -29,8 +29,8 @@ impl Finetune {
         for notice in resolved.notices {
             terminal.event(&Event::Notice(notice));
         }
-        let setting = Setting::new(resolved.recipe)?;
-        Finetuning::new(setting, &out, resume, &mut terminal)?.run(&stop)?;
+        let setup = FinetuneSetup::new(resolved.recipe)?;
+        Finetuning::new(setup, &out, resume, &mut terminal)?.run(&stop)?;
         Ok(())
     }
 }

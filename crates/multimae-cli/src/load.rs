@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use multimae_io::atomic::write_atomically;
-use multimae_serve::load::{LoadOptions, load};
+use multimae_serve::load::{LoadTestOptions, load};
 
 use crate::serve::token;
 use crate::terminal;
@@ -50,7 +50,7 @@ pub(crate) struct Load {
 
 impl Load {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let options = LoadOptions {
+        let options = LoadTestOptions {
             address: self.server,
             image: fs_err::read(&self.image)?,
             adapters: self.adapters,

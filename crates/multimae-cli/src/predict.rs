@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use multimae_infer::predict::{Input, OutputOptions, Outputs, Predictor as _, Request, Sources};
+use multimae_infer::predict::{
+    FrameSources, InputPath, OutputOptions, Outputs, PredictOptions, Predictor as _,
+};
 
 use crate::model::Model;
 use crate::terminal;
@@ -21,7 +23,7 @@ pub(crate) struct Predict {
     /// An image, a folder of images, or a folder with a folder per modality; or several of
     /// MODALITY=PATH
     #[arg(long, short, value_name = "PATH", required = true)]
-    input: Vec<Input>,
+    input: Vec<InputPath>,
     /// Folder to write
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -41,7 +43,7 @@ pub(crate) struct Predict {
 
 impl Predict {
     /// One input, whose predictions replace those that are there.
-    pub(crate) fn of(model: PathBuf, input: Input, out: PathBuf) -> Self {
+    pub(crate) fn of(model: PathBuf, input: InputPath, out: PathBuf) -> Self {
         let model = Model::file(model);
         Self {
             model,
@@ -57,7 +59,7 @@ impl Predict {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let predictor = self.model.load()?;
         let card = &predictor.saved().card;
-        let sources = Sources::find(&self.input, self.split.as_deref(), card)?;
+        let sources = FrameSources::find(&self.input, self.split.as_deref(), card)?;
         if sources.left_out > 0 {
             terminal::line(&format!(
                 "note: {} files that are no images are left out",
@@ -66,7 +68,7 @@ impl Predict {
         }
         let given = |name: &&String| sources.dataset.modalities().iter().any(|m| m.name == **name);
         let inputs: Vec<String> = predictor.inputs().iter().filter(given).cloned().collect();
-        let request = Request { inputs, canvas: None, flip: self.flip };
+        let request = PredictOptions { inputs, canvas: None, flip: self.flip };
         let options = OutputOptions { overlays: !self.no_overlays, force: self.force };
         let outputs = Outputs::new(&self.out, card, options);
         let frames = &sources.dataset;

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use clap::Args;
 use multimae_config::{PretrainRecipe, Resolved};
 use multimae_train::observer::{Event, Observer};
-use multimae_train::pretrain::{Pretraining, Setting};
+use multimae_train::pretrain::{PretrainSetup, Pretraining};
 
 use crate::interrupt;
 use crate::terminal::TrainingTerminal;
@@ -42,7 +42,7 @@ pub(crate) fn train(
     for notice in resolved.notices {
         terminal.event(&Event::Notice(notice));
     }
-    let setting = Setting::new(resolved.recipe)?;
-    Pretraining::new(setting, out, resume, &mut terminal)?.run(stop)?;
+    let setup = PretrainSetup::new(resolved.recipe)?;
+    Pretraining::new(setup, out, resume, &mut terminal)?.run(stop)?;
     Ok(())
 }

@@ -7,11 +7,13 @@ use anyhow::{Context, bail};
 use clap::Args;
 use indexmap::IndexMap;
 use multimae_data::encode::npy;
-use multimae_infer::predict::{Input, Sources};
+use multimae_infer::predict::{FrameSources, InputPath};
 use multimae_infer::saved_model::SavedModel;
-use multimae_infer::visualize::attention::{Look, attention_figure, attention_maps, sample_of};
+use multimae_infer::visualize::attention::{
+    AttentionKind, attention_figure, attention_maps, sample_of,
+};
 use multimae_infer::visualize::usage::{pool_usage, usage_figure};
-use multimae_infer::visualize::{Pretrained, View, Visible, figure, patches_of};
+use multimae_infer::visualize::{PretrainView, Pretrained, VisiblePatches, figure, patches_of};
 use multimae_io::atomic::write_atomically;
 use multimae_report::picture::Picture;
 use serde_json::json;
@@ -35,7 +37,7 @@ pub(crate) struct Visualize {
     /// An image, a folder of images, or a folder with a folder per modality; or several of
     /// MODALITY=PATH
     #[arg(long, short, value_name = "PATH", required = true)]
-    input: Vec<Input>,
+    input: Vec<InputPath>,
     /// Folder to write
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -92,7 +94,7 @@ impl Visualize {
     fn reconstructions(&self) -> anyhow::Result<()> {
         let model = Pretrained::load(&self.model.model, &self.model.device()?)?;
         let visible = self.visible(&model)?;
-        let sources = Sources::of(&self.input, self.split.as_deref(), &model.modalities())?;
+        let sources = FrameSources::of(&self.input, self.split.as_deref(), &model.modalities())?;
         let frames = model.frames(sources.dataset)?;
         let count = frames.len().min(self.frames);
         let bar = terminal::bar(count as u64, "frames");
@@ -111,7 +113,7 @@ impl Visualize {
         self.conclude(count)
     }
 
-    fn visible(&self, model: &Pretrained) -> anyhow::Result<Visible> {
+    fn visible(&self, model: &Pretrained) -> anyhow::Result<VisiblePatches> {
         if !self.patches.is_empty() {
             let mut all: IndexMap<String, Vec<usize>> = IndexMap::new();
             for text in &self.patches {
@@ -122,13 +124,13 @@ impl Visualize {
                     patches_of(list).map_err(|e| anyhow::anyhow!("--patches {text}: {e}"))?;
                 all.entry(name.to_owned()).or_default().extend(list);
             }
-            return Ok(Visible::Patches(all));
+            return Ok(VisiblePatches::Patches(all));
         }
         let Some(text) = &self.visible else {
-            return Ok(Visible::Sampled(model.spec().masking.num_encoded_tokens));
+            return Ok(VisiblePatches::Sampled(model.spec().masking.num_encoded_tokens));
         };
         if let Ok(count) = text.parse() {
-            return Ok(Visible::Sampled(count));
+            return Ok(VisiblePatches::Sampled(count));
         }
         let one = |part: &str| {
             let (name, count) = part.split_once('=')?;
@@ -140,13 +142,13 @@ impl Visualize {
                 "--visible {text}: expected a number, or MODALITY=NUMBER,... as in rgb=20,depth=5"
             )
         })?;
-        Ok(Visible::Counts(counts))
+        Ok(VisiblePatches::Counts(counts))
     }
 
     fn attention(&self, saved: &SavedModel) -> anyhow::Result<()> {
         let depth = saved.card.model.encoder.depth;
         let blocks = if self.blocks.is_empty() { vec![depth - 1] } else { self.blocks.clone() };
-        let sources = Sources::find(&self.input, self.split.as_deref(), &saved.card)?;
+        let sources = FrameSources::find(&self.input, self.split.as_deref(), &saved.card)?;
         let dataset = Arc::new(sources.dataset);
         let count = dataset.len().min(self.frames);
         let device = self.model.device()?;
@@ -158,7 +160,7 @@ impl Visualize {
             let sample = sample_of(saved, &dataset, index)?;
             let choice = (blocks.as_slice(), self.head, self.each);
             let maps = attention_maps(saved, &sample, &device, choice)?;
-            if index == 0 && !maps.iter().any(|map| map.look != Look::Global) {
+            if index == 0 && !maps.iter().any(|map| map.kind != AttentionKind::Global) {
                 bar.suspend(|| {
                     terminal::line("note: the model has no prompts; the global token's")
                 });
@@ -171,7 +173,7 @@ impl Visualize {
     }
 
     fn pools(&self, saved: &SavedModel) -> anyhow::Result<()> {
-        let [Input { modality: None, path }] = self.input.as_slice() else {
+        let [InputPath { modality: None, path }] = self.input.as_slice() else {
             bail!("--usage needs one --input: a folder of data with labels, and --split");
         };
         let bar = terminal::bar(0, "frames");
@@ -196,7 +198,7 @@ impl Visualize {
     fn write_arrays(
         &self,
         model: &Pretrained,
-        view: &View,
+        view: &PretrainView,
         predictions: &IndexMap<String, Vec<f32>>,
     ) -> anyhow::Result<()> {
         for task in &model.spec().objective.tasks {

@@ -3,8 +3,8 @@
 
 use multimae::modality::Size;
 use multimae::nn::LoraConfig;
+use multimae::peft::PeftConfig;
 use multimae::prompts::PromptConfig;
-use multimae::tuned::Additions;
 use multimae::tuning::{Tuning, TuningPart};
 use serde_json::{Map, Value, json};
 
@@ -610,9 +610,9 @@ impl FinetuneRecipe {
 
     /// What tuning adds to the model.
     #[must_use]
-    pub fn additions(&self) -> Additions {
+    pub fn peft(&self) -> PeftConfig {
         let lora = self.tuning.has(TuningPart::Lora).then(LoraConfig::default);
-        Additions {
+        PeftConfig {
             prompts: self.prompts.clone(),
             branch_at: self.branch_at,
             prompt_norms: self.prompt_norms,

@@ -136,7 +136,7 @@ impl Pipeline {
         let from = (raw.height, raw.width);
         let mut maps = IndexMap::with_capacity(raw.maps.len());
         for (modality, (name, map)) in self.dataset.modalities().iter().zip(&raw.maps) {
-            let view = View { from, placement, full, stride: modality.stride };
+            let view = CropView { from, placement, full, stride: modality.stride };
             let padding = self.label_padding.get(&modality.name).copied();
             let map = match (map, &self.color) {
                 (RawMap::Color(_), Some(color)) => {
@@ -170,7 +170,7 @@ pub fn view(
         let map = raw.maps.get(name).ok_or_else(|| {
             Error::Config(format!("sample `{}` has no modality `{name}`", raw.id))
         })?;
-        let view = View { from, placement, full: size, stride: modality.stride };
+        let view = CropView { from, placement, full: size, stride: modality.stride };
         Ok((name.clone(), view.map(map, modality, None, &mut |_| {})?))
     };
     let maps = modalities.iter().map(map).collect::<Result<_>>()?;
@@ -181,14 +181,14 @@ pub fn view(
 const GREY: u8 = 128;
 
 /// What is to be made of every map of one sample.
-struct View {
+struct CropView {
     from: (usize, usize),
     placement: Placement,
     full: (usize, usize),
     stride: usize,
 }
 
-impl View {
+impl CropView {
     fn map(
         &self,
         raw: &RawMap,

@@ -22,18 +22,18 @@ pub fn frames(
     let needed = |data: &DataModality| inputs.contains(&data.name);
     let mut modalities: Vec<DataModality> =
         card.inputs.iter().map(|input| input.data.clone()).filter(needed).collect();
-    let mut truth = GroundTruth::default();
+    let mut ground_truth = GroundTruth::default();
     for (name, task) in &card.tasks {
         let Some(target) = &task.target else { continue };
         let modality = add(&mut modalities, target);
         let encoding = target.encoding.clone();
-        truth.tasks.insert(name.clone(), Annotation { modality, encoding });
+        ground_truth.tasks.insert(name.clone(), Annotation { modality, encoding });
     }
     let mask = card.valid_mask.clone().unwrap_or_else(mask_modality);
     if has_folder(root, &mask.folder) {
-        truth.mask = Some(add(&mut modalities, &mask));
+        ground_truth.mask = Some(add(&mut modalities, &mask));
     }
-    Ok((Dataset::open(root, &Layout::of(split), &modalities)?, truth))
+    Ok((Dataset::open(root, &Layout::of(split), &modalities)?, ground_truth))
 }
 
 /// Adds a modality unless it is there, and gives the name under which it is. One that is stored

@@ -98,15 +98,16 @@ mod tests {
         let depth = Annotation { modality: "depth".to_owned(), encoding: encoding.clone() };
         let other = Annotation { modality: "normal".to_owned(), encoding };
         let tasks = [("depth".to_owned(), depth), ("normal".to_owned(), other)].into();
-        let truth = GroundTruth { tasks, mask: Some(MASK_FOLDER.to_owned()) };
-        let Some(Values::Continuous { data, .. }) = truth.of(&frame, "depth").unwrap() else {
+        let ground_truth = GroundTruth { tasks, mask: Some(MASK_FOLDER.to_owned()) };
+        let Some(Values::Continuous { data, .. }) = ground_truth.of(&frame, "depth").unwrap()
+        else {
             panic!()
         };
         assert_eq!(data, [2.5, 0.0, 0.7]);
-        assert_eq!(truth.valid_of(&frame), Some(vec![true, false, false]));
-        let error = truth.of(&frame, "normal").unwrap_err().to_string();
+        assert_eq!(ground_truth.valid_of(&frame), Some(vec![true, false, false]));
+        let error = ground_truth.of(&frame, "normal").unwrap_err().to_string();
         assert!(error.contains("no `normal`"), "{error}");
-        assert_eq!(truth.of(&frame, "cls").unwrap(), None);
-        assert_eq!(GroundTruth { mask: None, ..truth }.valid_of(&frame), None);
+        assert_eq!(ground_truth.of(&frame, "cls").unwrap(), None);
+        assert_eq!(GroundTruth { mask: None, ..ground_truth }.valid_of(&frame), None);
     }
 }

@@ -31,4 +31,4 @@ pub use report::{ScoreFile, markdown, report_files, write_report};
 pub use results::Evaluation;
 pub use run::{Evaluated, Evaluator};
 pub use scorers::TaskScorers;
-pub use statement::Facts;
+pub use statement::ProtocolFacts;

@@ -7,7 +7,7 @@ use super::results::Evaluation;
 use super::run::Evaluator;
 use crate::Result;
 use crate::view::apply;
-use multimae_infer::predict::Request;
+use multimae_infer::predict::PredictOptions;
 use multimae_tasks::Protocol;
 
 /// The scores with a part of the inputs.
@@ -74,9 +74,9 @@ impl Evaluator<'_> {
         for protocol in protocols {
             let frame = apply(protocol.view, first.clone())?;
             let canvas = protocol.view.canvas();
-            let request = Request { inputs: inputs.to_vec(), canvas, flip: false };
+            let options = PredictOptions { inputs: inputs.to_vec(), canvas, flip: false };
             if let Err(multimae_infer::Error::Prediction(problem)) =
-                self.predictor.predict(&frame, &request)
+                self.predictor.predict(&frame, &options)
             {
                 return Ok(Err(problem));
             }

@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use multimae::modality::Size;
 use multimae_data::{Dataset, RawSample};
-use multimae_infer::predict::{FramePrediction, Predictor, Request};
+use multimae_infer::predict::{FramePrediction, PredictOptions, Predictor};
 use multimae_report::Picture;
 use multimae_tasks::pictures::input_picture;
-use multimae_tasks::{Images, Protocol, ProtocolFacts, ScoredFrame, Scorer};
+use multimae_tasks::{FrameFacts, Images, Protocol, ScoredFrame, Scorer};
 
 use crate::ground_truth::GroundTruth;
 use crate::permutation::numpy_permutation;
 use crate::results::Evaluation;
-use crate::statement::{Facts, statement};
+use crate::statement::{ProtocolFacts, statement};
 use crate::view::apply;
 use crate::{Error, Result};
 
@@ -32,7 +32,7 @@ pub struct Evaluator<'a> {
     /// The list of the split, if there is one.
     pub split: Option<String>,
     /// Where frames carry the annotations.
-    pub truth: &'a GroundTruth,
+    pub ground_truth: &'a GroundTruth,
     /// The number of worst frames that are drawn.
     pub worst: usize,
 }
@@ -78,12 +78,12 @@ impl Evaluator<'_> {
         let mut done = 0;
         for (pass, order) in passes.iter().zip(&orders) {
             let view = protocols[pass[0]].view;
-            let request = Request { inputs: inputs.to_vec(), canvas: view.canvas(), flip };
+            let options = PredictOptions { inputs: inputs.to_vec(), canvas: view.canvas(), flip };
             for &index in order {
                 let frame = apply(view, self.dataset.decode(index)?)?;
-                let prediction = self.predictor.predict(&frame, &request)?;
+                let prediction = self.predictor.predict(&frame, &options)?;
                 for &protocol in pass {
-                    scorings[protocol].add(&frame, &prediction, self.truth, &request)?;
+                    scorings[protocol].add(&frame, &prediction, self.ground_truth, &options)?;
                 }
                 done += 1;
                 progress(done, total);
@@ -128,16 +128,16 @@ impl Evaluator<'_> {
     fn finish(&self, scoring: Scoring<'_>, inputs: &[String], flip: bool) -> Result<Evaluated> {
         let Scoring { protocol, task, scorer, sizes, images } = scoring;
         let canvas = protocol.view.canvas();
-        let request = Request { inputs: inputs.to_vec(), canvas, flip };
+        let options = PredictOptions { inputs: inputs.to_vec(), canvas, flip };
         let (height, width) = sizes.first().copied().unwrap_or_default();
-        let mut input = self.predictor.describe_input(Size::new(height, width), &request)?;
+        let mut input = self.predictor.describe_input(Size::new(height, width), &options)?;
         if sizes.len() > 1 {
             input.push_str(&format!("; frames of {height}x{width}, others likewise"));
         }
-        let facts = ProtocolFacts { sizes: &sizes, mask: self.truth.mask.is_some() };
+        let facts = FrameFacts { sizes: &sizes, mask: self.ground_truth.mask.is_some() };
         let statement = statement(
             protocol,
-            &Facts {
+            &ProtocolFacts {
                 model: &self.model,
                 data: &self.data,
                 split: self.split.as_deref(),
@@ -186,8 +186,8 @@ impl Scoring<'_> {
         &mut self,
         frame: &RawSample,
         prediction: &FramePrediction,
-        truth: &GroundTruth,
-        request: &Request,
+        ground_truth: &GroundTruth,
+        options: &PredictOptions,
     ) -> Result<()> {
         self.sizes.insert((frame.height, frame.width));
         self.images += 1;
@@ -197,15 +197,15 @@ impl Scoring<'_> {
                 frame.id, self.task
             ))
         })?;
-        let annotation = truth.of(frame, &self.task)?;
-        let valid = truth.valid_of(frame);
+        let annotation = ground_truth.of(frame, &self.task)?;
+        let valid = ground_truth.valid_of(frame);
         Ok(self.scorer.add(&ScoredFrame {
             id: &frame.id,
             size: Size::new(frame.height, frame.width),
             prediction,
             annotation: annotation.as_ref(),
             valid: valid.as_deref(),
-            input: &|| input_picture(frame, &request.inputs),
+            input: &|| input_picture(frame, &options.inputs),
         })?)
     }
 }

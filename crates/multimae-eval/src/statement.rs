@@ -14,7 +14,7 @@ const OFFICIAL_SIZE: (usize, usize) = (480, 640);
 
 /// What the statement says besides the protocol.
 #[derive(Debug, Clone)]
-pub struct Facts<'a> {
+pub struct ProtocolFacts<'a> {
     /// The model's file.
     pub model: &'a str,
     /// The data's folder.
@@ -37,7 +37,10 @@ pub struct Facts<'a> {
 
 /// Everything that the scores of a protocol depend on, by name.
 #[must_use]
-pub(crate) fn statement(protocol: &Protocol, facts: &Facts<'_>) -> IndexMap<String, String> {
+pub(crate) fn statement(
+    protocol: &Protocol,
+    facts: &ProtocolFacts<'_>,
+) -> IndexMap<String, String> {
     let mut lines = IndexMap::new();
     let mut line = |key: &str, value: String| {
         lines.insert(key.to_owned(), value);
@@ -67,7 +70,7 @@ pub(crate) fn statement(protocol: &Protocol, facts: &Facts<'_>) -> IndexMap<Stri
 }
 
 /// The reason why the scores cannot be compared with published ones, if there is one.
-fn comparison(protocol: &Protocol, facts: &Facts<'_>) -> Option<String> {
+fn comparison(protocol: &Protocol, facts: &ProtocolFacts<'_>) -> Option<String> {
     let native = facts.sizes.iter().any(|&size| size != OFFICIAL_SIZE);
     let differs = match protocol.view {
         EvaluationView::Native => native || facts.images != OFFICIAL_IMAGES,
@@ -83,7 +86,7 @@ fn comparison(protocol: &Protocol, facts: &Facts<'_>) -> Option<String> {
     })
 }
 
-impl Facts<'_> {
+impl ProtocolFacts<'_> {
     fn data(&self) -> String {
         match self.split {
             Some(split) => format!("{}, split `{split}`", self.data),
@@ -99,7 +102,7 @@ impl Facts<'_> {
     }
 }
 
-fn images(images: Images, facts: &Facts<'_>) -> String {
+fn images(images: Images, facts: &ProtocolFacts<'_>) -> String {
     match images {
         Images::All => format!("all {}", facts.images),
         Images::Permuted { .. } => format!(
@@ -109,7 +112,7 @@ fn images(images: Images, facts: &Facts<'_>) -> String {
     }
 }
 
-fn view(view: EvaluationView, facts: &Facts<'_>) -> String {
+fn view(view: EvaluationView, facts: &ProtocolFacts<'_>) -> String {
     let sizes = facts.sizes();
     match view {
         EvaluationView::Native => format!(
@@ -138,7 +141,7 @@ mod tests {
     #[test]
     fn a_statement_says_everything_that_the_scores_depend_on() {
         let sizes = [(240, 320)].into();
-        let facts = Facts {
+        let facts = ProtocolFacts {
             model: "m.safetensors",
             data: "rooms",
             split: Some("val"),
@@ -159,7 +162,7 @@ mod tests {
         // Nothing keeps own protocols, and the official set, from being compared.
         assert!(statement(&named("depth"), &facts).get("comparison").is_none());
         let official = [(480, 640)].into();
-        let facts = Facts { images: 654, of_images: 654, sizes: &official, ..facts };
+        let facts = ProtocolFacts { images: 654, of_images: 654, sizes: &official, ..facts };
         assert!(statement(&named("nyuv2-depth"), &facts).get("comparison").is_none());
     }
 }

@@ -13,7 +13,7 @@ use multimae_data::{
     RawSample,
 };
 use multimae_eval::{Annotation, Evaluated, Evaluator, GroundTruth, Protocol};
-use multimae_infer::predict::{FramePrediction, Predictor, Request, TaskPrediction};
+use multimae_infer::predict::{FramePrediction, PredictOptions, Predictor, TaskPrediction};
 use multimae_infer::saved_model::TaskCard;
 use multimae_report::Palette;
 use multimae_tasks::ClassInfo;
@@ -78,7 +78,7 @@ fn dataset(dir: &Path) -> Dataset {
     Dataset::open(dir, &Layout::Folders, &modalities).unwrap()
 }
 
-fn truth() -> GroundTruth {
+fn ground_truth() -> GroundTruth {
     let labels = Encoding::Labels { classes: 41, ignore: Some(0), offset: 0 };
     let annotation = |modality: &str, encoding| {
         (modality.to_owned(), Annotation { modality: modality.to_owned(), encoding })
@@ -118,7 +118,7 @@ impl Predictor for Fake {
     fn predict(
         &self,
         frame: &RawSample,
-        _request: &Request,
+        _options: &PredictOptions,
     ) -> multimae_infer::Result<FramePrediction> {
         let pixels = frame.height * frame.width;
         let (depth, labels) = match (self.constant, &frame.maps["depth"], &frame.maps["semseg"]) {
@@ -135,7 +135,11 @@ impl Predictor for Fake {
         Ok(FramePrediction { tasks: tasks.into() })
     }
 
-    fn describe_input(&self, size: Size, _request: &Request) -> multimae_infer::Result<String> {
+    fn describe_input(
+        &self,
+        size: Size,
+        _options: &PredictOptions,
+    ) -> multimae_infer::Result<String> {
         Ok(format!("rgb at {}x{}", size.height, size.width))
     }
 
@@ -160,7 +164,7 @@ fn run(fake: &Fake, names: &[&str]) -> Vec<Evaluated> {
         dataset: &dataset,
         data: "squares".to_owned(),
         split: None,
-        truth: &truth(),
+        ground_truth: &ground_truth(),
         worst: 3,
     };
     let mut seen = Vec::new();
@@ -225,11 +229,19 @@ fn constant_predictions_have_scores_that_can_be_counted() {
 fn a_protocol_of_what_the_model_does_not_predict_is_an_error() {
     struct DepthOnly(Fake, IndexMap<String, TaskCard>);
     impl Predictor for DepthOnly {
-        fn predict(&self, f: &RawSample, r: &Request) -> multimae_infer::Result<FramePrediction> {
+        fn predict(
+            &self,
+            f: &RawSample,
+            r: &PredictOptions,
+        ) -> multimae_infer::Result<FramePrediction> {
             self.0.predict(f, r)
         }
-        fn describe_input(&self, size: Size, request: &Request) -> multimae_infer::Result<String> {
-            self.0.describe_input(size, request)
+        fn describe_input(
+            &self,
+            size: Size,
+            options: &PredictOptions,
+        ) -> multimae_infer::Result<String> {
+            self.0.describe_input(size, options)
         }
         fn inputs(&self) -> &[String] {
             self.0.inputs()
@@ -246,7 +258,7 @@ fn a_protocol_of_what_the_model_does_not_predict_is_an_error() {
         dataset: &dataset(dir.path()),
         data: "squares".to_owned(),
         split: None,
-        truth: &truth(),
+        ground_truth: &ground_truth(),
         worst: 0,
     };
     let protocols = Protocol::named("nyuv2-semseg").unwrap();

@@ -4,7 +4,7 @@
 //! * [`cpu`]: fused kernels over slices, forward and backward.
 //! * [`ops`]: the kernels as operations on the engine's tensors, each with a plain twin.
 //! * [`precision`]: the precision of products.
-//! * [`side_by_side`]: independent pieces of work, each on a processor of its own.
+//! * [`task_parallel`]: independent pieces of work, each on a processor of its own.
 //! * [`threads`]: the threads that compute.
 //! * [`allocator`]: keeps the memory of one step for the next:
 //!
@@ -21,5 +21,5 @@ pub mod allocator;
 pub mod cpu;
 pub mod ops;
 pub mod precision;
-pub mod side_by_side;
+pub mod task_parallel;
 pub mod threads;

@@ -10,11 +10,11 @@ use multimae::modality::Size;
 use multimae_data::RawSample;
 use multimae_infer::predict::{BankPredictor, FramePrediction};
 use multimae_infer::saved_model::ModelCard;
-use multimae_infer::visualize::{Pretrained, View};
+use multimae_infer::visualize::{PretrainView, Pretrained};
 
 /// A piece of work.
 #[derive(Debug, Clone)]
-pub enum Work {
+pub enum InferenceRequest {
     /// What an adapter says of a frame.
     Predict {
         /// The adapter.
@@ -25,7 +25,7 @@ pub enum Work {
     /// What the pre-trained model rebuilds of a frame.
     Reconstruct {
         /// The frame as the model sees it.
-        view: Box<View>,
+        view: Box<PretrainView>,
         /// Which patches are visible.
         masks: TokenMasks,
     },
@@ -33,10 +33,10 @@ pub enum Work {
 
 /// What became of it.
 #[derive(Debug, Clone)]
-pub enum Product {
-    /// Of [`Work::Predict`].
+pub enum InferenceOutput {
+    /// Of [`InferenceRequest::Predict`].
     Frame(FramePrediction),
-    /// Of [`Work::Reconstruct`]: `(1, C, h, w)` by task, flat.
+    /// Of [`InferenceRequest::Reconstruct`]: `(1, C, h, w)` by task, flat.
     Maps(IndexMap<String, Vec<f32>>),
 }
 
@@ -64,10 +64,13 @@ pub trait Engine: Send + 'static {
     fn unload(&mut self, name: &str) -> bool;
 
     /// Tokens that a piece of work is.
-    fn cost(&self, work: &Work) -> usize;
+    fn cost(&self, request: &InferenceRequest) -> usize;
 
     /// Computes a batch; a result per piece, in their order.
-    fn run(&mut self, work: Vec<Work>) -> Vec<std::result::Result<Product, String>>;
+    fn run(
+        &mut self,
+        requests: Vec<InferenceRequest>,
+    ) -> Vec<std::result::Result<InferenceOutput, String>>;
 }
 
 /// A backbone with adapters, and its decoders if it has some.
@@ -84,18 +87,24 @@ impl BankEngine {
         Self { predictor: BankPredictor::new(backbone, device), pretrained }
     }
 
-    fn predict(&self, work: &[Work], results: &mut [Option<std::result::Result<Product, String>>]) {
-        let frames: Vec<(usize, &str, &RawSample)> = work
+    fn predict(
+        &self,
+        requests: &[InferenceRequest],
+        results: &mut [Option<std::result::Result<InferenceOutput, String>>],
+    ) {
+        let frames: Vec<(usize, &str, &RawSample)> = requests
             .iter()
             .enumerate()
-            .filter_map(|(place, work)| match work {
-                Work::Predict { adapter, frame } => Some((place, adapter.as_str(), &**frame)),
-                Work::Reconstruct { .. } => None,
+            .filter_map(|(place, request)| match request {
+                InferenceRequest::Predict { adapter, frame } => {
+                    Some((place, adapter.as_str(), &**frame))
+                }
+                InferenceRequest::Reconstruct { .. } => None,
             })
             .collect();
         let batch: Vec<(&str, &RawSample)> = frames.iter().map(|(_, a, f)| (*a, *f)).collect();
         for ((place, ..), result) in frames.iter().zip(self.predictor.predict(&batch)) {
-            results[*place] = Some(result.map(Product::Frame).map_err(|e| e.to_string()));
+            results[*place] = Some(result.map(InferenceOutput::Frame).map_err(|e| e.to_string()));
         }
     }
 }
@@ -118,26 +127,29 @@ impl Engine for BankEngine {
         self.predictor.bank_mut().remove(name)
     }
 
-    fn cost(&self, work: &Work) -> usize {
-        match work {
-            Work::Predict { adapter, frame } => {
+    fn cost(&self, request: &InferenceRequest) -> usize {
+        match request {
+            InferenceRequest::Predict { adapter, frame } => {
                 let size = Size::new(frame.height, frame.width);
                 self.predictor.tokens(adapter, size).unwrap_or(1)
             }
-            Work::Reconstruct { masks, .. } => masks.tokens(),
+            InferenceRequest::Reconstruct { masks, .. } => masks.tokens(),
         }
     }
 
-    fn run(&mut self, work: Vec<Work>) -> Vec<std::result::Result<Product, String>> {
-        let mut results: Vec<Option<std::result::Result<Product, String>>> =
-            work.iter().map(|_| None).collect();
-        self.predict(&work, &mut results);
-        for (work, result) in work.iter().zip(&mut results) {
-            if let Work::Reconstruct { view, masks } = work {
+    fn run(
+        &mut self,
+        requests: Vec<InferenceRequest>,
+    ) -> Vec<std::result::Result<InferenceOutput, String>> {
+        let mut results: Vec<Option<std::result::Result<InferenceOutput, String>>> =
+            requests.iter().map(|_| None).collect();
+        self.predict(&requests, &mut results);
+        for (request, result) in requests.iter().zip(&mut results) {
+            if let InferenceRequest::Reconstruct { view, masks } = request {
                 let model = self.pretrained.as_ref().ok_or("this server rebuilds nothing");
                 *result = Some(model.map_err(str::to_owned).and_then(|model| {
                     let maps = model.reconstruct(std::slice::from_ref(&**view), masks);
-                    maps.map(Product::Maps).map_err(|error| error.to_string())
+                    maps.map(InferenceOutput::Maps).map_err(|error| error.to_string())
                 }));
             }
         }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use image::{ImageFormat, ImageReader};
 use indexmap::IndexMap;
 use multimae_data::{DataModality, Dataset};
-use multimae_infer::predict::{Input, Sources};
+use multimae_infer::predict::{FrameSources, InputPath};
 
 use crate::error::Problem;
 
@@ -70,9 +70,9 @@ pub(crate) fn dataset(
         // Names of clients are no part of a path.
         let path: PathBuf = folder.path().join(format!("{number}.{ending}"));
         fs_err::write(&path, bytes).map_err(broken)?;
-        inputs.push(Input { modality: Some(name.clone()), path });
+        inputs.push(InputPath { modality: Some(name.clone()), path });
     }
-    let sources = Sources::of(&inputs, None, known);
+    let sources = FrameSources::of(&inputs, None, known);
     let sources = sources.map_err(|error| Problem::unfit(without_paths(&error, &folder)))?;
     Ok((sources.dataset, folder))
 }

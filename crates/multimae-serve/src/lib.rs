@@ -9,7 +9,7 @@
 //! * [`app`] is the router: it bounds what comes in, admits by permits, decodes, and encodes answers.
 //!
 //! ```
-//! use multimae_serve::{Engine, Product, Work};
+//! use multimae_serve::{Engine, InferenceOutput, InferenceRequest};
 //! use multimae_serve::{AdapterEntry, Queue, QueueConfig};
 //!
 //! /// An engine that says nothing.
@@ -25,11 +25,11 @@
 //!     fn unload(&mut self, _: &str) -> bool {
 //!         false
 //!     }
-//!     fn cost(&self, _: &Work) -> usize {
+//!     fn cost(&self, _: &InferenceRequest) -> usize {
 //!         1
 //!     }
-//!     fn run(&mut self, work: Vec<Work>) -> Vec<Result<Product, String>> {
-//!         work.into_iter().map(|_| Err("nothing".to_owned())).collect()
+//!     fn run(&mut self, requests: Vec<InferenceRequest>) -> Vec<Result<InferenceOutput, String>> {
+//!         requests.into_iter().map(|_| Err("nothing".to_owned())).collect()
 //!     }
 //! }
 //!
@@ -52,7 +52,7 @@ mod routes;
 mod server;
 
 pub use config::ServerConfig;
-pub use engine::{AdapterEntry, BankEngine, Engine, Product, Work};
+pub use engine::{AdapterEntry, BankEngine, Engine, InferenceOutput, InferenceRequest};
 pub use error::{Error, Result};
 pub use metrics::Metrics;
 pub use queue::{Answer, Queue, QueueConfig, Refusal};

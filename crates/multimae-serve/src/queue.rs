@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::Metrics;
-use crate::engine::{AdapterEntry, Engine, Product, Work};
+use crate::engine::{AdapterEntry, Engine, InferenceOutput, InferenceRequest};
 
 /// How batches are made.
 #[derive(Debug, Clone, Copy)]
@@ -40,10 +40,10 @@ pub enum Refusal {
 }
 
 /// What becomes of a piece of work, with the time it waited and that of its batch.
-pub type Answer = Result<(Product, Duration, Duration), Refusal>;
+pub type Answer = Result<(InferenceOutput, Duration, Duration), Refusal>;
 
 struct Entry {
-    work: Work,
+    request: InferenceRequest,
     deadline: Instant,
     arrived: Instant,
     answer: oneshot::Sender<Answer>,
@@ -126,9 +126,9 @@ impl Queue {
     }
 
     /// Hands in a piece of work. To stop waiting for it is to take it back.
-    pub async fn compute(&self, work: Work, deadline: Instant) -> Answer {
+    pub async fn compute(&self, request: InferenceRequest, deadline: Instant) -> Answer {
         let (answer, product) = oneshot::channel();
-        let entry = Entry { work, deadline, arrived: Instant::now(), answer };
+        let entry = Entry { request, deadline, arrived: Instant::now(), answer };
         self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         if self.send(Command::Compute(entry)).is_err() {
             self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -247,7 +247,7 @@ impl<E: Engine> Owner<E> {
                 let _ = entry.answer.send(Err(Refusal::Expired));
                 continue;
             }
-            let cost = self.engine.cost(&entry.work);
+            let cost = self.engine.cost(&entry.request);
             let full =
                 tokens + cost > self.config.max_tokens || batch.len() >= self.config.max_batch;
             if full && !batch.is_empty() {
@@ -268,15 +268,15 @@ impl<E: Engine> Owner<E> {
     fn compute(&mut self, batch: Vec<Entry>) {
         let begin = Instant::now();
         let count = batch.len();
-        let mut work = Vec::with_capacity(count);
+        let mut requests = Vec::with_capacity(count);
         let mut answers = Vec::with_capacity(count);
-        for Entry { work: piece, arrived, answer, .. } in batch {
-            work.push(piece);
+        for Entry { request: piece, arrived, answer, .. } in batch {
+            requests.push(piece);
             answers.push((answer, begin.duration_since(arrived)));
         }
         let engine = &mut self.engine;
         // A panic of the model is an answer to those that wait, not the end of the server.
-        let run = std::panic::AssertUnwindSafe(|| engine.run(work));
+        let run = std::panic::AssertUnwindSafe(|| engine.run(requests));
         let results = std::panic::catch_unwind(run).unwrap_or_else(|_| {
             (0..count).map(|_| Err("the model broke down".to_owned())).collect()
         });

@@ -17,7 +17,8 @@ use multimae_data::{
 use multimae_infer::predict::{FramePrediction, TaskPrediction};
 use multimae_infer::saved_model::{InputModality, ModelCard, Normalisation, TaskCard};
 use multimae_serve::{
-    AdapterEntry, App, Engine, Product, Queue, QueueConfig, Refusal, ServerConfig, Work, app,
+    AdapterEntry, App, Engine, InferenceOutput, InferenceRequest, Queue, QueueConfig, Refusal,
+    ServerConfig, app,
 };
 use multimae_tasks::kinds::depth::{Depth, DepthScale};
 use proptest::prelude::*;
@@ -48,7 +49,7 @@ fn card() -> ModelCard {
     let depth = TaskCard::new(Depth { scale, min: 0.001, max: 10.0 }, None);
     ModelCard {
         model: serde_json::from_value(model).unwrap(),
-        additions: multimae::tuned::Additions::default(),
+        peft: multimae::peft::PeftConfig::default(),
         inputs: vec![InputModality {
             data: rgb,
             adapter: "rgb".to_owned(),
@@ -82,22 +83,24 @@ impl Engine for Slow {
         self.names.len() < before
     }
 
-    fn cost(&self, _: &Work) -> usize {
+    fn cost(&self, _: &InferenceRequest) -> usize {
         10
     }
 
-    fn run(&mut self, work: Vec<Work>) -> Vec<Result<Product, String>> {
+    fn run(&mut self, requests: Vec<InferenceRequest>) -> Vec<Result<InferenceOutput, String>> {
         std::thread::sleep(self.each);
         let mut names = Vec::new();
-        let products = work
+        let products = requests
             .into_iter()
             .map(|work| {
-                let Work::Predict { adapter, frame } = work else { return Err("no".to_owned()) };
+                let InferenceRequest::Predict { adapter, frame } = work else {
+                    return Err("no".to_owned());
+                };
                 assert_ne!(adapter, "broken", "a broken model");
                 names.push(adapter);
                 let depth = vec![0.5; frame.height * frame.width];
                 let tasks = IndexMap::from([("depth".to_owned(), TaskPrediction::Values(depth))]);
-                Ok(Product::Frame(FramePrediction { tasks }))
+                Ok(InferenceOutput::Frame(FramePrediction { tasks }))
             })
             .collect();
         self.computed.fetch_add(names.len(), Ordering::SeqCst);
@@ -124,10 +127,10 @@ fn router(server: &Server, config: ServerConfig) -> Router {
     app(App::new(config, server.queue.clone(), None))
 }
 
-fn work(adapter: &str) -> Work {
+fn work(adapter: &str) -> InferenceRequest {
     let maps = IndexMap::from([("rgb".to_owned(), RawMap::Color(vec![9; 3 * 4 * 6]))]);
     let frame = RawSample { id: "x".to_owned(), index: 0, height: 4, width: 6, maps };
-    Work::Predict { adapter: adapter.to_owned(), frame: Box::new(frame) }
+    InferenceRequest::Predict { adapter: adapter.to_owned(), frame: Box::new(frame) }
 }
 
 fn soon() -> Instant {

@@ -48,7 +48,6 @@ pub use protocol::{EvaluationView, Images, Protocol};
 pub use statistics::{AnnotationStatistics, Constant, Moments};
 pub use target::{AnnotationBatch, Target, class_of};
 pub use task::{
-    ClassInfo, HeadOutput, NamedPicture, Outcome, ProtocolFacts, ScoreRules, ScoredFrame, Scorer,
-    Task,
+    ClassInfo, FrameFacts, HeadOutput, NamedPicture, Outcome, ScoreRules, ScoredFrame, Scorer, Task,
 };
 pub use validity::{mask_values, valid_values};

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::Result;
 use crate::compare::report::{failures, scatter_charts, validation_curves};
-use crate::compare::{Columns, Comparison, Plan, table};
+use crate::compare::{Columns, Comparison, ComparisonPlan, table};
 use crate::report_parts::{Record, last, loss_chart, number, picture_files, value};
 
 /// What was done, and how long it took. A stage that was finished before takes no time again.
@@ -39,7 +39,7 @@ pub fn write_report(
     out: &Path,
     stages: &[Stage],
     backbone: &Path,
-    plan: &Plan,
+    plan: &ComparisonPlan,
     comparison: &Comparison,
 ) -> Result<PathBuf> {
     let mut report = Report::new("From nothing to depth and segmentation");
@@ -89,13 +89,13 @@ fn reconstructions(report: &mut Report, backbone: &Path) -> Result<()> {
 }
 
 /// A modality that is rebuilt: its loss at the end, and that of predicting the mean.
-struct Rebuilt {
+struct Reconstructions {
     name: String,
     loss: f64,
     mean: Option<f64>,
 }
 
-impl Rebuilt {
+impl Reconstructions {
     fn row(&self) -> Vec<String> {
         let share = self.mean.map(|mean| format!("{:.1} %", 100.0 * self.loss / mean));
         let name = self.name.clone();
@@ -108,18 +108,22 @@ impl Rebuilt {
 }
 
 /// All that were measured.
-fn tasks(records: &[Record]) -> Vec<Rebuilt> {
+fn tasks(records: &[Record]) -> Vec<Reconstructions> {
     let mean = last(records, "predict_the_mean");
     let measured = last(records, "eval").into_iter().flatten();
     let loss = |(key, loss): (&String, &Value)| {
         let mean = mean.and_then(|record| value(record, key));
-        Some(Rebuilt { name: key.strip_suffix("_loss")?.to_owned(), loss: loss.as_f64()?, mean })
+        Some(Reconstructions {
+            name: key.strip_suffix("_loss")?.to_owned(),
+            loss: loss.as_f64()?,
+            mean,
+        })
     };
     measured.filter_map(loss).collect()
 }
 
 /// What every cell predicts for the same frames.
-fn predictions(report: &mut Report, plan: &Plan) -> Result<()> {
+fn predictions(report: &mut Report, plan: &ComparisonPlan) -> Result<()> {
     report.section("Depth and labels from RGB");
     for run in &plan.runs {
         let label = plan.grid.cells.get(&run.cell).map_or(run.cell.as_str(), |cell| &cell.label);
@@ -135,7 +139,7 @@ fn last_picture(report: &mut Report, dir: &Path, caption: &str) -> Result<()> {
     Ok(())
 }
 
-fn results(report: &mut Report, plan: &Plan, comparison: &Comparison) -> Result<()> {
+fn results(report: &mut Report, plan: &ComparisonPlan, comparison: &Comparison) -> Result<()> {
     for (title, columns) in [("What was reached", Columns::Quality), ("Its cost", Columns::Cost)] {
         let table = table(comparison, columns);
         report.section(title).table(table.headers(), table.rows());
@@ -168,7 +172,7 @@ mod tests {
                        {"kind": "train", "step": 1, "loss": 3.0, "rgb_loss": 2.0},
                        {"kind": "eval", "step": 1, "loss": 3.5, "rgb_loss": 2.5, "depth_loss": 1.0}]"#;
         let records: Vec<Record> = serde_json::from_str(text).unwrap();
-        let rows: Vec<Vec<String>> = tasks(&records).iter().map(Rebuilt::row).collect();
+        let rows: Vec<Vec<String>> = tasks(&records).iter().map(Reconstructions::row).collect();
         assert_eq!(rows, [["rgb", "2.5000", "5.0000", "50.0 %"], ["depth", "1.0000", "–", ""]]);
         assert!(tasks(&records[..2]).is_empty());
     }

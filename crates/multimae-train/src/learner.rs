@@ -9,7 +9,7 @@ use multimae::masking::TokenMasks;
 use multimae::model::{Inputs, MultiMae, Reconstruction};
 use multimae::state::{take_gradients, update, update_in_place};
 
-use crate::optim::{AdamW, GradientMap, Rate};
+use crate::optim::{AdamW, GradientMap, StepRates};
 
 /// The prefix of the balancer's parameters in the optimiser's state.
 const BALANCER: &str = "balancer";
@@ -114,7 +114,7 @@ impl<M: Module> Learner<M> {
         lr: f64,
         weight_decay: f64,
     ) {
-        let rate = Rate { lr, weight_decay };
+        let rate = StepRates { lr, weight_decay };
         self.step_with_rates(gradients, of_balancer, rate, |_| rate);
     }
 
@@ -124,13 +124,13 @@ impl<M: Module> Learner<M> {
         &mut self,
         mut gradients: GradientMap,
         mut of_balancer: GradientMap,
-        of_all: Rate,
-        rate: impl Fn(&str) -> Rate,
+        of_all: StepRates,
+        rate: impl Fn(&str) -> StepRates,
     ) {
         let optimiser = &mut self.optimiser;
         update_in_place(&mut self.model, |name, value| match gradients.swap_remove(name) {
             Some(gradient) => {
-                let Rate { lr, weight_decay } = rate(name);
+                let StepRates { lr, weight_decay } = rate(name);
                 optimiser.step(name, value, gradient, lr, weight_decay)
             }
             None => value,
@@ -153,7 +153,7 @@ impl<M: Module> Learner<M> {
 
 /// One forward pass of pre-training.
 #[derive(Debug)]
-pub struct Pass {
+pub struct ForwardPass {
     /// Predictions and token layout.
     pub output: Reconstruction,
     /// Unweighted, by task.
@@ -164,8 +164,8 @@ pub struct Pass {
     pub total: Tensor<1>,
 }
 
-impl From<Pass> for Losses {
-    fn from(pass: Pass) -> Self {
+impl From<ForwardPass> for Losses {
+    fn from(pass: ForwardPass) -> Self {
         Self { unweighted: pass.losses, weighted: pass.weighted, total: pass.total }
     }
 }
@@ -182,10 +182,10 @@ impl Learner {
         targets: &Inputs,
         masks: &TokenMasks,
         phase: &mut Phase<'_>,
-    ) -> multimae::Result<Pass> {
+    ) -> multimae::Result<ForwardPass> {
         let output = self.model.forward(inputs, masks, phase)?;
         let losses = objective.forward(&output, targets, masks)?;
         let Losses { unweighted, weighted, total } = Losses::new(losses, self.balancer.as_ref())?;
-        Ok(Pass { output, losses: unweighted, weighted, total })
+        Ok(ForwardPass { output, losses: unweighted, weighted, total })
     }
 }

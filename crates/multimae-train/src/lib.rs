@@ -1,23 +1,23 @@
 //! From a recipe to a run.
 //!
-//! * A [`Setting`](pretrain::Setting) is what follows from it: model, losses, masks, data.
+//! * A [`PretrainSetup`](pretrain::PretrainSetup) is what follows from it: model, losses, masks, data.
 //! * A [`Pretraining`](pretrain::Pretraining) is a run in its [folder](run::RunFolder), which tells
 //!   an [`Observer`](observer::Observer) what it does.
 //!
 //! ```
-//! use multimae_train::pretrain::Setting;
+//! use multimae_train::pretrain::PretrainSetup;
 //! use multimae_config::{Override, PretrainRecipe, Resolved};
 //!
 //! let overrides: Vec<Override> = ["model=tiny", "input_size=[96, 128]", "num_encoded_tokens=48"]
 //!     .iter()
 //!     .map(|text| text.parse())
 //!     .collect::<Result<_, _>>()?;
-//! let setting = Setting::new(Resolved::load(None, &overrides)?.recipe)?;
+//! let setup = PretrainSetup::new(Resolved::load(None, &overrides)?.recipe)?;
 //! // Three modalities of 6 x 8 patches; a decoder each, and one for standardised RGB.
-//! assert_eq!(setting.layout.num_tokens(), 144);
-//! assert_eq!(setting.objective.tasks.len(), 4);
+//! assert_eq!(setup.layout.num_tokens(), 144);
+//! assert_eq!(setup.objective.tasks.len(), 4);
 //! // The learning rate starts from 0 and decays to 0.
-//! let (lr, _) = setting.schedules(100);
+//! let (lr, _) = setup.schedules(100);
 //! assert_eq!(lr.at(0), 0.0);
 //!
 //! let misspelt = Resolved::<PretrainRecipe>::load(None, &["epohcs=3".parse()?]).unwrap_err();

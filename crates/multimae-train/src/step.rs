@@ -5,10 +5,10 @@ use multimae::burn::module::Module;
 use multimae::burn::tensor::Tensor;
 use multimae_data::{Batch, Sample};
 use multimae_kernels::ops::on_cpu;
-use multimae_kernels::side_by_side;
+use multimae_kernels::task_parallel;
 
 use crate::learner::{Learner, Losses};
-use crate::optim::Rate;
+use crate::optim::StepRates;
 use crate::optim::{GradientMap, accumulate, clip, norm};
 use crate::{Error, Result};
 
@@ -26,8 +26,8 @@ pub struct StepPlace {
 impl StepPlace {
     /// The rate of parameters that have none of their own.
     #[must_use]
-    pub fn rate(&self) -> Rate {
-        Rate { lr: self.lr, weight_decay: self.weight_decay }
+    pub fn rate(&self) -> StepRates {
+        StepRates { lr: self.lr, weight_decay: self.weight_decay }
     }
 }
 
@@ -67,7 +67,7 @@ pub fn train_step<M, F>(
     data: &Batch,
     place: StepPlace,
     losses: &F,
-    rate: impl Fn(&str) -> Rate,
+    rate: impl Fn(&str) -> StepRates,
 ) -> Result<StepNumbers>
 where
     M: Module + Send + Sync,
@@ -105,7 +105,7 @@ where
 }
 
 /// One forward and backward pass over a part of a batch, weighted by its share of the samples.
-struct Part {
+struct MicroBatch {
     losses: IndexMap<String, f64>,
     weighted: IndexMap<String, f64>,
     of_model: GradientMap,
@@ -121,7 +121,7 @@ fn parts<M, F>(
     data: &Batch,
     step: u64,
     losses: &F,
-) -> Result<Vec<Part>>
+) -> Result<Vec<MicroBatch>>
 where
     M: Module + Send + Sync,
     F: Fn(&Learner<M>, &[Sample], u64) -> Result<Losses> + Sync,
@@ -136,7 +136,7 @@ where
     let passes: Vec<_> = passes.collect();
     let run = |(learner, pass): (Learner<M>, _)| part(&learner, data, pass, step, losses);
     if learner.model.devices().iter().all(on_cpu) {
-        return side_by_side::map(passes, run).into_iter().collect();
+        return task_parallel::map(passes, run).into_iter().collect();
     }
     passes.into_iter().map(run).collect()
 }
@@ -147,7 +147,7 @@ fn part<M, F>(
     (index, samples): (usize, &[Sample]),
     step: u64,
     losses: &F,
-) -> Result<Part>
+) -> Result<MicroBatch>
 where
     M: Module,
     F: Fn(&Learner<M>, &[Sample], u64) -> Result<Losses>,
@@ -165,7 +165,7 @@ where
     let (losses, weighted) = (shared(losses), shared(weighted));
     let total = if share < 1.0 { pass.total.mul_scalar(share) } else { pass.total };
     let (of_model, of_balancer) = learner.backward(&total);
-    Ok(Part { losses, weighted, of_model, of_balancer })
+    Ok(MicroBatch { losses, weighted, of_model, of_balancer })
 }
 
 fn add(sums: &mut IndexMap<String, f64>, losses: IndexMap<String, f64>) {

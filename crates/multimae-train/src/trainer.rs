@@ -21,7 +21,7 @@ use crate::{Error, Result};
 
 /// What a run does when.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct TrainingPlan {
     /// Passes over the data.
     pub epochs: u64,
     /// Learning rate by step.
@@ -50,7 +50,7 @@ pub struct Plan {
 
 /// What evaluating a model gives.
 #[derive(Debug, Clone, Default)]
-pub struct Measured {
+pub struct ValidationResult {
     /// Unweighted losses by task.
     pub losses: IndexMap<String, f64>,
     /// Scores by name.
@@ -60,14 +60,14 @@ pub struct Measured {
 }
 
 /// A kind of training: what a step computes, what evaluation measures, what is shown.
-pub trait Work {
+pub trait TrainingTask {
     /// What is trained.
     type Model: Module + Send + Sync;
     /// The tag of pictures in the records.
     const PICTURES: &'static str;
 
     /// What is done when.
-    fn plan(&self) -> &Plan;
+    fn plan(&self) -> &TrainingPlan;
 
     /// A learner as it is before the first step; for resuming, values do not matter.
     ///
@@ -107,7 +107,7 @@ pub trait Work {
     ///
     /// # Errors
     /// If a sample cannot be read.
-    fn evaluate(&self, learner: &Learner<Self::Model>) -> Result<Option<Measured>>;
+    fn evaluate(&self, learner: &Learner<Self::Model>) -> Result<Option<ValidationResult>>;
 
     /// What predicting a constant gives.
     fn baseline(&self) -> Option<&Baseline>;
@@ -149,11 +149,11 @@ pub struct Finished<'a, M> {
 }
 
 /// A run of training.
-pub struct Trainer<'a, W: Work> {
-    work: W,
+pub struct Trainer<'a, T: TrainingTask> {
+    task: T,
     folder: RunFolder,
     checkpoints: CheckpointStore,
-    state: State<W::Model>,
+    state: State<T::Model>,
     training: Loader,
     logs: Logs,
     observer: &'a mut dyn Observer,
@@ -180,18 +180,18 @@ pub fn open_folder(out: &Path, resume: bool) -> Result<RunFolder> {
     if resume { RunFolder::open(out) } else { RunFolder::create(out) }
 }
 
-impl<'a, W: Work> Trainer<'a, W> {
+impl<'a, T: TrainingTask> Trainer<'a, T> {
     /// Begins a run in an empty folder, or goes on from the newest checkpoint in it.
     ///
     /// # Errors
     /// If the checkpoint or the recipe are not as they should be.
     pub fn new(
-        work: W,
+        task: T,
         training: Loader,
         folder: RunFolder,
         observer: &'a mut dyn Observer,
     ) -> Result<Self> {
-        let plan = work.plan();
+        let plan = task.plan();
         let checkpoints = folder.checkpoints(plan.keep_ckpt);
         // What a killed process left half-written.
         for dir in [folder.dir(), checkpoints.dir()].into_iter().filter(|dir| dir.is_dir()) {
@@ -199,22 +199,22 @@ impl<'a, W: Work> Trainer<'a, W> {
         }
         let state = match checkpoints.latest()? {
             Some(checkpoint) => {
-                work.check_continues(&checkpoint.position.fingerprint)?;
+                task.check_continues(&checkpoint.position.fingerprint)?;
                 let (optimiser, device) = (plan.optimiser, &plan.device);
-                State::restore(work.learner()?, plan.ema_decay, optimiser, &checkpoint, device)?
+                State::restore(task.learner()?, plan.ema_decay, optimiser, &checkpoint, device)?
             }
-            None => State::start(work.learner()?, plan.ema_decay, work.fingerprint()),
+            None => State::start(task.learner()?, plan.ema_decay, task.fingerprint()),
         };
         // From here on the folder holds a run: all that could be wrong with it has been looked at.
-        folder.write_recipe(&work.recipe())?;
+        folder.write_recipe(&task.recipe())?;
         let mut logs = Logs::open(&folder, state.position.step)?;
-        if let Some(baseline) = work.baseline()
+        if let Some(baseline) = task.baseline()
             && state.position.step == 0
         {
             logs.measured("predict_the_mean", 0, 0, &baseline.losses, &baseline.scores)?;
         }
         let clock = Clock::default();
-        Ok(Self { work, folder, checkpoints, state, training, logs, observer, clock })
+        Ok(Self { task, folder, checkpoints, state, training, logs, observer, clock })
     }
 
     /// Trains until the last step, or until `stop` is set; then a checkpoint is written and the
@@ -225,7 +225,7 @@ impl<'a, W: Work> Trainer<'a, W> {
     /// were written before stay.
     pub fn run(mut self, stop: &AtomicBool) -> Result<Outcome> {
         let position = &self.state.position;
-        let epochs = self.work.plan().epochs;
+        let epochs = self.task.plan().epochs;
         let batches = self.training.batches((position.epoch, position.batch), epochs);
         self.started();
         if self.state.position.step == 0 {
@@ -255,24 +255,24 @@ impl<'a, W: Work> Trainer<'a, W> {
             done_steps: self.state.position.step,
             samples: self.training.samples(),
             parameters: multimae::state::trained_values(&self.state.learner.model),
-            baseline: self.work.baseline().cloned(),
+            baseline: self.task.baseline().cloned(),
         };
         self.observer.event(&event);
     }
 
     fn total_steps(&self) -> u64 {
-        self.work.plan().epochs * self.training.batches_per_epoch()
+        self.task.plan().epochs * self.training.batches_per_epoch()
     }
 
     fn step(&mut self, batch: &Batch, waited: f64, since: Instant) -> Result<()> {
         let step = self.state.position.step;
-        let plan = self.work.plan();
+        let plan = self.task.plan();
         let place =
             StepPlace { step, lr: plan.lr.at(step), weight_decay: plan.weight_decay.at(step) };
         for rejected in &batch.rejected {
             self.observer.event(&Event::Notice(format!("left out: {rejected}")));
         }
-        let numbers = self.work.step(&mut self.state.learner, batch, place)?;
+        let numbers = self.task.step(&mut self.state.learner, batch, place)?;
         if let Some(ema) = &mut self.state.ema
             && !numbers.skipped
         {
@@ -292,7 +292,7 @@ impl<'a, W: Work> Trainer<'a, W> {
             wait_seconds: waited,
         };
         self.account(batch, &report);
-        if step.is_multiple_of(self.work.plan().log_freq) {
+        if step.is_multiple_of(self.task.plan().log_freq) {
             self.logs.step(&report, &self.log_vars())?;
         }
         self.observer.event(&Event::Step(report));
@@ -333,7 +333,7 @@ impl<'a, W: Work> Trainer<'a, W> {
     }
 
     fn checkpoint_is_due(&self) -> bool {
-        let every = self.work.plan().save_ckpt_steps;
+        let every = self.task.plan().save_ckpt_steps;
         every.is_some_and(|steps| self.state.position.step.is_multiple_of(steps))
     }
 
@@ -343,7 +343,7 @@ impl<'a, W: Work> Trainer<'a, W> {
         let mean_loss = position.epoch_loss / position.epoch_steps.max(1) as f64;
         (position.epoch_loss, position.epoch_steps) = (0.0, 0);
         let epochs = position.epoch;
-        let plan = self.work.plan();
+        let plan = self.task.plan();
         let last = epochs == plan.epochs;
         let due = |every: u64| last || epochs.is_multiple_of(every);
         let (measure, draw, save) =
@@ -351,9 +351,9 @@ impl<'a, W: Work> Trainer<'a, W> {
         if measure || draw {
             self.read_memory();
         }
-        if !self.work.evaluates() {
+        if !self.task.evaluates() {
             self.keep_best(mean_loss)?;
-        } else if measure && let Some(measured) = self.work.evaluate(&self.state.evaluated())? {
+        } else if measure && let Some(measured) = self.task.evaluate(&self.state.evaluated())? {
             self.measured(epochs, measured)?;
         }
         if draw {
@@ -371,9 +371,9 @@ impl<'a, W: Work> Trainer<'a, W> {
         }
     }
 
-    fn measured(&mut self, epoch: u64, measured: Measured) -> Result<()> {
+    fn measured(&mut self, epoch: u64, measured: ValidationResult) -> Result<()> {
         let step = self.state.position.step.saturating_sub(1);
-        let Measured { losses, scores, rank } = measured;
+        let ValidationResult { losses, scores, rank } = measured;
         self.logs.measured("eval", step, epoch - 1, &losses, &scores)?;
         let best = self.keep_best(rank)?;
         self.observer.event(&Event::Evaluated { epoch, losses, scores, best });
@@ -397,15 +397,15 @@ impl<'a, W: Work> Trainer<'a, W> {
     }
 
     fn picture(&mut self) -> Result<()> {
-        let Some(picture) = self.work.draw(&self.state.evaluated())? else { return Ok(()) };
+        let Some(picture) = self.task.draw(&self.state.evaluated())? else { return Ok(()) };
         let step = self.state.position.step;
         fs_err::create_dir_all(self.folder.pictures())?;
         picture.write_png(&self.folder.picture(step))?;
-        self.logs.picture(W::PICTURES, step.saturating_sub(1), &picture)
+        self.logs.picture(T::PICTURES, step.saturating_sub(1), &picture)
     }
 
     fn report(&self) -> Result<()> {
-        self.work.report(&self.folder, &self.state)
+        self.task.report(&self.folder, &self.state)
     }
 
     fn end(mut self) -> Result<Outcome> {
@@ -416,7 +416,7 @@ impl<'a, W: Work> Trainer<'a, W> {
             self.save()?;
             self.picture()?;
         } else {
-            self.work.finish(Finished {
+            self.task.finish(Finished {
                 folder: &self.folder,
                 checkpoints: &self.checkpoints,
                 state: &self.state,

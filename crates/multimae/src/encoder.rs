@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::nn::{Block, BlockConfig, Guidance};
+use crate::nn::{Block, BlockConditioning, BlockConfig};
 pub use crate::phase::Phase;
 use crate::{Error, Result};
 
@@ -107,7 +107,7 @@ pub fn encode(
     let mut layers: Vec<Tensor<3>> = Vec::with_capacity(blocks.len());
     let mut x = tokens;
     for (block, &rate) in blocks.iter().zip(drop_path_rates) {
-        x = block.forward_guided(x, Guidance::default(), rate, phase);
+        x = block.forward_conditioned(x, BlockConditioning::default(), rate, phase);
         layers.push(x.clone());
     }
     layers

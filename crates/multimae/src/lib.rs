@@ -60,12 +60,12 @@ pub mod multivit;
 pub mod nn;
 pub mod output_adapters;
 mod patches;
+pub mod peft;
 mod phase;
 pub mod positions;
 pub mod prompts;
 pub mod state;
 pub mod tokens;
-pub mod tuned;
 pub mod tuning;
 pub mod weights;
 

@@ -80,7 +80,7 @@ impl MultiMae {
             tables: config.tables,
         };
         let context_tasks: Vec<&str> = config.inputs.iter().map(|m| m.name.as_str()).collect();
-        let around = crate::output_adapters::DecoderSurroundings {
+        let around = crate::output_adapters::DecoderContext {
             context_tasks: &context_tasks,
             encoder_width: width,
             patch_size: config.patch_size,

@@ -10,7 +10,7 @@ use crate::encoder_output::EncoderOutput;
 use crate::input_adapters::{InputAdapter, InputAdapterConfig};
 use crate::modality::{Modality, Size};
 use crate::nn::{Block, ModuleMap, parameter};
-use crate::output_adapters::{Head, HeadConfig, HeadSurroundings, Prediction, TaskHead};
+use crate::output_adapters::{Head, HeadConfig, HeadContext, Prediction, TaskHead};
 use crate::positions::NonSquareTables;
 use crate::prompts::{Prompts, encode_with_prompts};
 use crate::tokens::{
@@ -100,7 +100,7 @@ impl MultiVit {
             tables: config.tables,
         };
         let head = |head: &TaskHead| {
-            let around = HeadSurroundings {
+            let around = HeadContext {
                 name: &head.name,
                 main_tasks: &head.main_tasks,
                 encoder_width: width,

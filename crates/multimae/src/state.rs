@@ -34,7 +34,7 @@ const INNER_MODEL: &str = "vit";
 struct Path(Vec<String>);
 
 impl Path {
-    fn enter(&mut self, name: &str, container: &str) {
+    fn block_input(&mut self, name: &str, container: &str) {
         if Self::names(name, container) {
             self.0.push(name.to_owned());
         }
@@ -67,7 +67,7 @@ trait VisitParameter {
 
 impl<F: VisitParameter> ModuleVisitor for Visitor<F> {
     fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.path.enter(name, container_type);
+        self.path.block_input(name, container_type);
     }
 
     fn exit_module(&mut self, name: &str, container_type: &str) {
@@ -197,7 +197,7 @@ fn replace<M: Module>(
         F: FnMut(&str, &Device, &dyn Fn() -> Tensor<1>) -> Option<Tensor<1>>,
     {
         fn enter_module(&mut self, name: &str, container_type: &str) {
-            self.path.enter(name, container_type);
+            self.path.block_input(name, container_type);
         }
 
         fn exit_module(&mut self, name: &str, container_type: &str) {
@@ -232,7 +232,7 @@ pub fn with_trained<M: Module>(module: M, choose: impl FnMut(&str, bool) -> bool
     }
     impl<F: FnMut(&str, bool) -> bool> ModuleMapper for Choose<F> {
         fn enter_module(&mut self, name: &str, container_type: &str) {
-            self.path.enter(name, container_type);
+            self.path.block_input(name, container_type);
         }
 
         fn exit_module(&mut self, name: &str, container_type: &str) {
@@ -253,7 +253,7 @@ pub fn with_trained<M: Module>(module: M, choose: impl FnMut(&str, bool) -> bool
 
 /// What loading may leave out, by prefix of the name. Empty lists allow nothing.
 #[derive(Debug, Clone, Default)]
-pub struct Allowed {
+pub struct AllowedKeys {
     /// Parameters of the model that the weights need not have.
     pub missing: Vec<String>,
     /// Tensors of the weights that the model need not have.
@@ -265,7 +265,7 @@ pub struct Allowed {
 ///
 /// # Errors
 /// Lists all names that do not fit; the model is not changed then.
-pub fn load<M: Module>(module: M, mut weights: StateDict, allowed: &Allowed) -> Result<M> {
+pub fn load<M: Module>(module: M, mut weights: StateDict, allowed: &AllowedKeys) -> Result<M> {
     let wanted: IndexMap<String, Vec<usize>> =
         parameters(&module).into_iter().map(|p| (p.name, p.shape)).collect();
     let covered = |list: &[String], name: &str| list.iter().any(|prefix| name.starts_with(prefix));

@@ -62,7 +62,7 @@ impl ParameterKind {
 
     /// Whether tuning adds such parameters to a pre-trained model, heads aside.
     #[must_use]
-    pub fn is_addition(self) -> bool {
+    pub fn is_peft(self) -> bool {
         !matches!(self, Self::Backbone | Self::Heads)
     }
 }

@@ -14,7 +14,7 @@ use multimae::modality::{Modality, ModalityKind, Size};
 use multimae::model::{MultiMae, MultiMaeConfig};
 use multimae::output_adapters::{DecoderConfig, OutputTask};
 use multimae::positions::NonSquareTables;
-use multimae::state::{Allowed, StateDict, load, parameters, state_dict};
+use multimae::state::{AllowedKeys, StateDict, load, parameters, state_dict};
 use multimae::weights::{
     Fitted, Format, Layout, fit_input_adapters, from_timm, read_model_config, read_npz,
     read_weights, to_timm, write_safetensors,
@@ -94,7 +94,7 @@ fn a_model_and_its_configuration_come_back_from_one_file() {
     fs::write(&path, write_safetensors(&weights, &metadata).unwrap()).unwrap();
     let loaded = read_weights(&path).unwrap();
     assert_eq!(read_model_config(&loaded.metadata).unwrap(), Some(config.clone()));
-    let again = load(model(&config), loaded.weights.clone(), &Allowed::default()).unwrap();
+    let again = load(model(&config), loaded.weights.clone(), &AllowedKeys::default()).unwrap();
     assert_eq!(state_dict(&again), weights);
 
     assert_eq!(read_model_config(&IndexMap::new()).unwrap(), None);
@@ -135,11 +135,11 @@ fn input_adapters_are_fitted_to_another_size() {
     assert_eq!(classes[5 * 4..], [0.0; 4]);
 
     // Decoder tables are left alone, and loading says so.
-    let error = load(target, weights.clone(), &Allowed::default()).unwrap_err().to_string();
+    let error = load(target, weights.clone(), &AllowedKeys::default()).unwrap_err().to_string();
     assert!(error.contains("output_adapters.rgb.pos_emb"), "{error}");
     assert!(!error.contains("input_adapters"), "{error}");
     weights.retain(|name, _| !name.starts_with("output_adapters."));
-    let allowed = Allowed { missing: vec!["output_adapters.".to_owned()], unexpected: vec![] };
+    let allowed = AllowedKeys { missing: vec!["output_adapters.".to_owned()], unexpected: vec![] };
     load(model(&large), weights.clone(), &allowed).unwrap();
 
     // Nothing to do the second time, and nothing where the widths differ.

@@ -11,7 +11,7 @@ use clap::Args;
 use multimae_config::{Override, PretrainRecipe, Resolved};
 use multimae_io::atomic::write_atomically;
 use multimae_synth::SynthOptions;
-use multimae_train::compare::{Columns, Comparison, Plan, Request, table};
+use multimae_train::compare::{Columns, Comparison, ComparisonPlan, ComparisonRequest, table};
 use multimae_train::demo::{Stage, write_report};
 use multimae_train::run::RunFolder;
 use serde_json::json;
@@ -171,7 +171,7 @@ impl Demo {
         frames: &Frames,
         budget: &Budget,
         backbone: &Path,
-    ) -> anyhow::Result<Plan> {
+    ) -> anyhow::Result<ComparisonPlan> {
         let epochs = frames.epochs(budget.tune);
         let mut set = vec![
             Override::new("finetune", json!(backbone.to_string_lossy())),
@@ -182,18 +182,23 @@ impl Demo {
             Override::new("save_ckpt_freq", json!(epochs.div_ceil(2))),
         ];
         set.extend(frames.test.iter().map(|test| Override::new("test_split", json!(test))));
-        let request = Request {
+        let request = ComparisonRequest {
             grid: recipes.join(COMPARE),
             out: self.out.join("compare"),
             data: Some(frames.root.clone()),
             set,
             only: Vec::new(),
         };
-        Ok(Plan::new(&request)?)
+        Ok(ComparisonPlan::new(&request)?)
     }
 
     /// The table, what to try next, and where to look.
-    fn conclude(&self, comparison: &Comparison, plan: &Plan, report: &Path) -> anyhow::Result<()> {
+    fn conclude(
+        &self,
+        comparison: &Comparison,
+        plan: &ComparisonPlan,
+        report: &Path,
+    ) -> anyhow::Result<()> {
         terminal::result(&table(comparison, Columns::Quality).markdown())
             .context("printing the table")?;
         if let Some(run) = plan.runs.iter().find(|run| run.cell == "prompts") {

@@ -7,8 +7,8 @@ use multimae::encoder::EncoderConfig;
 use multimae::modality::{Modality, Size};
 use multimae::multivit::MultiVitConfig;
 use multimae::output_adapters::{HeadConfig, LightConfig, TaskHead};
+use multimae::peft::{PeftConfig, PeftModel};
 use multimae::positions::NonSquareTables;
-use multimae::tuned::{Additions, TunedMultiVit};
 use multimae_data::{
     DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, Interpolation, stream,
 };
@@ -24,7 +24,7 @@ pub(crate) const COLORS: [[u8; 3]; 5] =
 /// Writes a model that reads RGB and depth and predicts depth and five classes.
 pub(crate) fn save(path: &Path) {
     let card = card();
-    let model = TunedMultiVit::new(&card.model, &card.additions, &Device::default()).unwrap();
+    let model = PeftModel::new(&card.model, &card.peft, &Device::default()).unwrap();
     let model = multimae::init::initialise(model, |name| stream(7, name, 0, 0));
     SavedModel { model, card, notes: Default::default() }.save(path).unwrap();
 }
@@ -75,7 +75,7 @@ fn card() -> ModelCard {
             heads: vec![head("depth", &["rgb"], 1), head("semseg", &["rgb", "depth"], 5)],
             tables: NonSquareTables::RowColumn,
         },
-        additions: Additions::default(),
+        peft: PeftConfig::default(),
         inputs: vec![input(&rgb, Normalisation::None), input(&depth, robust)],
         tasks: [
             ("depth".to_owned(), TaskCard::new(Depth { scale, min, max }, Some(depth.clone()))),

@@ -12,11 +12,11 @@ pub(super) struct File {
     pub(super) id: String,
     pub(super) path: PathBuf,
     /// What it is like, or why it cannot be read.
-    pub(super) facts: Result<Facts, String>,
+    pub(super) facts: Result<FileFacts, String>,
 }
 
 /// What a file is like.
-pub(super) struct Facts {
+pub(super) struct FileFacts {
     /// (height, width).
     pub(super) size: (usize, usize),
     pub(super) channels: usize,
@@ -50,7 +50,7 @@ pub(super) struct ValueFacts {
     pub(super) grey: bool,
 }
 
-impl Facts {
+impl FileFacts {
     pub(super) fn of(path: &Path, stored: &Stored, kind: Kind) -> Self {
         let mut hasher = DefaultHasher::new();
         (stored.height, stored.width).hash(&mut hasher);

@@ -20,7 +20,7 @@ use std::path::Path;
 use crate::{Error, Result};
 
 pub use kind::Kind;
-pub use report::{Finding, Folder, LabelShare, Part, Report, Severity, Values};
+pub use report::{DataSetReport, Finding, Folder, LabelShare, Report, Severity, Values};
 
 /// What is known about the data.
 #[derive(Debug, Clone, Default)]

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::facts::{Facts, File};
+use super::facts::{File, FileFacts};
 use super::hints::Hints;
 use super::lists::Lists;
-use super::report::{Finding, Folder, Part, Severity, Values};
+use super::report::{DataSetReport, Finding, Folder, Severity, Values};
 use super::{Kind, Options, checks, pairing};
 use crate::Result;
 use crate::dataset::Files;
@@ -93,7 +93,7 @@ impl Unread {
         self,
         options: &Options,
         progress: impl Fn(usize) + Sync,
-    ) -> Result<Part> {
+    ) -> Result<DataSetReport> {
         let hints = Hints::read(&self.path);
         let lists = Lists::read(&self.path, &self.folders)?;
         let mut findings = pairing::findings(&self.folders, &lists);
@@ -117,7 +117,7 @@ impl Unread {
         findings.extend(checks::samples(&read, &lists));
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         let samples = pairing::ids(&self.folders).len();
-        Ok(Part { name: self.name, samples, lists: lists.sizes(), folders, findings })
+        Ok(DataSetReport { name: self.name, samples, lists: lists.sizes(), folders, findings })
     }
 }
 
@@ -129,14 +129,14 @@ impl ReadFolder {
         let kind = options.kinds.get(name).copied().or_else(|| Kind::of_name(name));
         let kind = kind.unwrap_or_else(|| probe(&named));
         let files = in_parallel(&named, options.threads, progress, |(id, path)| {
-            let facts = Stored::read(path).map(|stored| Facts::of(path, &stored, kind));
+            let facts = Stored::read(path).map(|stored| FileFacts::of(path, &stored, kind));
             File { id: (*id).clone(), path: (*path).clone(), facts }
         });
         Self { name: name.to_owned(), kind, files }
     }
 
     /// The files that could be read, with what they are like.
-    pub(super) fn good(&self) -> impl Iterator<Item = (&File, &Facts)> {
+    pub(super) fn good(&self) -> impl Iterator<Item = (&File, &FileFacts)> {
         self.files.iter().filter_map(|file| Some((file, file.facts.as_ref().ok()?)))
     }
 

@@ -76,12 +76,12 @@ pub struct Report {
     /// The folder.
     pub root: PathBuf,
     /// Its parts: one, or one per `train/`, `val/`, `test/`.
-    pub parts: Vec<Part>,
+    pub parts: Vec<DataSetReport>,
 }
 
 /// A data set: folders of modalities beside each other.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Part {
+pub struct DataSetReport {
     /// Its folder below the root, empty for the root itself.
     pub name: String,
     /// Samples: names that any modality has.

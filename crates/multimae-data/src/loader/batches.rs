@@ -13,7 +13,7 @@ use crate::{Error, Result, Sample};
 /// Dropping this stops the threads and waits for the samples that they are making.
 pub struct Batches {
     loader: Loader,
-    plan: Plan,
+    plan: BatchPlan,
     workers: Option<Workers>,
     /// The jobs that the workers have, oldest first.
     asked: VecDeque<Job>,
@@ -31,7 +31,7 @@ impl Batches {
                 Err(error) => (None, Some(error)),
             },
         };
-        let plan = Plan::new(&loader, start, end_epoch);
+        let plan = BatchPlan::new(&loader, start, end_epoch);
         let asked = VecDeque::new();
         let mut batches =
             Self { loader, plan, workers, asked, next: start, end_epoch, failed_start };
@@ -141,7 +141,7 @@ impl Loader {
 }
 
 /// Which samples to make next.
-struct Plan {
+struct BatchPlan {
     epoch: u64,
     end_epoch: u64,
     /// Where in the order of the epoch we are.
@@ -150,7 +150,7 @@ struct Plan {
     order: Option<Vec<usize>>,
 }
 
-impl Plan {
+impl BatchPlan {
     fn new(loader: &Loader, (epoch, batch): (u64, u64), end_epoch: u64) -> Self {
         let position = batch as usize * loader.config.batch_size;
         Self { epoch, end_epoch, position, order: None }

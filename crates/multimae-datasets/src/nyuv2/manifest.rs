@@ -71,7 +71,7 @@ pub(super) struct SourceFile {
 }
 
 /// What the manifest is made of.
-pub(super) struct Facts {
+pub(super) struct ManifestFacts {
     pub(super) source: SourceFile,
     pub(super) frames: usize,
     pub(super) size: (usize, usize),
@@ -82,7 +82,7 @@ pub(super) struct Facts {
 }
 
 impl Manifest {
-    pub(super) fn new(facts: Facts) -> Self {
+    pub(super) fn new(facts: ManifestFacts) -> Self {
         let names = facts.classes.names().into_iter();
         Self {
             generator: env!("CARGO_PKG_NAME").to_owned(),

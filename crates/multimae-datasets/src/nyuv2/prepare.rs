@@ -10,7 +10,7 @@ use multimae_io::atomic::{remove_stale_parts, write_atomically};
 use super::classes::{self, ClassMap};
 use super::files;
 use super::frame::Frame;
-use super::manifest::{CLASSES_FILE, FRAMES_FILE, Facts, Manifest, SourceFile, State};
+use super::manifest::{CLASSES_FILE, FRAMES_FILE, Manifest, ManifestFacts, SourceFile, State};
 use super::source::{Shape, Source, Stored};
 use super::splits::{FRAMES, Splits, read_ids};
 use super::statistics::{FrameStatistics, Statistics};
@@ -118,7 +118,7 @@ pub fn prepare(
     };
     let Some(source_file) = source_file(&options.mat, &progress, stop)? else { return Ok(summary) };
     summary.published = source_file.published;
-    let facts = Facts {
+    let facts = ManifestFacts {
         source: source_file,
         frames: ids.len(),
         size: (source.shape.height, source.shape.width),

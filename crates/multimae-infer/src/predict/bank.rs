@@ -7,7 +7,7 @@ use multimae::modality::Size;
 use multimae_data::{RawSample, Sample};
 
 use super::model::{ModelView, finish};
-use super::{FramePrediction, Request};
+use super::{FramePrediction, PredictOptions};
 use crate::saved_model::{AdapterBank, ModelCard};
 use crate::{Error, Result};
 
@@ -18,7 +18,7 @@ pub struct BankPredictor {
 }
 
 /// A frame as its adapter sees it.
-struct Viewed<'a> {
+struct ViewedFrame<'a> {
     place: usize,
     adapter: &'a str,
     size: Size,
@@ -56,7 +56,7 @@ impl BankPredictor {
     /// If there is no such adapter.
     pub fn tokens(&self, adapter: &str, size: Size) -> Result<usize> {
         let card = self.known(adapter)?;
-        let view = ModelView::of(card, size, &request_of(card))?;
+        let view = ModelView::of(card, size, &options_of(card))?;
         Ok(view.canvas.grid(card.model.patch_size)?.area() * card.model.inputs.len())
     }
 
@@ -89,24 +89,29 @@ impl BankPredictor {
         })
     }
 
-    fn view<'a>(&self, place: usize, adapter: &'a str, frame: &RawSample) -> Result<Viewed<'a>> {
+    fn view<'a>(
+        &self,
+        place: usize,
+        adapter: &'a str,
+        frame: &RawSample,
+    ) -> Result<ViewedFrame<'a>> {
         let card = self.known(adapter)?;
-        let request = request_of(card);
-        if let Some(name) = request.inputs.iter().find(|name| !frame.maps.contains_key(*name)) {
+        let options = options_of(card);
+        if let Some(name) = options.inputs.iter().find(|name| !frame.maps.contains_key(*name)) {
             return Err(Error::Prediction(format!(
                 "adapter `{adapter}` needs the input `{name}`, which the frame does not have"
             )));
         }
         let size = Size::new(frame.height, frame.width);
-        let view = ModelView::of(card, size, &request)?;
-        let sample = view.sample(card, frame, &request, false)?;
-        Ok(Viewed { place, adapter, size, view, sample })
+        let view = ModelView::of(card, size, &options)?;
+        let sample = view.sample(card, frame, &options, false)?;
+        Ok(ViewedFrame { place, adapter, size, view, sample })
     }
 
-    fn pass(&self, frames: Vec<Viewed<'_>>) -> Vec<(usize, Result<FramePrediction>)> {
+    fn pass(&self, frames: Vec<ViewedFrame<'_>>) -> Vec<(usize, Result<FramePrediction>)> {
         let mut samples = Vec::with_capacity(frames.len());
         let mut places = Vec::with_capacity(frames.len());
-        for Viewed { place, adapter, size, view, sample } in frames {
+        for ViewedFrame { place, adapter, size, view, sample } in frames {
             samples.push((adapter, sample));
             places.push((place, size, view));
         }
@@ -134,7 +139,7 @@ impl BankPredictor {
 }
 
 /// All inputs of a model, at the scale of its training.
-fn request_of(card: &ModelCard) -> Request {
+fn options_of(card: &ModelCard) -> PredictOptions {
     let inputs = card.inputs.iter().map(|input| input.data.name.clone()).collect();
-    Request { inputs, canvas: None, flip: false }
+    PredictOptions { inputs, canvas: None, flip: false }
 }

@@ -1,7 +1,7 @@
 //! Predictions of a fine-tuned model for whole frames, at the frames' own size.
 //!
 //! A [`Predictor`] predicts one frame; [`ModelPredictor`] is one with a [saved
-//! model](crate::saved_model). [`Sources`] finds the frames, [`Outputs`] writes what is predicted
+//! model](crate::saved_model). [`FrameSources`] finds the frames, [`Outputs`] writes what is predicted
 //! for them.
 
 mod bank;
@@ -17,14 +17,14 @@ pub use bank::BankPredictor;
 pub use model::{ModelPredictor, ModelView, finish};
 pub use multimae_tasks::{FramePrediction, TaskPrediction};
 pub use outputs::{OutputOptions, Outputs, files_of};
-pub use sources::{Input, Sources};
+pub use sources::{FrameSources, InputPath};
 
 use crate::Result;
 use crate::saved_model::TaskCard;
 
 /// How a frame is to be predicted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub struct PredictOptions {
     /// The modalities that the model gets; it does without the others.
     pub inputs: Vec<String>,
     /// The size of the model's input, if not the model's own choice: the frame as it is, padded
@@ -40,13 +40,13 @@ pub trait Predictor {
     ///
     /// # Errors
     /// If the frame or the request do not fit the model.
-    fn predict(&self, frame: &RawSample, request: &Request) -> Result<FramePrediction>;
+    fn predict(&self, frame: &RawSample, options: &PredictOptions) -> Result<FramePrediction>;
 
     /// What it does with a frame of that size, in words.
     ///
     /// # Errors
     /// If it cannot predict from these inputs, or not at this size.
-    fn describe_input(&self, size: Size, request: &Request) -> Result<String>;
+    fn describe_input(&self, size: Size, options: &PredictOptions) -> Result<String>;
 
     /// The modalities that it can be given.
     fn inputs(&self) -> &[String];

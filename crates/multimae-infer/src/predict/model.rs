@@ -12,7 +12,7 @@ use multimae::output_adapters::Prediction;
 use multimae_tasks::maps::Maps;
 use multimae_tasks::{HeadOutput, Task};
 
-use super::{FramePrediction, Predictor, Request, TaskPrediction};
+use super::{FramePrediction, PredictOptions, Predictor, TaskPrediction};
 use crate::saved_model::{ModelCard, SavedModel, TaskCard};
 use crate::{Error, Result};
 
@@ -50,8 +50,8 @@ impl ModelPredictor {
     }
 
     /// [`ModelView::of`] its card.
-    fn view(&self, frame: Size, request: &Request) -> Result<ModelView> {
-        ModelView::of(&self.saved.card, frame, request)
+    fn view(&self, frame: Size, options: &PredictOptions) -> Result<ModelView> {
+        ModelView::of(&self.saved.card, frame, options)
     }
 
     /// The inputs in the model's order; those that a head reads and that are not there stand at
@@ -77,21 +77,21 @@ impl ModelPredictor {
     }
 
     /// Inputs that are not requested although a head reads them.
-    fn stand_ins<'a>(&'a self, request: &'a Request) -> impl Iterator<Item = &'a String> {
+    fn stand_ins<'a>(&'a self, options: &'a PredictOptions) -> impl Iterator<Item = &'a String> {
         let inputs = self.saved.card.inputs.iter();
-        let missing = |name: &str| !request.inputs.iter().any(|input| input == name);
+        let missing = |name: &str| !options.inputs.iter().any(|input| input == name);
         inputs
             .filter(move |input| missing(&input.data.name) && self.is_read(&input.adapter))
             .map(|input| &input.data.name)
     }
 
-    fn check(&self, request: &Request) -> Result<()> {
+    fn check(&self, options: &PredictOptions) -> Result<()> {
         let known = self.inputs.join(", ");
-        if let Some(other) = request.inputs.iter().find(|name| !self.inputs.contains(name)) {
+        if let Some(other) = options.inputs.iter().find(|name| !self.inputs.contains(name)) {
             let text = format!("the model has no input `{other}`; it has {known}");
             return Err(Error::Prediction(text));
         }
-        if request.inputs.is_empty() {
+        if options.inputs.is_empty() {
             return Err(Error::Prediction(format!("no input is given; the model has {known}")));
         }
         Ok(())
@@ -103,10 +103,10 @@ impl ModelView {
     ///
     /// # Errors
     /// If the request's size does not fit.
-    pub fn of(card: &ModelCard, frame: Size, request: &Request) -> Result<Self> {
+    pub fn of(card: &ModelCard, frame: Size, options: &PredictOptions) -> Result<Self> {
         let patch = card.model.patch_size;
         let crop = CropBox::whole((frame.height, frame.width));
-        if let Some(canvas) = request.canvas {
+        if let Some(canvas) = options.canvas {
             canvas.grid(patch)?;
             if canvas.height < frame.height || canvas.width < frame.width {
                 return Err(Error::Prediction(format!(
@@ -146,11 +146,11 @@ impl ModelView {
         self,
         card: &ModelCard,
         frame: &RawSample,
-        request: &Request,
+        options: &PredictOptions,
         hflip: bool,
     ) -> Result<Sample> {
         let wanted = |m: &&DataModality| {
-            request.inputs.contains(&m.name) && frame.maps.contains_key(&m.name)
+            options.inputs.contains(&m.name) && frame.maps.contains_key(&m.name)
         };
         let mask = card.valid_mask.as_ref().filter(|mask| frame.maps.contains_key(&mask.name));
         let inputs = card.inputs.iter().map(|input| &input.data).filter(wanted);
@@ -166,13 +166,13 @@ impl ModelView {
 }
 
 impl Predictor for ModelPredictor {
-    fn predict(&self, frame: &RawSample, request: &Request) -> Result<FramePrediction> {
-        self.check(request)?;
+    fn predict(&self, frame: &RawSample, options: &PredictOptions) -> Result<FramePrediction> {
+        self.check(options)?;
         let size = Size::new(frame.height, frame.width);
-        let view = self.view(size, request)?;
-        let mut samples = vec![view.sample(&self.saved.card, frame, request, false)?];
-        if request.flip {
-            samples.push(view.sample(&self.saved.card, frame, request, true)?);
+        let view = self.view(size, options)?;
+        let mut samples = vec![view.sample(&self.saved.card, frame, options, false)?];
+        if options.flip {
+            samples.push(view.sample(&self.saved.card, frame, options, true)?);
         }
         let inputs = self.saved.card.inputs(&samples, &self.device)?;
         let inputs = self.with_stand_ins(inputs, view.canvas, samples.len())?;
@@ -181,10 +181,10 @@ impl Predictor for ModelPredictor {
             .map_err(|problem| Error::Prediction(format!("frame `{}`: {problem}", frame.id)))
     }
 
-    fn describe_input(&self, size: Size, request: &Request) -> Result<String> {
-        self.check(request)?;
-        let view = self.view(size, request)?;
-        let mut text = format!("{} at {}", request.inputs.join(" and "), view.canvas);
+    fn describe_input(&self, size: Size, options: &PredictOptions) -> Result<String> {
+        self.check(options)?;
+        let view = self.view(size, options)?;
+        let mut text = format!("{} at {}", options.inputs.join(" and "), view.canvas);
         let whole = CropBox::whole((size.height, size.width));
         if view.crop != whole {
             text.push_str(", the frame's centre");
@@ -202,7 +202,7 @@ impl Predictor for ModelPredictor {
             let Size { height, width } = view.shown;
             text.push_str(&format!(" to {height}x{width}, padded below and to the right"));
         }
-        let stand_ins: Vec<&str> = self.stand_ins(request).map(String::as_str).collect();
+        let stand_ins: Vec<&str> = self.stand_ins(options).map(String::as_str).collect();
         if !stand_ins.is_empty() {
             text.push_str(&format!("; {} missing, at its mean", stand_ins.join(" and ")));
         }

@@ -11,14 +11,14 @@ use crate::{Error, Result};
 
 /// One `--input`: a file or folder, perhaps with the modality that it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Input {
+pub struct InputPath {
     /// The model's modality, if said.
     pub modality: Option<String>,
     /// A file or a folder.
     pub path: PathBuf,
 }
 
-impl FromStr for Input {
+impl FromStr for InputPath {
     type Err = std::convert::Infallible;
 
     /// `PATH` or `MODALITY=PATH`; a path that exists is a path even with an `=` in it.
@@ -35,14 +35,14 @@ impl FromStr for Input {
 
 /// The frames that are predicted.
 #[derive(Debug, Clone)]
-pub struct Sources {
+pub struct FrameSources {
     /// The frames; their modalities are those of the model that are given.
     pub dataset: Dataset,
     /// Files of folders that are no images and no arrays, and were left out.
     pub left_out: usize,
 }
 
-impl Sources {
+impl FrameSources {
     /// Finds the frames of inputs:
     ///
     /// * an image, or a folder of images, for the model's colour modality;
@@ -51,7 +51,7 @@ impl Sources {
     ///
     /// # Errors
     /// If an input is not there, the model has no such modality, or files do not pair up.
-    pub fn find(inputs: &[Input], split: Option<&str>, card: &ModelCard) -> Result<Self> {
+    pub fn find(inputs: &[InputPath], split: Option<&str>, card: &ModelCard) -> Result<Self> {
         let known: Vec<DataModality> = card.inputs.iter().map(|input| input.data.clone()).collect();
         Self::among(inputs, split, &known, card.valid_mask.as_ref())
     }
@@ -60,13 +60,13 @@ impl Sources {
     ///
     /// # Errors
     /// As [`Self::find`].
-    pub fn of(inputs: &[Input], split: Option<&str>, known: &[DataModality]) -> Result<Self> {
+    pub fn of(inputs: &[InputPath], split: Option<&str>, known: &[DataModality]) -> Result<Self> {
         Self::among(inputs, split, known, None)
     }
 
     /// `mask` is read where a folder per modality is given and has it.
     fn among(
-        inputs: &[Input],
+        inputs: &[InputPath],
         split: Option<&str>,
         known: &[DataModality],
         mask: Option<&DataModality>,
@@ -74,7 +74,7 @@ impl Sources {
         for input in inputs {
             fs::metadata(&input.path)?;
         }
-        if let [Input { modality: None, path }] = inputs {
+        if let [InputPath { modality: None, path }] = inputs {
             let folders = folders_in(path, known, mask);
             if !folders.is_empty() {
                 let layout = Layout::of(split);
@@ -136,7 +136,7 @@ fn folders_in(
 }
 
 /// The modality that an input is said, or taken, to hold.
-fn modality_of(input: &Input, known: &[DataModality]) -> Result<DataModality> {
+fn modality_of(input: &InputPath, known: &[DataModality]) -> Result<DataModality> {
     let of_name = |name: &String| {
         known.iter().find(|data| data.name == *name).cloned().ok_or_else(|| {
             problem(format!("the model has no input `{name}`; it has {}", names(known)))
@@ -165,7 +165,7 @@ fn in_folder((data, path): (DataModality, PathBuf)) -> DataModality {
 }
 
 /// All images and arrays directly in a folder.
-fn images_of(modality: &DataModality, folder: &Path) -> Result<Sources> {
+fn images_of(modality: &DataModality, folder: &Path) -> Result<FrameSources> {
     let (mut entries, mut left_out) = (Vec::new(), 0);
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -194,15 +194,18 @@ fn images_of(modality: &DataModality, folder: &Path) -> Result<Sources> {
             pair[1].paths[0].display()
         )));
     }
-    Ok(Sources { dataset: Dataset::of_entries(std::slice::from_ref(modality), entries)?, left_out })
+    Ok(FrameSources {
+        dataset: Dataset::of_entries(std::slice::from_ref(modality), entries)?,
+        left_out,
+    })
 }
 
 /// One frame from a file per modality.
-fn one_frame(modalities: Vec<(DataModality, PathBuf)>) -> Result<Sources> {
+fn one_frame(modalities: Vec<(DataModality, PathBuf)>) -> Result<FrameSources> {
     let (data, paths): (Vec<DataModality>, Vec<PathBuf>) = modalities.into_iter().unzip();
     let id = paths.first().map(|path| stem(path)).unwrap_or_default();
     let dataset = Dataset::of_entries(&data, vec![SampleEntry { id, paths }])?;
-    Ok(Sources { dataset, left_out: 0 })
+    Ok(FrameSources { dataset, left_out: 0 })
 }
 
 fn stem(path: &Path) -> String {
@@ -215,12 +218,12 @@ mod tests {
 
     #[test]
     fn inputs_may_name_their_modality() {
-        let input: Input = "depth=frames/a.png".parse().unwrap();
+        let input: InputPath = "depth=frames/a.png".parse().unwrap();
         assert_eq!((input.modality.as_deref(), input.path), (Some("depth"), "frames/a.png".into()));
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a=b.png");
         fs::write(&path, "x").unwrap();
-        let input: Input = path.to_str().unwrap().parse().unwrap();
+        let input: InputPath = path.to_str().unwrap().parse().unwrap();
         assert_eq!((input.modality, input.path), (None, path));
     }
 }

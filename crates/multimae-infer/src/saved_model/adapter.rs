@@ -4,8 +4,8 @@ use std::path::Path;
 
 use indexmap::IndexMap;
 use multimae::burn::tensor::Device;
-use multimae::state::{Allowed, StateDict, load, parameters, state_dict};
-use multimae::tuned::TunedMultiVit;
+use multimae::peft::PeftModel;
+use multimae::state::{AllowedKeys, StateDict, load, parameters, state_dict};
 use multimae::tuning::{ParameterKind, Tuning};
 use multimae::weights::{read_safetensors, write_safetensors};
 use multimae_io::atomic::write_atomically;
@@ -108,16 +108,16 @@ impl Adapter {
 
     /// Everything that is no part of a backbone must be there, in the shapes of the card.
     fn check(&self) -> Result<(), String> {
-        let model = TunedMultiVit::new(&self.card.model, &self.card.additions, &Device::default())
+        let model = PeftModel::new(&self.card.model, &self.card.peft, &Device::default())
             .map_err(|error| error.to_string())?;
         self.load_into(model).map(|_| ()).map_err(|error| error.to_string())
     }
 
     /// The model with the tensors of this adapter in place of its own.
-    pub(super) fn load_into(&self, model: TunedMultiVit) -> multimae::Result<TunedMultiVit> {
+    pub(super) fn load_into(&self, model: PeftModel) -> multimae::Result<PeftModel> {
         let names = parameters(&model).into_iter().map(|parameter| parameter.name);
         let missing = names.filter(|name| !self.holds(name)).collect();
-        load(model, self.tensors.clone(), &Allowed { missing, ..Allowed::default() })
+        load(model, self.tensors.clone(), &AllowedKeys { missing, ..AllowedKeys::default() })
     }
 
     /// The tuned model: the backbone of a file or a run's folder with this adapter.
@@ -125,8 +125,8 @@ impl Adapter {
     /// # Errors
     /// If the backbone cannot be read, is another one than that of the adapter, or does not fit.
     pub fn on(&self, backbone: &str, device: &Device) -> Result<SavedModel> {
-        let model = TunedMultiVit::new(&self.card.model, &self.card.additions, device)?;
-        let fresh = Allowed { missing: self.backbone.fresh.clone(), ..Allowed::default() };
+        let model = PeftModel::new(&self.card.model, &self.card.peft, device)?;
+        let fresh = AllowedKeys { missing: self.backbone.fresh.clone(), ..AllowedKeys::default() };
         let (model, report) = load_pretrained(model, backbone, &fresh)?;
         self.check_backbone(&report.backbone, &report.path)?;
         Ok(self.saved(self.load_into(model)?))
@@ -148,14 +148,14 @@ impl Adapter {
         })
     }
 
-    pub(super) fn saved(&self, model: TunedMultiVit) -> SavedModel {
+    pub(super) fn saved(&self, model: PeftModel) -> SavedModel {
         SavedModel { model, card: self.card.clone(), notes: self.notes.clone() }
     }
 
     /// Whether the linear layers of the backbone's blocks have the weights and biases that they had
     /// before tuning: then samples of several adapters can share a pass.
     #[must_use]
-    pub fn keeps_linear_layers(&self) -> bool {
+    pub fn keeps_linear_weights(&self) -> bool {
         let of_block = |name: &str| name.contains(".attn.") || name.contains(".mlp.");
         !self.tensors.keys().any(|name| {
             ParameterKind::of(name) == ParameterKind::Backbone

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use fs_err as fs;
+use multimae::peft::PeftModel;
 use multimae::state::{StateDict, state_dict};
-use multimae::tuned::TunedMultiVit;
 use multimae::tuning::ParameterKind;
 use multimae_io::atomic::write_atomically;
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,7 @@ pub struct Backbone {
 impl Backbone {
     /// The backbone that a model has. `missing` are parameters that are not of it.
     #[must_use]
-    pub fn of(model: &TunedMultiVit, missing: &[String]) -> Self {
+    pub fn of(model: &PeftModel, missing: &[String]) -> Self {
         let weights = state_dict(model);
         let backbone = |name: &&String| ParameterKind::of(name) == ParameterKind::Backbone;
         let fresh: Vec<String> = missing.iter().filter(backbone).cloned().collect();

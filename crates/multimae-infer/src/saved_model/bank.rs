@@ -7,8 +7,8 @@ use multimae::burn::tensor::{Device, Tensor};
 use multimae::encoder::Phase;
 use multimae::multivit::MultiVitConfig;
 use multimae::output_adapters::Prediction;
-use multimae::state::{Allowed, update};
-use multimae::tuned::{TunedMultiVit, forward_together};
+use multimae::peft::{PeftModel, forward_batched};
+use multimae::state::{AllowedKeys, update};
 use multimae::tuning::ParameterKind;
 use multimae_data::Sample;
 
@@ -49,7 +49,7 @@ impl Shared {
 #[derive(Debug)]
 struct Entry {
     saved: SavedModel,
-    keeps_linear_layers: bool,
+    keeps_linear_weights: bool,
 }
 
 impl AdapterBank {
@@ -78,7 +78,7 @@ impl AdapterBank {
         let adapter = Adapter::load(path)?;
         let model = self.on_backbone(&adapter)?;
         let entry = Entry {
-            keeps_linear_layers: adapter.keeps_linear_layers(),
+            keeps_linear_weights: adapter.keeps_linear_weights(),
             saved: adapter.saved(adapter.load_into(model)?),
         };
         self.adapters.insert(name.to_owned(), entry);
@@ -91,13 +91,14 @@ impl AdapterBank {
     }
 
     /// The adapter's model with the weights of the backbone, which are read once.
-    fn on_backbone(&mut self, adapter: &Adapter) -> Result<TunedMultiVit> {
+    fn on_backbone(&mut self, adapter: &Adapter) -> Result<PeftModel> {
         let (card, device) = (&adapter.card, &self.device);
-        let model = TunedMultiVit::new(&card.model, &card.additions, device)?;
+        let model = PeftModel::new(&card.model, &card.peft, device)?;
         if let Some(shared) = self.backbones.iter().find(|shared| shared.is_that_of(adapter)) {
             return Ok(update(model, |name, _| shared.tensors.get(name).cloned()));
         }
-        let fresh = Allowed { missing: adapter.backbone.fresh.clone(), ..Allowed::default() };
+        let fresh =
+            AllowedKeys { missing: adapter.backbone.fresh.clone(), ..AllowedKeys::default() };
         let source = self.source.to_string_lossy();
         let (model, report) = load_pretrained(model, &source, &fresh)?;
         adapter.check_backbone(&report.backbone, &report.path)?;
@@ -126,7 +127,7 @@ impl AdapterBank {
                 Ok((&entry.saved.model, entry.saved.card.inputs(&own, &self.device)?))
             });
             let predictions =
-                forward_together(batches.collect::<Result<_>>()?, &mut Phase::Evaluation)?;
+                forward_batched(batches.collect::<Result<_>>()?, &mut Phase::Evaluation)?;
             for ((entry, places), predictions) in pass.iter().zip(predictions) {
                 for (index, &place) in places.iter().enumerate() {
                     let own =
@@ -172,13 +173,13 @@ type Batch<'a> = (&'a Entry, Vec<usize>);
 
 fn shares(one: &Entry, other: &Entry) -> bool {
     std::ptr::eq(one, other)
-        || (one.keeps_linear_layers
-            && other.keeps_linear_layers
-            && one.saved.model.shares_passes_with(&other.saved.model))
+        || (one.keeps_linear_weights
+            && other.keeps_linear_weights
+            && one.saved.model.can_batch_with(&other.saved.model))
 }
 
 /// The backbone's parameters, flattened, in the memory of the model.
-fn flat_backbone(model: &TunedMultiVit) -> IndexMap<String, Tensor<1>> {
+fn flat_backbone(model: &PeftModel) -> IndexMap<String, Tensor<1>> {
     let mut all = IndexMap::new();
     let _same = update(model.clone(), |name, value| {
         if ParameterKind::of(name) == ParameterKind::Backbone {
@@ -199,8 +200,8 @@ fn sample(prediction: &Prediction, index: usize) -> Prediction {
 #[cfg(test)]
 mod tests {
     use multimae::nn::LoraConfig;
+    use multimae::peft::PeftConfig;
     use multimae::state::{StateDict, state_dict};
-    use multimae::tuned::Additions;
     use multimae::tuning::Tuning;
     use multimae::weights::write_safetensors;
     use multimae_data::{Values, stream};
@@ -212,16 +213,16 @@ mod tests {
         Device::default()
     }
 
-    fn additions(text: serde_json::Value) -> Additions {
+    fn peft(text: serde_json::Value) -> PeftConfig {
         serde_json::from_value(text).unwrap()
     }
 
     /// A tuned model whose backbone is drawn with `seed` and whose other parameters are far from
     /// where they begin.
-    fn tuned(additions: &Additions, seed: u64, own: u64) -> SavedModel {
+    fn tuned(peft: &PeftConfig, seed: u64, own: u64) -> SavedModel {
         let mut card = card();
-        card.additions = additions.clone();
-        let model = TunedMultiVit::new(&card.model, &card.additions, &device()).unwrap();
+        card.peft = peft.clone();
+        let model = PeftModel::new(&card.model, &card.peft, &device()).unwrap();
         let model = multimae::init::initialise(model, |name| match ParameterKind::of(name) {
             ParameterKind::Backbone => stream(seed, name, 0, 0),
             _ => stream(own, name, 0, 0),
@@ -230,7 +231,7 @@ mod tests {
             let [len] = value.dims();
             let shift: Vec<f32> = (0..len).map(|i| ((i as f32) + own as f32).sin() * 0.2).collect();
             ParameterKind::of(name)
-                .is_addition()
+                .is_peft()
                 .then(|| value.clone() + Tensor::from_floats(shift.as_slice(), &value.device()))
         });
         SavedModel { model, card, notes: IndexMap::new() }
@@ -303,12 +304,12 @@ mod tests {
     #[test]
     fn adapters_together_give_what_each_gives_alone() {
         let files = Files::new();
-        let deep = additions(serde_json::json!({"prompts": {"kind": "deep", "count": 2}}));
-        let prefix = additions(serde_json::json!({"prompts": {"kind": "prefix", "count": 3}}));
-        let branched = Additions { branch_at: Some(1), ..deep.clone() };
-        let lora = Additions { lora: Some(LoraConfig::default()), ..Additions::default() };
-        let norms = Additions { entry_norms: true, ..Additions::default() };
-        let pool = additions(serde_json::json!({"prompts": {
+        let deep = peft(serde_json::json!({"prompts": {"kind": "deep", "count": 2}}));
+        let prefix = peft(serde_json::json!({"prompts": {"kind": "prefix", "count": 3}}));
+        let branched = PeftConfig { branch_at: Some(1), ..deep.clone() };
+        let lora = PeftConfig { lora: Some(LoraConfig::default()), ..PeftConfig::default() };
+        let norms = PeftConfig { entry_norms: true, ..PeftConfig::default() };
+        let pool = peft(serde_json::json!({"prompts": {
             "kind": "l2p", "entries": 4, "length": 2, "top_n": 2,
         }}));
         let kinds = [
@@ -319,15 +320,15 @@ mod tests {
             ("e", &branched, "prompts"),
             ("f", &lora, "lora"),
             ("g", &norms, "head"),
-            ("h", &Additions::default(), "norm"),
-            ("i", &Additions::default(), "bias"),
-            ("j", &Additions::default(), "full"),
+            ("h", &PeftConfig::default(), "norm"),
+            ("i", &PeftConfig::default(), "bias"),
+            ("j", &PeftConfig::default(), "full"),
             ("p", &pool, "prompts"),
         ];
-        let backbone = files.backbone("backbone", &tuned(&Additions::default(), 1, 0));
+        let backbone = files.backbone("backbone", &tuned(&PeftConfig::default(), 1, 0));
         let mut bank = AdapterBank::new(&backbone, device());
-        for (index, (name, additions, tuning)) in kinds.iter().enumerate() {
-            let saved = tuned(additions, 1, 10 + index as u64);
+        for (index, (name, peft, tuning)) in kinds.iter().enumerate() {
+            let saved = tuned(peft, 1, 10 + index as u64);
             bank.add(name, &files.adapter(name, &saved, tuning)).unwrap();
         }
         let names = ["a", "b", "f", "a", "c", "d", "e", "g", "h", "b", "d", "i", "j", "i", "p"];
@@ -347,8 +348,8 @@ mod tests {
         assert_eq!(together.len(), batch.len());
         for ((name, sample), together) in batch.iter().zip(&together) {
             let index = kinds.iter().position(|(kind, ..)| kind == name).unwrap();
-            let (_, additions, tuning) = kinds[index];
-            let saved = learnt(&tuned(additions, 1, 10 + index as u64), tuning);
+            let (_, peft, tuning) = kinds[index];
+            let saved = learnt(&tuned(peft, 1, 10 + index as u64), tuning);
             let inputs = saved.card.inputs(std::slice::from_ref(sample), &device()).unwrap();
             let alone = values(&saved.predict(inputs).unwrap());
             let worst = alone
@@ -366,9 +367,9 @@ mod tests {
     #[test]
     fn an_adapter_that_does_not_belong_here_is_refused() {
         let files = Files::new();
-        let deep = additions(serde_json::json!({"prompts": {"kind": "deep", "count": 2}}));
-        let backbone = files.backbone("backbone", &tuned(&Additions::default(), 1, 0));
-        let other = files.backbone("other", &tuned(&Additions::default(), 2, 0));
+        let deep = peft(serde_json::json!({"prompts": {"kind": "deep", "count": 2}}));
+        let backbone = files.backbone("backbone", &tuned(&PeftConfig::default(), 1, 0));
+        let other = files.backbone("other", &tuned(&PeftConfig::default(), 2, 0));
         let saved = tuned(&deep, 1, 3);
         let path = files.adapter("adapter", &saved, "prompts");
         let mut bank = AdapterBank::new(&other, device());
@@ -413,8 +414,8 @@ mod tests {
     #[test]
     fn adapters_share_the_memory_of_their_backbone() {
         let files = Files::new();
-        let deep = additions(serde_json::json!({"prompts": {"kind": "deep", "count": 2}}));
-        let backbone = files.backbone("backbone", &tuned(&Additions::default(), 1, 0));
+        let deep = peft(serde_json::json!({"prompts": {"kind": "deep", "count": 2}}));
+        let backbone = files.backbone("backbone", &tuned(&PeftConfig::default(), 1, 0));
         let mut bank = AdapterBank::new(&backbone, device());
         for name in ["a", "b"] {
             bank.add(name, &files.adapter(name, &tuned(&deep, 1, 5), "prompts")).unwrap();
@@ -423,7 +424,7 @@ mod tests {
         fs_err::remove_file(&backbone).unwrap();
         bank.add("c", &files.adapter("c", &tuned(&deep, 1, 6), "prompts")).unwrap();
         // One that changes the norms has the rest in common.
-        let saved = tuned(&Additions::default(), 1, 7);
+        let saved = tuned(&PeftConfig::default(), 1, 7);
         bank.add("d", &files.adapter("d", &saved, "norm")).unwrap();
         assert_eq!(bank.names().collect::<Vec<_>>(), ["a", "b", "c", "d"]);
         assert_eq!(bank.backbones.len(), 1);

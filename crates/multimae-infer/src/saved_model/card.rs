@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use multimae::modality::{Modality, ModalityKind, Size};
 use multimae::multivit::MultiVitConfig;
-use multimae::tuned::Additions;
+use multimae::peft::PeftConfig;
 use multimae_data::{DataModality, Encoding, Geometry};
 use multimae_tasks::TaskCard;
 use serde::{Deserialize, Serialize};
@@ -15,8 +15,8 @@ pub struct ModelCard {
     /// The model's shape.
     pub model: MultiVitConfig,
     /// What tuning added to the model.
-    #[serde(default)]
-    pub additions: Additions,
+    #[serde(default, rename = "additions")]
+    pub peft: PeftConfig,
     /// The input modalities, in the order of their tokens.
     pub inputs: Vec<InputModality>,
     /// The tasks, by the name of their head.

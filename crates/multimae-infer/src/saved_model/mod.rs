@@ -14,8 +14,8 @@ use multimae::burn::tensor::Device;
 use multimae::encoder::Phase;
 use multimae::model::Inputs;
 use multimae::output_adapters::Prediction;
-use multimae::state::{Allowed, load, state_dict};
-use multimae::tuned::TunedMultiVit;
+use multimae::peft::PeftModel;
+use multimae::state::{AllowedKeys, load, state_dict};
 use multimae::weights::{read_metadata, read_safetensors, write_safetensors};
 use multimae_io::atomic::write_atomically;
 
@@ -58,7 +58,7 @@ const CARD: &str = "card";
 #[derive(Debug, Clone)]
 pub struct SavedModel {
     /// The weights, on a device without autodiff.
-    pub model: TunedMultiVit,
+    pub model: PeftModel,
     /// Everything else that predicting needs.
     pub card: ModelCard,
     /// What is worth knowing besides: recipe, step, scores. Predicting does not need it.
@@ -122,8 +122,8 @@ impl SavedModel {
         let card: ModelCard =
             serde_json::from_str(&card).map_err(|e| problem(format!("its card: {e}")))?;
         card.check().map_err(problem)?;
-        let model = TunedMultiVit::new(&card.model, &card.additions, device)?;
-        let model = load(model, weights, &Allowed::default())
+        let model = PeftModel::new(&card.model, &card.peft, device)?;
+        let model = load(model, weights, &AllowedKeys::default())
             .map_err(|error| problem(error.to_string()))?;
         Ok(Self { model, card, notes: metadata })
     }
@@ -133,7 +133,7 @@ impl SavedModel {
     pub fn merged(self) -> Self {
         let Self { model, mut card, notes } = self;
         let model = model.merged();
-        card.additions = model.additions().clone();
+        card.peft = model.peft().clone();
         Self { model, card, notes }
     }
 
@@ -187,8 +187,8 @@ mod tests {
     use multimae::modality::{Modality, Size};
     use multimae::multivit::MultiVitConfig;
     use multimae::output_adapters::{HeadConfig, LightConfig, TaskHead};
+    use multimae::peft::PeftConfig;
     use multimae::positions::NonSquareTables;
-    use multimae::tuned::Additions;
     use multimae_data::{
         DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, Map, Sample, Values, stream,
     };
@@ -230,7 +230,7 @@ mod tests {
                 heads: vec![head("depth", 1), head("semseg", 4)],
                 tables: NonSquareTables::RowColumn,
             },
-            additions: Additions::default(),
+            peft: PeftConfig::default(),
             inputs: vec![InputModality {
                 data: rgb,
                 adapter: "rgb".to_owned(),
@@ -245,7 +245,7 @@ mod tests {
 
     fn saved() -> SavedModel {
         let card = card();
-        let model = TunedMultiVit::new(&card.model, &card.additions, &Device::default()).unwrap();
+        let model = PeftModel::new(&card.model, &card.peft, &Device::default()).unwrap();
         let model = multimae::init::initialise(model, |name| stream(1, name, 0, 0));
         let notes = [("step".to_owned(), "7".to_owned())].into_iter().collect();
         SavedModel { model, card, notes }

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use multimae::state::{Allowed, StateDict, load, parameters};
-use multimae::tuned::TunedMultiVit;
+use multimae::peft::PeftModel;
+use multimae::state::{AllowedKeys, StateDict, load, parameters};
 use multimae::tuning::ParameterKind;
 use multimae::weights::{
     Fitted, Layout, fit_input_adapters, from_timm, read_safetensors, read_weights,
@@ -59,10 +59,10 @@ impl LoadReport {
 /// # Errors
 /// If the file cannot be read, or does not fit.
 pub fn load_pretrained(
-    model: TunedMultiVit,
+    model: PeftModel,
     source: &str,
-    allowed: &Allowed,
-) -> Result<(TunedMultiVit, LoadReport)> {
+    allowed: &AllowedKeys,
+) -> Result<(PeftModel, LoadReport)> {
     let (path, mut weights) = read(source)?;
     let problem = |problem: String| Error::SavedModel { path: path.clone(), problem };
     if matches!(Layout::of(&weights), Layout::TimmVit | Layout::JaxVit) {
@@ -92,8 +92,8 @@ pub fn load_pretrained(
     });
     let mut allowed = allowed.clone();
     allowed.missing.push(HEADS.to_owned());
-    let additions = wanted.iter().filter(|p| ParameterKind::of(&p.name).is_addition());
-    allowed.missing.extend(additions.map(|parameter| parameter.name.clone()));
+    let peft = wanted.iter().filter(|p| ParameterKind::of(&p.name).is_peft());
+    allowed.missing.extend(peft.map(|parameter| parameter.name.clone()));
     unused.extend(weights.keys().filter(|name| !has(name)).cloned());
     let missing: Vec<String> = wanted
         .iter()
@@ -117,13 +117,15 @@ pub fn load_pretrained(
 ///
 /// # Errors
 /// If the file cannot be read, or its prompts are not those of the model.
-pub fn prompts_of(model: TunedMultiVit, path: &Path) -> Result<TunedMultiVit> {
+pub fn prompts_of(model: PeftModel, path: &Path) -> Result<PeftModel> {
     let is_prompt = |name: &str| ParameterKind::of(name) == ParameterKind::Prompts;
     let (mut weights, _) = read_safetensors(path)?;
     weights.retain(|name, _| is_prompt(name));
     let others = parameters(&model).into_iter().map(|parameter| parameter.name);
-    let allowed =
-        Allowed { missing: others.filter(|name| !is_prompt(name)).collect(), ..Allowed::default() };
+    let allowed = AllowedKeys {
+        missing: others.filter(|name| !is_prompt(name)).collect(),
+        ..AllowedKeys::default()
+    };
     load(model, weights, &allowed).map_err(|error| Error::SavedModel {
         path: path.to_owned(),
         problem: format!("its prompts are not those that the recipe describes: {error}"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use multimae::burn::tensor::Device;
-use multimae::tuned::BlockAttention;
+use multimae::peft::BlockAttention;
 use multimae_data::{Dataset, Encoding, Map, Pipeline, Sample, Values};
 use multimae_report::colormap::{Colormap, ValueRange};
 use multimae_report::picture::{Grid, Picture, WHITE, color_bar};
@@ -19,7 +19,7 @@ const SMALLEST: usize = 160;
 
 /// What looks, or is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
+pub enum AttentionKind {
     /// From the tokens of prompts to the patches, the mean over prompts.
     Prompts,
     /// From one of them.
@@ -30,7 +30,7 @@ pub enum Look {
     Prefix,
 }
 
-impl Look {
+impl AttentionKind {
     fn words(self) -> String {
         match self {
             Self::Prompts => "prompts".to_owned(),
@@ -49,7 +49,7 @@ pub struct AttentionMap {
     /// The task, where each has prompts of its own.
     pub task: Option<String>,
     /// What looks.
-    pub look: Look,
+    pub kind: AttentionKind,
     /// A weight per patch, row by row, by input modality.
     pub patches: IndexMap<String, Vec<f32>>,
 }
@@ -73,26 +73,26 @@ pub fn attention_maps(
         let weights = Weights::new(&one, head)?;
         let patches = layout.num_tokens();
         let prompts = one.own..one.own + one.prompts;
-        let mut looks: Vec<(Look, Vec<f32>)> = Vec::new();
+        let mut kinds: Vec<(AttentionKind, Vec<f32>)> = Vec::new();
         if one.prompts > 0 {
-            looks.push((Look::Prompts, weights.from(prompts.clone(), patches)));
+            kinds.push((AttentionKind::Prompts, weights.from(prompts.clone(), patches)));
             let single = |at: usize| {
-                (Look::Prompt(at), weights.from(one.own + at..one.own + at + 1, patches))
+                (AttentionKind::Prompt(at), weights.from(one.own + at..one.own + at + 1, patches))
             };
-            looks.extend((0..one.prompts).filter(|_| each && one.prompts > 1).map(single));
+            kinds.extend((0..one.prompts).filter(|_| each && one.prompts > 1).map(single));
         }
         if one.prefix > 0 {
-            looks.push((Look::Prefix, weights.to_prefix(&one, patches)));
+            kinds.push((AttentionKind::Prefix, weights.to_prefix(&one, patches)));
         }
         if one.own > patches {
-            looks.push((Look::Global, weights.from(patches..one.own, patches)));
+            kinds.push((AttentionKind::Global, weights.from(patches..one.own, patches)));
         }
-        for (look, all) in looks {
+        for (kind, all) in kinds {
             let of = |task: &multimae::tokens::TaskTokens| {
                 (task.name.clone(), all[task.start..task.start + area].to_vec())
             };
             let patches = layout.tasks.iter().map(of).collect();
-            maps.push(AttentionMap { block: one.block, task: one.task.clone(), look, patches });
+            maps.push(AttentionMap { block: one.block, task: one.task.clone(), kind, patches });
         }
     }
     Ok(maps)
@@ -178,7 +178,7 @@ pub fn attention_figure(
         }
         let task = map.task.as_ref().map(|task| format!(", {task}")).unwrap_or_default();
         let range = format!("{:.4} to {:.4}", range.min, range.max);
-        figure.row(format!("block {}{task}: {} {range}", map.block, map.look.words()), heats);
+        figure.row(format!("block {}{task}: {} {range}", map.block, map.kind.words()), heats);
     }
     let bar = ValueRange { min: 0.0, max: 1.0 };
     let width = figure.content_width();

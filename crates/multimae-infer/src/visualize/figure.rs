@@ -20,7 +20,7 @@ const SMALLEST: usize = 128;
 
 /// Samples, what was visible of them, and what was predicted.
 #[derive(Debug)]
-pub struct Figure<'a> {
+pub struct ReconstructionFigure<'a> {
     /// The model's shape and its modalities.
     pub spec: &'a PretrainSpec,
     /// The samples that are drawn.
@@ -35,7 +35,7 @@ pub struct Figure<'a> {
     pub keep_visible: bool,
 }
 
-impl Figure<'_> {
+impl ReconstructionFigure<'_> {
     /// A row per task, three columns per sample, legends below.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ struct TaskView<'a> {
 
 impl<'a> TaskView<'a> {
     fn new(
-        figure: &Figure<'a>,
+        figure: &ReconstructionFigure<'a>,
         task: &'a TaskObjective,
         modality: &'a TaskModality,
         predicted: &[f32],
@@ -139,7 +139,7 @@ impl<'a> TaskView<'a> {
     /// original.
     fn row(
         &self,
-        figure: &Figure<'_>,
+        figure: &ReconstructionFigure<'_>,
         predictions: &[f32],
     ) -> Result<Option<Vec<Option<Picture>>>> {
         let known = figure.is_known(&self.task.target);
@@ -219,7 +219,12 @@ impl<'a> TaskView<'a> {
         Ok(picture.upscale((self.full.height / map.height.max(1)).max(1)))
     }
 
-    fn legend(&self, figure: &Figure<'_>, predicted: &[f32], width: usize) -> Option<Picture> {
+    fn legend(
+        &self,
+        figure: &ReconstructionFigure<'_>,
+        predicted: &[f32],
+        width: usize,
+    ) -> Option<Picture> {
         match &self.modality.data.encoding {
             Encoding::Labels { .. } => {
                 let mut labels: Vec<i64> = figure

@@ -1,8 +1,8 @@
 //! Looking into models: what a pre-trained one rebuilds from chosen patches, where prompts look, which
 //! entries of a pool a class uses.
 //!
-//! * [`Pretrained`] is a pre-trained model with its recipe; [`Visible`] chooses the patches that it
-//!   sees; a [`View`] is a frame as it sees it, and [`figure`] draws what it makes of one.
+//! * [`Pretrained`] is a pre-trained model with its recipe; [`VisiblePatches`] chooses the patches that it
+//!   sees; a [`PretrainView`] is a frame as it sees it, and [`figure`] draws what it makes of one.
 //! * [`attention`] says where the tokens besides the patches look, block by block.
 //! * [`usage`] counts how classes use the entries of prompt pools.
 
@@ -13,7 +13,7 @@ mod spec;
 pub mod usage;
 mod visible;
 
-pub use figure::Figure;
-pub use pretrained::{Pretrained, View, figure, pictures};
+pub use figure::ReconstructionFigure;
+pub use pretrained::{PretrainView, Pretrained, figure, pictures};
 pub use spec::PretrainSpec;
-pub use visible::{Visible, patches_of};
+pub use visible::{VisiblePatches, patches_of};

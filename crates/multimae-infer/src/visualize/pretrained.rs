@@ -8,13 +8,13 @@ use multimae::burn::tensor::Device;
 use multimae::encoder::Phase;
 use multimae::masking::TokenMasks;
 use multimae::model::MultiMae;
-use multimae::state::{Allowed, load};
+use multimae::state::{AllowedKeys, load};
 use multimae::weights::read_safetensors;
 use multimae_data::{DataModality, Dataset, Encoding, Geometry, Map, Pipeline, Sample, Values};
 use multimae_report::picture::Picture;
 use serde_json::{Map as Keys, Value};
 
-use super::{Figure, PretrainSpec};
+use super::{PretrainSpec, ReconstructionFigure};
 use crate::saved_model::SavedModel;
 use crate::{Error, Result, batch};
 use multimae_config::{PretrainRecipe, Resolved};
@@ -29,13 +29,13 @@ pub struct Pretrained {
 
 /// A frame as a model sees it: every modality at the model's size.
 #[derive(Debug, Clone)]
-pub struct View {
+pub struct PretrainView {
     sample: Sample,
     /// Modalities of the model that the frame does not have. They are zeros in the sample.
     unknown: Vec<String>,
 }
 
-impl View {
+impl PretrainView {
     /// The frame's name.
     #[must_use]
     pub fn id(&self) -> &str {
@@ -80,7 +80,7 @@ impl Pretrained {
         recipe.precision = PretrainRecipe::default().precision;
         let spec = PretrainSpec::new(recipe)?;
         let model = MultiMae::new(&spec.model, device)?;
-        let model = load(model, weights, &Allowed::default())
+        let model = load(model, weights, &AllowedKeys::default())
             .map_err(|error| problem(error.to_string()))?;
         Ok(Self { spec, model, device: device.clone() })
     }
@@ -130,7 +130,7 @@ impl Pretrained {
     /// If the masks do not fit the views, or show a modality that a view does not have.
     pub fn reconstruct(
         &self,
-        views: &[View],
+        views: &[PretrainView],
         masks: &TokenMasks,
     ) -> Result<IndexMap<String, Vec<f32>>> {
         self.check(views, masks)?;
@@ -145,7 +145,7 @@ impl Pretrained {
         Ok(output.predictions.into_iter().map(|(task, p)| (task, flat(p))).collect())
     }
 
-    fn check(&self, views: &[View], masks: &TokenMasks) -> Result<()> {
+    fn check(&self, views: &[PretrainView], masks: &TokenMasks) -> Result<()> {
         let layout = &self.spec.layout;
         if masks.batch() != views.len() || masks.tokens() != layout.num_tokens() {
             return Err(Error::Prediction(format!(
@@ -196,7 +196,7 @@ impl Frames<'_> {
     ///
     /// # Errors
     /// If a file is bad.
-    pub fn get(&self, index: usize) -> Result<View> {
+    pub fn get(&self, index: usize) -> Result<PretrainView> {
         let mut sample = self.pipeline.sample(0, index)?;
         let modalities = &self.model.spec.modalities;
         let unknown: Vec<String> =
@@ -204,7 +204,7 @@ impl Frames<'_> {
         for name in &unknown {
             sample.maps.insert(name.clone(), self.zeros(&modalities[name].data));
         }
-        Ok(View { sample, unknown })
+        Ok(PretrainView { sample, unknown })
     }
 
     /// What stands for a modality that a frame does not have; none of its patches is ever visible.
@@ -231,11 +231,11 @@ impl Frames<'_> {
 /// If the parts do not fit each other.
 pub fn pictures(
     model: &Pretrained,
-    view: &View,
+    view: &PretrainView,
     predictions: &IndexMap<String, Vec<f32>>,
 ) -> Result<Vec<(String, [Option<Picture>; 2])>> {
     let masks = TokenMasks::all_visible(1, model.spec.layout.num_tokens())?;
-    let figure = Figure {
+    let figure = ReconstructionFigure {
         spec: &model.spec,
         samples: std::slice::from_ref(&view.sample),
         masks: &masks,
@@ -257,12 +257,12 @@ pub fn pictures(
 /// If the parts do not fit each other.
 pub fn figure(
     model: &Pretrained,
-    view: &View,
+    view: &PretrainView,
     masks: &TokenMasks,
     predictions: &IndexMap<String, Vec<f32>>,
     keep_visible: bool,
 ) -> Result<Picture> {
-    Figure {
+    ReconstructionFigure {
         spec: &model.spec,
         samples: std::slice::from_ref(&view.sample),
         masks,

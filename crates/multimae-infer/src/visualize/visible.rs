@@ -4,12 +4,12 @@ use indexmap::IndexMap;
 use multimae::masking::{MaskingStrategy, SampleMask, TokenMasks};
 use multimae_data::stream;
 
-use super::{Pretrained, View};
+use super::{PretrainView, Pretrained};
 use crate::{Error, Result};
 
 /// A choice of visible patches.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Visible {
+pub enum VisiblePatches {
     /// So many over all modalities, shared among them as in pre-training.
     Sampled(usize),
     /// So many of each modality, drawn uniformly; none of the others.
@@ -18,7 +18,7 @@ pub enum Visible {
     Patches(IndexMap<String, Vec<usize>>),
 }
 
-impl Visible {
+impl VisiblePatches {
     /// The mask of a view; `number` and the seed choose among masks that are drawn.
     ///
     /// # Errors
@@ -26,7 +26,7 @@ impl Visible {
     pub fn mask(
         &self,
         model: &Pretrained,
-        view: &View,
+        view: &PretrainView,
         seed: u64,
         number: u64,
     ) -> Result<TokenMasks> {
@@ -73,7 +73,7 @@ impl Visible {
 fn check<'a>(
     names: impl Iterator<Item = &'a String>,
     inputs: &[(&str, usize)],
-    view: &View,
+    view: &PretrainView,
 ) -> Result<()> {
     for name in names {
         if !inputs.iter().any(|(input, _)| input == name) {
@@ -98,7 +98,7 @@ fn check<'a>(
 fn sampled(
     count: usize,
     model: &Pretrained,
-    view: &View,
+    view: &PretrainView,
     inputs: &[(&str, usize)],
     (seed, number): (u64, u64),
 ) -> Result<Vec<bool>> {

@@ -129,14 +129,14 @@ fn in_parts(rows: usize, columns: usize, inner: usize) -> Option<Parts> {
 
 /// The right factor of several products of one thread each.
 #[derive(Debug, Clone)]
-pub(crate) enum Factor<'a> {
+pub(crate) enum Operand<'a> {
     /// As it is.
     Whole(Matrix<'a>),
     /// Packed for the processor's tiles.
     Packed(Packed),
 }
 
-impl<'a> Factor<'a> {
+impl<'a> Operand<'a> {
     /// Whether factors are packed once for all products.
     pub(crate) fn packs() -> bool {
         tiles::usable()

@@ -3,7 +3,7 @@
 
 use multiversion::multiversion;
 
-use super::matrix::{Factor, Shape};
+use super::matrix::{Operand, Shape};
 use super::{gelu, layer_norm, parallel};
 
 /// Hidden values of the rows that one thread takes at a time.
@@ -34,16 +34,16 @@ pub struct Layer<'a> {
 
 impl Layer<'_> {
     /// The mirrored weight, ready for several products.
-    fn factor(&self, inputs: usize) -> Factor<'_> {
+    fn operand(&self, inputs: usize) -> Operand<'_> {
         let weight = Shape::rows(self.bias.len(), inputs, inputs);
-        Factor::new((self.weight, weight.transposed()))
+        Operand::new((self.weight, weight.transposed()))
     }
 }
 
 /// Whether so many rows are faster this way than layer by layer.
 #[must_use]
 pub fn worth_it(rows: usize) -> bool {
-    Factor::packs() && rows >= WORTH_ROWS * rayon::current_num_threads()
+    Operand::packs() && rows >= WORTH_ROWS * rayon::current_num_threads()
 }
 
 /// `W2 gelu(W1 norm(x) + b1) + b2` of every row, with the exact GELU.
@@ -68,7 +68,7 @@ pub fn forward(x: &[f32], norm: Norm<'_>, first: Layer<'_>, second: Layer<'_>) -
     if rows == 0 || hidden == 0 || outputs == 0 {
         return parallel::runs(rows * outputs, 1, |at| second.bias[at % outputs]);
     }
-    let (to_hidden, to_outputs) = (first.factor(width), second.factor(hidden));
+    let (to_hidden, to_outputs) = (first.operand(width), second.operand(hidden));
     let share = rows.div_ceil(rayon::current_num_threads());
     let part = (HIDDEN_AT_ONCE / hidden).next_multiple_of(32).min(share.next_multiple_of(32));
     let parts = (0..rows).step_by(part).map(|row| (part.min(rows - row) * outputs, row));

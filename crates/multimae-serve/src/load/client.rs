@@ -10,7 +10,7 @@ use hyper::header;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::LoadOptions;
+use super::LoadTestOptions;
 use crate::{Error, Result};
 
 /// A client of one server.
@@ -46,8 +46,8 @@ impl Reply {
 }
 
 impl Client {
-    pub(super) fn new(options: &LoadOptions) -> Self {
-        let LoadOptions { address, image, token, .. } = options;
+    pub(super) fn new(options: &LoadTestOptions) -> Self {
+        let LoadTestOptions { address, image, token, .. } = options;
         Self { address: *address, image: Bytes::from(image.clone()), token: token.clone() }
     }
 

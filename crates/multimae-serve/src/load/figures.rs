@@ -96,7 +96,7 @@ impl Flood {
 
 /// What load has shown.
 #[derive(Debug, Clone, Serialize)]
-pub struct LoadReport {
+pub struct LoadTestReport {
     /// The adapters that were asked in turn; the first is the one asked alone.
     pub adapters: Vec<String>,
     /// Clients of the closed loops.
@@ -109,7 +109,7 @@ pub struct LoadReport {
     pub flood: Flood,
 }
 
-impl LoadReport {
+impl LoadTestReport {
     /// Answers a second of mixed adapters over those of one: the median over rounds.
     #[must_use]
     pub fn mixed_over_one(&self) -> f64 {

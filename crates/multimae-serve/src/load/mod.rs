@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use client::{Client, Reply};
-pub use figures::{ClosedLoop, Flood, LoadReport, Quantiles};
+pub use figures::{ClosedLoop, Flood, LoadTestReport, Quantiles};
 use serde_json::Value;
 
 use crate::{Error, Result};
 
 /// What load is made.
 #[derive(Debug, Clone)]
-pub struct LoadOptions {
+pub struct LoadTestOptions {
     /// The server, on loopback.
     pub address: SocketAddr,
     /// The bytes of the image that every request carries.
@@ -37,7 +37,7 @@ pub struct LoadOptions {
     pub token: Option<String>,
 }
 
-impl LoadOptions {
+impl LoadTestOptions {
     fn check(&self) -> Result<()> {
         let problem = match self {
             Self { address, .. } if !address.ip().is_loopback() => {
@@ -61,7 +61,7 @@ impl LoadOptions {
 ///
 /// # Errors
 /// If the address is not of this machine, no server is there, or a request fails outside of the flood.
-pub async fn load(options: LoadOptions, tell: impl Fn(&str)) -> Result<LoadReport> {
+pub async fn load(options: LoadTestOptions, tell: impl Fn(&str)) -> Result<LoadTestReport> {
     options.check()?;
     let client = Arc::new(Client::new(&options));
     let adapters =
@@ -84,7 +84,7 @@ pub async fn load(options: LoadOptions, tell: impl Fn(&str)) -> Result<LoadRepor
     let rate = sustainable * options.overload;
     tell(&format!("a flood of {rate:.1} requests a second"));
     let flood = flood(&client, &adapters, &options, rate).await;
-    Ok(LoadReport { adapters, clients: options.clients, one, mixed, flood })
+    Ok(LoadTestReport { adapters, clients: options.clients, one, mixed, flood })
 }
 
 /// The names of the adapters that a server has.
@@ -99,7 +99,7 @@ async fn loaded(client: &Client) -> Result<Vec<String>> {
 async fn closed_loop(
     client: &Arc<Client>,
     adapters: &[String],
-    options: &LoadOptions,
+    options: &LoadTestOptions,
 ) -> Result<ClosedLoop> {
     let begin = Instant::now();
     let end = begin + options.part;
@@ -132,7 +132,7 @@ async fn closed_loop(
 async fn flood(
     client: &Arc<Client>,
     adapters: &[String],
-    options: &LoadOptions,
+    options: &LoadTestOptions,
     rate: f64,
 ) -> Flood {
     let count = (rate * options.part.as_secs_f64()).ceil().max(1.0) as usize;

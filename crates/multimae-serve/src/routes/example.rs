@@ -13,7 +13,7 @@ use crate::example::map_of;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Choice {
+pub(super) struct ExampleQuery {
     #[serde(default)]
     seed: u64,
 }
@@ -21,9 +21,10 @@ pub(super) struct Choice {
 pub(super) async fn example(
     State(state): State<App>,
     Path(input): Path<String>,
-    choice: Result<Query<Choice>, axum::extract::rejection::QueryRejection>,
+    choice: Result<Query<ExampleQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Problem> {
-    let Query(Choice { seed }) = choice.map_err(|error| Problem::malformed(error.body_text()))?;
+    let Query(ExampleQuery { seed }) =
+        choice.map_err(|error| Problem::malformed(error.body_text()))?;
     let modality = known(&state, &input)
         .ok_or_else(|| Problem::not_found("no model of this server has such an input"))?;
     let map = map_of(&modality).ok_or_else(|| {

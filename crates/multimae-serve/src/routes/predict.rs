@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::upload::Upload;
 use super::{App, refused};
-use crate::engine::{AdapterEntry, Product, Work};
+use crate::engine::{AdapterEntry, InferenceOutput, InferenceRequest};
 use crate::error::Problem;
 use crate::images::{Uploads, dataset, without_paths};
 use crate::results::Files;
@@ -24,7 +24,7 @@ use crate::results::Files;
 /// What a client chooses.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Choice {
+pub(super) struct PredictQuery {
     adapter: Option<String>,
     tasks: Option<String>,
     format: Option<String>,
@@ -32,7 +32,7 @@ pub(super) struct Choice {
 
 pub(super) async fn predict(
     State(state): State<App>,
-    choice: Result<Query<Choice>, axum::extract::rejection::QueryRejection>,
+    choice: Result<Query<PredictQuery>, axum::extract::rejection::QueryRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
     let Query(choice) = choice.map_err(|error| Problem::malformed(error.body_text()))?;
@@ -52,10 +52,10 @@ pub(super) async fn predict(
     let frame = blocking(move || decode(&upload.files, &known, pixels)).await?;
     metrics.stage("decode", begin.elapsed());
     let size = (frame.height, frame.width);
-    let work = Work::Predict { adapter: entry.name.clone(), frame: Box::new(frame) };
+    let work = InferenceRequest::Predict { adapter: entry.name.clone(), frame: Box::new(frame) };
     let answer = state.queue().compute(work, deadline).await.map_err(refused)?;
-    let (product, waited, took) = answer;
-    let Product::Frame(prediction) = product else {
+    let (output, waited, took) = answer;
+    let InferenceOutput::Frame(prediction) = output else {
         return Err(Problem::unfit("the model gave no prediction of a frame"));
     };
     let begin = Instant::now();
@@ -131,7 +131,7 @@ fn tasks(card: &ModelCard, wanted: Option<&str>) -> Result<Vec<String>, Problem>
     wanted.split(',').map(str::trim).map(known).collect()
 }
 
-fn check_format(choice: &Choice, tasks: &[String]) -> Result<(), Problem> {
+fn check_format(choice: &PredictQuery, tasks: &[String]) -> Result<(), Problem> {
     match choice.format.as_deref() {
         None | Some("json") => Ok(()),
         Some("png" | "npy" | "csv") if tasks.len() == 1 => Ok(()),

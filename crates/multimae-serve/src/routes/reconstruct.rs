@@ -8,13 +8,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use indexmap::IndexMap;
 use multimae::masking::TokenMasks;
-use multimae_infer::visualize::{Pretrained, View, Visible, pictures};
+use multimae_infer::visualize::{PretrainView, Pretrained, VisiblePatches, pictures};
 use serde_json::{Value, json};
 
 use super::predict::{blocking, colour};
 use super::upload::Upload;
 use super::{App, refused};
-use crate::engine::{Product, Work};
+use crate::engine::{InferenceOutput, InferenceRequest};
 use crate::error::Problem;
 use crate::images::{dataset, without_paths};
 
@@ -35,7 +35,7 @@ pub(super) async fn reconstruct(
     let visible = visible(upload.visible.as_deref(), &model)?;
     let pixels = state.config().max_pixels;
     let seen = Arc::clone(&model);
-    let (view, masks): (View, TokenMasks) = blocking(move || {
+    let (view, masks): (PretrainView, TokenMasks) = blocking(move || {
         let (dataset, folder) = dataset(&upload.files, &known, pixels)?;
         let unfit = |error: multimae_infer::Error| Problem::unfit(without_paths(&error, &folder));
         let view = seen.frames(dataset).and_then(|frames| frames.get(0)).map_err(unfit)?;
@@ -43,9 +43,9 @@ pub(super) async fn reconstruct(
         Ok((view, masks))
     })
     .await?;
-    let work = Work::Reconstruct { view: Box::new(view.clone()), masks: masks.clone() };
-    let (product, ..) = state.queue().compute(work, deadline).await.map_err(refused)?;
-    let Product::Maps(maps) = product else {
+    let work = InferenceRequest::Reconstruct { view: Box::new(view.clone()), masks: masks.clone() };
+    let (output, ..) = state.queue().compute(work, deadline).await.map_err(refused)?;
+    let InferenceOutput::Maps(maps) = output else {
         return Err(Problem::unfit("the model rebuilt nothing"));
     };
     let answer = blocking(move || described(&model, &view, &masks, &maps)).await?;
@@ -54,20 +54,20 @@ pub(super) async fn reconstruct(
 }
 
 /// The patches that a client shows; as many as in pre-training if it does not say.
-fn visible(text: Option<&str>, model: &Pretrained) -> Result<Visible, Problem> {
+fn visible(text: Option<&str>, model: &Pretrained) -> Result<VisiblePatches, Problem> {
     let Some(text) = text else {
-        return Ok(Visible::Sampled(model.spec().masking.num_encoded_tokens));
+        return Ok(VisiblePatches::Sampled(model.spec().masking.num_encoded_tokens));
     };
     let patches: IndexMap<String, Vec<usize>> = serde_json::from_str(text).map_err(|error| {
         Problem::malformed(format!("`visible`: expected {{\"rgb\": [0, 5], ..}}: {error}"))
     })?;
-    Ok(Visible::Patches(patches))
+    Ok(VisiblePatches::Patches(patches))
 }
 
 /// Pictures of every modality as data URLs, and which of its patches were visible.
 fn described(
     model: &Pretrained,
-    view: &View,
+    view: &PretrainView,
     masks: &TokenMasks,
     maps: &IndexMap<String, Vec<f32>>,
 ) -> Result<Value, Problem> {

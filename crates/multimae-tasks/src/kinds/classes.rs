@@ -20,7 +20,7 @@ use crate::kind::{BuildContext, Built, Score, TaskKind};
 use crate::maps::Maps;
 use crate::pictures::percent;
 use crate::{
-    AnnotationBatch, Constant, Error, HeadOutput, NamedPicture, Outcome, Protocol, ProtocolFacts,
+    AnnotationBatch, Constant, Error, FrameFacts, HeadOutput, NamedPicture, Outcome, Protocol,
     Result, ScoreRules, ScoredFrame, Scorer, Target, Task, TaskPrediction, class_of,
 };
 
@@ -223,7 +223,7 @@ impl Scorer for ClassScorer {
         })
     }
 
-    fn statement(&self, _facts: ProtocolFacts<'_>) -> Result<Vec<(String, String)>> {
+    fn statement(&self, _facts: FrameFacts<'_>) -> Result<Vec<(String, String)>> {
         let text = "the class is the first folder of an image; one prediction per image";
         Ok(vec![("scores".to_owned(), text.to_owned())])
     }

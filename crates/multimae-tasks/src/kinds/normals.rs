@@ -25,9 +25,9 @@ use super::common::{fields, not_fitting};
 use crate::kind::{BuildContext, Built, Score, TaskKind};
 use crate::maps::Maps;
 use crate::overlay::color_overlay;
-use crate::pictures::{COLUMNS, Shown, Worst, percent};
+use crate::pictures::{COLUMNS, PictureRow, Worst, percent};
 use crate::{
-    AnnotationBatch, Constant, Error, HeadOutput, NamedPicture, Outcome, Protocol, ProtocolFacts,
+    AnnotationBatch, Constant, Error, FrameFacts, HeadOutput, NamedPicture, Outcome, Protocol,
     Result, ScoreRules, ScoredFrame, Scorer, Target, Task, TaskPrediction,
 };
 
@@ -350,7 +350,7 @@ pub fn angular_errors(target: &[f32], prediction: &[f32], valid: Option<&[bool]>
 struct NormalScorer {
     errors: AngularErrors,
     images: Vec<(String, Option<f64>)>,
-    worst: Worst<Shown<f32>>,
+    worst: Worst<PictureRow<f32>>,
 }
 
 impl Scorer for NormalScorer {
@@ -373,7 +373,7 @@ impl Scorer for NormalScorer {
         self.worst.offer(mean, || {
             let area = frame.size.area();
             let known = |(at, &x): (usize, &f32)| if error[at % area].is_nan() { 0.0 } else { x };
-            Ok(Shown {
+            Ok(PictureRow {
                 title: format!("{} mean error {mean:.1} degrees", frame.id),
                 input: (frame.input)(),
                 size: frame.size,
@@ -423,7 +423,7 @@ impl Scorer for NormalScorer {
         })
     }
 
-    fn statement(&self, facts: ProtocolFacts<'_>) -> Result<Vec<(String, String)>> {
+    fn statement(&self, facts: FrameFacts<'_>) -> Result<Vec<(String, String)>> {
         let mask = if facts.mask { "mask_valid is 255, and " } else { "" };
         let line = |key: &str, value: String| (key.to_owned(), value);
         Ok(vec![

@@ -21,7 +21,7 @@ use super::common::{fields, not_fitting, per_channel, regression};
 use crate::kind::{BuildContext, Built, Score, TaskKind};
 use crate::maps::Maps;
 use crate::{
-    AnnotationBatch, Constant, Error, HeadOutput, NamedPicture, Outcome, Protocol, ProtocolFacts,
+    AnnotationBatch, Constant, Error, FrameFacts, HeadOutput, NamedPicture, Outcome, Protocol,
     Result, ScoreRules, ScoredFrame, Scorer, Target, Task, TaskPrediction, valid_values,
 };
 
@@ -282,7 +282,7 @@ impl Scorer for ValueScorer {
         })
     }
 
-    fn statement(&self, facts: ProtocolFacts<'_>) -> Result<Vec<(String, String)>> {
+    fn statement(&self, facts: FrameFacts<'_>) -> Result<Vec<(String, String)>> {
         let mask = if facts.mask { "mask_valid is 255, and " } else { "" };
         Ok(vec![
             ("valid pixels".to_owned(), format!("{mask}the annotation is finite")),

@@ -17,7 +17,7 @@ const WIDEST: usize = 320;
 
 /// One frame of a grid.
 #[derive(Debug, Clone)]
-pub(crate) struct Shown<T> {
+pub(crate) struct PictureRow<T> {
     /// Its name and score.
     pub(crate) title: String,
     /// What the model saw.
@@ -30,7 +30,7 @@ pub(crate) struct Shown<T> {
     pub(crate) prediction: Vec<T>,
 }
 
-impl<T> Shown<T> {
+impl<T> PictureRow<T> {
     /// Every how many pixels one is drawn.
     fn step(&self) -> usize {
         self.size.width.div_ceil(WIDEST).max(1)

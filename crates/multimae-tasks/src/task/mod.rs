@@ -18,7 +18,7 @@ use crate::maps::Maps;
 use crate::{AnnotationBatch, Constant, Result, Target, TaskPrediction};
 use multimae::modality::Size;
 
-pub use scorer::{NamedPicture, Outcome, ProtocolFacts, ScoreRules, ScoredFrame, Scorer};
+pub use scorer::{FrameFacts, NamedPicture, Outcome, ScoreRules, ScoredFrame, Scorer};
 
 /// A class by name and colour.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

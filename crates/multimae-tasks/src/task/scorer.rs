@@ -83,7 +83,7 @@ impl ScoredFrame<'_> {
 
 /// Facts of a data set that the statement of a protocol names.
 #[derive(Debug, Clone, Copy)]
-pub struct ProtocolFacts<'a> {
+pub struct FrameFacts<'a> {
     /// Heights and widths at which frames were scored.
     pub sizes: &'a BTreeSet<(usize, usize)>,
     /// Whether the data marks valid pixels.
@@ -111,7 +111,7 @@ pub trait Scorer: Send {
     ///
     /// # Errors
     /// If they do not fit the frames.
-    fn statement(&self, facts: ProtocolFacts<'_>) -> Result<Vec<(String, String)>>;
+    fn statement(&self, facts: FrameFacts<'_>) -> Result<Vec<(String, String)>>;
 
     /// Pictures of the worst frames and of the scores; names begin with `name`.
     ///

@@ -11,7 +11,7 @@ use multimae::output_adapters::{
     TaskHead, merge_aliases,
 };
 use multimae::positions::NonSquareTables;
-use multimae::state::{Allowed, StateDict, load, take_gradients};
+use multimae::state::{AllowedKeys, StateDict, load, take_gradients};
 
 use crate::case::{Case, Files, ParityError, Tensors, encode};
 use crate::shared::{encoder, insert_gradients, modality};
@@ -27,7 +27,7 @@ pub(crate) fn compute(case: &Case) -> Result<Files, ParityError> {
     let task = case.required_text("task")?;
     let weights = merge_aliases(case.tensors("weights.safetensors")?.tensors)?;
     let model = MultiVit::new(&model_config(case, task)?, &device)?;
-    let model = load(model, weights, &Allowed::default())?;
+    let model = load(model, weights, &AllowedKeys::default())?;
     let batch = case.tensors("forward_backward.safetensors")?;
     let inputs = case
         .names("in_domains")?

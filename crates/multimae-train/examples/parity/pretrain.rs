@@ -8,8 +8,8 @@ use multimae::modality::{ModalityKind, Size};
 use multimae::model::{Inputs, MultiMae, MultiMaeConfig};
 use multimae::output_adapters::{DecoderConfig, OutputTask};
 use multimae::positions::NonSquareTables;
-use multimae::state::{Allowed, StateDict, load, state_dict};
-use multimae_train::learner::{Learner, Pass};
+use multimae::state::{AllowedKeys, StateDict, load, state_dict};
+use multimae_train::learner::{ForwardPass, Learner};
 use multimae_train::optim::{AdamW, AdamWConfig, clip, norm};
 use serde_json::json;
 
@@ -22,7 +22,7 @@ const TRACE_LR: f64 = 1e-3;
 const WEIGHT_DECAY: f64 = 0.05;
 
 /// A case ready to run.
-struct Setting {
+struct CaseSetup {
     learner: Learner,
     objective: Objective,
     inputs: Inputs,
@@ -33,9 +33,9 @@ struct Setting {
 
 /// Computes the forward and backward pass and the trace.
 pub(crate) fn compute(case: &Case) -> Result<Files, ParityError> {
-    let setting = Setting::read(case)?;
-    let tensors = setting.forward_backward()?;
-    let (trace, weights) = setting.trace()?;
+    let setup = CaseSetup::read(case)?;
+    let tensors = setup.forward_backward()?;
+    let (trace, weights) = setup.trace()?;
     Ok(vec![
         ("forward_backward.safetensors", encode(&tensors)?),
         ("training_trace.json", trace.to_string().into_bytes()),
@@ -93,7 +93,7 @@ fn objective(config: &MultiMaeConfig) -> Result<Objective, ParityError> {
     })
 }
 
-impl Setting {
+impl CaseSetup {
     fn read(case: &Case) -> Result<Self, ParityError> {
         let device = Device::default().autodiff();
         let config = model_config(case)?;
@@ -111,7 +111,7 @@ impl Setting {
             targets: read(&mut objective.tasks.iter().map(|task| &task.target))?,
             masks: batch.masks(&in_domains)?,
             learner: Learner {
-                model: load(MultiMae::new(&config, &device)?, weights, &Allowed::default())?,
+                model: load(MultiMae::new(&config, &device)?, weights, &AllowedKeys::default())?,
                 balancer: balancer(case, &objective, &batch, &device)?,
                 optimiser: AdamW::new(AdamWConfig::default()),
                 balancer_lr_scale: 1.0,
@@ -121,7 +121,7 @@ impl Setting {
         })
     }
 
-    fn pass(&self, learner: &Learner) -> Result<Pass, ParityError> {
+    fn pass(&self, learner: &Learner) -> Result<ForwardPass, ParityError> {
         Ok(learner.forward(
             &self.objective,
             self.inputs.clone(),
@@ -210,7 +210,7 @@ fn balancer(
     let tasks = objective.tasks.iter().map(|task| task.name.clone()).collect();
     let log_vars = batch.get("balancer.log_vars")?.clone();
     let weights: StateDict = [("log_vars".to_owned(), log_vars)].into_iter().collect();
-    Ok(Some(load(TaskBalancer::new(tasks, device), weights, &Allowed::default())?))
+    Ok(Some(load(TaskBalancer::new(tasks, device), weights, &AllowedKeys::default())?))
 }
 
 fn number(loss: &Tensor<1>) -> f64 {

@@ -14,9 +14,9 @@ use multimae::output_adapters::{
 };
 use multimae::positions::NonSquareTables;
 use multimae::prompts::{
-    Choice, PoolConfig, PrefixPrompts, PromptPool, PromptTokens, Query, Selection,
+    EntryChoice, PoolConfig, PrefixPrompts, PromptPool, PromptTokens, Query, Selection,
 };
-use multimae::state::{Allowed, StateDict, load, take_gradients, with_trained};
+use multimae::state::{AllowedKeys, StateDict, load, take_gradients, with_trained};
 
 use crate::case::{Case, Files, ParityError, Tensors, encode};
 use crate::shared::{encoder, insert_gradients, modality};
@@ -37,7 +37,7 @@ pub(crate) fn compute(case: &Case) -> Result<Files, ParityError> {
     let device = Device::default().autodiff();
     let weights = merge_aliases(case.tensors("weights.safetensors")?.tensors)?;
     let model = MultiVit::new(&model_config(case)?, &device)?;
-    let model = load(model, weights, &Allowed::default())?;
+    let model = load(model, weights, &AllowedKeys::default())?;
     let model = with_trained(model, |name, _| name.starts_with("output_adapters."));
     let source = source(case, &device)?;
     let batch = case.tensors("forward_backward.safetensors")?;
@@ -136,7 +136,7 @@ fn source(case: &Case, device: &Device) -> Result<Source, ParityError> {
         .collect();
     let (depth, width) = (case.count("depth")?, case.count("dim")?);
     let count = case.count("prompt_length")?;
-    let strict = Allowed::default();
+    let strict = AllowedKeys::default();
     Ok(match case.required_text("prompt_mode")? {
         "deep" => Source::Tokens(load(
             PromptTokens::new(0, [depth, count, width], device),
@@ -191,7 +191,7 @@ fn insert_selection(out: &mut StateDict, selection: &Selection) {
     let [batch, _, entries] = selection.similarity.dims();
     let similarity = selection.similarity.clone().inner().reshape([batch, entries]);
     out.insert("pool.similarity".to_owned(), similarity.into_data());
-    if let Choice::Entries(chosen) = &selection.choice {
+    if let EntryChoice::Entries(chosen) = &selection.choice {
         let index: Vec<i64> = chosen.iter().flatten().map(|&entry| entry as i64).collect();
         let taken = index.len() / batch.max(1);
         out.insert("pool.index".to_owned(), TensorData::new(index, [batch, taken]));

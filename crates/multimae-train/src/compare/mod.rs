@@ -2,7 +2,7 @@
 //! table.
 //!
 //! * A [`Grid`] is what a person writes: the recipe of every cell, and what is changed in it.
-//! * A [`Plan`] is what follows: the runs, resolved and checked, and how far each is.
+//! * A [`ComparisonPlan`] is what follows: the runs, resolved and checked, and how far each is.
 //! * A [`Comparison`] is what the finished runs say: means and deviations over seeds, ratios to a
 //!   reference cell.
 
@@ -16,7 +16,7 @@ mod statistic;
 mod table;
 
 pub use grid::{Grid, GridCell};
-pub use plan::{Plan, PlannedRun, Request, RunState};
+pub use plan::{ComparisonPlan, ComparisonRequest, PlannedRun, RunState};
 pub use report::write_outputs;
 pub use results::{CellResult, CellRun, Comparison, RunStatus, SetStatistics};
 pub use scores::{TaskScore, mean_relative_difference};

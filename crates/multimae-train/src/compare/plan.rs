@@ -29,7 +29,7 @@ const WITHOUT_EFFECT: [&str; 10] = [
 
 /// What a person asks for.
 #[derive(Debug, Clone, Default)]
-pub struct Request {
+pub struct ComparisonRequest {
     /// The grid's file.
     pub grid: PathBuf,
     /// The folder of the comparison.
@@ -44,7 +44,7 @@ pub struct Request {
 
 /// All runs of a comparison.
 #[derive(Debug)]
-pub struct Plan {
+pub struct ComparisonPlan {
     /// The grid.
     pub grid: Grid,
     /// The folder of the comparison.
@@ -89,13 +89,13 @@ pub enum RunState {
     Failed(String),
 }
 
-impl Plan {
+impl ComparisonPlan {
     /// Resolves the recipes of all cells, checks them, and looks at what is in the folders.
     ///
     /// # Errors
     /// If the grid or a recipe is not as it should be, what a recipe names is not there, or a
     /// folder holds a run of another recipe.
-    pub fn new(request: &Request) -> Result<Self> {
+    pub fn new(request: &ComparisonRequest) -> Result<Self> {
         let grid = Grid::read(&request.grid)?;
         let chosen: Vec<String> =
             grid.chosen(&request.only)?.into_iter().map(str::to_owned).collect();
@@ -259,7 +259,7 @@ fn resolve(
     grid: &Grid,
     cell: &GridCell,
     seed: u64,
-    request: &Request,
+    request: &ComparisonRequest,
 ) -> Result<(Vec<Override>, FinetuneRecipe)> {
     let mut overrides = [&grid.set[..], &cell.set, &request.set].concat();
     if let Some(data) = &request.data {

@@ -9,7 +9,7 @@ use multimae_report::chart::{LineChart, Point, ScatterChart, Series, Svg};
 use multimae_report::html::Level;
 use multimae_report::metrics_log;
 
-use super::plan::Plan;
+use super::plan::ComparisonPlan;
 use super::results::{CellResult, Comparison};
 use super::statistic::Statistic;
 use super::table::{Columns, table};
@@ -24,7 +24,7 @@ const COLORS: usize = 7;
 ///
 /// # Errors
 /// If a run's records cannot be read, or a file cannot be written.
-pub fn write_outputs(plan: &Plan, comparison: &Comparison) -> Result<PathBuf> {
+pub fn write_outputs(plan: &ComparisonPlan, comparison: &Comparison) -> Result<PathBuf> {
     fs_err::create_dir_all(&plan.out)?;
     let json = plan.out.join("results.json");
     let text = serde_json::to_string_pretty(comparison).map_err(|error| Error::RunFolder {
@@ -51,7 +51,7 @@ fn markdown(comparison: &Comparison) -> String {
     text
 }
 
-fn report(plan: &Plan, comparison: &Comparison) -> Result<Report> {
+fn report(plan: &ComparisonPlan, comparison: &Comparison) -> Result<Report> {
     let mut report = Report::new("Comparison of tuning modes");
     report.definitions(&comparison.statement.iter().collect::<Vec<_>>());
     for notice in &comparison.notices {
@@ -129,7 +129,7 @@ fn point(cell: &CellResult, index: usize, x: f64, delta: &Statistic) -> Point {
 }
 
 /// A chart per score, a curve per cell: the mean of its runs that have begun.
-pub(crate) fn validation_curves(plan: &Plan) -> Result<Vec<Svg>> {
+pub(crate) fn validation_curves(plan: &ComparisonPlan) -> Result<Vec<Svg>> {
     let mut records = Vec::new();
     for run in &plan.runs {
         let path = run.dir.join("metrics.jsonl");

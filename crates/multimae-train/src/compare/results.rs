@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::grid::GridCell;
-use super::plan::{Plan, PlannedRun, RunState};
+use super::plan::{ComparisonPlan, PlannedRun, RunState};
 use super::scores::{TaskScore, mean_relative_difference};
 use super::statement::{notices, statement};
 use super::statistic::Statistic;
@@ -111,7 +111,7 @@ impl Comparison {
 
     /// What the runs of a plan say as far as they are.
     #[must_use]
-    pub fn of(plan: &Plan) -> Self {
+    pub fn of(plan: &ComparisonPlan) -> Self {
         let delta_on_test = plan.tests();
         let reference = Reference::of(plan, delta_on_test);
         let cells =
@@ -143,7 +143,7 @@ struct Reference {
 }
 
 impl Reference {
-    fn of(plan: &Plan, on_test: bool) -> Self {
+    fn of(plan: &ComparisonPlan, on_test: bool) -> Self {
         let results = results(plan, &plan.grid.reference);
         let mean = |statistic: Option<Statistic>| statistic.map(|statistic| statistic.mean);
         let scores = plan.scores.iter().filter_map(|score| {
@@ -171,7 +171,7 @@ impl Reference {
     }
 }
 
-fn results<'a>(plan: &'a Plan, cell: &'a str) -> Vec<&'a RunResult> {
+fn results<'a>(plan: &'a ComparisonPlan, cell: &'a str) -> Vec<&'a RunResult> {
     plan.runs_of(cell).filter_map(PlannedRun::result).collect()
 }
 
@@ -200,7 +200,7 @@ fn set_statistics(results: &[&RunResult], test: bool) -> Option<SetStatistics> {
     Some(SetStatistics { set: first.set.clone(), scores: scores.collect() })
 }
 
-fn cell_result(plan: &Plan, cell: &str, reference: &Reference) -> CellResult {
+fn cell_result(plan: &ComparisonPlan, cell: &str, reference: &Reference) -> CellResult {
     let results = results(plan, cell);
     let first = results.first();
     let grid_cell = plan.grid.cells.get(cell);
@@ -229,7 +229,7 @@ fn cell_result(plan: &Plan, cell: &str, reference: &Reference) -> CellResult {
 }
 
 /// The recipe of a cell where it is not that of all, and what is changed in it.
-fn changes(plan: &Plan, cell: &GridCell) -> Vec<String> {
+fn changes(plan: &ComparisonPlan, cell: &GridCell) -> Vec<String> {
     let own = Some(&cell.recipe).filter(|recipe| Some(*recipe) != plan.grid.base.as_ref());
     let name = own.and_then(|recipe| recipe.file_name()).map(|name| name.display().to_string());
     name.into_iter().chain(cell.set.iter().map(ToString::to_string)).collect()

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use super::plan::{Plan, PlannedRun};
+use super::plan::{ComparisonPlan, PlannedRun};
 use multimae_config::FinetuneRecipe;
 use multimae_config::keys::Keys as _;
 
@@ -26,7 +26,7 @@ const BUDGET: [&str; 14] = [
 ];
 
 /// What is compared.
-pub(super) fn statement(plan: &Plan) -> IndexMap<String, String> {
+pub(super) fn statement(plan: &ComparisonPlan) -> IndexMap<String, String> {
     let mut entries: IndexMap<&str, String> = IndexMap::new();
     if let Some(base) = &plan.grid.base {
         let whole = base.canonicalize().unwrap_or_else(|_| base.clone());
@@ -60,7 +60,7 @@ const STEP: &str = "median time of one step of the optimiser, without waiting fo
 const MEMORY: &str = "peak resident memory of the run's own process before its first evaluation, \
                       loading of the weights included";
 
-fn reference(plan: &Plan) -> Option<&PlannedRun> {
+fn reference(plan: &ComparisonPlan) -> Option<&PlannedRun> {
     plan.runs.iter().find(|run| run.cell == plan.grid.reference)
 }
 
@@ -79,7 +79,7 @@ fn backbone(recipe: &FinetuneRecipe) -> String {
     )
 }
 
-fn budget(plan: &Plan, run: &PlannedRun) -> String {
+fn budget(plan: &ComparisonPlan, run: &PlannedRun) -> String {
     let recipe = &run.recipe;
     let samples = recipe.batch_size * recipe.update_freq;
     // Only a run knows how many samples there are.
@@ -103,7 +103,7 @@ fn sets(recipe: &FinetuneRecipe) -> String {
     )
 }
 
-fn seeds(plan: &Plan) -> String {
+fn seeds(plan: &ComparisonPlan) -> String {
     let mut by_seeds: IndexMap<String, Vec<&str>> = IndexMap::new();
     for (name, cell) in &plan.grid.cells {
         let seeds: Vec<String> = cell.seeds.iter().map(ToString::to_string).collect();
@@ -119,7 +119,7 @@ fn seeds(plan: &Plan) -> String {
     }
 }
 
-fn scores(plan: &Plan) -> String {
+fn scores(plan: &ComparisonPlan) -> String {
     let better = |higher: bool| if higher { "higher" } else { "lower" };
     let score = |score: &super::TaskScore| {
         format!("{} ({} is better)", score.name, better(score.higher_is_better))
@@ -127,7 +127,7 @@ fn scores(plan: &Plan) -> String {
     plan.scores.iter().map(score).collect::<Vec<_>>().join(", ")
 }
 
-fn delta_m(plan: &Plan) -> String {
+fn delta_m(plan: &ComparisonPlan) -> String {
     let on = if plan.tests() {
         "the test set"
     } else {
@@ -143,7 +143,7 @@ fn delta_m(plan: &Plan) -> String {
 }
 
 /// Differences between cells in what should be alike, and cells without result.
-pub(super) fn notices(plan: &Plan) -> Vec<String> {
+pub(super) fn notices(plan: &ComparisonPlan) -> Vec<String> {
     let mut notices = Vec::new();
     let values = |run: &PlannedRun, key: &str| -> Value {
         let values = run.recipe.values();

@@ -23,7 +23,7 @@ pub struct Constants {
 ///
 /// # Errors
 /// If a sample cannot be read and is not to be left out, or a task has no annotation at all.
-pub(super) fn look_at(
+pub(super) fn annotation_constants(
     recipe: &FinetuneRecipe,
     data: &Dataset,
     mask: Option<&str>,

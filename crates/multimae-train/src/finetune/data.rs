@@ -9,7 +9,7 @@ use multimae_data::{
     LoaderConfig, Pipeline, has_folder,
 };
 
-use super::Setting;
+use super::FinetuneSetup;
 use super::native::NativeSource;
 use crate::{Error, Result};
 use multimae_config::{Augmentation, BadSamplesChoice, FinetuneRecipe};
@@ -22,7 +22,7 @@ const CROP_PCT: f64 = 224.0 / 256.0;
 
 /// One of a recipe's sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Set {
+pub(super) enum DataSplit {
     Training,
     Evaluation,
     Test,
@@ -34,15 +34,17 @@ pub(super) enum Set {
 /// If it is not as it should be.
 pub(super) fn open(
     recipe: &FinetuneRecipe,
-    set: Set,
+    set: DataSplit,
     modalities: &[DataModality],
 ) -> Result<Option<Dataset>> {
     let (split, own_root, max) = match set {
-        Set::Training => (&recipe.split, &None, recipe.max_train_images),
-        Set::Evaluation => (&recipe.eval_split, &recipe.eval_data_path, recipe.max_val_images),
-        Set::Test => (&recipe.test_split, &recipe.test_data_path, recipe.max_test_images),
+        DataSplit::Training => (&recipe.split, &None, recipe.max_train_images),
+        DataSplit::Evaluation => {
+            (&recipe.eval_split, &recipe.eval_data_path, recipe.max_val_images)
+        }
+        DataSplit::Test => (&recipe.test_split, &recipe.test_data_path, recipe.max_test_images),
     };
-    if set != Set::Training && split.is_none() && own_root.is_none() {
+    if set != DataSplit::Training && split.is_none() && own_root.is_none() {
         return Ok(None);
     }
     let root = own_root.as_deref().or(recipe.data_path.as_deref()).ok_or_else(|| {
@@ -120,7 +122,7 @@ fn colors(recipe: &FinetuneRecipe) -> Option<ColorAugmentation> {
     })
 }
 
-impl Setting {
+impl FinetuneSetup {
     fn pipeline(&self, data: Arc<Dataset>, geometry: Geometry) -> Result<Pipeline> {
         let mut pipeline = Pipeline::new(data, geometry, self.recipe.seed)?;
         for task in &self.tasks {
@@ -178,7 +180,7 @@ impl Setting {
     /// # Errors
     /// If the folder is not as it should be.
     pub fn evaluation_data(&self) -> Result<Option<Loader>> {
-        self.set_in_order(Set::Evaluation)
+        self.set_in_order(DataSplit::Evaluation)
     }
 
     /// The samples that the best model is measured on at the end, if the recipe names some.
@@ -186,10 +188,10 @@ impl Setting {
     /// # Errors
     /// If the folder is not as it should be.
     pub fn test_data(&self) -> Result<Option<Loader>> {
-        self.set_in_order(Set::Test)
+        self.set_in_order(DataSplit::Test)
     }
 
-    fn set_in_order(&self, set: Set) -> Result<Option<Loader>> {
+    fn set_in_order(&self, set: DataSplit) -> Result<Option<Loader>> {
         let data = open(&self.recipe, set, &self.data_modalities())?;
         data.map(|data| self.in_order(data)).transpose()
     }

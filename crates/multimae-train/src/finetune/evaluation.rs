@@ -13,14 +13,14 @@ use multimae::encoder::Phase;
 use multimae::modality::Size;
 use multimae::model::Inputs;
 use multimae::output_adapters::Prediction;
+use multimae::peft::PeftModel;
 use multimae::prompts::PoolUsage;
-use multimae::tuned::TunedMultiVit;
 use multimae_data::{Loader, Map, Sample, Values};
 use multimae_eval::TaskScorers;
 use multimae_infer::predict::{ModelView, finish};
 use multimae_tasks::mask_values;
 
-use super::Setting;
+use super::FinetuneSetup;
 use super::native::{NATIVE, all_inputs};
 use super::targets::{loss, targets};
 use crate::learner::Learner;
@@ -50,20 +50,24 @@ impl Evaluated {
 }
 
 /// Predicts samples: every task's maps or classes by name.
-pub type Predict<'a> = dyn Fn(&[Sample]) -> Result<IndexMap<String, Prediction>> + 'a;
+pub type PredictFn<'a> = dyn Fn(&[Sample]) -> Result<IndexMap<String, Prediction>> + 'a;
 
-/// Evaluates predictions on a set, which is one of the [setting's](Setting::evaluation_data).
+/// Evaluates predictions on a set, which is one of the [setting's](FinetuneSetup::evaluation_data).
 ///
 /// # Errors
 /// If a sample cannot be read, or a task has no annotation in the set.
-pub fn evaluate(setting: &Setting, data: &Loader, predict: &Predict<'_>) -> Result<Evaluated> {
+pub fn evaluate(
+    setup: &FinetuneSetup,
+    data: &Loader,
+    predict: &PredictFn<'_>,
+) -> Result<Evaluated> {
     let mut losses: IndexMap<String, (f64, f64)> = IndexMap::new();
-    let mut scorers = TaskScorers::new(&setting.card.tasks)?;
+    let mut scorers = TaskScorers::new(&setup.card.tasks)?;
     for batch in data.batches((0, 0), 1) {
         for samples in by_size(batch?.samples) {
             let predictions = predict(&samples)?;
-            add_losses(setting, &samples, &predictions, &mut losses)?;
-            add_scores(setting, &samples, predictions, &mut scorers)?;
+            add_losses(setup, &samples, &predictions, &mut losses)?;
+            add_scores(setup, &samples, predictions, &mut scorers)?;
         }
     }
     let mean = |(task, (sum, count)): (String, (f64, f64))| (task, sum / count);
@@ -86,8 +90,8 @@ pub fn evaluate(setting: &Setting, data: &Loader, predict: &Predict<'_>) -> Resu
 /// different sizes.
 fn by_size(samples: Vec<Sample>) -> Vec<Vec<Sample>> {
     let size = |sample: &Sample| {
-        let seen = sample.maps.iter().find(|(name, _)| !name.starts_with(NATIVE));
-        seen.map(|(_, map)| (map.height, map.width))
+        let model_view = sample.maps.iter().find(|(name, _)| !name.starts_with(NATIVE));
+        model_view.map(|(_, map)| (map.height, map.width))
     };
     let mut groups: IndexMap<_, Vec<Sample>> = IndexMap::new();
     for sample in samples {
@@ -109,16 +113,16 @@ fn of_sample(
 }
 
 fn add_losses(
-    setting: &Setting,
+    setup: &FinetuneSetup,
     samples: &[Sample],
     predictions: &IndexMap<String, Prediction>,
     losses: &mut IndexMap<String, (f64, f64)>,
 ) -> Result<()> {
     for (index, sample) in samples.iter().enumerate() {
         let predictions = of_sample(predictions, index);
-        for task in &setting.tasks {
+        for task in &setup.tasks {
             let sample = std::slice::from_ref(sample);
-            let target = targets(setting, task, sample, &setting.device)?;
+            let target = targets(setup, task, sample, &setup.device)?;
             let prediction = predictions.get(&task.name).ok_or_else(|| missing(&task.name))?;
             let loss = loss(task, prediction, &target.target)?;
             if !loss.empty {
@@ -132,22 +136,22 @@ fn add_losses(
 }
 
 fn add_scores(
-    setting: &Setting,
+    setup: &FinetuneSetup,
     samples: &[Sample],
     predictions: IndexMap<String, Prediction>,
     scorers: &mut TaskScorers,
 ) -> Result<()> {
-    let outputs = setting.card.outputs(predictions)?;
-    let request = all_inputs(&setting.card);
+    let outputs = setup.card.outputs(predictions)?;
+    let request = all_inputs(&setup.card);
     for (index, sample) in samples.iter().enumerate() {
         let native = |name: &str| sample.maps.get(&format!("{NATIVE}{name}"));
         // Classes of images have no annotation with a size, and need none.
-        let size = setting.card.tasks.keys().find_map(|task| native(task)).map(size_of);
-        let size = size.unwrap_or(setting.recipe.input_size);
-        let view = ModelView::of(&setting.card, size, &request)?;
-        let prediction = finish(&setting.card, of_sample(&outputs, index), view, size)
+        let size = setup.card.tasks.keys().find_map(|task| native(task)).map(size_of);
+        let size = size.unwrap_or(setup.recipe.input_size);
+        let view = ModelView::of(&setup.card, size, &request)?;
+        let prediction = finish(&setup.card, of_sample(&outputs, index), view, size)
             .map_err(|problem| Error::Recipe(format!("sample `{}`: {problem}", sample.id)))?;
-        let mask = setting.card.valid_mask.as_ref().and_then(|mask| native(&mask.name));
+        let mask = setup.card.valid_mask.as_ref().and_then(|mask| native(&mask.name));
         let valid = mask.and_then(|mask| match &mask.values {
             Values::Labels(mask) => Some(mask_values(mask)),
             Values::Continuous { .. } => None,
@@ -173,14 +177,14 @@ fn missing(task: &str) -> Error {
 /// # Errors
 /// As [`evaluate`].
 pub(super) fn evaluate_model(
-    setting: &Setting,
-    learner: &Learner<TunedMultiVit>,
+    setup: &FinetuneSetup,
+    learner: &Learner<PeftModel>,
     data: &Loader,
     queries: impl Fn(&[Sample], &Inputs) -> Result<Option<Tensor<2>>>,
 ) -> Result<Evaluated> {
     let usage: RefCell<IndexMap<String, PoolUsage>> = RefCell::default();
     let predict = |samples: &[Sample]| {
-        let inputs = setting.card.inputs(samples, &setting.device)?;
+        let inputs = setup.card.inputs(samples, &setup.device)?;
         let queries = queries(samples, &inputs)?;
         let phase = &mut Phase::Evaluation;
         let output = learner.model.forward_with_queries(inputs, queries, phase)?;
@@ -189,7 +193,7 @@ pub(super) fn evaluate_model(
         }
         Ok(output.predictions)
     };
-    let mut evaluated = evaluate(setting, data, &predict)?;
+    let mut evaluated = evaluate(setup, data, &predict)?;
     evaluated.usage = usage.into_inner();
     for (source, usage) in &evaluated.usage {
         let entries: usize = usage.overall().histogram().iter().map(Vec::len).sum();
@@ -206,11 +210,11 @@ pub(super) fn evaluate_model(
 /// # Errors
 /// If the samples do not fit the model.
 pub(super) fn model_predictions(
-    setting: &Setting,
-    learner: &Learner<TunedMultiVit>,
+    setup: &FinetuneSetup,
+    learner: &Learner<PeftModel>,
     samples: &[Sample],
 ) -> Result<IndexMap<String, Prediction>> {
-    let inputs = setting.card.inputs(samples, &setting.device)?;
+    let inputs = setup.card.inputs(samples, &setup.device)?;
     Ok(learner.model.forward(inputs, &mut Phase::Evaluation)?.predictions)
 }
 
@@ -223,18 +227,18 @@ const NEVER: f64 = 1e-9;
 /// # Errors
 /// If the tasks are not those of the annotations.
 pub fn constant_predictions(
-    setting: &Setting,
+    setup: &FinetuneSetup,
     samples: &[Sample],
 ) -> Result<IndexMap<String, Prediction>> {
-    let seen = samples.first().and_then(|sample| {
+    let model_view = samples.first().and_then(|sample| {
         sample.maps.iter().find(|(name, _)| !name.starts_with(NATIVE)).map(|(_, map)| map)
     });
-    let input = setting.card.inputs.first().map_or(1, |input| input.data.stride);
-    let size = seen
-        .map_or(setting.recipe.input_size, |map| Size::new(map.height * input, map.width * input));
-    let heads = setting.card.model.heads.iter();
-    let constant = |(task, head): (&super::setting::Task, &multimae::output_adapters::TaskHead)| {
-        let constant = setting.constants.tasks.get(&task.name);
+    let input = setup.card.inputs.first().map_or(1, |input| input.data.stride);
+    let size = model_view
+        .map_or(setup.recipe.input_size, |map| Size::new(map.height * input, map.width * input));
+    let heads = setup.card.model.heads.iter();
+    let constant = |(task, head): (&super::setup::Task, &multimae::output_adapters::TaskHead)| {
+        let constant = setup.constants.tasks.get(&task.name);
         let values = constant.and_then(|constant| task.card.task.constant(constant));
         let mut values = values.ok_or_else(|| missing(&task.name))?;
         values.resize(head.head.outputs(), NEVER.ln() as f32);
@@ -242,16 +246,16 @@ pub fn constant_predictions(
         let prediction = match task.card.task.head_output() {
             multimae_tasks::HeadOutput::Classes => {
                 let data = TensorData::new(values, [1, count]);
-                let row = Tensor::<2>::from_data(data, &setting.device);
+                let row = Tensor::<2>::from_data(data, &setup.device);
                 Prediction::Classes(row.expand([batch, count]))
             }
             _ => {
                 let data = TensorData::new(values, [1, count, 1, 1]);
-                let maps = Tensor::<4>::from_data(data, &setting.device);
+                let maps = Tensor::<4>::from_data(data, &setup.device);
                 Prediction::Maps(maps.expand([batch, count, size.height, size.width]))
             }
         };
         Ok((task.name.clone(), prediction))
     };
-    setting.tasks.iter().zip(heads).map(constant).collect()
+    setup.tasks.iter().zip(heads).map(constant).collect()
 }

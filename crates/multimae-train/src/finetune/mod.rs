@@ -11,14 +11,14 @@ mod pictures;
 mod queries;
 mod report;
 mod run;
-mod setting;
+mod setup;
 mod targets;
 
 pub use annotations::Constants;
-pub use evaluation::{Evaluated, Predict, constant_predictions, evaluate};
+pub use evaluation::{Evaluated, PredictFn, constant_predictions, evaluate};
 pub use mixing::Mixing;
 pub use modalities::kind_of_task;
 pub use native::NATIVE;
 pub use pictures::predictions;
 pub use run::Finetuning;
-pub use setting::{Setting, Task};
+pub use setup::{FinetuneSetup, Task};

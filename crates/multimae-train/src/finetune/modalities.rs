@@ -20,7 +20,7 @@ const PSEUDO_LABELS: (&str, &str) = ("pseudo_semseg", "semseg");
 const MASK: &str = "mask_valid";
 
 /// An input, and what the model knows of it.
-pub(super) struct Input {
+pub(super) struct TaskInput {
     pub(super) card: InputModality,
     pub(super) model: Modality,
 }
@@ -29,11 +29,11 @@ pub(super) struct Input {
 ///
 /// # Errors
 /// If the properties of one do not fit together.
-pub(super) fn inputs(recipe: &FinetuneRecipe) -> Result<Vec<Input>> {
+pub(super) fn inputs(recipe: &FinetuneRecipe) -> Result<Vec<TaskInput>> {
     recipe.in_domains.0.iter().map(|name| input(recipe, name)).collect()
 }
 
-fn input(recipe: &FinetuneRecipe, name: &str) -> Result<Input> {
+fn input(recipe: &FinetuneRecipe, name: &str) -> Result<TaskInput> {
     let modality = match name {
         "depth" => depth(recipe)?,
         _ if name == PSEUDO_LABELS.0 => recipe.modalities.resolve_over(name, pseudo_labels())?,
@@ -64,7 +64,7 @@ fn input(recipe: &FinetuneRecipe, name: &str) -> Result<Input> {
         continuous => continuous,
     };
     let unit = unit.or_else(|| (name == "depth").then(|| "m".to_owned()));
-    Ok(Input {
+    Ok(TaskInput {
         model: Modality { name: adapter.to_owned(), stride: data.stride, kind },
         card: InputModality { data, adapter: adapter.to_owned(), normalisation, unit },
     })

@@ -4,7 +4,7 @@ use multimae::modality::Size;
 use multimae_data::{
     Encoding, Error, Map, Pipeline, RawMap, RawSample, Result, Sample, SampleSource, Values,
 };
-use multimae_infer::predict::{ModelView, Request};
+use multimae_infer::predict::{ModelView, PredictOptions};
 use multimae_infer::saved_model::ModelCard;
 
 /// The prefix of the names of maps at their own resolution.
@@ -19,9 +19,9 @@ pub(super) struct NativeSource {
 }
 
 /// All inputs of a model, at the scale of its training.
-pub(super) fn all_inputs(card: &ModelCard) -> Request {
+pub(super) fn all_inputs(card: &ModelCard) -> PredictOptions {
     let inputs = card.inputs.iter().map(|input| input.data.name.clone()).collect();
-    Request { inputs, canvas: None, flip: false }
+    PredictOptions { inputs, canvas: None, flip: false }
 }
 
 impl SampleSource for NativeSource {

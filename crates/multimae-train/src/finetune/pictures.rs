@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 use multimae::output_adapters::Prediction;
-use multimae::tuned::TunedMultiVit;
+use multimae::peft::PeftModel;
 use multimae_data::{Encoding, Sample, Values};
 use multimae_infer::saved_model::InputModality;
 use multimae_report::colormap::{Colormap, ValueRange};
@@ -11,9 +11,9 @@ use multimae_report::picture::{Grid, Picture};
 use multimae_tasks::class_of;
 use multimae_tasks::classes::argmax;
 
-use super::Setting;
+use super::FinetuneSetup;
 use super::evaluation::model_predictions;
-use super::setting::Task;
+use super::setup::Task;
 use crate::Result;
 use crate::learner::Learner;
 
@@ -28,15 +28,15 @@ const RANGE: (f64, f64) = (0.01, 0.99);
 /// # Errors
 /// If the samples do not fit the model.
 pub fn predictions(
-    setting: &Setting,
-    learner: &Learner<TunedMultiVit>,
+    setup: &FinetuneSetup,
+    learner: &Learner<PeftModel>,
     samples: &[Sample],
 ) -> Result<Picture> {
     let mut outputs: Vec<IndexMap<String, Prediction>> = Vec::with_capacity(samples.len());
     for sample in samples {
         // Frames of different shapes are seen at different sizes.
-        let predictions = model_predictions(setting, learner, std::slice::from_ref(sample))?;
-        outputs.push(setting.card.outputs(predictions)?);
+        let predictions = model_predictions(setup, learner, std::slice::from_ref(sample))?;
+        outputs.push(setup.card.outputs(predictions)?);
     }
     let of_task = |task: &Task| -> Vec<Vec<f32>> {
         let values = |outputs: &IndexMap<String, Prediction>| match outputs.get(&task.name) {
@@ -47,16 +47,16 @@ pub fn predictions(
         outputs.iter().map(values).collect()
     };
     if let Some(task) =
-        setting.tasks.first().filter(|task| !task.card.task.image_classes().is_empty())
+        setup.tasks.first().filter(|task| !task.card.task.image_classes().is_empty())
     {
-        return classified(setting, task.card.task.image_classes(), samples, &of_task(task));
+        return classified(setup, task.card.task.image_classes(), samples, &of_task(task));
     }
     let mut grid =
         samples.iter().fold(Grid::default(), |grid, sample| grid.group(sample.id.clone(), COLUMNS));
     let mut views = Vec::new();
-    for task in &setting.tasks {
+    for task in &setup.tasks {
         let view = TaskView::new(task, samples);
-        grid.row(task.name.clone(), view.row(setting, samples, &of_task(task))?);
+        grid.row(task.name.clone(), view.row(setup, samples, &of_task(task))?);
         views.push(view);
     }
     let width = grid.content_width();
@@ -70,7 +70,7 @@ pub fn predictions(
 
 /// Images with their class and the one that was predicted.
 fn classified(
-    setting: &Setting,
+    setup: &FinetuneSetup,
     names: &[String],
     samples: &[Sample],
     logits: &[Vec<f32>],
@@ -83,15 +83,15 @@ fn classified(
         let title = format!("predicted {}", predicted.map_or("nothing", String::as_str));
         let own = &names[class_of(names, &sample.id)?];
         grid = grid.group(own.clone(), [title]);
-        cells.push(draw_input(setting, sample)?);
+        cells.push(draw_input(setup, sample)?);
     }
     grid.row("", cells);
     Ok(grid.render())
 }
 
 /// The input that people look at: colours, if there are some.
-fn draw_input(setting: &Setting, sample: &Sample) -> Result<Option<Picture>> {
-    let inputs = &setting.card.inputs;
+fn draw_input(setup: &FinetuneSetup, sample: &Sample) -> Result<Option<Picture>> {
+    let inputs = &setup.card.inputs;
     let is_color = |input: &&InputModality| matches!(input.data.encoding, Encoding::Color { .. });
     let Some(input) = inputs.iter().find(is_color).or(inputs.first()) else { return Ok(None) };
     let Some(map) = sample.maps.get(&input.data.name) else { return Ok(None) };
@@ -110,11 +110,11 @@ fn draw_input(setting: &Setting, sample: &Sample) -> Result<Option<Picture>> {
         }
         (Values::Labels(_), _) => return Ok(None),
     };
-    Ok(Some(enlarged(setting, picture)))
+    Ok(Some(enlarged(setup, picture)))
 }
 
-fn enlarged(setting: &Setting, picture: Picture) -> Picture {
-    let size = setting.recipe.input_size;
+fn enlarged(setup: &FinetuneSetup, picture: Picture) -> Picture {
+    let size = setup.recipe.input_size;
     picture.upscale(SMALLEST.div_ceil(size.height.min(size.width).max(1)))
 }
 
@@ -143,7 +143,7 @@ impl<'a> TaskView<'a> {
     /// The cells of all samples, three each.
     fn row(
         &self,
-        setting: &Setting,
+        setup: &FinetuneSetup,
         samples: &[Sample],
         predictions: &[Vec<f32>],
     ) -> Result<Vec<Option<Picture>>> {
@@ -163,9 +163,9 @@ impl<'a> TaskView<'a> {
             let draw = |values: &Values| {
                 let size = (map.height, map.width);
                 let picture = self.task.card.task.draw(values, size, self.range)?;
-                Ok::<_, crate::Error>(enlarged(setting, picture))
+                Ok::<_, crate::Error>(enlarged(setup, picture))
             };
-            cells.push(draw_input(setting, sample)?);
+            cells.push(draw_input(setup, sample)?);
             cells.extend([Some(draw(&predicted)?), Some(draw(&map.values)?)]);
         }
         Ok(cells)

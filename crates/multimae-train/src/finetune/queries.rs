@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use multimae::burn::tensor::{Tensor, TensorData};
 use multimae::model::Inputs;
-use multimae::tuned::TunedMultiVit;
+use multimae::peft::PeftModel;
 use multimae::tuning::{Tuning, TuningPart};
 use multimae_data::Sample;
 
@@ -40,7 +40,7 @@ impl QueryCache {
         &self,
         set: &'static str,
         samples: &[Sample],
-        model: &TunedMultiVit,
+        model: &PeftModel,
         inputs: &Inputs,
     ) -> Result<Option<Tensor<2>>> {
         if set == TRAINING && !self.training {

@@ -1,15 +1,15 @@
 //! `report.html` of a fine-tuning run.
 
 use indexmap::IndexMap;
+use multimae::peft::PeftModel;
 use multimae::prompts::PoolUsage;
-use multimae::tuned::TunedMultiVit;
 use multimae::tuning::{ParameterKind, TrainedParameters};
 use multimae_report::chart::{LineChart, Series, Svg};
 use multimae_report::html::{Level, Report};
 use multimae_report::metrics_log;
 use multimae_report::picture::{Bar, bars};
 
-use super::Setting;
+use super::FinetuneSetup;
 use super::evaluation::Evaluated;
 use crate::Result;
 use crate::observer::Baseline;
@@ -23,8 +23,8 @@ use multimae_infer::saved_model::LoadReport;
 
 /// What a report is made of.
 pub(super) struct Parts<'a> {
-    pub(super) setting: &'a Setting,
-    pub(super) state: &'a State<TunedMultiVit>,
+    pub(super) setup: &'a FinetuneSetup,
+    pub(super) state: &'a State<PeftModel>,
     pub(super) groups: &'a ParameterGroups,
     pub(super) loaded: Option<&'a LoadReport>,
     pub(super) baseline: Option<&'a Baseline>,
@@ -53,15 +53,15 @@ pub(super) fn write_report(folder: &RunFolder, parts: &Parts<'_>) -> Result<()> 
     groups(&mut report, parts.groups);
     trained(&mut report, parts);
     report.section("Recipe");
-    report.code(&parts.setting.recipe.to_yaml());
+    report.code(&parts.setup.recipe.to_yaml());
     Ok(report.write(&folder.report())?)
 }
 
 fn summary(report: &mut Report, parts: &Parts<'_>) {
-    let (setting, position) = (parts.setting, &parts.state.position);
-    let encoder = &setting.card.model.encoder;
+    let (setup, position) = (parts.setup, &parts.state.position);
+    let encoder = &setup.card.model.encoder;
     let parameters = multimae::state::trained_values(&parts.state.learner.model);
-    let heads: Vec<String> = setting
+    let heads: Vec<String> = setup
         .card
         .model
         .heads
@@ -72,9 +72,9 @@ fn summary(report: &mut Report, parts: &Parts<'_>) {
             format!("{} ({kind})", head.name)
         })
         .collect();
-    let size = setting.recipe.input_size;
+    let size = setup.recipe.input_size;
     let mut entries = vec![
-        ("Inputs", setting.recipe.in_domains.0.join(", ")),
+        ("Inputs", setup.recipe.in_domains.0.join(", ")),
         ("Tasks and heads", heads.join(", ")),
         (
             "Encoder",
@@ -83,17 +83,17 @@ fn summary(report: &mut Report, parts: &Parts<'_>) {
         ("Trained parameters", format!("{:.2} million", parameters as f64 / 1e6)),
         ("Images", format!("{} x {} (height x width)", size.height, size.width)),
     ];
-    entries.extend(progress(position, setting.recipe.epochs));
-    entries.push(("Training samples", setting.training.len().to_string()));
+    entries.extend(progress(position, setup.recipe.epochs));
+    entries.push(("Training samples", setup.training.len().to_string()));
     entries.push(match parts.loaded {
         Some(loaded) => ("Begun with", loaded.lines().join("; ")),
-        None => match &setting.recipe.finetune {
+        None => match &setup.recipe.finetune {
             Some(path) => ("Begun with", path.clone()),
             None => ("Begun with", "random values".to_owned()),
         },
     });
     report.definitions(&entries);
-    for notice in &setting.notices {
+    for notice in &setup.notices {
         report.notice(Level::Info, notice);
     }
     rejected(report, position);
@@ -141,7 +141,7 @@ fn scores(report: &mut Report, parts: &Parts<'_>, records: &[Record]) {
 fn curves(report: &mut Report, parts: &Parts<'_>, records: &[Record]) {
     report.section("Curves");
     let mut charts: Vec<Svg> = Vec::new();
-    for task in &parts.setting.tasks {
+    for task in &parts.setup.tasks {
         let constant = parts.baseline.and_then(|baseline| baseline.losses.get(&task.name));
         let constant = ("predicting a constant", constant.copied());
         charts.push(loss_chart(records, &task.name, constant));
@@ -241,7 +241,7 @@ fn pools(report: &mut Report, parts: &Parts<'_>) -> Result<()> {
 fn trained(report: &mut Report, parts: &Parts<'_>) {
     let trained = TrainedParameters::of(&parts.state.learner.model);
     report.section("Trained parameters");
-    report.paragraph(&format!("tuning: {}. {trained}.", parts.setting.recipe.tuning));
+    report.paragraph(&format!("tuning: {}. {trained}.", parts.setup.recipe.tuning));
     let rows: Vec<Vec<String>> = ParameterKind::ALL
         .into_iter()
         .map(|kind| (kind, trained.of_kind(kind)))

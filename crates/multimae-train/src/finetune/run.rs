@@ -8,13 +8,13 @@ use indexmap::IndexMap;
 use multimae::burn::tensor::{Tensor, TensorData};
 use multimae::encoder::Phase;
 use multimae::losses::{SupervisedTarget, TaskLoss};
-use multimae::state::{Allowed, load, state_dict};
-use multimae::tuned::{TunedMultiVit, TunedOutput};
+use multimae::peft::{PeftModel, PeftOutput};
+use multimae::state::{AllowedKeys, load, state_dict};
 use multimae::tuning::{TrainedParameters, Tuning};
 use multimae_data::{Batch, Loader, Sample, stream};
 use multimae_report::picture::Picture;
 
-use super::Setting;
+use super::FinetuneSetup;
 use super::evaluation::{Evaluated, constant_predictions, evaluate, evaluate_model};
 use super::pictures::predictions;
 use super::queries::{QueryCache, TRAINING};
@@ -25,7 +25,9 @@ use crate::observer::{Baseline, Event, Observer, Outcome};
 use crate::optim::ParameterGroups;
 use crate::run::{ParameterCounts, RunFolder, RunResult, SetScores, State, StepSeconds};
 use crate::step::{StepNumbers, StepPlace, train_step};
-use crate::trainer::{Finished, Measured, Plan, Trainer, Work, open_folder, shown_samples};
+use crate::trainer::{
+    Finished, Trainer, TrainingPlan, TrainingTask, ValidationResult, open_folder, shown_samples,
+};
 use crate::{Error, Result};
 use multimae_config::keys::Keys as _;
 use multimae_config::{Recipe as _, check_same};
@@ -48,12 +50,12 @@ pub struct Finetuning<'a> {
 
 /// What fine-tuning does in the loop.
 struct Supervised {
-    setting: Setting,
-    plan: Plan,
+    setup: FinetuneSetup,
+    plan: TrainingPlan,
     /// What prompt pools choose by, where it stays the same.
     queries: Option<QueryCache>,
     /// The learner before the first step.
-    first: Learner<TunedMultiVit>,
+    first: Learner<PeftModel>,
     groups: ParameterGroups,
     loaded: Option<LoadReport>,
     evaluation: Option<Loader>,
@@ -73,21 +75,21 @@ impl<'a> Finetuning<'a> {
     /// If the folder holds a run and `resume` is not set, or holds none and it is; if the data, the
     /// weights, the checkpoint or the recipe are not as they should be.
     pub fn new(
-        setting: Setting,
+        setup: FinetuneSetup,
         out: &Path,
         resume: bool,
         observer: &'a mut dyn Observer,
     ) -> Result<Self> {
-        let training = setting.training_data()?;
-        let evaluation = setting.evaluation_data()?;
-        let test = setting.test_data()?;
+        let training = setup.training_data()?;
+        let evaluation = setup.evaluation_data()?;
+        let test = setup.test_data()?;
         let folder = open_folder(out, resume)?;
-        for notice in &setting.notices {
+        for notice in &setup.notices {
             observer.event(&Event::Notice(notice.clone()));
         }
         let begun = !folder.checkpoints(1).list()?.is_empty();
         let (first, loaded) =
-            if begun { (setting.learner()?, None) } else { setting.pretrained_learner()? };
+            if begun { (setup.learner()?, None) } else { setup.pretrained_learner()? };
         for line in loaded.iter().flat_map(LoadReport::lines) {
             observer.event(&Event::Notice(line));
         }
@@ -95,24 +97,22 @@ impl<'a> Finetuning<'a> {
             report.backbone.write(&folder.backbone())?;
         }
         observer.event(&Event::Notice(TrainedParameters::of(&first.model).to_string()));
-        let groups = setting.groups(&first.model)?;
+        let groups = setup.groups(&first.model)?;
         let baseline = evaluation
             .as_ref()
             .map(|data| {
-                let Evaluated { losses, scores, .. } = constant_on(&setting, data)?;
+                let Evaluated { losses, scores, .. } = constant_on(&setup, data)?;
                 Ok::<_, Error>(Baseline { losses, scores, on: "evaluation" })
             })
             .transpose()?;
         let shown = match &evaluation {
-            Some(data) => shown_samples(data, setting.recipe.log_images)?,
-            None => {
-                shown_samples(&setting.training_in_order(SHOWN_FROM)?, setting.recipe.log_images)?
-            }
+            Some(data) => shown_samples(data, setup.recipe.log_images)?,
+            None => shown_samples(&setup.training_in_order(SHOWN_FROM)?, setup.recipe.log_images)?,
         };
-        let plan = setting.plan(training.batches_per_epoch());
+        let plan = setup.plan(training.batches_per_epoch());
         let work = Supervised {
-            queries: QueryCache::of(&setting.recipe),
-            setting,
+            queries: QueryCache::of(&setup.recipe),
+            setup,
             plan,
             first,
             groups,
@@ -141,17 +141,17 @@ impl Supervised {
     /// The losses of a forward pass over samples.
     fn losses(
         &self,
-        learner: &Learner<TunedMultiVit>,
+        learner: &Learner<PeftModel>,
         samples: &[Sample],
         epoch: u64,
         number_of_pass: u64,
     ) -> Result<Losses> {
-        let setting = &self.setting;
-        let device = setting.device.clone().autodiff();
-        let seed = setting.recipe.seed;
-        let mut inputs = setting.card.inputs(samples, &device)?;
+        let setup = &self.setup;
+        let device = setup.device.clone().autodiff();
+        let seed = setup.recipe.seed;
+        let mut inputs = setup.card.inputs(samples, &device)?;
         let mut mixed = None;
-        if let (Some(mixing), Some(task)) = (&setting.mixing, setting.tasks.first()) {
+        if let (Some(mixing), Some(task)) = (&setup.mixing, setup.tasks.first()) {
             let names = task.card.task.image_classes();
             let classes = samples
                 .iter()
@@ -169,17 +169,17 @@ impl Supervised {
             Some(cache) => cache.queries(TRAINING, samples, &learner.model, &inputs)?,
             None => None,
         };
-        let TunedOutput { predictions, terms, .. } =
+        let PeftOutput { predictions, terms, .. } =
             learner.model.forward_with_queries(inputs, queries, phase)?;
         let mut unweighted: IndexMap<String, TaskLoss> = IndexMap::new();
         let mut scaled: IndexMap<String, TaskLoss> = IndexMap::new();
-        for task in &setting.tasks {
+        for task in &setup.tasks {
             let prediction = predictions.get(&task.name).ok_or_else(|| {
                 Error::Recipe(format!("the model has no head for `{}`", task.name))
             })?;
             let target = match &mixed {
                 Some(target) => target.clone(),
-                None => targets(setting, task, samples, &device)?.target,
+                None => targets(setup, task, samples, &device)?.target,
             };
             let loss = loss(task, prediction, &target)?;
             let value = if task.weight == 1.0 {
@@ -198,28 +198,28 @@ impl Supervised {
     fn evaluate_on(
         &self,
         (set, data): (&'static str, &Loader),
-        learner: &Learner<TunedMultiVit>,
+        learner: &Learner<PeftModel>,
     ) -> Result<Evaluated> {
-        evaluate_model(&self.setting, learner, data, |samples, inputs| match &self.queries {
+        evaluate_model(&self.setup, learner, data, |samples, inputs| match &self.queries {
             Some(cache) => cache.queries(set, samples, &learner.model, inputs),
             None => Ok(None),
         })
     }
 
     /// The finished model: the best by its score, or the last where nothing was measured.
-    fn best_model(&self, run: &Finished<'_, TunedMultiVit>) -> Result<(TunedMultiVit, String)> {
-        let model = self.setting.model(&self.setting.device)?;
+    fn best_model(&self, run: &Finished<'_, PeftModel>) -> Result<(PeftModel, String)> {
+        let model = self.setup.model(&self.setup.device)?;
         let best = if self.evaluation.is_some() { run.checkpoints.best()? } else { None };
         let (weights, step) = match best {
             Some(best) => (evaluated_weights(&best.tensors), best.position.step),
             None => (state_dict(&run.state.evaluated().model), run.state.position.step),
         };
-        Ok((load(model, weights, &Allowed::default())?, step.to_string()))
+        Ok((load(model, weights, &AllowedKeys::default())?, step.to_string()))
     }
 
     /// Writes what was trained as an adapter, if the run began with a backbone that it keeps.
     fn save_adapter(&self, saved: &SavedModel, folder: &RunFolder) -> Result<()> {
-        let tuning = &self.setting.recipe.tuning;
+        let tuning = &self.setup.recipe.tuning;
         if *tuning == Tuning::Full || !folder.backbone().exists() {
             return Ok(());
         }
@@ -231,17 +231,17 @@ impl Supervised {
     /// where they are not known.
     fn measure(
         &mut self,
-        run: &mut Finished<'_, TunedMultiVit>,
+        run: &mut Finished<'_, PeftModel>,
         (kind, name): (&'static str, &str),
         data: &Loader,
-        learner: &Learner<TunedMultiVit>,
+        learner: &Learner<PeftModel>,
         constant: Option<IndexMap<String, f64>>,
     ) -> Result<()> {
         let set = if kind == TEST { TEST } else { EVALUATION };
         let model = self.evaluate_on((set, data), learner)?;
         let constant = match constant {
             Some(scores) => scores,
-            None => constant_on(&self.setting, data)?.scores,
+            None => constant_on(&self.setup, data)?.scores,
         };
         let position = &run.state.position;
         run.logs.measured(kind, position.step, position.epoch, &model.losses, &model.scores)?;
@@ -257,8 +257,8 @@ impl Supervised {
 
 impl Supervised {
     /// What the finished run cost and reached.
-    fn result(&self, run: &Finished<'_, TunedMultiVit>) -> Result<RunResult> {
-        let (recipe, position) = (&self.setting.recipe, &run.state.position);
+    fn result(&self, run: &Finished<'_, PeftModel>) -> Result<RunResult> {
+        let (recipe, position) = (&self.setup.recipe, &run.state.position);
         let mut measured = self.finished.iter().map(|(set, model, constant)| SetScores {
             set: set.clone(),
             model: model.scores.clone(),
@@ -288,32 +288,32 @@ impl Supervised {
 }
 
 /// What predicting constants gives on a set.
-fn constant_on(setting: &Setting, data: &Loader) -> Result<Evaluated> {
-    evaluate(setting, data, &|samples| constant_predictions(setting, samples))
+fn constant_on(setup: &FinetuneSetup, data: &Loader) -> Result<Evaluated> {
+    evaluate(setup, data, &|samples| constant_predictions(setup, samples))
 }
 
 fn set_name(split: Option<&String>, otherwise: &str) -> String {
     split.cloned().unwrap_or_else(|| otherwise.to_owned())
 }
 
-impl Work for Supervised {
-    type Model = TunedMultiVit;
+impl TrainingTask for Supervised {
+    type Model = PeftModel;
     const PICTURES: &'static str = "predictions";
 
-    fn plan(&self) -> &Plan {
+    fn plan(&self) -> &TrainingPlan {
         &self.plan
     }
 
-    fn learner(&self) -> Result<Learner<TunedMultiVit>> {
+    fn learner(&self) -> Result<Learner<PeftModel>> {
         Ok(self.first.clone())
     }
 
     fn recipe(&self) -> String {
-        self.setting.recipe.to_yaml()
+        self.setup.recipe.to_yaml()
     }
 
     fn fingerprint(&self) -> String {
-        self.setting.fingerprint()
+        self.setup.fingerprint()
     }
 
     fn check_continues(&self, fingerprint: &str) -> Result<()> {
@@ -322,43 +322,43 @@ impl Work for Supervised {
 
     fn step(
         &self,
-        learner: &mut Learner<TunedMultiVit>,
+        learner: &mut Learner<PeftModel>,
         batch: &Batch,
         place: StepPlace,
     ) -> Result<StepNumbers> {
-        let losses = |learner: &Learner<TunedMultiVit>, samples: &[Sample], index: u64| {
-            let number_of_pass = batch.batch * self.setting.recipe.update_freq as u64 + index;
+        let losses = |learner: &Learner<PeftModel>, samples: &[Sample], index: u64| {
+            let number_of_pass = batch.batch * self.setup.recipe.update_freq as u64 + index;
             self.losses(learner, samples, batch.epoch, number_of_pass)
         };
         let rate = |name: &str| self.groups.rate(name, place.rate());
-        train_step(&self.setting.step_rules(), learner, batch, place, &losses, rate)
+        train_step(&self.setup.step_rules(), learner, batch, place, &losses, rate)
     }
 
     fn evaluates(&self) -> bool {
         self.evaluation.is_some()
     }
 
-    fn evaluate(&self, learner: &Learner<TunedMultiVit>) -> Result<Option<Measured>> {
+    fn evaluate(&self, learner: &Learner<PeftModel>) -> Result<Option<ValidationResult>> {
         let Some(data) = &self.evaluation else { return Ok(None) };
         let evaluated = self.evaluate_on((EVALUATION, data), learner)?;
         let rank = -evaluated.score();
-        Ok(Some(Measured { losses: evaluated.losses, scores: evaluated.scores, rank }))
+        Ok(Some(ValidationResult { losses: evaluated.losses, scores: evaluated.scores, rank }))
     }
 
     fn baseline(&self) -> Option<&Baseline> {
         self.baseline.as_ref()
     }
 
-    fn draw(&self, learner: &Learner<TunedMultiVit>) -> Result<Option<Picture>> {
+    fn draw(&self, learner: &Learner<PeftModel>) -> Result<Option<Picture>> {
         if self.shown.is_empty() {
             return Ok(None);
         }
-        predictions(&self.setting, learner, &self.shown).map(Some)
+        predictions(&self.setup, learner, &self.shown).map(Some)
     }
 
-    fn report(&self, folder: &RunFolder, state: &State<TunedMultiVit>) -> Result<()> {
+    fn report(&self, folder: &RunFolder, state: &State<PeftModel>) -> Result<()> {
         let parts = Parts {
-            setting: &self.setting,
+            setup: &self.setup,
             state,
             groups: &self.groups,
             loaded: self.loaded.as_ref(),
@@ -369,21 +369,17 @@ impl Work for Supervised {
     }
 
     /// Writes the best model, reads it back strictly and measures that.
-    fn finish(&mut self, mut run: Finished<'_, TunedMultiVit>) -> Result<()> {
+    fn finish(&mut self, mut run: Finished<'_, PeftModel>) -> Result<()> {
         let (model, step) = self.best_model(&run)?;
-        let notes =
-            [("recipe".to_owned(), self.setting.recipe.to_yaml()), ("step".to_owned(), step)];
+        let notes = [("recipe".to_owned(), self.setup.recipe.to_yaml()), ("step".to_owned(), step)];
         let path = run.folder.model();
-        let saved = SavedModel {
-            model,
-            card: self.setting.card.clone(),
-            notes: notes.into_iter().collect(),
-        };
+        let saved =
+            SavedModel { model, card: self.setup.card.clone(), notes: notes.into_iter().collect() };
         saved.save(&path)?;
         self.save_adapter(&saved, run.folder)?;
-        let read = SavedModel::load(&path, &self.setting.device)?;
+        let read = SavedModel::load(&path, &self.setup.device)?;
         let learner = Learner { model: read.model, ..run.state.evaluated() };
-        let recipe = &self.setting.recipe;
+        let recipe = &self.setup.recipe;
         let validated = set_name(recipe.eval_split.as_ref(), "evaluation");
         let tested = set_name(recipe.test_split.as_ref(), "test");
         if let Some(data) = self.evaluation.clone() {

@@ -7,8 +7,8 @@ use multimae_data::Sample;
 use multimae_infer::saved_model::valid_mask;
 use multimae_tasks::{AnnotationBatch, Target};
 
-use super::Setting;
-use super::setting::Task;
+use super::FinetuneSetup;
+use super::setup::Task;
 use crate::Result;
 
 /// A task's targets for samples, at the model's resolution.
@@ -16,13 +16,13 @@ use crate::Result;
 /// # Errors
 /// If a sample has no annotation of the task or does not fit the others.
 pub(super) fn targets(
-    setting: &Setting,
+    setup: &FinetuneSetup,
     task: &Task,
     samples: &[Sample],
     device: &Device,
 ) -> Result<Target> {
     let valid: Vec<Option<Vec<bool>>> =
-        samples.iter().map(|sample| valid_mask(&setting.card, sample)).collect();
+        samples.iter().map(|sample| valid_mask(&setup.card, sample)).collect();
     let batch = AnnotationBatch { task: &task.name, samples, valid: &valid, device };
     Ok(task.card.task.target(&batch)?)
 }

@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use multimae::state::ParameterInfo;
 use multimae::tuning::ParameterKind;
 
-use super::Rate;
+use super::StepRates;
 
 /// Tokens and embeddings, by a component of their name. They are no weights of a map.
 const UNDECAYED: [&str; 6] =
@@ -80,7 +80,7 @@ impl GroupRules {
     /// learning rate.
     fn group(&self, parameter: &ParameterInfo) -> (usize, String, f64) {
         let kind = ParameterKind::of(&parameter.name);
-        if kind.is_addition() {
+        if kind.is_peft() {
             let place = self.depth + 2 + kind as usize;
             return (place, kind.name().to_owned(), self.added_lr_scale);
         }
@@ -96,7 +96,7 @@ impl GroupRules {
 #[must_use]
 pub fn decays(parameter: &ParameterInfo) -> bool {
     parameter.shape.len() > 1
-        && !ParameterKind::of(&parameter.name).is_addition()
+        && !ParameterKind::of(&parameter.name).is_peft()
         && !parameter.name.split('.').any(|component| UNDECAYED.contains(&component))
 }
 
@@ -136,9 +136,9 @@ impl ParameterGroups {
 
     /// The rate of a parameter where that of the heads is `full`.
     #[must_use]
-    pub fn rate(&self, name: &str, full: Rate) -> Rate {
+    pub fn rate(&self, name: &str, full: StepRates) -> StepRates {
         match self.by_name.get(name).and_then(|&index| self.groups.get(index)) {
-            Some(group) => Rate {
+            Some(group) => StepRates {
                 lr: full.lr * group.lr_scale,
                 weight_decay: if group.decays { full.weight_decay } else { 0.0 },
             },
@@ -203,7 +203,7 @@ mod tests {
             "output_adapters.depth.head.weight",
         ];
         let groups = ParameterGroups::new(&rules, &names.map(|name| parameter(name, &[4, 8])));
-        let full = Rate { lr: 1.0, weight_decay: 0.05 };
+        let full = StepRates { lr: 1.0, weight_decay: 0.05 };
         let rates = names.map(|name| groups.rate(name, full));
         assert_eq!(rates.map(|rate| rate.lr), [3.0, 3.0, 0.5 * 0.75, 1.0]);
         assert_eq!(rates.map(|rate| rate.weight_decay), [0.0, 0.0, 0.05, 0.05]);
@@ -241,7 +241,7 @@ mod tests {
             ("layer_13_no_decay", 32),
         ];
         assert_eq!(names, expected);
-        let full = Rate { lr: 2.0, weight_decay: 0.05 };
+        let full = StepRates { lr: 2.0, weight_decay: 0.05 };
         let norm = groups.rate("encoder.0.norm1.weight", full);
         assert!((norm.lr - 2.0 * 0.75_f64.powi(12)).abs() < 1e-12);
         assert_eq!(norm.weight_decay, 0.0);

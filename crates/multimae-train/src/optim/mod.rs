@@ -8,4 +8,4 @@ mod rate;
 pub use adamw::{AdamW, AdamWConfig};
 pub use gradients::{GradientMap, accumulate, clip, norm};
 pub use groups::{GroupRules, ParameterGroup, ParameterGroups, decays};
-pub use rate::Rate;
+pub use rate::StepRates;

@@ -2,7 +2,7 @@
 
 /// Learning rate and weight decay of one parameter in a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rate {
+pub struct StepRates {
     /// Learning rate.
     pub lr: f64,
     /// Weight decay.

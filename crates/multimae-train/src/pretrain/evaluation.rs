@@ -5,7 +5,7 @@ use multimae::encoder::Phase;
 use multimae::losses::ReconstructionLoss;
 use multimae_data::{Loader, Sample, Values};
 
-use super::Setting;
+use super::PretrainSetup;
 use super::step::{forward, masks_of};
 use crate::Result;
 use crate::learner::Learner;
@@ -20,15 +20,15 @@ pub(super) const MASK_EPOCH: u64 = u64::MAX;
 /// # Errors
 /// If a sample cannot be read or does not fit.
 pub fn evaluate(
-    setting: &Setting,
+    setup: &PretrainSetup,
     learner: &Learner,
     data: &Loader,
 ) -> Result<IndexMap<String, f64>> {
     let mut sums: IndexMap<String, (f64, usize)> = IndexMap::new();
     for batch in data.batches((0, 0), 1) {
         let samples = batch?.samples;
-        let masks = masks_of(setting, &samples, MASK_EPOCH)?;
-        let pass = forward(setting, learner, &samples, &masks, &mut Phase::Evaluation)?;
+        let masks = masks_of(setup, &samples, MASK_EPOCH)?;
+        let pass = forward(setup, learner, &samples, &masks, &mut Phase::Evaluation)?;
         for (task, loss) in pass.losses.iter().filter(|(_, loss)| !loss.empty) {
             let (sum, count) = sums.entry(task.clone()).or_default();
             *sum += number(&loss.value) * samples.len() as f64;
@@ -44,11 +44,11 @@ pub fn evaluate(
 ///
 /// # Errors
 /// If a sample cannot be read.
-pub fn predict_the_mean(setting: &Setting, data: &Loader) -> Result<IndexMap<String, f64>> {
+pub fn mean_baseline(setup: &PretrainSetup, data: &Loader) -> Result<IndexMap<String, f64>> {
     let mut means: IndexMap<&str, Constant> = IndexMap::new();
     for batch in data.batches((0, 0), 1) {
         for sample in batch?.samples {
-            for task in &setting.spec.objective.tasks {
+            for task in &setup.spec.objective.tasks {
                 let Some(map) = sample.maps.get(&task.target) else { continue };
                 means.entry(&task.name).or_default().add(&map.values, task.loss);
             }
@@ -57,19 +57,19 @@ pub fn predict_the_mean(setting: &Setting, data: &Loader) -> Result<IndexMap<Str
     let mut sums: IndexMap<String, (f64, usize)> = IndexMap::new();
     for batch in data.batches((0, 0), 1) {
         for sample in batch?.samples {
-            add_losses(setting, &means, &sample, &mut sums);
+            add_losses(setup, &means, &sample, &mut sums);
         }
     }
     Ok(sums.into_iter().map(|(task, (sum, count))| (task, sum / count.max(1) as f64)).collect())
 }
 
 fn add_losses(
-    setting: &Setting,
+    setup: &PretrainSetup,
     means: &IndexMap<&str, Constant>,
     sample: &Sample,
     sums: &mut IndexMap<String, (f64, usize)>,
 ) {
-    for task in &setting.spec.objective.tasks {
+    for task in &setup.spec.objective.tasks {
         let map = sample.maps.get(&task.target);
         let (Some(map), Some(constant)) = (map, means.get(task.name.as_str())) else { continue };
         let Some(loss) = constant.loss(&map.values, task.loss, task.patch) else { continue };

@@ -4,10 +4,10 @@ mod evaluation;
 mod pictures;
 mod report;
 mod run;
-mod setting;
+mod setup;
 mod step;
 
-pub use evaluation::{evaluate, predict_the_mean};
+pub use evaluation::{evaluate, mean_baseline};
 pub use pictures::reconstructions;
 pub use run::Pretraining;
-pub use setting::Setting;
+pub use setup::PretrainSetup;

@@ -2,10 +2,10 @@
 
 use multimae::encoder::Phase;
 use multimae_data::Sample;
-use multimae_infer::visualize::Figure;
+use multimae_infer::visualize::ReconstructionFigure;
 use multimae_report::picture::Picture;
 
-use super::Setting;
+use super::PretrainSetup;
 use super::evaluation::MASK_EPOCH;
 use super::step::{forward, masks_of};
 use crate::Result;
@@ -17,17 +17,17 @@ use crate::learner::Learner;
 /// # Errors
 /// If the samples do not fit the model.
 pub fn reconstructions(
-    setting: &Setting,
+    setup: &PretrainSetup,
     learner: &Learner,
     samples: &[Sample],
 ) -> Result<Picture> {
-    let masks = masks_of(setting, samples, MASK_EPOCH)?;
-    let pass = forward(setting, learner, samples, &masks, &mut Phase::Evaluation)?;
+    let masks = masks_of(setup, samples, MASK_EPOCH)?;
+    let pass = forward(setup, learner, samples, &masks, &mut Phase::Evaluation)?;
     let predictions = pass.output.predictions.into_iter().map(|(task, prediction)| {
         (task, prediction.into_data().iter::<f32>().collect::<Vec<f32>>())
     });
-    let figure = Figure {
-        spec: &setting.spec,
+    let figure = ReconstructionFigure {
+        spec: &setup.spec,
         samples,
         masks: &masks,
         predictions: &predictions.collect(),

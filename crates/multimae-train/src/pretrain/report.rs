@@ -5,7 +5,7 @@ use multimae_report::chart::Svg;
 use multimae_report::html::Report;
 use multimae_report::metrics_log;
 
-use super::Setting;
+use super::PretrainSetup;
 use crate::Result;
 use crate::observer::Baseline;
 use crate::report_parts::{
@@ -20,26 +20,26 @@ use multimae_config::Recipe;
 /// If the records cannot be read or the report cannot be written.
 pub(super) fn write_report(
     folder: &RunFolder,
-    setting: &Setting,
+    setup: &PretrainSetup,
     state: &State<MultiMae>,
     baseline: &Baseline,
 ) -> Result<()> {
     let records = metrics_log::read(&folder.metrics())?;
     let mut report = Report::new("Pre-training");
-    summary(&mut report, setting, state);
-    losses_table(&mut report, setting, &records, baseline);
+    summary(&mut report, setup, state);
+    losses_table(&mut report, setup, &records, baseline);
     pictures(&mut report, folder, "Reconstructions")?;
-    curves(&mut report, setting, &records, baseline);
+    curves(&mut report, setup, &records, baseline);
     report.section("Recipe");
-    report.code(&setting.spec.recipe.to_yaml());
+    report.code(&setup.spec.recipe.to_yaml());
     Ok(report.write(&folder.report())?)
 }
 
-fn summary(report: &mut Report, setting: &Setting, state: &State<MultiMae>) {
+fn summary(report: &mut Report, setup: &PretrainSetup, state: &State<MultiMae>) {
     let position = &state.position;
-    let encoder = &setting.spec.model.encoder;
+    let encoder = &setup.spec.model.encoder;
     let parameters = multimae::state::trained_values(&state.learner.model);
-    let size = setting.spec.recipe.input_size;
+    let size = setup.spec.recipe.input_size;
     let mut entries = vec![
         (
             "Encoder",
@@ -50,27 +50,32 @@ fn summary(report: &mut Report, setting: &Setting, state: &State<MultiMae>) {
             "Images",
             format!(
                 "{} x {} (height x width), patches of {}",
-                size.height, size.width, setting.spec.recipe.patch_size
+                size.height, size.width, setup.spec.recipe.patch_size
             ),
         ),
         (
             "Visible tokens",
             format!(
                 "{} of {}",
-                setting.spec.masking.num_encoded_tokens,
-                setting.spec.layout.num_tokens()
+                setup.spec.masking.num_encoded_tokens,
+                setup.spec.layout.num_tokens()
             ),
         ),
     ];
-    entries.extend(progress(position, setting.spec.recipe.epochs));
+    entries.extend(progress(position, setup.spec.recipe.epochs));
     report.definitions(&entries);
     rejected(report, position);
 }
 
-fn losses_table(report: &mut Report, setting: &Setting, records: &[Record], baseline: &Baseline) {
+fn losses_table(
+    report: &mut Report,
+    setup: &PretrainSetup,
+    records: &[Record],
+    baseline: &Baseline,
+) {
     let kind = if last(records, "eval").is_some() { "eval" } else { "train" };
     let Some(record) = last(records, kind) else { return };
-    let rows: Vec<Vec<String>> = setting
+    let rows: Vec<Vec<String>> = setup
         .spec
         .objective
         .tasks
@@ -95,10 +100,10 @@ fn losses_table(report: &mut Report, setting: &Setting, records: &[Record], base
     ));
 }
 
-fn curves(report: &mut Report, setting: &Setting, records: &[Record], baseline: &Baseline) {
+fn curves(report: &mut Report, setup: &PretrainSetup, records: &[Record], baseline: &Baseline) {
     report.section("Curves");
     let mut charts: Vec<Svg> = Vec::new();
-    for task in &setting.spec.objective.tasks {
+    for task in &setup.spec.objective.tasks {
         let mean = ("predicting the mean", baseline.losses.get(&task.name).copied());
         charts.push(loss_chart(records, &task.name, mean));
     }

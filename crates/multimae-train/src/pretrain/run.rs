@@ -11,8 +11,8 @@ use multimae_data::{Batch, Loader, Sample};
 use multimae_io::atomic::write_atomically;
 use multimae_report::picture::Picture;
 
-use super::Setting;
-use super::evaluation::{evaluate, predict_the_mean};
+use super::PretrainSetup;
+use super::evaluation::{evaluate, mean_baseline};
 use super::pictures::reconstructions;
 use super::report::write_report;
 use super::step::pretrain_step;
@@ -21,7 +21,9 @@ use crate::learner::Learner;
 use crate::observer::{Baseline, Observer, Outcome};
 use crate::run::{RunFolder, State};
 use crate::step::{StepNumbers, StepPlace};
-use crate::trainer::{Finished, Measured, Plan, Trainer, Work, open_folder, shown_samples};
+use crate::trainer::{
+    Finished, Trainer, TrainingPlan, TrainingTask, ValidationResult, open_folder, shown_samples,
+};
 use multimae_config::Recipe;
 
 /// Without evaluation samples, the baseline is measured on no more training samples than this.
@@ -34,8 +36,8 @@ pub struct Pretraining<'a> {
 
 /// What pre-training does in the loop.
 struct Masked {
-    setting: Setting,
-    plan: Plan,
+    setup: PretrainSetup,
+    plan: TrainingPlan,
     evaluation: Option<Loader>,
     /// Samples that pictures show.
     shown: Vec<Sample>,
@@ -49,26 +51,26 @@ impl<'a> Pretraining<'a> {
     /// If the folder holds a run and `resume` is not set, or holds none and it is; if the data, the
     /// checkpoint or the recipe are not as they should be.
     pub fn new(
-        setting: Setting,
+        setup: PretrainSetup,
         out: &Path,
         resume: bool,
         observer: &'a mut dyn Observer,
     ) -> Result<Self> {
-        let training = setting.training_data()?;
-        let evaluation = setting.evaluation_data()?;
+        let training = setup.training_data()?;
+        let evaluation = setup.evaluation_data()?;
         let folder = open_folder(out, resume)?;
         let measured = match &evaluation {
             Some(loader) => loader.clone(),
-            None => setting.training_in_order(BASELINE_SAMPLES)?,
+            None => setup.training_in_order(BASELINE_SAMPLES)?,
         };
         let baseline = Baseline {
-            losses: predict_the_mean(&setting, &measured)?,
+            losses: mean_baseline(&setup, &measured)?,
             scores: IndexMap::new(),
             on: if evaluation.is_some() { "evaluation" } else { "training" },
         };
-        let shown = shown_samples(&measured, setting.spec.recipe.log_images)?;
-        let plan = setting.plan(training.batches_per_epoch());
-        let work = Masked { setting, plan, evaluation, shown, baseline };
+        let shown = shown_samples(&measured, setup.spec.recipe.log_images)?;
+        let plan = setup.plan(training.batches_per_epoch());
+        let work = Masked { setup, plan, evaluation, shown, baseline };
         Ok(Self { trainer: Trainer::new(work, training, folder, observer)? })
     }
 
@@ -83,43 +85,43 @@ impl<'a> Pretraining<'a> {
     }
 }
 
-impl Work for Masked {
+impl TrainingTask for Masked {
     type Model = MultiMae;
     const PICTURES: &'static str = "reconstructions";
 
-    fn plan(&self) -> &Plan {
+    fn plan(&self) -> &TrainingPlan {
         &self.plan
     }
 
     fn learner(&self) -> Result<Learner> {
-        self.setting.learner()
+        self.setup.learner()
     }
 
     fn recipe(&self) -> String {
-        self.setting.spec.recipe.to_yaml()
+        self.setup.spec.recipe.to_yaml()
     }
 
     fn fingerprint(&self) -> String {
-        self.setting.spec.recipe.fingerprint()
+        self.setup.spec.recipe.fingerprint()
     }
 
     fn check_continues(&self, fingerprint: &str) -> Result<()> {
-        Ok(self.setting.spec.recipe.check_continues(fingerprint)?)
+        Ok(self.setup.spec.recipe.check_continues(fingerprint)?)
     }
 
     fn step(&self, learner: &mut Learner, batch: &Batch, place: StepPlace) -> Result<StepNumbers> {
-        pretrain_step(&self.setting, learner, batch, place)
+        pretrain_step(&self.setup, learner, batch, place)
     }
 
     fn evaluates(&self) -> bool {
         self.evaluation.is_some()
     }
 
-    fn evaluate(&self, learner: &Learner) -> Result<Option<Measured>> {
+    fn evaluate(&self, learner: &Learner) -> Result<Option<ValidationResult>> {
         let Some(data) = &self.evaluation else { return Ok(None) };
-        let losses = evaluate(&self.setting, learner, data)?;
+        let losses = evaluate(&self.setup, learner, data)?;
         let rank = losses.values().sum();
-        Ok(Some(Measured { losses, scores: IndexMap::new(), rank }))
+        Ok(Some(ValidationResult { losses, scores: IndexMap::new(), rank }))
     }
 
     fn baseline(&self) -> Option<&Baseline> {
@@ -130,11 +132,11 @@ impl Work for Masked {
         if self.shown.is_empty() {
             return Ok(None);
         }
-        reconstructions(&self.setting, learner, &self.shown).map(Some)
+        reconstructions(&self.setup, learner, &self.shown).map(Some)
     }
 
     fn report(&self, folder: &RunFolder, state: &State<MultiMae>) -> Result<()> {
-        write_report(folder, &self.setting, state, &self.baseline)
+        write_report(folder, &self.setup, state, &self.baseline)
     }
 
     /// Writes the trained weights with the model's configuration; the averaged ones if there are.
@@ -142,12 +144,12 @@ impl Work for Masked {
         let model = run.state.evaluated().model;
         let mut metadata: IndexMap<String, String> = [
             ("format".to_owned(), "multimae".to_owned()),
-            ("recipe".to_owned(), self.setting.spec.recipe.to_yaml()),
+            ("recipe".to_owned(), self.setup.spec.recipe.to_yaml()),
             ("step".to_owned(), run.state.position.step.to_string()),
         ]
         .into_iter()
         .collect();
-        write_model_config(&self.setting.spec.model, &mut metadata)?;
+        write_model_config(&self.setup.spec.model, &mut metadata)?;
         let bytes = write_safetensors(&state_dict(&model), &metadata)?;
         Ok(write_atomically(&run.folder.model(), &bytes)?)
     }

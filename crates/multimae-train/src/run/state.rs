@@ -2,7 +2,7 @@
 
 use multimae::burn::module::Module;
 use multimae::burn::tensor::Device;
-use multimae::state::{Allowed, StateDict, load, state_dict};
+use multimae::state::{AllowedKeys, StateDict, load, state_dict};
 
 use multimae_infer::checkpoint::{EMA, MODEL};
 
@@ -45,7 +45,7 @@ impl<M: Module> State<M> {
         checkpoint: &Checkpoint,
         device: &Device,
     ) -> Result<Self> {
-        let strict = Allowed::default();
+        let strict = AllowedKeys::default();
         let mut learner = fresh;
         learner.model = load(learner.model, checkpoint.part(MODEL), &strict)?;
         learner.balancer = learner

@@ -28,7 +28,7 @@ impl BlockConfig {
 
 /// What guides a block besides its tokens, per sample.
 #[derive(Debug, Clone, Default)]
-pub struct Guidance {
+pub struct BlockConditioning {
     /// Keys and values that every token attends to besides those of the sequence, `(B, P, width)`
     /// each, the heads side by side.
     pub prefix: Option<(Tensor<3>, Tensor<3>)>,
@@ -37,15 +37,15 @@ pub struct Guidance {
     pub modulation: Option<Tensor<3>>,
 }
 
-/// A batch before a block, `(B, N, width)`; see [`Block::forward_guided`].
+/// A batch before a block, `(B, N, width)`; see [`Block::forward_conditioned`].
 #[derive(Debug, Clone)]
-pub struct Guided<'a> {
+pub struct BlockInput<'a> {
     /// The block.
     pub block: &'a Block,
     /// What goes through it.
     pub tokens: Tensor<3>,
     /// What guides the block.
-    pub guidance: Guidance,
+    pub conditioning: BlockConditioning,
     /// Its rate of stochastic depth.
     pub rate: f64,
 }
@@ -113,7 +113,7 @@ impl Block {
     /// `(B, N, width)` to `(B, N, width)`.
     #[must_use]
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.forward_guided(x, Guidance::default(), 0.0, &mut Phase::Evaluation)
+        self.forward_conditioned(x, BlockConditioning::default(), 0.0, &mut Phase::Evaluation)
     }
 
     /// [`Self::forward`] with what guides the block, in training with stochastic depth (Huang et
@@ -123,14 +123,14 @@ impl Block {
     /// # Shapes
     /// `(B, N, width)` to `(B, N, width)`.
     #[must_use]
-    pub fn forward_guided(
+    pub fn forward_conditioned(
         &self,
         x: Tensor<3>,
-        guidance: Guidance,
+        conditioning: BlockConditioning,
         rate: f64,
         phase: &mut Phase<'_>,
     ) -> Tensor<3> {
-        let Guidance { prefix, modulation } = guidance;
+        let BlockConditioning { prefix, modulation } = conditioning;
         let branch = match &modulation {
             None => self.attn.forward_normed(&self.norm1, x.clone(), prefix),
             Some(rows) => {
@@ -146,42 +146,44 @@ impl Block {
         x + drop_path(branch, rate, phase)
     }
 
-    /// [`Self::forward_guided`] of batches of any sizes, each through a block of its own. The linear
+    /// [`Self::forward_conditioned`] of batches of any sizes, each through a block of its own. The linear
     /// layers must have the same weights and biases in all of them and multiply once; norms and what
     /// is added to layers are each block's own.
     ///
     /// # Shapes
     /// `(B, N, width)` to `(B, N, width)`, each.
     #[must_use]
-    pub fn forward_side_by_side(batches: Vec<Guided<'_>>, phase: &mut Phase<'_>) -> Vec<Tensor<3>> {
+    pub fn forward_batched(batches: Vec<BlockInput<'_>>, phase: &mut Phase<'_>) -> Vec<Tensor<3>> {
         if let [only] = batches.as_slice() {
-            let Guided { block, tokens, guidance, rate } = only.clone();
-            return vec![block.forward_guided(tokens, guidance, rate, phase)];
+            let BlockInput { block, tokens, conditioning, rate } = only.clone();
+            return vec![block.forward_conditioned(tokens, conditioning, rate, phase)];
         }
         let attentions: Vec<&Attention> = batches.iter().map(|batch| &batch.block.attn).collect();
         let layers = |of: fn(&Attention) -> &Linear| -> Vec<&Linear> {
             attentions.iter().map(|&attention| of(attention)).collect()
         };
-        let normed = batches.iter().map(|Guided { block, tokens, guidance, .. }| {
-            modulated(block.norm1.forward(tokens.clone()), guidance.modulation.as_ref(), 0)
+        let normed = batches.iter().map(|BlockInput { block, tokens, conditioning, .. }| {
+            modulated(block.norm1.forward(tokens.clone()), conditioning.modulation.as_ref(), 0)
         });
-        let qkv = Linear::forward_side_by_side(&layers(|a| &a.qkv), &Rows::of(normed.collect()));
-        let mixed = qkv.parts().zip(&batches).map(|(qkv, Guided { block, guidance, .. })| {
-            block.attn.mixed(qkv, guidance.prefix.clone())
-        });
-        let branch = Linear::forward_side_by_side(&layers(|a| &a.proj), &Rows::of(mixed.collect()));
+        let qkv = Linear::forward_batched(&layers(|a| &a.qkv), &Rows::of(normed.collect()));
+        let mixed =
+            qkv.parts().zip(&batches).map(|(qkv, BlockInput { block, conditioning, .. })| {
+                block.attn.mixed(qkv, conditioning.prefix.clone())
+            });
+        let branch = Linear::forward_batched(&layers(|a| &a.proj), &Rows::of(mixed.collect()));
         let tokens: Vec<Tensor<3>> = branch
             .parts()
             .zip(&batches)
-            .map(|(branch, Guided { tokens, rate, .. })| {
+            .map(|(branch, BlockInput { tokens, rate, .. })| {
                 tokens.clone() + drop_path(branch, *rate, phase)
             })
             .collect();
-        let normed = tokens.iter().zip(&batches).map(|(x, Guided { block, guidance, .. })| {
-            modulated(block.norm2.forward(x.clone()), guidance.modulation.as_ref(), 2)
-        });
-        let perceptrons: Vec<&Mlp> = batches.iter().map(|batch| &batch.block.mlp).collect();
-        let branch = Mlp::forward_side_by_side(&perceptrons, &Rows::of(normed.collect()));
+        let normed =
+            tokens.iter().zip(&batches).map(|(x, BlockInput { block, conditioning, .. })| {
+                modulated(block.norm2.forward(x.clone()), conditioning.modulation.as_ref(), 2)
+            });
+        let mlps: Vec<&Mlp> = batches.iter().map(|batch| &batch.block.mlp).collect();
+        let branch = Mlp::forward_batched(&mlps, &Rows::of(normed.collect()));
         tokens
             .into_iter()
             .zip(branch.parts())
@@ -197,9 +199,9 @@ impl Block {
     /// # Shapes
     /// `(B, N, width)` to `(B, heads, N, N + P)`; rows sum to 1.
     #[must_use]
-    pub fn attention(&self, x: Tensor<3>, guidance: &Guidance) -> Tensor<4> {
-        let normed = modulated(self.norm1.forward(x), guidance.modulation.as_ref(), 0);
-        self.attn.weights(normed, guidance.prefix.as_ref().map(|(keys, _)| keys.clone()))
+    pub fn attention(&self, x: Tensor<3>, conditioning: &BlockConditioning) -> Tensor<4> {
+        let normed = modulated(self.norm1.forward(x), conditioning.modulation.as_ref(), 0);
+        self.attn.weights(normed, conditioning.prefix.as_ref().map(|(keys, _)| keys.clone()))
     }
 }
 
@@ -263,22 +265,23 @@ mod tests {
             with_values(plain.clone().with_lora(&lora, &device), own(9.0)),
             with_values(plain.clone().with_ssf(&device), own(13.0)),
         ];
-        let guidance = |batch: usize, kind: usize| Guidance {
+        let conditioning = |batch: usize, kind: usize| BlockConditioning {
             prefix: (kind == 1).then(|| (values([batch, 3, 8], 2.0), values([batch, 3, 8], 4.0))),
             modulation: (kind == 2).then(|| values([batch, 4, 8], 6.0)),
         };
-        let batches: Vec<Guided<'_>> = (blocks.iter().enumerate())
+        let batches: Vec<BlockInput<'_>> = (blocks.iter().enumerate())
             .map(|(at, block)| {
                 let [batch, tokens] = [[1, 5], [3, 2], [2, 7], [1, 1]][at];
                 let tokens = values([batch, tokens, 8], at as f32);
-                Guided { block, tokens, guidance: guidance(batch, at), rate: 0.0 }
+                BlockInput { block, tokens, conditioning: conditioning(batch, at), rate: 0.0 }
             })
             .collect();
-        let together = Block::forward_side_by_side(batches.clone(), &mut Phase::Evaluation);
+        let together = Block::forward_batched(batches.clone(), &mut Phase::Evaluation);
         assert_eq!(together.len(), batches.len());
         for (at, (batch, together)) in batches.into_iter().zip(together).enumerate() {
-            let Guided { block, tokens, guidance, rate } = batch;
-            let alone = block.forward_guided(tokens, guidance, rate, &mut Phase::Evaluation);
+            let BlockInput { block, tokens, conditioning, rate } = batch;
+            let alone =
+                block.forward_conditioned(tokens, conditioning, rate, &mut Phase::Evaluation);
             let difference = (alone - together).abs().max().into_scalar::<f32>();
             assert!(difference < 1e-5, "batch {at}: {difference}");
         }

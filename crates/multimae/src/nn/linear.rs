@@ -94,7 +94,7 @@ impl Linear {
     /// # Shapes
     /// `(..., inputs)` to `(..., outputs)`.
     #[must_use]
-    pub fn perceptron<const D: usize>(
+    pub fn norm_mlp<const D: usize>(
         norm: &LayerNorm,
         (first, second): (&Self, &Self),
         x: Tensor<D>,
@@ -116,7 +116,7 @@ impl Linear {
     ///
     /// # Shapes
     /// Rows of `inputs` to rows of `outputs`, as many parts as layers.
-    pub(super) fn forward_side_by_side(layers: &[&Self], x: &Rows) -> Rows {
+    pub(super) fn forward_batched(layers: &[&Self], x: &Rows) -> Rows {
         let Some(first) = layers.first() else { return x.clone() };
         let bias = first.bias.as_ref().map(Param::val);
         let y = x.map(|rows| ops::linear(rows, first.weight.val(), bias));

@@ -35,15 +35,15 @@ impl Mlp {
     /// `(B, N, width)` to `(B, N, width)`.
     #[must_use]
     pub fn forward_normed(&self, norm: &LayerNorm, x: Tensor<3>) -> Tensor<3> {
-        Linear::perceptron(norm, (&self.fc1, &self.fc2), x)
+        Linear::norm_mlp(norm, (&self.fc1, &self.fc2), x)
     }
 
-    /// Perceptrons of the same weights side by side; see [`Linear::forward_side_by_side`].
-    pub(super) fn forward_side_by_side(perceptrons: &[&Self], x: &Rows) -> Rows {
+    /// Perceptrons of the same weights side by side; see [`Linear::forward_batched`].
+    pub(super) fn forward_batched(mlps: &[&Self], x: &Rows) -> Rows {
         let layers = |of: fn(&Self) -> &Linear| -> Vec<&Linear> {
-            perceptrons.iter().map(|&perceptron| of(perceptron)).collect()
+            mlps.iter().map(|&mlp| of(mlp)).collect()
         };
-        let hidden = Linear::forward_side_by_side(&layers(|mlp| &mlp.fc1), x);
-        Linear::forward_side_by_side(&layers(|mlp| &mlp.fc2), &hidden.map(ops::gelu))
+        let hidden = Linear::forward_batched(&layers(|mlp| &mlp.fc1), x);
+        Linear::forward_batched(&layers(|mlp| &mlp.fc2), &hidden.map(ops::gelu))
     }
 }

@@ -16,7 +16,7 @@ mod rows;
 mod scale_shift;
 
 pub use attention::{Attention, CrossAttention};
-pub use block::{Block, BlockConfig, Guidance, Guided};
+pub use block::{Block, BlockConditioning, BlockConfig, BlockInput};
 pub use conv::{Conv2d, Upconv2d};
 pub(crate) use dropout::dropout;
 pub use layer_norm::LayerNorm;

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 use multimae_kernels::ops;
 use serde::{Deserialize, Serialize};
 
-use super::{HeadSurroundings, Prediction};
+use super::{HeadContext, Prediction};
 use crate::Result;
 use crate::encoder::Phase;
 use crate::encoder_output::{EncoderOutput, Source};
@@ -107,7 +107,7 @@ impl ConvNeXtBlock {
         let area = height * width;
         let maps = self.dwconv.forward(x.clone()).reshape([batch, channels, area, 1]);
         let pixels = ops::swap_axes(maps).reshape([batch * area, channels]);
-        let y = Linear::perceptron(&self.norm, (&self.pwconv1, &self.pwconv2), pixels)
+        let y = Linear::norm_mlp(&self.norm, (&self.pwconv1, &self.pwconv2), pixels)
             .reshape([batch, area, channels, 1]);
         x + ops::swap_axes(y).reshape([batch, channels, height, width])
     }
@@ -136,11 +136,7 @@ impl ConvNeXtHead {
     ///
     /// # Errors
     /// If `preds_per_patch` is no square number or does not divide the width.
-    pub fn new(
-        config: &ConvNeXtConfig,
-        around: HeadSurroundings<'_>,
-        device: &Device,
-    ) -> Result<Self> {
+    pub fn new(config: &ConvNeXtConfig, around: HeadContext<'_>, device: &Device) -> Result<Self> {
         let (width, parts) = (config.embed_dim, config.preds_per_patch);
         let side = parts.isqrt();
         if parts == 0 || side * side != parts {

@@ -35,7 +35,7 @@ pub struct TaskHead {
 
 /// What a head takes from the rest of the model.
 #[derive(Debug, Clone, Copy)]
-pub struct HeadSurroundings<'a> {
+pub struct HeadContext<'a> {
     /// The task's name.
     pub name: &'a str,
     /// The modalities whose tokens it reads.
@@ -46,7 +46,7 @@ pub struct HeadSurroundings<'a> {
     pub encoder_depth: usize,
 }
 
-impl HeadSurroundings<'_> {
+impl HeadContext<'_> {
     /// Channels of the main modalities' tokens side by side.
     pub(super) fn channels(&self) -> usize {
         self.encoder_width * self.main_tasks.len()
@@ -127,7 +127,7 @@ macro_rules! heads {
             /// If its sizes do not fit together or to the encoder.
             pub fn new(
                 config: &HeadConfig,
-                around: HeadSurroundings<'_>,
+                around: HeadContext<'_>,
                 device: &Device,
             ) -> Result<Self> {
                 Ok(match config {

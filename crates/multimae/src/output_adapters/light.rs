@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 use multimae_kernels::ops;
 use serde::{Deserialize, Serialize};
 
-use super::{HeadSurroundings, Prediction};
+use super::{HeadContext, Prediction};
 use crate::Result;
 use crate::encoder::Phase;
 use crate::encoder_output::{EncoderOutput, Source, tokens_to_maps};
@@ -108,11 +108,7 @@ impl LightHead {
     ///
     /// # Errors
     /// If there is no hook, or one is no block of the encoder.
-    pub fn new(
-        config: &LightConfig,
-        around: HeadSurroundings<'_>,
-        device: &Device,
-    ) -> Result<Self> {
+    pub fn new(config: &LightConfig, around: HeadContext<'_>, device: &Device) -> Result<Self> {
         if config.hooks.is_empty() {
             return Err(around.error("at least one hook is needed"));
         }

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::{HeadSurroundings, Prediction};
+use super::{HeadContext, Prediction};
 use crate::Result;
 use crate::encoder::Phase;
 use crate::encoder_output::{EncoderOutput, Source};
@@ -42,11 +42,7 @@ impl LinearHead {
     ///
     /// # Errors
     /// If there is no class.
-    pub fn new(
-        config: &LinearConfig,
-        around: HeadSurroundings<'_>,
-        device: &Device,
-    ) -> Result<Self> {
+    pub fn new(config: &LinearConfig, around: HeadContext<'_>, device: &Device) -> Result<Self> {
         if config.num_classes == 0 {
             return Err(around.error("num_classes must be at least 1"));
         }

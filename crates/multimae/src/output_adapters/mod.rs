@@ -16,8 +16,8 @@ pub use dpt::{
     DptConfig, DptHead, DptOutput, FusionBlock, Reassembly, ResidualUnit, Scratch, merge_aliases,
     with_aliases,
 };
-pub use head::{Head, HeadConfig, HeadSurroundings, Prediction, TaskHead};
+pub use head::{Head, HeadConfig, HeadContext, Prediction, TaskHead};
 pub use light::{LightBlock, LightConfig, LightHead, LightInput};
 pub use linear::{LinearConfig, LinearHead};
 pub use segmenter::{SegmenterConfig, SegmenterHead};
-pub use spatial::{DecoderConfig, DecoderSurroundings, OutputTask, SpatialOutputAdapter};
+pub use spatial::{DecoderConfig, DecoderContext, OutputTask, SpatialOutputAdapter};

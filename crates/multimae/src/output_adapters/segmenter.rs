@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{HeadSurroundings, Prediction};
+use super::{HeadContext, Prediction};
 use crate::Result;
 use crate::encoder::{Phase, check_heads, drop_path_ramp, encode};
 use crate::encoder_output::{EncoderOutput, Source, tokens_to_maps};
@@ -99,11 +99,7 @@ impl SegmenterHead {
     ///
     /// # Errors
     /// If the heads do not divide the width, or there is no class.
-    pub fn new(
-        config: &SegmenterConfig,
-        around: HeadSurroundings<'_>,
-        device: &Device,
-    ) -> Result<Self> {
+    pub fn new(config: &SegmenterConfig, around: HeadContext<'_>, device: &Device) -> Result<Self> {
         let (width, classes) = (config.embed_dim, config.num_classes);
         check_heads(&format!("head `{}`", around.name), width, config.heads)?;
         if classes == 0 {

@@ -96,7 +96,7 @@ pub struct SpatialOutputAdapter {
 
 /// The sizes that decoders take from the rest of the model.
 #[derive(Debug, Clone, Copy)]
-pub struct DecoderSurroundings<'a> {
+pub struct DecoderContext<'a> {
     /// Names of the input modalities.
     pub context_tasks: &'a [&'a str],
     /// Width of the encoder.
@@ -117,7 +117,7 @@ impl SpatialOutputAdapter {
     pub fn new(
         task: &OutputTask,
         config: &DecoderConfig,
-        around: DecoderSurroundings<'_>,
+        around: DecoderContext<'_>,
         device: &Device,
     ) -> Result<Self> {
         check_heads(&format!("decoder `{}`", task.name), config.width, config.heads)?;

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::orthonormal::orthonormalise;
 use super::selection::{NORM_EPS, check_query, unit};
-use super::{Choice, PoolLosses, Prompts, Query, Selection, checks};
+use super::{EntryChoice, PoolLosses, Prompts, Query, Selection, checks};
 use crate::Result;
 use crate::nn::parameter;
-use crate::state::{Allowed, StateDict, load, state_dict};
+use crate::state::{AllowedKeys, StateDict, load, state_dict};
 
 const WHAT: &str = "prompts of components";
 
@@ -135,7 +135,7 @@ impl CodaPrompts {
             let numbers: Vec<f32> = numbers.into_iter().map(|number| number as f32).collect();
             values.insert(name, TensorData::new(numbers, shape));
         }
-        load(self, values, &Allowed::default())
+        load(self, values, &AllowedKeys::default())
     }
 
     /// Mixes the components for every sample.
@@ -153,7 +153,7 @@ impl CodaPrompts {
         Ok(Selection {
             prompts: vec![self.mix(weights.clone())],
             similarity: weights,
-            choice: Choice::Mixture,
+            choice: EntryChoice::Mixture,
             losses: PoolLosses { orthogonality, ..PoolLosses::default() },
         })
     }
@@ -277,7 +277,7 @@ mod tests {
         let device = Device::default();
         let coda = coda(&device);
         let selection = coda.forward(queries(&device)).unwrap();
-        assert_eq!(selection.choice, Choice::Mixture);
+        assert_eq!(selection.choice, EntryChoice::Mixture);
         assert_eq!(selection.similarity.dims(), [2, LAYERS, ENTRIES]);
         let (keys, values_of) = prefix(&selection);
         assert_eq!((keys.dims(), values_of.dims()), ([2, LAYERS, LENGTH / 2, WIDTH], keys.dims()));

@@ -79,7 +79,7 @@ fn default_count() -> usize {
 
 /// Consecutive blocks of an encoder that prompts are built for, and its width.
 #[derive(Debug, Clone)]
-pub(crate) struct Part {
+pub(crate) struct BlockRange {
     pub(crate) blocks: Range<usize>,
     pub(crate) width: usize,
 }
@@ -136,7 +136,7 @@ impl PromptConfig {
     }
 
     /// The prompts for a part of the encoder, of zeros; none if they belong to other blocks.
-    pub(crate) fn build(&self, part: &Part, device: &Device) -> Result<Option<PromptSource>> {
+    pub(crate) fn build(&self, part: &BlockRange, device: &Device) -> Result<Option<PromptSource>> {
         let mut ranges = self.ranges().into_iter().map(|range| part.overlap(range));
         let range = ranges.next().flatten();
         if let Self::Dual(config) = self {
@@ -164,7 +164,7 @@ impl PromptConfig {
     }
 }
 
-impl Part {
+impl BlockRange {
     /// The blocks of a range that are in the part: the first, counted from the part's first block,
     /// and their number. None if there is none.
     fn overlap(&self, (first, layers): (usize, Option<usize>)) -> Option<Layers> {
@@ -183,7 +183,7 @@ type Layers = (usize, usize);
 fn dual(
     config: &DualConfig,
     (general, expert): (Option<Layers>, Option<Layers>),
-    part: &Part,
+    part: &BlockRange,
     device: &Device,
 ) -> Result<Option<PromptSource>> {
     let width = part.width;
@@ -239,7 +239,7 @@ fn tokens(
     config: &TokensConfig,
     first: usize,
     layers: usize,
-    part: &Part,
+    part: &BlockRange,
     device: &Device,
 ) -> PromptTokens {
     let prompts = PromptTokens::new(first, [layers, config.count, part.width], device);

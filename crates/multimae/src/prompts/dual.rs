@@ -173,7 +173,7 @@ mod tests {
     use burn::tensor::TensorData;
 
     use super::*;
-    use crate::prompts::{Choice, Prompts};
+    use crate::prompts::{EntryChoice, Prompts};
     use crate::state::{parameters, take_gradients, update};
 
     /// Two general layers of one key and value, two expert layers of two, three entries.
@@ -213,7 +213,7 @@ mod tests {
     fn all_samples_share_one_prefix_and_choose_another() {
         let device = Device::default();
         let selection = dual(1, &device).forward(queries(&device)).unwrap();
-        assert_eq!(selection.choice, Choice::Entries(vec![vec![1], vec![2]]));
+        assert_eq!(selection.choice, EntryChoice::Entries(vec![vec![1], vec![2]]));
         let [general, expert] = selection.prompts.as_slice() else { panic!("two sources") };
         let Prompts::Prefix { first: 0, keys, values } = general else { panic!("{general:?}") };
         assert_eq!(keys.dims(), [2, 2, 1, 2]);
@@ -266,7 +266,7 @@ mod tests {
             usage.record(&dual.forward(queries(&device)).unwrap()).unwrap();
         }
         let penalised = dual.forward_penalised(queries(&device), &usage).unwrap();
-        let Choice::Entries(chosen) = &penalised.choice else { panic!("a mixture") };
+        let EntryChoice::Entries(chosen) = &penalised.choice else { panic!("a mixture") };
         assert!(chosen[1].contains(&0), "{chosen:?}");
         assert_eq!(penalised.prompts.len(), 2);
     }

@@ -11,8 +11,8 @@ mod config;
 mod dual;
 mod norms;
 mod orthonormal;
-mod passage;
 mod pool;
+mod prompted_sequence;
 mod query;
 mod selection;
 mod shared;
@@ -22,21 +22,21 @@ mod usage;
 use burn::tensor::Tensor;
 
 pub use coda::{CodaConfig, CodaPrompts};
-pub(crate) use config::Part;
+pub(crate) use config::BlockRange;
 pub use config::{PrefixConfig, PromptConfig, TokensConfig};
 pub use dual::{DualConfig, DualPrompt};
 pub use norms::PromptNorms;
-pub(crate) use passage::Passage;
-pub use passage::encode_with_prompts;
 pub use pool::{PoolConfig, PoolForm, PoolKeySharing, PoolKeys, PromptPool};
+pub(crate) use prompted_sequence::PromptedSequence;
+pub use prompted_sequence::encode_with_prompts;
 pub use query::{Query, pool_query};
-pub use selection::{Choice, PoolLosses, Selection};
+pub use selection::{EntryChoice, PoolLosses, Selection};
 pub use shared::{PrefixPrompts, PromptTokens};
-pub use source::{Given, PromptSource};
+pub use source::{PromptSource, SourceOutput};
 pub use usage::{EntryUsage, PoolUsage};
 
 use crate::{Error, Result};
-use passage::Carried;
+use prompted_sequence::PromptState;
 
 /// Prompts of a batch, of one source; an encoder takes several.
 ///
@@ -70,7 +70,7 @@ pub enum Prompts {
     Norms {
         /// The block of the first layer.
         first: usize,
-        /// `(B, layers, 4, width)`, see [`Guidance::modulation`](crate::nn::Guidance::modulation).
+        /// `(B, layers, 4, width)`, see [`BlockConditioning::modulation`](crate::nn::BlockConditioning::modulation).
         modulation: Tensor<4>,
     },
 }
@@ -158,10 +158,10 @@ impl Prompts {
 
     /// Prompt tokens that a block gets, from its own and from what the blocks before made of
     /// earlier ones; none before the first block.
-    fn tokens_of(&self, block: usize, carried: Option<&Carried>) -> Option<Tensor<3>> {
+    fn tokens_of(&self, block: usize, carried: Option<&PromptState>) -> Option<Tensor<3>> {
         let Self::Tokens { first, tokens, gates } = self else { return None };
         let own = self.of_block(tokens, block);
-        let Some(Carried { input, output }) = carried else { return own };
+        let Some(PromptState { input, output }) = carried else { return own };
         let gate = gates.as_ref().and_then(|gates| gate(gates, (block - 1).checked_sub(*first)?));
         match (gate, own) {
             (None, own) => Some(own.unwrap_or_else(|| output.clone())),

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use super::selection::{check_query, largest, unevenness, unit};
-use super::{Choice, PoolLosses, PoolUsage, Prompts, Query, Selection, checks};
+use super::{EntryChoice, PoolLosses, PoolUsage, Prompts, Query, Selection, checks};
 use crate::nn::parameter;
 use crate::{Error, Result};
 
@@ -216,7 +216,7 @@ impl PromptPool {
             orthogonality: None,
         };
         let prompts = vec![self.take(&chosen)?];
-        Ok(Selection { prompts, similarity, choice: Choice::Entries(chosen), losses })
+        Ok(Selection { prompts, similarity, choice: EntryChoice::Entries(chosen), losses })
     }
 
     /// Cosines, `(B, sets, M)`.
@@ -311,7 +311,7 @@ mod tests {
     }
 
     fn chosen(selection: &Selection) -> Vec<Vec<usize>> {
-        let Choice::Entries(chosen) = selection.choice.clone() else { panic!("a mixture") };
+        let EntryChoice::Entries(chosen) = selection.choice.clone() else { panic!("a mixture") };
         chosen
     }
 

@@ -20,14 +20,14 @@ pub struct Selection {
     /// that all layers share, or one per layer.
     pub similarity: Tensor<3>,
     /// What follows from it.
-    pub choice: Choice,
+    pub choice: EntryChoice,
     /// What training may add to its loss.
     pub losses: PoolLosses,
 }
 
 /// How entries become prompts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Choice {
+pub enum EntryChoice {
     /// The entries of every sample, `sets * N` places: set after set, the most similar first.
     Entries(Vec<Vec<usize>>),
     /// No entry is chosen: all are added up, weighted by their similarity.

@@ -27,7 +27,7 @@ pub enum PromptSource {
 
 /// The prompts of a batch, and how they were chosen if they were.
 #[derive(Debug, Clone)]
-pub struct Given {
+pub struct SourceOutput {
     /// What the encoder gets.
     pub prompts: Vec<Prompts>,
     /// What the samples took from a pool; its prompts are moved to `prompts`.
@@ -55,14 +55,14 @@ impl PromptSource {
         batch: usize,
         query: Option<Tensor<2>>,
         phase: &mut Phase<'_>,
-    ) -> Result<Given> {
+    ) -> Result<SourceOutput> {
         let query =
             || query.ok_or_else(|| Error::Config("a pool of prompts needs queries".to_owned()));
-        let chosen = |mut selection: Selection| Given {
+        let chosen = |mut selection: Selection| SourceOutput {
             prompts: std::mem::take(&mut selection.prompts),
             selection: Some(selection),
         };
-        let shared = |prompts| Given { prompts: vec![prompts], selection: None };
+        let shared = |prompts| SourceOutput { prompts: vec![prompts], selection: None };
         Ok(match self {
             Self::Tokens(prompts) => shared(prompts.forward(batch, phase)),
             Self::Prefix(prompts) => shared(prompts.forward(batch, phase)),

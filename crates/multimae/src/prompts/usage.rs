@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::{Choice, Selection};
+use super::{EntryChoice, Selection};
 use crate::{Error, Result};
 
 /// The use of a pool by all samples and by those of every label, e.g. a class or a task.
@@ -190,7 +190,7 @@ impl EntryUsage {
 fn amounts(selection: &Selection) -> Vec<Vec<Vec<f64>>> {
     let [_, sets, entries] = selection.similarity.dims();
     match &selection.choice {
-        Choice::Entries(chosen) => {
+        EntryChoice::Entries(chosen) => {
             let count = |chosen: &[usize]| {
                 let mut set = vec![0.0; entries];
                 chosen.iter().for_each(|&entry| set[entry] += 1.0);
@@ -201,7 +201,7 @@ fn amounts(selection: &Selection) -> Vec<Vec<Vec<f64>>> {
             };
             chosen.iter().map(sample).collect()
         }
-        Choice::Mixture => {
+        EntryChoice::Mixture => {
             let weights = selection.similarity.clone().abs().into_data();
             let weights: Vec<f64> = weights.iter::<f64>().collect();
             let sample = |weights: &[f64]| weights.chunks(entries).map(<[f64]>::to_vec).collect();
@@ -236,7 +236,7 @@ mod tests {
         Selection {
             prompts: Vec::new(),
             similarity: Tensor::zeros([chosen.len(), sets, entries], &Device::default()),
-            choice: Choice::Entries(chosen),
+            choice: EntryChoice::Entries(chosen),
             losses: PoolLosses::default(),
         }
     }
@@ -284,7 +284,7 @@ mod tests {
         let similarity = Tensor::<2>::from_floats(rows, &Device::default());
         let mixture = Selection {
             similarity: similarity.reshape([2, 1, 3]),
-            choice: Choice::Mixture,
+            choice: EntryChoice::Mixture,
             ..selection(1, 3, Vec::new())
         };
         usage.record(&mixture).unwrap();

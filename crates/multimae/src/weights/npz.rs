@@ -153,7 +153,7 @@ mod tests {
         let big = "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999, 99999999999)}";
         assert!(error(big, &[0; 8]).contains("do not fit"));
         assert!(error("{'descr': '<f4', 'shape': (1,)}", &[0; 4]).contains("header"));
-        let truth = error("{'descr': '|b1', 'fortran_order': False, 'shape': (1,)}", &[2]);
-        assert!(truth.contains("truth"), "{truth}");
+        let ground_truth = error("{'descr': '|b1', 'fortran_order': False, 'shape': (1,)}", &[2]);
+        assert!(ground_truth.contains("truth"), "{ground_truth}");
     }
 }

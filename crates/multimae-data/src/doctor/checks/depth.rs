@@ -1,6 +1,6 @@
 //! Depth and its scale.
 
-use super::super::facts::Facts;
+use super::super::facts::FileFacts;
 use super::super::hints::Hints;
 use super::super::part::ReadFolder;
 use super::super::report::{Finding, Severity, Values};
@@ -52,7 +52,7 @@ fn usual(folder: &ReadFolder) -> f64 {
     if 2 * arrays > folder.files.len() { 1.0 } else { 1000.0 }
 }
 
-fn median(facts: &Facts) -> Option<f64> {
+fn median(facts: &FileFacts) -> Option<f64> {
     facts.values.depth.map(|(_, median)| f64::from(median))
 }
 
@@ -100,12 +100,12 @@ fn scale(folder: &ReadFolder, seen: &Values, typical: f64, by_hand: bool) -> Opt
 /// Files with another scale than the rest.
 fn unusual_files(folder: &ReadFolder, typical: f64, per_metre: f64) -> Vec<Finding> {
     let plausible = |median: f64| (PLAUSIBLE.0..=PLAUSIBLE.1).contains(&(median / per_metre));
-    let differs = |facts: &Facts| {
+    let differs = |facts: &FileFacts| {
         let median = median(facts)?;
         let ratio = median / typical;
         (!(UNUSUAL.recip()..=UNUSUAL).contains(&ratio)).then_some(median)
     };
-    let about = |_: &File, facts: &Facts, wanted: bool| {
+    let about = |_: &File, facts: &FileFacts, wanted: bool| {
         let median = differs(facts).filter(|&median| plausible(median) == wanted)?;
         let (usual, this) = (typical / per_metre, median / per_metre);
         Some(format!("a median of {this:.2} m, usually {usual:.2} m"))
@@ -132,13 +132,13 @@ fn unusual_files(folder: &ReadFolder, typical: f64, per_metre: f64) -> Vec<Findi
 }
 
 fn stored_badly(folder: &ReadFolder) -> Vec<Finding> {
-    let wrong = |facts: &Facts| facts.channels != 1 || facts.palette || facts.bits < 8;
-    let empty = |facts: &Facts| facts.values.max <= 0.0;
-    let holes = |facts: &Facts| facts.values.zeros as f64 / facts.values.count as f64;
+    let wrong = |facts: &FileFacts| facts.channels != 1 || facts.palette || facts.bits < 8;
+    let empty = |facts: &FileFacts| facts.values.max <= 0.0;
+    let holes = |facts: &FileFacts| facts.values.zeros as f64 / facts.values.count as f64;
     let about = |severity, code, things: &[String], message: &str| {
         Finding::about(severity, code, &folder.name, things, message)
     };
-    let good = |is: &dyn Fn(&Facts) -> bool| those(folder, |facts| !wrong(facts) && is(facts));
+    let good = |is: &dyn Fn(&FileFacts) -> bool| those(folder, |facts| !wrong(facts) && is(facts));
     [
         about(
             Severity::Error,

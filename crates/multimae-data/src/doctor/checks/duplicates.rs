@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::lists::Lists;
 use super::super::part::ReadFolder;
 use super::super::report::{Finding, Severity};
-use super::super::{Kind, facts::Facts};
+use super::super::{Kind, facts::FileFacts};
 
 pub(super) fn check(folders: &[ReadFolder], lists: &Lists) -> Vec<Finding> {
     // Labels and masks are often equal for good reasons.
@@ -66,7 +66,7 @@ fn elsewhere_different(this: &ReadFolder, folders: &[ReadFolder], a: &str, b: &s
         folder.name != this.name && matches!(folder.kind, Kind::Color | Kind::Depth)
     });
     let digest = |folder: &ReadFolder, id: &str| {
-        folder.good().find(|(file, _)| file.id == id).map(|(_, Facts { digest, .. })| *digest)
+        folder.good().find(|(file, _)| file.id == id).map(|(_, FileFacts { digest, .. })| *digest)
     };
     others.into_iter().any(|folder| match (digest(folder, a), digest(folder, b)) {
         (Some(a), Some(b)) => a != b,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::Options;
-use super::super::facts::Facts;
+use super::super::facts::FileFacts;
 use super::super::hints::Hints;
 use super::super::part::ReadFolder;
 use super::super::report::{Finding, LabelShare, Severity, Values};
@@ -41,7 +41,7 @@ fn number_in(name: &str) -> Option<i64> {
     digits.parse().ok().filter(|&number| number > 0)
 }
 
-fn is_index(facts: &Facts) -> bool {
+fn is_index(facts: &FileFacts) -> bool {
     facts.channels == 1 && facts.container != Container::Jpeg
 }
 
@@ -111,7 +111,7 @@ fn unknown_count(folder: &ReadFolder, shares: &[LabelShare]) -> Option<Finding> 
 }
 
 fn void_only(folder: &ReadFolder) -> Option<Finding> {
-    let void = |facts: &Facts| facts.values.histogram.keys().all(|&l| l == 0 || l == IGNORED);
+    let void = |facts: &FileFacts| facts.values.histogram.keys().all(|&l| l == 0 || l == IGNORED);
     Finding::about(
         Severity::Warning,
         "void_only",

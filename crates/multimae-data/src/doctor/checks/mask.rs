@@ -1,6 +1,6 @@
 //! Masks: 255 where something holds, 0 elsewhere.
 
-use super::super::facts::Facts;
+use super::super::facts::FileFacts;
 use super::super::part::ReadFolder;
 use super::super::report::{Finding, Severity, Values};
 use super::{those, those_with};
@@ -8,8 +8,9 @@ use super::{those, those_with};
 const VALID: i64 = 255;
 
 pub(super) fn check(folder: &ReadFolder) -> (Values, Vec<Finding>) {
-    let pixels =
-        |facts: &Facts, label: i64| facts.values.histogram.get(&label).copied().unwrap_or_default();
+    let pixels = |facts: &FileFacts, label: i64| {
+        facts.values.histogram.get(&label).copied().unwrap_or_default()
+    };
     let others = those_with(folder, |_, facts| {
         let mut others = facts.values.histogram.keys().filter(|&&v| v != 0 && v != VALID);
         others.next().map(|value| format!("{value} for one"))

@@ -7,7 +7,7 @@ mod labels;
 mod mask;
 mod sizes;
 
-use super::facts::{Facts, File};
+use super::facts::{File, FileFacts};
 use super::hints::Hints;
 use super::lists::Lists;
 use super::part::ReadFolder;
@@ -43,7 +43,7 @@ pub(super) fn samples(folders: &[ReadFolder], lists: &Lists) -> Vec<Finding> {
 }
 
 fn range(folder: &ReadFolder) -> Values {
-    let fold = |of: fn(&Facts) -> f32, pick: fn(f64, f64) -> f64| {
+    let fold = |of: fn(&FileFacts) -> f32, pick: fn(f64, f64) -> f64| {
         folder.good().map(|(_, facts)| f64::from(of(facts))).reduce(pick).unwrap_or_default()
     };
     Values::Other { min: fold(|f| f.values.min, f64::min), max: fold(|f| f.values.max, f64::max) }
@@ -79,14 +79,14 @@ fn common(folder: &ReadFolder) -> Vec<Finding> {
 }
 
 /// The ids of the files that are like this.
-fn those(folder: &ReadFolder, is: impl Fn(&Facts) -> bool) -> Vec<String> {
+fn those(folder: &ReadFolder, is: impl Fn(&FileFacts) -> bool) -> Vec<String> {
     folder.good().filter(|(_, facts)| is(facts)).map(|(file, _)| file.id.clone()).collect()
 }
 
 /// The ids of the files that are like this, with something about each.
 fn those_with(
     folder: &ReadFolder,
-    describe: impl Fn(&File, &Facts) -> Option<String>,
+    describe: impl Fn(&File, &FileFacts) -> Option<String>,
 ) -> Vec<String> {
     let described = folder.good().filter_map(|(file, facts)| {
         describe(file, facts).map(|text| format!("{} ({text})", file.id))

@@ -4,14 +4,14 @@ use multimae_report::colormap::{Colormap, ValueRange};
 use multimae_report::picture::{Grid, Picture, color_bar};
 
 use crate::Result;
-use crate::pictures::{COLUMNS, Shown};
+use crate::pictures::{COLUMNS, PictureRow};
 
 /// The relative error that the last colour of pictures stands for.
 const LARGEST_ERROR: f64 = 0.5;
 
 /// Input, target, prediction and relative error of frames with depth. Pixels whose target is not
 /// finite do not count, and are white.
-pub(crate) fn depth_grid(frames: &[&Shown<f32>]) -> Result<Picture> {
+pub(crate) fn depth_grid(frames: &[&PictureRow<f32>]) -> Result<Picture> {
     let targets: Vec<f32> = frames.iter().flat_map(|frame| frame.target.iter().copied()).collect();
     let range = ValueRange::quantiles(&targets, 0.01, 0.99);
     let errors = ValueRange::new(0.0, LARGEST_ERROR)?;

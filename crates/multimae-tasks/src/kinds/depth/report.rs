@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::pictures::depth_grid;
 use super::region::Region;
 use super::scorer::{Average, Caps, DepthFrame, DepthProtocol, DepthRow, DepthScorer};
-use crate::pictures::{Shown, Worst, percent};
-use crate::task::{NamedPicture, Outcome, ProtocolFacts, ScoreRules, ScoredFrame, Scorer};
+use crate::pictures::{PictureRow, Worst, percent};
+use crate::task::{FrameFacts, NamedPicture, Outcome, ScoreRules, ScoredFrame, Scorer};
 use crate::{Error, Result, Task};
 
 /// Columns of depth scores, in the order of `DepthScores::values`.
@@ -47,7 +47,7 @@ impl ScoreRules for DepthProtocol {
 struct Scoring {
     protocol: DepthProtocol,
     scorer: DepthScorer,
-    worst: Worst<Shown<f32>>,
+    worst: Worst<PictureRow<f32>>,
 }
 
 impl Scorer for Scoring {
@@ -62,7 +62,7 @@ impl Scorer for Scoring {
         self.worst.offer(scores.rel, || {
             let counted = scored.counted(&self.protocol);
             let known = |(&t, c): (&f32, bool)| if c { t } else { f32::NAN };
-            Ok(Shown {
+            Ok(PictureRow {
                 title: format!("{} abs rel {:.3}", frame.id, scores.rel),
                 input: (frame.input)(),
                 size,
@@ -90,7 +90,7 @@ impl Scorer for Scoring {
         })
     }
 
-    fn statement(&self, facts: ProtocolFacts<'_>) -> Result<Vec<(String, String)>> {
+    fn statement(&self, facts: FrameFacts<'_>) -> Result<Vec<(String, String)>> {
         let mut lines = Vec::new();
         let mut line = |key: &str, value: String| lines.push((key.to_owned(), value));
         depth_lines(&self.protocol, facts, &mut line)?;
@@ -133,7 +133,7 @@ fn depth_cells(row: &DepthRow) -> Vec<String> {
 
 fn depth_lines(
     protocol: &DepthProtocol,
-    facts: ProtocolFacts<'_>,
+    facts: FrameFacts<'_>,
     line: &mut impl FnMut(&str, String),
 ) -> Result<()> {
     let mask = if facts.mask { "mask_valid is 255, and " } else { "" };
@@ -174,7 +174,7 @@ fn caps(caps: Option<Caps>) -> String {
     }
 }
 
-fn region_statement(region: Region, facts: ProtocolFacts<'_>) -> Result<String> {
+fn region_statement(region: Region, facts: FrameFacts<'_>) -> Result<String> {
     let first = facts.sizes.first().map(|&(height, width)| Size::new(height, width));
     Ok(match (region, first) {
         (Region::FullFrame, _) => {
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn the_statement_names_bounds_and_regions() {
         let sizes = [(240, 320)].into();
-        let facts = ProtocolFacts { sizes: &sizes, mask: true };
+        let facts = FrameFacts { sizes: &sizes, mask: true };
         let lines = |name: &str| -> IndexMap<String, String> {
             let protocol = crate::Protocol::named(name).unwrap().remove(0);
             let scale = crate::kinds::depth::DepthScale::Linear { mean: 0.0, std: 1.0 };

@@ -5,7 +5,7 @@ use multimae_report::picture::{Bar, Grid, Picture, bars, palette_legend};
 
 use super::scorer::{ClassScore, SemsegRow};
 use crate::Result;
-use crate::pictures::{COLUMNS, Shown, percent};
+use crate::pictures::{COLUMNS, PictureRow, percent};
 
 /// Width of the classes' bars with their text, in pixels.
 const BARS: usize = 640;
@@ -15,7 +15,7 @@ const UNKNOWN: [u8; 3] = [255; 3];
 
 /// Input, target, prediction and wrong pixels of frames with labels. Labels beyond the palette do
 /// not count.
-pub(crate) fn label_grid(frames: &[&Shown<i64>], palette: &Palette) -> Result<Picture> {
+pub(crate) fn label_grid(frames: &[&PictureRow<i64>], palette: &Palette) -> Result<Picture> {
     let mut grid = Grid::new(COLUMNS);
     for frame in frames {
         let known = |label: i64| (0..palette.len() as i64).contains(&label);

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::label_names::LabelNames;
 use super::pictures::{class_bars, label_grid};
 use super::scorer::{SemsegFrame, SemsegProtocol, SemsegRow, SemsegScorer};
-use crate::pictures::{Shown, Worst, percent};
-use crate::task::{NamedPicture, Outcome, ProtocolFacts, ScoreRules, ScoredFrame, Scorer};
+use crate::pictures::{PictureRow, Worst, percent};
+use crate::task::{FrameFacts, NamedPicture, Outcome, ScoreRules, ScoredFrame, Scorer};
 use crate::{Error, Result, Task};
 
 impl ScoreRules for SemsegProtocol {
@@ -35,7 +35,7 @@ impl ScoreRules for SemsegProtocol {
 struct Scoring {
     names: LabelNames,
     scorer: SemsegScorer,
-    worst: Worst<Shown<i64>>,
+    worst: Worst<PictureRow<i64>>,
 }
 
 impl Scorer for Scoring {
@@ -46,7 +46,7 @@ impl Scorer for Scoring {
         let scorer = &self.scorer;
         self.worst.offer(1.0 - scores.miou, || {
             let (target, prediction) = scorer.drawn(target, prediction);
-            Ok(Shown {
+            Ok(PictureRow {
                 title: format!("{} mIoU {} %", frame.id, percent(scores.miou)),
                 input: (frame.input)(),
                 size: frame.size,
@@ -82,7 +82,7 @@ impl Scorer for Scoring {
         })
     }
 
-    fn statement(&self, _facts: ProtocolFacts<'_>) -> Result<Vec<(String, String)>> {
+    fn statement(&self, _facts: FrameFacts<'_>) -> Result<Vec<(String, String)>> {
         let mut lines =
             vec![("valid pixels".to_owned(), "those whose label is not void".to_owned())];
         let sets = self.scorer.label_sets();
@@ -154,7 +154,7 @@ mod tests {
         let protocol = crate::Protocol::named("nyuv2-semseg").unwrap().remove(0);
         let scorer = protocol.rules.scorer(&task, 0).unwrap();
         let sizes = [(240, 320)].into();
-        let lines = scorer.statement(ProtocolFacts { sizes: &sizes, mask: false }).unwrap();
+        let lines = scorer.statement(FrameFacts { sizes: &sizes, mask: false }).unwrap();
         let lines: IndexMap<String, String> = lines.into_iter().collect();
         assert!(lines["NYUv2-13"].contains("mapped from 40 to 13"));
         assert!(lines["NYUv2-40"].contains("255 are void"));

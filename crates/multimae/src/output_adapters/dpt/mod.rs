@@ -10,7 +10,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation};
 use serde::{Deserialize, Serialize};
 
-use super::{HeadSurroundings, Prediction};
+use super::{HeadContext, Prediction};
 use crate::Result;
 use crate::encoder::Phase;
 use crate::encoder_output::{EncoderOutput, Source};
@@ -171,7 +171,7 @@ impl DptHead {
     ///
     /// # Errors
     /// If a hook is no block of the encoder, or the width of the fusion is odd.
-    pub fn new(config: &DptConfig, around: HeadSurroundings<'_>, device: &Device) -> Result<Self> {
+    pub fn new(config: &DptConfig, around: HeadContext<'_>, device: &Device) -> Result<Self> {
         around.check_hooks(&config.hooks)?;
         let features = config.feature_dim;
         if features == 0 || !features.is_multiple_of(2) {

@@ -3,16 +3,16 @@
 use multimae::burn::tensor::{Device, Tensor};
 use multimae::encoder::Phase;
 use multimae::encoder_output::EncoderOutput;
+use multimae::peft::PeftModel;
 use multimae::state::{StateDict, take_gradients};
 use multimae::tokens::TokenLayout;
-use multimae::tuned::TunedMultiVit;
 
-use super::{Steps, Targets, number, tuned};
+use super::{Targets, Workload, number, peft_model};
 use crate::Result;
 use crate::folder::CaseFolder;
 
 pub(super) struct Heads {
-    model: TunedMultiVit,
+    model: PeftModel,
     /// Of the blocks that heads read; the others stand empty.
     layers: Vec<Tensor<3>>,
     read: Vec<usize>,
@@ -23,7 +23,7 @@ pub(super) struct Heads {
 impl Heads {
     pub(super) fn new(folder: &CaseFolder, weights: StateDict) -> Result<Self> {
         let (case, device) = (&folder.case, Device::default().autodiff());
-        let model = tuned(folder, weights, &device)?;
+        let model = peft_model(folder, weights, &device)?;
         let grid = case.size().grid(case.patch)?;
         let mut read = Vec::new();
         let layers = (0..case.sizes.depth)
@@ -46,7 +46,7 @@ impl Heads {
     }
 }
 
-impl Steps for Heads {
+impl Workload for Heads {
     fn step(&mut self) -> Result<f64> {
         let mut layers = self.layers.clone();
         for &block in &self.read {

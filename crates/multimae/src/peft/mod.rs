@@ -22,8 +22,8 @@ use crate::tokens::Inputs;
 use crate::{Error, Result};
 
 pub use attention::BlockAttention;
-pub use pass::forward_together;
-use pass::{Chosen, Part, Pass};
+pub use pass::forward_batched;
+use pass::{ModelBatch, PassOutput, SourceSelection};
 pub use prompt_init::{random_prompts, self_prompts};
 
 /// The name of the norms that the prompts of all tasks condition.
@@ -32,7 +32,7 @@ const SHARED: &str = "shared";
 /// What tuning adds to a model. The default is nothing.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Additions {
+pub struct PeftConfig {
     /// Prompts of the encoder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompts: Option<PromptConfig>,
@@ -58,7 +58,7 @@ pub struct Additions {
 /// `prompts.*`, `task_prompts.<task>.*`, `prompt_norms.<task>.*`, `entry_norms.<task>.<block>.*`, and `lora.*` and `ssf.*`
 /// behind the name of their layer.
 #[derive(Module, Debug)]
-pub struct TunedMultiVit {
+pub struct PeftModel {
     /// The model itself; no part of a parameter's name.
     pub vit: MultiVit,
     /// Prompts of the blocks that all tasks share.
@@ -71,12 +71,12 @@ pub struct TunedMultiVit {
     pub entry_norms: ModuleMap<ModuleMap<LayerNorm>>,
     branch: usize,
     #[module(skip)]
-    additions: Additions,
+    peft: PeftConfig,
 }
 
 /// What a tuned model makes of a batch.
 #[derive(Debug, Clone, Default)]
-pub struct TunedOutput {
+pub struct PeftOutput {
     /// By task.
     pub predictions: IndexMap<String, Prediction>,
     /// What samples took from pools: `shared` from that of all tasks, and by task.
@@ -85,19 +85,18 @@ pub struct TunedOutput {
     pub terms: IndexMap<String, Tensor<1>>,
 }
 
-impl TunedMultiVit {
+impl PeftModel {
     /// A model of zeros but for the position tables.
     ///
     /// # Errors
     /// If a part does not fit.
-    pub fn new(config: &MultiVitConfig, additions: &Additions, device: &Device) -> Result<Self> {
+    pub fn new(config: &MultiVitConfig, peft: &PeftConfig, device: &Device) -> Result<Self> {
         let (depth, width) = (config.encoder.depth, config.encoder.width);
-        let branch = additions.check(depth)?;
+        let branch = peft.check(depth)?;
         let mut vit = MultiVit::new(config, device)?;
-        vit.encoder =
-            vit.encoder.into_iter().map(|block| additions.of_block(block, device)).collect();
-        let build = |blocks: Range<usize>| match &additions.prompts {
-            Some(prompts) => prompts.build(&prompts::Part { blocks, width }, device),
+        vit.encoder = vit.encoder.into_iter().map(|block| peft.of_block(block, device)).collect();
+        let build = |blocks: Range<usize>| match &peft.prompts {
+            Some(prompts) => prompts.build(&prompts::BlockRange { blocks, width }, device),
             None => Ok(None),
         };
         let shared = build(0..branch)?;
@@ -114,7 +113,7 @@ impl TunedMultiVit {
         let norms = |layers: Vec<usize>| -> ModuleMap<LayerNorm> {
             layers.into_iter().map(|at| (at.to_string(), LayerNorm::new(width, device))).collect()
         };
-        let prompt_norms = additions.prompt_norms.map_or_else(ModuleMap::default, |rank| {
+        let prompt_norms = peft.prompt_norms.map_or_else(ModuleMap::default, |rank| {
             let norms = |name: &str, blocks: usize| {
                 (name.to_owned(), PromptNorms::new(blocks, width, rank, device))
             };
@@ -122,7 +121,7 @@ impl TunedMultiVit {
             let of_tasks = ModuleMap::names(&tasks_own).map(|task| norms(task, depth - branch));
             shared.chain(of_tasks).collect()
         });
-        let entry_norms = config.heads.iter().filter(|_| additions.entry_norms);
+        let entry_norms = config.heads.iter().filter(|_| peft.entry_norms);
         Ok(Self {
             vit,
             prompts: shared,
@@ -132,7 +131,7 @@ impl TunedMultiVit {
                 .map(|head| (head.name.clone(), norms(head.head.layers(depth))))
                 .collect(),
             branch,
-            additions: additions.clone(),
+            peft: peft.clone(),
         })
     }
 
@@ -152,8 +151,8 @@ impl TunedMultiVit {
 
     /// What tuning has added.
     #[must_use]
-    pub fn additions(&self) -> &Additions {
-        &self.additions
+    pub fn peft(&self) -> &PeftConfig {
+        &self.peft
     }
 
     /// The block from which on every task has its own pass; the number of blocks if there is none.
@@ -168,7 +167,7 @@ impl TunedMultiVit {
     ///
     /// # Errors
     /// If inputs, prompts or heads do not fit.
-    pub fn forward(&self, inputs: Inputs, phase: &mut Phase<'_>) -> Result<TunedOutput> {
+    pub fn forward(&self, inputs: Inputs, phase: &mut Phase<'_>) -> Result<PeftOutput> {
         self.forward_with_queries(inputs, None, phase)
     }
 
@@ -184,15 +183,16 @@ impl TunedMultiVit {
         inputs: Inputs,
         queries: Option<Tensor<2>>,
         phase: &mut Phase<'_>,
-    ) -> Result<TunedOutput> {
-        let mut part = [Part { queries, ..Part::new(self, inputs)? }];
-        let mut output = TunedOutput::default();
-        let Some(Pass { outputs, chosen }) = pass::encode(&mut part, (phase, &mut |_| {}))?.pop()
+    ) -> Result<PeftOutput> {
+        let mut part = [ModelBatch { queries, ..ModelBatch::new(self, inputs)? }];
+        let mut output = PeftOutput::default();
+        let Some(PassOutput { outputs, selections }) =
+            pass::encode(&mut part, (phase, &mut |_| {}))?.pop()
         else {
             return Ok(output);
         };
         output.predictions = self.predict(outputs, phase)?;
-        for Chosen { source, selection, terms } in chosen {
+        for SourceSelection { source, selection, terms } in selections {
             for (name, term) in terms {
                 let sum = match output.terms.swap_remove(name) {
                     Some(sum) => sum + term,
@@ -213,9 +213,9 @@ impl TunedMultiVit {
     /// # Errors
     /// If the inputs do not fit.
     pub fn query(&self, inputs: Inputs) -> Result<Option<Tensor<2>>> {
-        let mut part = [Part::new(self, inputs)?];
+        let mut part = [ModelBatch::new(self, inputs)?];
         pass::add_queries(&mut part)?;
-        let [Part { queries, .. }] = part;
+        let [ModelBatch { queries, .. }] = part;
         Ok(queries)
     }
 
@@ -242,7 +242,7 @@ impl TunedMultiVit {
     /// Whether batches of both models can go through the encoder together: its blocks are alike. That
     /// their linear layers have the same weights and biases is up to the caller.
     #[must_use]
-    pub fn shares_passes_with(&self, other: &Self) -> bool {
+    pub fn can_batch_with(&self, other: &Self) -> bool {
         self.vit.config().encoder == other.vit.config().encoder
     }
 
@@ -269,15 +269,15 @@ impl TunedMultiVit {
     /// norms before the heads stay what they are.
     #[must_use]
     pub fn merged(self) -> Self {
-        let Self { mut vit, mut additions, .. } = self;
+        let Self { mut vit, mut peft, .. } = self;
         vit.encoder = vit.encoder.into_iter().map(Block::merged).collect();
-        additions.lora = None;
-        additions.ssf = false;
-        Self { vit, additions, ..self }
+        peft.lora = None;
+        peft.ssf = false;
+        Self { vit, peft, ..self }
     }
 }
 
-impl Additions {
+impl PeftConfig {
     /// Checks the sizes against an encoder of so many blocks. Returns the block at which tasks
     /// branch.
     fn check(&self, depth: usize) -> Result<usize> {

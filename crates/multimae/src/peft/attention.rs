@@ -2,8 +2,8 @@
 
 use burn::tensor::Tensor;
 
-use super::TunedMultiVit;
-use super::pass::{self, Part, Watched};
+use super::PeftModel;
+use super::pass::{self, HookInput, ModelBatch};
 use crate::encoder::Phase;
 use crate::tokens::{Inputs, TokenLayout};
 use crate::{Error, Result};
@@ -26,7 +26,7 @@ pub struct BlockAttention {
     pub prefix: usize,
 }
 
-impl TunedMultiVit {
+impl PeftModel {
     /// The attention of some blocks, and where the patches' tokens are. Blocks behind the branch occur
     /// once per task.
     ///
@@ -44,11 +44,11 @@ impl TunedMultiVit {
             )));
         }
         let mut seen = Vec::new();
-        let mut watch = |Watched { index, task, own, batch }: Watched<'_>| {
+        let mut hook = |HookInput { index, task, own, batch }: HookInput<'_>| {
             if !blocks.contains(&index) {
                 return;
             }
-            let weights = batch.block.attention(batch.tokens.clone(), &batch.guidance);
+            let weights = batch.block.attention(batch.tokens.clone(), &batch.conditioning);
             let [_, _, rows, columns] = weights.dims();
             seen.push(BlockAttention {
                 block: index,
@@ -59,9 +59,9 @@ impl TunedMultiVit {
                 prefix: columns - rows,
             });
         };
-        let mut part = [Part::new(self, inputs)?];
-        pass::encode(&mut part, (&mut Phase::Evaluation, &mut watch))?;
-        let [Part { embedded, .. }] = part;
+        let mut batch = [ModelBatch::new(self, inputs)?];
+        pass::encode(&mut batch, (&mut Phase::Evaluation, &mut hook))?;
+        let [ModelBatch { embedded, .. }] = batch;
         Ok((seen, embedded.layout))
     }
 }

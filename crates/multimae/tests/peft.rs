@@ -11,12 +11,12 @@ use multimae::modality::{Modality, Size};
 use multimae::multivit::MultiVitConfig;
 use multimae::nn::{LoraConfig, LoraTarget};
 use multimae::output_adapters::{HeadConfig, LightConfig, Prediction, TaskHead};
+use multimae::peft::{PeftConfig, PeftModel};
+use multimae::peft::{random_prompts, self_prompts};
 use multimae::positions::NonSquareTables;
 use multimae::prompts::PromptConfig;
 use multimae::state::{StateDict, parameters, state_dict, update};
 use multimae::tokens::Inputs;
-use multimae::tuned::{Additions, TunedMultiVit};
-use multimae::tuned::{random_prompts, self_prompts};
 use multimae::tuning::ParameterKind;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -46,14 +46,14 @@ fn stream(name: &str) -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(seed)
 }
 
-fn model(additions: &Additions) -> TunedMultiVit {
-    let model = TunedMultiVit::new(&config(), additions, &Device::default()).unwrap();
+fn model(peft: &PeftConfig) -> PeftModel {
+    let model = PeftModel::new(&config(), peft, &Device::default()).unwrap();
     random_prompts(multimae::init::initialise(model, stream), stream).unwrap()
 }
 
-fn prompts(text: serde_json::Value) -> Additions {
+fn prompts(text: serde_json::Value) -> PeftConfig {
     let prompts: PromptConfig = serde_json::from_value(text).unwrap();
-    Additions { prompts: Some(prompts), ..Additions::default() }
+    PeftConfig { prompts: Some(prompts), ..PeftConfig::default() }
 }
 
 fn inputs(batch: usize) -> Inputs {
@@ -64,7 +64,7 @@ fn inputs(batch: usize) -> Inputs {
     [("rgb".to_owned(), ModalityTensor::Continuous(rgb))].into_iter().collect()
 }
 
-fn predictions(model: &TunedMultiVit) -> IndexMap<String, Vec<f32>> {
+fn predictions(model: &PeftModel) -> IndexMap<String, Vec<f32>> {
     let values = |prediction| match prediction {
         Prediction::Maps(maps) => maps.into_data().iter().collect(),
         Prediction::Classes(logits) => logits.into_data().iter().collect(),
@@ -78,7 +78,7 @@ fn difference(a: &IndexMap<String, Vec<f32>>, b: &IndexMap<String, Vec<f32>>, ta
 }
 
 /// The values of some parameters replaced by others.
-fn changed(model: TunedMultiVit, which: impl Fn(&str) -> bool) -> TunedMultiVit {
+fn changed(model: PeftModel, which: impl Fn(&str) -> bool) -> PeftModel {
     update(model, |name, value| {
         let [len] = value.dims();
         let shift: Vec<f32> = (0..len).map(|i| ((i + name.len()) as f32).cos() * 0.3).collect();
@@ -88,7 +88,7 @@ fn changed(model: TunedMultiVit, which: impl Fn(&str) -> bool) -> TunedMultiVit 
 }
 
 /// The parameters of the pre-trained model and its heads keep their values between models.
-fn with_weights(model: TunedMultiVit, weights: &StateDict) -> TunedMultiVit {
+fn with_weights(model: PeftModel, weights: &StateDict) -> PeftModel {
     update(model, |name, value| {
         let data = weights.get(name)?.clone();
         let [len] = value.dims();
@@ -99,36 +99,36 @@ fn with_weights(model: TunedMultiVit, weights: &StateDict) -> TunedMultiVit {
 
 #[test]
 fn low_rank_adaptation_and_scale_and_shift_begin_without_effect_and_can_be_merged() {
-    let plain = predictions(&model(&Additions::default()));
+    let plain = predictions(&model(&PeftConfig::default()));
     let all = vec![LoraTarget::Qkv, LoraTarget::Proj, LoraTarget::Fc1, LoraTarget::Fc2];
     let lora = LoraConfig { rank: 2, alpha: Some(4.0), targets: all };
-    for additions in [
-        Additions { lora: Some(lora.clone()), ..Additions::default() },
-        Additions { ssf: true, ..Additions::default() },
-        Additions { lora: Some(lora), ssf: true, ..Additions::default() },
+    for peft in [
+        PeftConfig { lora: Some(lora.clone()), ..PeftConfig::default() },
+        PeftConfig { ssf: true, ..PeftConfig::default() },
+        PeftConfig { lora: Some(lora), ssf: true, ..PeftConfig::default() },
     ] {
-        let fresh = model(&additions);
+        let fresh = model(&peft);
         let begun = predictions(&fresh);
         assert!(difference(&begun, &plain, "depth") < 1e-6);
         let tuned = changed(fresh, |name| name.contains(".lora.") || name.contains(".ssf."));
         let expected = predictions(&tuned);
-        assert!(difference(&expected, &plain, "depth") > 1e-2, "{additions:?}");
+        assert!(difference(&expected, &plain, "depth") > 1e-2, "{peft:?}");
         let merged = tuned.merged();
-        assert_eq!(*merged.additions(), Additions::default());
-        let is_addition = |name: &str| ParameterKind::of(name).is_addition();
-        assert!(!parameters(&merged).iter().any(|parameter| is_addition(&parameter.name)));
+        assert_eq!(*merged.peft(), PeftConfig::default());
+        let is_peft = |name: &str| ParameterKind::of(name).is_peft();
+        assert!(!parameters(&merged).iter().any(|parameter| is_peft(&parameter.name)));
         let got = predictions(&merged);
         for task in ["depth", "semseg"] {
-            assert!(difference(&got, &expected, task) < 1e-5, "{additions:?} {task}");
+            assert!(difference(&got, &expected, task) < 1e-5, "{peft:?} {task}");
         }
     }
 }
 
 #[test]
 fn scale_and_shift_have_the_published_count() {
-    let additions = Additions { ssf: true, ..Additions::default() };
+    let peft = PeftConfig { ssf: true, ..PeftConfig::default() };
     let base = MultiVitConfig { encoder: EncoderConfig::base(), heads: Vec::new(), ..config() };
-    let model = TunedMultiVit::new(&base, &additions, &Device::default()).unwrap();
+    let model = PeftModel::new(&base, &peft, &Device::default()).unwrap();
     let count = |kind| -> usize {
         let all = parameters(&model).into_iter().filter(|p| ParameterKind::of(&p.name) == kind);
         all.map(|p| p.shape.iter().product::<usize>()).sum()
@@ -147,8 +147,8 @@ fn a_branch_is_a_pass_of_its_own() {
         let shared = model(&prompts(kind.clone()));
         let all = predictions(&shared);
         for branch in 0..=DEPTH {
-            let additions = Additions { branch_at: Some(branch), ..prompts(kind.clone()) };
-            let branched = model(&additions);
+            let peft = PeftConfig { branch_at: Some(branch), ..prompts(kind.clone()) };
+            let branched = model(&peft);
             let names: Vec<String> = parameters(&branched).into_iter().map(|p| p.name).collect();
             let of_tasks = names.iter().filter(|name| name.starts_with("task_prompts.")).count();
             assert_eq!(of_tasks > 0, branch < DEPTH, "{names:?}");
@@ -201,8 +201,8 @@ fn cut(weights: &StateDict, branch: usize) -> StateDict {
 #[test]
 fn prompts_of_images_are_tokens_in_front_of_their_block() {
     let kind = serde_json::json!({"kind": "deep", "count": 4});
-    let additions = Additions { branch_at: Some(1), ..prompts(kind) };
-    let fresh = model(&additions);
+    let peft = PeftConfig { branch_at: Some(1), ..prompts(kind) };
+    let fresh = model(&peft);
     let tuned = self_prompts(fresh.clone(), inputs(2), stream).unwrap();
     let output = fresh.vit.forward(inputs(2), &mut Phase::Evaluation).unwrap();
     let state = state_dict(&tuned);
@@ -230,15 +230,15 @@ fn prompts_of_images_are_tokens_in_front_of_their_block() {
 
 #[test]
 fn entry_norms_are_for_the_layers_that_a_head_reads() {
-    let additions = Additions { entry_norms: true, ..Additions::default() };
-    let names: Vec<String> = parameters(&model(&additions))
+    let peft = PeftConfig { entry_norms: true, ..PeftConfig::default() };
+    let names: Vec<String> = parameters(&model(&peft))
         .into_iter()
         .map(|parameter| parameter.name)
         .filter(|name| name.starts_with("entry_norms."))
         .collect();
     assert_eq!(names.len(), 2 * 2 * 2, "{names:?}");
     assert!(names.contains(&"entry_norms.semseg.2.weight".to_owned()));
-    let before = model(&additions);
+    let before = model(&peft);
     let after = changed(before.clone(), |name| name.starts_with("entry_norms.semseg."));
     let (before, after) = (predictions(&before), predictions(&after));
     assert_eq!(difference(&before, &after, "depth"), 0.0);
@@ -249,8 +249,8 @@ fn entry_norms_are_for_the_layers_that_a_head_reads() {
 fn norms_that_prompts_condition_begin_without_effect() {
     let deep = prompts(serde_json::json!({"kind": "deep", "count": 2}));
     for branch_at in [None, Some(1)] {
-        let plain = Additions { branch_at, ..deep.clone() };
-        let with = Additions { prompt_norms: Some(3), ..plain.clone() };
+        let plain = PeftConfig { branch_at, ..deep.clone() };
+        let with = PeftConfig { prompt_norms: Some(3), ..plain.clone() };
         let fresh = model(&with);
         let begun = predictions(&fresh);
         assert_eq!(difference(&begun, &predictions(&model(&plain)), "depth"), 0.0);
@@ -264,20 +264,20 @@ fn norms_that_prompts_condition_begin_without_effect() {
 
 #[test]
 fn additions_that_do_not_fit_are_refused() {
-    let refused = |additions: Additions| {
-        TunedMultiVit::new(&config(), &additions, &Device::default()).unwrap_err().to_string()
+    let refused = |peft: PeftConfig| {
+        PeftModel::new(&config(), &peft, &Device::default()).unwrap_err().to_string()
     };
     let deep = |text| prompts(text);
     assert!(refused(deep(serde_json::json!({"kind": "deep", "first": 3}))).contains("has 3"));
     assert!(refused(deep(serde_json::json!({"kind": "deep", "count": 0}))).contains("count"));
     assert!(refused(deep(serde_json::json!({"kind": "deep", "dropout": 1.0}))).contains("dropout"));
     assert!(refused(deep(serde_json::json!({"kind": "deep", "rank": 0}))).contains("rank"));
-    let branch = Additions { branch_at: Some(1), ..Additions::default() };
+    let branch = PeftConfig { branch_at: Some(1), ..PeftConfig::default() };
     assert!(refused(branch).contains("prompts"));
-    let far = Additions { branch_at: Some(4), ..deep(serde_json::json!({"kind": "deep"})) };
+    let far = PeftConfig { branch_at: Some(4), ..deep(serde_json::json!({"kind": "deep"})) };
     assert!(refused(far).contains("branch_at"));
     let lora = LoraConfig { rank: 0, alpha: None, targets: vec![LoraTarget::Qkv] };
-    assert!(refused(Additions { lora: Some(lora), ..Additions::default() }).contains("rank"));
+    assert!(refused(PeftConfig { lora: Some(lora), ..PeftConfig::default() }).contains("rank"));
 }
 
 /// Rows of attention sum to one, and its columns are those of all that is looked at.
@@ -285,24 +285,24 @@ fn additions_that_do_not_fit_are_refused() {
 fn attention_is_over_patches_prompts_and_prefixes() {
     let patches = 6;
     let own = patches + 1;
-    let branched = Additions {
+    let branched = PeftConfig {
         branch_at: Some(1),
         ..prompts(serde_json::json!({"kind": "deep", "count": 2}))
     };
     let cases = [
-        (Additions::default(), 0, 0, 2),
+        (PeftConfig::default(), 0, 0, 2),
         (prompts(serde_json::json!({"kind": "deep", "count": 2})), 2, 0, 2),
         (prompts(serde_json::json!({"kind": "shallow", "count": 4})), 4, 0, 2),
         (prompts(serde_json::json!({"kind": "prefix", "count": 3})), 0, 3, 2),
         // Behind the branch once per task.
         (branched, 2, 0, 3),
     ];
-    for (additions, count, prefix, seen) in cases {
-        let (attention, layout) = model(&additions).attention(inputs(2), &[0, 2]).unwrap();
+    for (peft, count, prefix, seen) in cases {
+        let (attention, layout) = model(&peft).attention(inputs(2), &[0, 2]).unwrap();
         assert_eq!((layout.num_tokens(), attention.len()), (patches, seen));
         for one in &attention {
             let last = one.block == 2;
-            if additions.branch_at.is_none() || last {
+            if peft.branch_at.is_none() || last {
                 assert_eq!((one.own, one.prompts, one.prefix), (own, count, prefix));
             }
             let rows = own + one.prompts;
@@ -313,17 +313,17 @@ fn attention_is_over_patches_prompts_and_prefixes() {
         let tasks: Vec<Option<&str>> =
             attention.iter().filter(|one| one.block == 2).map(|one| one.task.as_deref()).collect();
         let expected: &[Option<&str>] =
-            if additions.branch_at.is_some() { &[Some("depth"), Some("semseg")] } else { &[None] };
+            if peft.branch_at.is_some() { &[Some("depth"), Some("semseg")] } else { &[None] };
         assert_eq!(tasks, expected);
     }
-    let error = model(&Additions::default()).attention(inputs(1), &[3]).unwrap_err().to_string();
+    let error = model(&PeftConfig::default()).attention(inputs(1), &[3]).unwrap_err().to_string();
     assert!(error.contains("no block 3"), "{error}");
 }
 
 /// The weights are those by which a block mixes its values.
 #[test]
 fn attention_mixes_values_as_the_block_does() {
-    let model = model(&Additions::default());
+    let model = model(&PeftConfig::default());
     let attention = &model.vit.encoder[0].attn;
     let values: Vec<f32> = (0..5 * WIDTH).map(|i| (i as f32 * 0.71).cos()).collect();
     let x = Tensor::<3>::from_data(TensorData::new(values, [1, 5, WIDTH]), &Device::default());

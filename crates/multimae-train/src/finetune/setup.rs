@@ -8,13 +8,13 @@ use multimae::burn::tensor::Device;
 use multimae::losses::{SupervisedLoss, TaskBalancer};
 use multimae::multivit::MultiVitConfig;
 use multimae::output_adapters::TaskHead;
-use multimae::state::{Allowed, parameters, with_trained};
-use multimae::tuned::TunedMultiVit;
-use multimae::tuned::{random_prompts, self_prompts};
+use multimae::peft::PeftModel;
+use multimae::peft::{random_prompts, self_prompts};
+use multimae::state::{AllowedKeys, parameters, with_trained};
 use multimae_data::{DataModality, Dataset, stream};
 
-use super::annotations::{Constants, look_at};
-use super::data::{Set, class_names, evaluation_geometry, open};
+use super::annotations::{Constants, annotation_constants};
+use super::data::{DataSplit, class_names, evaluation_geometry, open};
 use super::evaluation::{constant_predictions, evaluate};
 use super::heads::head;
 use super::mixing::Mixing;
@@ -23,7 +23,7 @@ use crate::learner::Learner;
 use crate::optim::{AdamW, AdamWConfig, GroupRules, ParameterGroups};
 use crate::schedule::{CosineSchedule, warmup_steps};
 use crate::step::StepRules;
-use crate::trainer::{Plan, shown_samples};
+use crate::trainer::{TrainingPlan, shown_samples};
 use crate::{Error, Result};
 use multimae_config::{FinetuneRecipe, PromptInit, Recipe as _, TaskModality, WeightingChoice};
 use multimae_infer::saved_model::{InputModality, ModelCard, TaskCard};
@@ -52,7 +52,7 @@ pub struct Task {
 
 /// Everything about a run that its recipe and its data fix.
 #[derive(Debug)]
-pub struct Setting {
+pub struct FinetuneSetup {
     /// The recipe.
     pub recipe: FinetuneRecipe,
     /// What the trained model will say of itself.
@@ -71,7 +71,7 @@ pub struct Setting {
     pub(super) training: Arc<Dataset>,
 }
 
-impl Setting {
+impl FinetuneSetup {
     /// Opens the training data and looks at its annotations.
     ///
     /// # Errors
@@ -84,12 +84,12 @@ impl Setting {
         let mask = valid_mask(&recipe);
         let stored: Vec<DataModality> = targets.iter().map(|(_, t)| t.data.clone()).collect();
         let read = modalities(inputs.iter().map(|input| &input.card), &stored, mask.as_ref());
-        let training = open(&recipe, Set::Training, &read)?.ok_or_else(no_data)?;
+        let training = open(&recipe, DataSplit::Training, &read)?.ok_or_else(no_data)?;
         let classes = if recipe.classifies() { class_names(&training) } else { Vec::new() };
         check_classes(&recipe, &classes)?;
         let annotated = annotated(&recipe, &stored, mask.as_ref(), &training)?;
         let mask_name = mask.as_ref().map(|mask| mask.name.as_str());
-        let constants = look_at(&recipe, &annotated, mask_name, &classes)?;
+        let constants = annotation_constants(&recipe, &annotated, mask_name, &classes)?;
         let tasks = recipe
             .out_domains
             .0
@@ -111,7 +111,7 @@ impl Setting {
         recipe.input_size.grid(recipe.patch_size)?;
         let card = ModelCard {
             model,
-            additions: recipe.additions(),
+            peft: recipe.peft(),
             inputs: inputs.into_iter().map(|input| input.card).collect(),
             tasks: tasks.iter().map(|task| (task.name.clone(), task.card.clone())).collect(),
             geometry: evaluation_geometry(&recipe),
@@ -121,10 +121,9 @@ impl Setting {
         let notices = notices(&recipe, &tasks, &constants)?;
         let mixing = Mixing::of(&recipe, &card)?;
         let training = Arc::new(training);
-        let mut setting =
-            Self { recipe, card, tasks, constants, mixing, device, notices, training };
-        setting.normalise_weights()?;
-        Ok(setting)
+        let mut setup = Self { recipe, card, tasks, constants, mixing, device, notices, training };
+        setup.normalise_weights()?;
+        Ok(setup)
     }
 
     /// Divides the weights of the tasks by the loss of the best constant prediction.
@@ -148,11 +147,11 @@ impl Setting {
     ///
     /// # Errors
     /// If the weights cannot be read or do not fit.
-    pub fn pretrained_learner(&self) -> Result<(Learner<TunedMultiVit>, Option<LoadReport>)> {
+    pub fn pretrained_learner(&self) -> Result<(Learner<PeftModel>, Option<LoadReport>)> {
         let mut learner = self.learner()?;
         let report = match &self.recipe.finetune {
             Some(path) => {
-                let allowed = Allowed {
+                let allowed = AllowedKeys {
                     missing: self.recipe.allow_missing.0.clone(),
                     unexpected: self.recipe.allow_unexpected.0.clone(),
                 };
@@ -167,7 +166,7 @@ impl Setting {
     }
 
     /// The model with the prompts that the recipe begins with.
-    fn with_first_prompts(&self, model: TunedMultiVit) -> Result<TunedMultiVit> {
+    fn with_first_prompts(&self, model: PeftModel) -> Result<PeftModel> {
         match &self.recipe.prompt_init {
             PromptInit::Random => Ok(model),
             PromptInit::SelfPrompt => {
@@ -184,15 +183,15 @@ impl Setting {
     ///
     /// # Errors
     /// If the sizes do not fit together.
-    pub fn model(&self, device: &Device) -> Result<TunedMultiVit> {
-        Ok(TunedMultiVit::new(&self.card.model, &self.card.additions, device)?)
+    pub fn model(&self, device: &Device) -> Result<PeftModel> {
+        Ok(PeftModel::new(&self.card.model, &self.card.peft, device)?)
     }
 
     /// A fresh model with its optimiser.
     ///
     /// # Errors
     /// If the sizes do not fit together.
-    pub fn learner(&self) -> Result<Learner<TunedMultiVit>> {
+    pub fn learner(&self) -> Result<Learner<PeftModel>> {
         let device = self.device.clone().autodiff();
         let recipe = &self.recipe;
         let model = self.model(&device)?;
@@ -226,7 +225,7 @@ impl Setting {
     ///
     /// # Errors
     /// If the recipe names a parameter that does not exist.
-    pub fn groups(&self, model: &TunedMultiVit) -> Result<ParameterGroups> {
+    pub fn groups(&self, model: &PeftModel) -> Result<ParameterGroups> {
         let rules = GroupRules {
             layer_decay: self.recipe.layer_decay,
             depth: self.card.model.encoder.depth,
@@ -247,13 +246,13 @@ impl Setting {
 
     /// What is done when, with so many steps in an epoch.
     #[must_use]
-    pub fn plan(&self, steps_per_epoch: u64) -> Plan {
+    pub fn plan(&self, steps_per_epoch: u64) -> TrainingPlan {
         let recipe = &self.recipe;
         let total = recipe.epochs as u64 * steps_per_epoch;
         let warmup =
             warmup_steps(recipe.warmup_steps, recipe.warmup_epochs as u64 * steps_per_epoch);
         let decay_end = recipe.weight_decay_end.unwrap_or(recipe.weight_decay);
-        Plan {
+        TrainingPlan {
             epochs: recipe.epochs as u64,
             lr: CosineSchedule::new(recipe.peak_lr(), recipe.min_lr, warmup, total),
             weight_decay: CosineSchedule::new(recipe.weight_decay, decay_end, 0, total),
@@ -343,7 +342,7 @@ fn annotated(
         return Ok(training.clone());
     }
     let read: Vec<DataModality> = targets.iter().chain(mask).cloned().collect();
-    open(recipe, Set::Training, &read)?.ok_or_else(no_data)
+    open(recipe, DataSplit::Training, &read)?.ok_or_else(no_data)
 }
 
 fn check_classes(recipe: &FinetuneRecipe, found: &[String]) -> Result<()> {

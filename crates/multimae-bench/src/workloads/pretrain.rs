@@ -5,10 +5,10 @@ use multimae::encoder::Phase;
 use multimae::losses::Objective;
 use multimae::masking::TokenMasks;
 use multimae::model::Inputs;
-use multimae::state::{Allowed, StateDict, load};
+use multimae::state::{AllowedKeys, StateDict, load};
 use multimae_train::learner::Learner;
 
-use super::{Steps, optimiser};
+use super::{Workload, optimiser};
 use crate::Result;
 use crate::folder::CaseFolder;
 
@@ -24,7 +24,7 @@ pub(super) struct Pretrain {
 impl Pretrain {
     pub(super) fn new(folder: &CaseFolder, weights: StateDict) -> Result<Self> {
         let (case, device) = (&folder.case, Device::default().autodiff());
-        let model = load(case.multimae(&device)?, weights, &Allowed::default())?;
+        let model = load(case.multimae(&device)?, weights, &AllowedKeys::default())?;
         Ok(Self {
             learner: Learner {
                 model,
@@ -41,7 +41,7 @@ impl Pretrain {
     }
 }
 
-impl Steps for Pretrain {
+impl Workload for Pretrain {
     fn step(&mut self) -> Result<f64> {
         let pass = self.learner.forward(
             &self.objective,

@@ -8,7 +8,7 @@ use multimae_data::{
     Interpolation, Layout, Loader, LoaderConfig, Pipeline,
 };
 
-use super::Steps;
+use super::Workload;
 use crate::Result;
 use crate::folder::CaseFolder;
 
@@ -74,7 +74,7 @@ impl Loading {
     }
 }
 
-impl Steps for Loading {
+impl Workload for Loading {
     fn step(&mut self) -> Result<f64> {
         for _ in 0..BATCHES {
             match self.batches.next() {

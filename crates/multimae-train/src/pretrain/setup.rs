@@ -14,21 +14,21 @@ use crate::learner::Learner;
 use crate::optim::{AdamW, AdamWConfig};
 use crate::schedule::{CosineSchedule, warmup_steps};
 use crate::step::StepRules;
-use crate::trainer::Plan;
+use crate::trainer::TrainingPlan;
 use crate::{Error, Result};
 use multimae_config::{BadSamplesChoice, BalancerChoice, PretrainRecipe};
 use multimae_infer::visualize::PretrainSpec;
 
 /// Everything about a run that its recipe fixes.
 #[derive(Debug)]
-pub struct Setting {
+pub struct PretrainSetup {
     /// The recipe, the modalities, the model's shape and its losses.
     pub spec: PretrainSpec,
     /// Where the run computes, without autodiff.
     pub device: Device,
 }
 
-impl Setting {
+impl PretrainSetup {
     /// # Errors
     /// If the recipe describes no possible run.
     pub fn new(recipe: PretrainRecipe) -> Result<Self> {
@@ -85,10 +85,10 @@ impl Setting {
 
     /// What is done when, with so many steps in an epoch.
     #[must_use]
-    pub fn plan(&self, steps_per_epoch: u64) -> Plan {
+    pub fn plan(&self, steps_per_epoch: u64) -> TrainingPlan {
         let recipe = &self.spec.recipe;
         let (lr, weight_decay) = self.schedules(steps_per_epoch);
-        Plan {
+        TrainingPlan {
             epochs: recipe.epochs as u64,
             lr,
             weight_decay,

@@ -2,8 +2,8 @@
 
 mod heads;
 mod loading;
+mod peft;
 mod pretrain;
-mod tuned;
 
 use std::time::Instant;
 
@@ -11,19 +11,19 @@ use indexmap::IndexMap;
 use multimae::burn::tensor::{Device, Tensor};
 use multimae::losses::{RegressionLoss, SupervisedLoss, SupervisedTarget};
 use multimae::output_adapters::{Prediction, merge_aliases};
-use multimae::state::{Allowed, StateDict, load};
-use multimae::tuned::TunedMultiVit;
+use multimae::peft::PeftModel;
+use multimae::state::{AllowedKeys, StateDict, load};
 use multimae_train::optim::{AdamW, AdamWConfig};
 
 use crate::Result;
-use crate::case::{Case, Work};
+use crate::case::{BenchmarkCase, BenchmarkKind};
 use crate::folder::CaseFolder;
 
 /// Pixels with this label do not count.
 const IGNORE: usize = 255;
 
 /// One step after the other of the same work.
-pub trait Steps {
+pub trait Workload {
     /// Does a step and gives its loss. What is between the start and the end is timed.
     ///
     /// # Errors
@@ -44,7 +44,7 @@ pub struct StepTime {
 ///
 /// # Errors
 /// If the step fails.
-pub fn timed(work: &mut dyn Steps) -> Result<StepTime> {
+pub fn timed(work: &mut dyn Workload) -> Result<StepTime> {
     let start = Instant::now();
     let loss = work.step()?;
     Ok(StepTime { seconds: start.elapsed().as_secs_f64(), loss })
@@ -54,19 +54,21 @@ pub fn timed(work: &mut dyn Steps) -> Result<StepTime> {
 ///
 /// # Errors
 /// If its folder is not as it should be.
-pub fn open(folder: &mut CaseFolder, threads: usize) -> Result<Box<dyn Steps>> {
+pub fn open(folder: &mut CaseFolder, threads: usize) -> Result<Box<dyn Workload>> {
     let weights = std::mem::take(&mut folder.weights);
-    Ok(match folder.case.work {
-        Work::Pretrain => Box::new(pretrain::Pretrain::new(folder, weights)?),
-        Work::Joint | Work::Prompts => Box::new(tuned::Tuned::new(folder, weights)?),
-        Work::Inference => Box::new(tuned::Inference::new(folder, weights)?),
-        Work::Heads => Box::new(heads::Heads::new(folder, weights)?),
-        Work::Loading => Box::new(loading::Loading::new(folder, threads)?),
-        Work::Startup => return Err(folder.error("start-up has no steps")),
+    Ok(match folder.case.kind {
+        BenchmarkKind::Pretrain => Box::new(pretrain::Pretrain::new(folder, weights)?),
+        BenchmarkKind::Joint | BenchmarkKind::Prompts => {
+            Box::new(peft::Finetune::new(folder, weights)?)
+        }
+        BenchmarkKind::Inference => Box::new(peft::Inference::new(folder, weights)?),
+        BenchmarkKind::Heads => Box::new(heads::Heads::new(folder, weights)?),
+        BenchmarkKind::Loading => Box::new(loading::Loading::new(folder, threads)?),
+        BenchmarkKind::Startup => return Err(folder.error("start-up has no steps")),
     })
 }
 
-fn optimiser(case: &Case) -> AdamW {
+fn optimiser(case: &BenchmarkCase) -> AdamW {
     let [beta_1, beta_2] = case.betas;
     AdamW::new(AdamWConfig { beta_1, beta_2, ..AdamWConfig::default() })
 }
@@ -76,9 +78,9 @@ fn number(loss: &Tensor<1>) -> f64 {
 }
 
 /// The model of depth and labels with the case's weights.
-fn tuned(folder: &CaseFolder, weights: StateDict, device: &Device) -> Result<TunedMultiVit> {
+fn peft_model(folder: &CaseFolder, weights: StateDict, device: &Device) -> Result<PeftModel> {
     let weights = merge_aliases(weights)?;
-    Ok(load(folder.case.tuned(device)?, weights, &Allowed::default())?)
+    Ok(load(folder.case.peft_model(device)?, weights, &AllowedKeys::default())?)
 }
 
 /// What depth and labels should be.

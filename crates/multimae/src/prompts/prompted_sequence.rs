@@ -5,11 +5,11 @@ use burn::tensor::Tensor;
 use super::Prompts;
 use crate::Result;
 use crate::encoder::Phase;
-use crate::nn::{Block, Guidance};
+use crate::nn::{Block, BlockConditioning};
 
 /// The prompt tokens of a source at the last block.
 #[derive(Debug, Clone)]
-pub(super) struct Carried {
+pub(super) struct PromptState {
     pub(super) input: Tensor<3>,
     pub(super) output: Tensor<3>,
 }
@@ -17,16 +17,16 @@ pub(super) struct Carried {
 /// A batch with its prompts on its way through blocks. It [enters](Self::enter) every block and
 /// [leaves](Self::leave) it, so that whoever runs the blocks may run them for several batches.
 #[derive(Debug, Clone)]
-pub(crate) struct Passage {
+pub(crate) struct PromptedSequence {
     tokens: Tensor<3>,
     prompts: Vec<Prompts>,
     /// What became of the tokens of each source; in a block, what it was given.
-    carried: Vec<Option<Carried>>,
+    carried: Vec<Option<PromptState>>,
     /// The number of the next block.
     index: usize,
 }
 
-impl Passage {
+impl PromptedSequence {
     /// A batch before the first of so many blocks.
     ///
     /// # Shapes
@@ -50,21 +50,21 @@ impl Passage {
 
     /// What the next block is given: the tokens with those of prompts behind them, and what else
     /// guides it.
-    pub(crate) fn enter(&self) -> (Tensor<3>, Guidance) {
+    pub(crate) fn block_input(&self) -> (Tensor<3>, BlockConditioning) {
         let slots = self.slots().flatten();
         let sequence = joined(std::iter::once(self.tokens.clone()).chain(slots));
         let prefixes = self.prompts.iter().filter_map(|prompts| prompts.prefix_of(self.index));
         let modulations =
             self.prompts.iter().filter_map(|prompts| prompts.modulation_of(self.index));
-        let guidance = Guidance {
+        let conditioning = BlockConditioning {
             prefix: side_by_side(prefixes),
             modulation: modulations.reduce(|sum, more| sum + more),
         };
-        (sequence, guidance)
+        (sequence, conditioning)
     }
 
     /// Takes what the block made of the sequence that [`Self::enter`] gave.
-    pub(crate) fn leave(&mut self, sequence: Tensor<3>) {
+    pub(crate) fn push_output(&mut self, sequence: Tensor<3>) {
         let [_, own, _] = self.tokens.dims();
         let mut start = own;
         let of_slot = |slot: Option<Tensor<3>>| {
@@ -72,7 +72,7 @@ impl Passage {
                 let [_, count, _] = input.dims();
                 start += count;
                 let output = sequence.clone().narrow(1, start - count, count);
-                Carried { input, output }
+                PromptState { input, output }
             })
         };
         self.carried = self.slots().map(of_slot).collect();
@@ -101,11 +101,11 @@ pub fn encode_with_prompts(
     drop_path_rates: &[f64],
     phase: &mut Phase<'_>,
 ) -> Result<Vec<Tensor<3>>> {
-    let mut passage = Passage::new(tokens, prompts.to_vec(), blocks.len())?;
+    let mut prompted = PromptedSequence::new(tokens, prompts.to_vec(), blocks.len())?;
     let outputs = blocks.iter().zip(drop_path_rates).map(|(block, &rate)| {
-        let (sequence, guidance) = passage.enter();
-        passage.leave(block.forward_guided(sequence, guidance, rate, phase));
-        passage.tokens().clone()
+        let (sequence, conditioning) = prompted.block_input();
+        prompted.push_output(block.forward_conditioned(sequence, conditioning, rate, phase));
+        prompted.tokens().clone()
     });
     Ok(outputs.collect())
 }

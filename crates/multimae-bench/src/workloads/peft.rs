@@ -5,35 +5,35 @@ use multimae::burn::tensor::Device;
 use multimae::encoder::Phase;
 use multimae::model::Inputs;
 use multimae::output_adapters::Prediction;
+use multimae::peft::PeftModel;
 use multimae::state::StateDict;
-use multimae::tuned::TunedMultiVit;
 use multimae::tuning::{Tuning, TuningPart};
 use multimae_train::learner::Learner;
 
-use super::{Steps, Targets, number, optimiser, tuned};
+use super::{Targets, Workload, number, optimiser, peft_model};
 use crate::Result;
-use crate::case::Work;
+use crate::case::BenchmarkKind;
 use crate::folder::CaseFolder;
 
 /// A step of training.
-pub(super) struct Tuned {
-    learner: Learner<TunedMultiVit>,
+pub(super) struct Finetune {
+    learner: Learner<PeftModel>,
     inputs: Inputs,
     targets: Targets,
     lr: f64,
     weight_decay: f64,
 }
 
-impl Tuned {
+impl Finetune {
     pub(super) fn new(folder: &CaseFolder, weights: StateDict) -> Result<Self> {
         let (case, device) = (&folder.case, Device::default().autodiff());
-        let tuning = match case.work {
-            Work::Prompts => Tuning::Parts(vec![TuningPart::Prompts]),
+        let tuning = match case.kind {
+            BenchmarkKind::Prompts => Tuning::Parts(vec![TuningPart::Prompts]),
             _ => Tuning::Full,
         };
         Ok(Self {
             learner: Learner {
-                model: tuning.apply(tuned(folder, weights, &device)?, case.sizes.depth)?,
+                model: tuning.apply(peft_model(folder, weights, &device)?, case.sizes.depth)?,
                 balancer: None,
                 optimiser: optimiser(case),
                 balancer_lr_scale: 1.0,
@@ -46,7 +46,7 @@ impl Tuned {
     }
 }
 
-impl Steps for Tuned {
+impl Workload for Finetune {
     fn step(&mut self) -> Result<f64> {
         let phase = &mut Phase::Evaluation;
         let output = self.learner.model.forward(self.inputs.clone(), phase)?;
@@ -60,19 +60,19 @@ impl Steps for Tuned {
 
 /// A forward pass.
 pub(super) struct Inference {
-    model: TunedMultiVit,
+    model: PeftModel,
     inputs: Inputs,
 }
 
 impl Inference {
     pub(super) fn new(folder: &CaseFolder, weights: StateDict) -> Result<Self> {
         let device = Device::default();
-        let model = tuned(folder, weights, &device)?.valid();
+        let model = peft_model(folder, weights, &device)?.valid();
         Ok(Self { model, inputs: folder.model_inputs(&device)? })
     }
 }
 
-impl Steps for Inference {
+impl Workload for Inference {
     /// The mean absolute value of all predictions.
     fn step(&mut self) -> Result<f64> {
         let output = self.model.forward(self.inputs.clone(), &mut Phase::Evaluation)?;

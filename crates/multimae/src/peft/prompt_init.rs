@@ -6,7 +6,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use indexmap::IndexMap;
 use rand::{Rng, RngExt};
 
-use super::TunedMultiVit;
+use super::PeftModel;
 use crate::phase::Phase;
 use crate::prompts::{PoolConfig, PoolForm, PromptConfig, PromptSource};
 use crate::state::{parameters, update};
@@ -21,11 +21,11 @@ use crate::{Error, Result};
 /// # Errors
 /// If a mixture has more entries than the encoder is wide.
 pub fn random_prompts<R: Rng>(
-    model: TunedMultiVit,
+    model: PeftModel,
     mut stream: impl FnMut(&str) -> R,
-) -> Result<TunedMultiVit> {
+) -> Result<PeftModel> {
     let patch = model.vit.config().patch_size as f64;
-    let gate = match &model.additions().prompts {
+    let gate = match &model.peft().prompts {
         Some(PromptConfig::Shallow(config) | PromptConfig::Deep(config)) => config.gate,
         _ => None,
     };
@@ -62,10 +62,10 @@ pub fn random_prompts<R: Rng>(
 /// # Errors
 /// If the prompts are of a kind that does not lie among the tokens, or the inputs do not fit.
 pub fn self_prompts<R: Rng>(
-    model: TunedMultiVit,
+    model: PeftModel,
     inputs: Inputs,
     mut stream: impl FnMut(&str) -> R,
-) -> Result<TunedMultiVit> {
+) -> Result<PeftModel> {
     let embedded = model.vit.embed(inputs)?;
     let count = embedded.layout.num_tokens();
     let outputs = model.vit.encode(embedded.sequence.clone(), &mut Phase::Evaluation);
@@ -93,7 +93,7 @@ pub fn self_prompts<R: Rng>(
 
 /// Where prompts are taken from.
 struct Picks<'a> {
-    model: &'a TunedMultiVit,
+    model: &'a PeftModel,
     /// The modality tokens in front of every block.
     fronts: &'a [Tensor<3>],
     /// The blocks that the source is for.

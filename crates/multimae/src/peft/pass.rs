@@ -1,0 +1,252 @@
+//! The pass of batches through the encoder: a block at a time, the batches of all models together,
+//! behind a branch once per task.
+
+use std::ops::Range;
+
+use burn::tensor::Tensor;
+use indexmap::IndexMap;
+
+use super::{PeftModel, SHARED};
+use crate::encoder::Phase;
+use crate::encoder_output::EncoderOutput;
+use crate::multivit::Embedded;
+use crate::nn::{Block, BlockInput};
+use crate::output_adapters::Prediction;
+use crate::prompts::{PromptSource, PromptedSequence, Prompts, Selection, SourceOutput};
+use crate::tokens::Inputs;
+use crate::{Error, Result};
+
+/// Predicts batches of several tuned models with one pass through the encoder, whose linear layers
+/// multiply once for all of them: inputs, prompts, norms and low-rank changes are each model's own.
+///
+/// # Errors
+/// If the models' encoders are not alike (see [`PeftModel::can_batch_with`]), or inputs,
+/// prompts or heads do not fit.
+pub fn forward_batched(
+    batches: Vec<(&PeftModel, Inputs)>,
+    phase: &mut Phase<'_>,
+) -> Result<Vec<IndexMap<String, Prediction>>> {
+    let mut model_batches: Vec<ModelBatch<'_>> = batches
+        .into_iter()
+        .map(|(model, inputs)| ModelBatch::new(model, inputs))
+        .collect::<Result<_>>()?;
+    let Some(first) = model_batches.first() else { return Ok(Vec::new()) };
+    if !model_batches.iter().all(|batch| first.model.can_batch_with(batch.model)) {
+        return Err(Error::Config("models of one pass: their encoders are not alike".to_owned()));
+    }
+    let passes = encode(&mut model_batches, (phase, &mut |_| {}))?;
+    let models = model_batches.iter().map(|batch| batch.model);
+    models.zip(passes).map(|(model, pass)| model.predict(pass.outputs, phase)).collect()
+}
+
+/// A batch of a model.
+pub(super) struct ModelBatch<'a> {
+    pub(super) model: &'a PeftModel,
+    pub(super) embedded: Embedded,
+    /// What pools choose by, `(B, width)`; computed where it is needed and not given.
+    pub(super) queries: Option<Tensor<2>>,
+}
+
+impl<'a> ModelBatch<'a> {
+    /// # Errors
+    /// If the inputs do not fit.
+    pub(super) fn new(model: &'a PeftModel, inputs: Inputs) -> Result<Self> {
+        Ok(Self { model, embedded: model.vit.embed(inputs)?, queries: None })
+    }
+}
+
+/// What came out of a pass for a part.
+pub(super) struct PassOutput {
+    /// What each head reads, in their order.
+    pub(super) outputs: Vec<EncoderOutput>,
+    /// What samples chose, in the order of the sources.
+    pub(super) selections: Vec<SourceSelection>,
+}
+
+/// What the samples of a source chose.
+pub(super) struct SourceSelection {
+    /// The source: [`SHARED`] or a task.
+    pub(super) source: String,
+    pub(super) selection: Selection,
+    /// What it adds to the loss, with its weight.
+    pub(super) terms: Vec<(&'static str, Tensor<1>)>,
+}
+
+/// A function that is called before every block with its input.
+pub(super) type BlockHook<'h> = dyn FnMut(HookInput<'_>) + 'h;
+
+/// A batch that is about to go through a block.
+pub(super) struct HookInput<'a> {
+    /// The number of the block.
+    pub(super) index: usize,
+    /// The task, behind the branch.
+    pub(super) task: Option<&'a str>,
+    /// Tokens without prompts.
+    pub(super) own: usize,
+    /// Block, tokens with those of prompts behind them, and what guides the block.
+    pub(super) batch: &'a BlockInput<'a>,
+}
+
+/// Runs the blocks, under the eyes of somebody.
+pub(super) fn encode(
+    model_batches: &mut [ModelBatch<'_>],
+    (phase, hook): (&mut Phase<'_>, &mut BlockHook<'_>),
+) -> Result<Vec<PassOutput>> {
+    add_queries(model_batches)?;
+    let mut passes: Vec<EncoderPass<'_>> =
+        model_batches.iter().map(|batch| EncoderPass::new(batch, phase)).collect::<Result<_>>()?;
+    for index in blocks(&passes) {
+        passes.iter_mut().try_for_each(|pass| pass.branch(index, phase))?;
+        step(&mut passes, index, (phase, hook));
+    }
+    Ok(passes.into_iter().map(EncoderPass::end).collect())
+}
+
+/// Computes the queries that parts need: those of the encoder's output in one pass without prompts.
+pub(super) fn add_queries(model_batches: &mut [ModelBatch<'_>]) -> Result<()> {
+    for batch in model_batches.iter_mut().filter(|batch| batch.queries.is_none()) {
+        let Embedded { sequence, layout } = &batch.embedded;
+        if let Some(query) = batch.model.query_kind().filter(|query| !query.needs_pass()) {
+            batch.queries = Some(query.of_embeddings(sequence, layout)?);
+        }
+    }
+    let (places, mut passes): (Vec<usize>, Vec<EncoderPass<'_>>) = model_batches
+        .iter()
+        .enumerate()
+        .filter(|(_, batch)| batch.queries.is_none() && batch.model.query_kind().is_some())
+        .map(|(place, batch)| Ok((place, EncoderPass::without_prompts(batch)?)))
+        .collect::<Result<Vec<_>>>()?
+        .into_iter()
+        .unzip();
+    for index in blocks(&passes) {
+        step(&mut passes, index, (&mut Phase::Evaluation, &mut |_| {}));
+    }
+    let queries = passes.into_iter().map(EncoderPass::queries).collect::<Result<Vec<_>>>()?;
+    for (place, queries) in places.into_iter().zip(queries) {
+        model_batches[place].queries = queries;
+    }
+    Ok(())
+}
+
+fn blocks(passes: &[EncoderPass<'_>]) -> Range<usize> {
+    0..passes.first().map_or(0, |pass| pass.batch.model.vit.encoder.len())
+}
+
+/// Takes all batches through a block.
+fn step(
+    passes: &mut [EncoderPass<'_>],
+    index: usize,
+    (phase, hook): (&mut Phase<'_>, &mut BlockHook<'_>),
+) {
+    let mut batches = Vec::new();
+    for pass in &*passes {
+        for stream in &pass.streams {
+            let (tokens, conditioning) = stream.sequence.block_input();
+            let model = pass.batch.model;
+            let (block, rate) = (&model.vit.encoder[index], model.drop_path_rate(index));
+            let batch = BlockInput { block, tokens, conditioning, rate };
+            let [_, own, _] = stream.sequence.tokens().dims();
+            hook(HookInput { index, task: stream.task, own, batch: &batch });
+            batches.push(batch);
+        }
+    }
+    let streams = passes.iter_mut().flat_map(|pass| &mut pass.streams);
+    for (stream, tokens) in streams.zip(Block::forward_batched(batches, phase)) {
+        stream.sequence.push_output(tokens);
+        stream.layers.push(stream.sequence.tokens().clone());
+    }
+}
+
+/// A part on its way through the encoder: in one lane, behind the branch in one per task.
+struct EncoderPass<'a> {
+    batch: &'a ModelBatch<'a>,
+    streams: Vec<TaskStream<'a>>,
+    selections: Vec<SourceSelection>,
+}
+
+struct TaskStream<'a> {
+    task: Option<&'a str>,
+    sequence: PromptedSequence,
+    /// The outputs of the blocks so far.
+    layers: Vec<Tensor<3>>,
+}
+
+impl<'a> EncoderPass<'a> {
+    /// Before the first block.
+    fn new(batch: &'a ModelBatch<'a>, phase: &mut Phase<'_>) -> Result<Self> {
+        let PeftModel { prompts, branch, .. } = batch.model;
+        let mut pass = Self { batch, streams: Vec::new(), selections: Vec::new() };
+        let prompts = match prompts {
+            Some(source) => pass.prompts((SHARED, source), phase)?,
+            None => Vec::new(),
+        };
+        let sequence = PromptedSequence::new(batch.embedded.sequence.clone(), prompts, *branch)?;
+        pass.streams.push(TaskStream { task: None, sequence, layers: Vec::new() });
+        Ok(pass)
+    }
+
+    /// The same for queries, which have no gradient.
+    fn without_prompts(batch: &'a ModelBatch<'a>) -> Result<Self> {
+        let depth = batch.model.vit.encoder.len();
+        let sequence = batch.embedded.sequence.clone().detach();
+        let sequence = PromptedSequence::new(sequence, Vec::new(), depth)?;
+        let stream = TaskStream { task: None, sequence, layers: Vec::new() };
+        Ok(Self { batch, streams: vec![stream], selections: Vec::new() })
+    }
+
+    /// Opens a lane for every task if the block is the one where they part.
+    fn branch(&mut self, index: usize, phase: &mut Phase<'_>) -> Result<()> {
+        let PeftModel { task_prompts, branch, vit, .. } = self.batch.model;
+        if index != *branch {
+            return Ok(());
+        }
+        for shared in std::mem::take(&mut self.streams) {
+            for (task, source) in task_prompts.iter() {
+                let prompts = self.prompts((task, source), phase)?;
+                let tokens = shared.sequence.tokens().clone();
+                let sequence = PromptedSequence::new(tokens, prompts, vit.encoder.len() - branch)?;
+                let layers = shared.layers.clone();
+                self.streams.push(TaskStream { task: Some(task), sequence, layers });
+            }
+        }
+        Ok(())
+    }
+
+    /// The prompts of a source, and what the norms that it conditions make of them.
+    fn prompts(
+        &mut self,
+        (name, source): (&str, &PromptSource),
+        phase: &mut Phase<'_>,
+    ) -> Result<Vec<Prompts>> {
+        let [samples, _, _] = self.batch.embedded.sequence.dims();
+        let SourceOutput { mut prompts, selection } =
+            source.forward(samples, self.batch.queries.clone(), phase)?;
+        if let Some(selection) = selection {
+            let terms = source.terms(&selection);
+            self.selections.push(SourceSelection { source: name.to_owned(), selection, terms });
+        }
+        let norms = self.batch.model.prompt_norms.get(name);
+        prompts.extend(norms.and_then(|norms| norms.forward(&prompts)));
+        Ok(prompts)
+    }
+
+    /// Behind the last block of a pass without prompts.
+    fn queries(self) -> Result<Option<Tensor<2>>> {
+        let ModelBatch { model, embedded, .. } = self.batch;
+        let Some(query) = model.query_kind() else { return Ok(None) };
+        let layers = self.streams.into_iter().flat_map(|stream| stream.layers).collect();
+        query.of_output(&model.vit.output(embedded, layers)).map(Some)
+    }
+
+    /// Behind the last block.
+    fn end(self) -> PassOutput {
+        let ModelBatch { model, embedded, .. } = self.batch;
+        let stream = |head: &str| {
+            self.streams.iter().find(|stream| stream.task.is_none_or(|task| task == head))
+        };
+        let layers = |head| stream(head).map(|stream| stream.layers.clone()).unwrap_or_default();
+        let heads = model.vit.output_adapters.names();
+        let outputs = heads.map(|head| model.vit.output(embedded, layers(head))).collect();
+        PassOutput { outputs, selections: self.selections }
+    }
+}
