@@ -176,10 +176,10 @@ mod tests {
     use crate::weights::zip::ArchiveWriter;
 
     fn file(pickle: &[u8], storage: &[u8]) -> Vec<u8> {
-        let mut archive = ArchiveWriter::default();
-        archive.add("x/data.pkl", pickle);
-        archive.add("x/data/0", storage);
-        archive.finish()
+        let mut archive = ArchiveWriter::new(0);
+        archive.add("x/data.pkl", pickle).unwrap();
+        archive.add("x/data/0", storage).unwrap();
+        archive.finish().unwrap()
     }
 
     fn text(text: &str) -> Vec<u8> {
@@ -355,10 +355,10 @@ mod tests {
 
     #[test]
     fn big_endian_files_are_refused() {
-        let mut archive = ArchiveWriter::default();
-        archive.add("x/data.pkl", b"\x80\x02}.");
-        archive.add("x/byteorder", b"big");
-        let problem = parse_pth(&archive.finish()).unwrap_err();
+        let mut archive = ArchiveWriter::new(0);
+        archive.add("x/data.pkl", b"\x80\x02}.").unwrap();
+        archive.add("x/byteorder", b"big").unwrap();
+        let problem = parse_pth(&archive.finish().unwrap()).unwrap_err();
         assert!(problem.contains("little-endian"), "{problem}");
     }
 }

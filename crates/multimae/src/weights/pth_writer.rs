@@ -1,5 +1,6 @@
 //! Writing PyTorch checkpoints that `torch.load` reads, also with `weights_only=True`.
 
+use super::Problem;
 use super::tensor::{row_major, storage_class};
 use super::zip::ArchiveWriter;
 use crate::state::StateDict;
@@ -35,21 +36,22 @@ pub fn write_pth(weights: &StateDict, epoch: i64) -> Result<Vec<u8>> {
     pickle.str("epoch");
     pickle.int(epoch);
     pickle.raw(b"u.");
-    Ok(archive(&pickle.0, weights))
+    archive(&pickle.0, weights)
+        .map_err(|problem| Error::Weights(format!("as a PyTorch checkpoint: {problem}")))
 }
 
-fn archive(pickle: &[u8], weights: &StateDict) -> Vec<u8> {
+fn archive(pickle: &[u8], weights: &StateDict) -> Result<Vec<u8>, Problem> {
     let len: usize = weights.values().map(|data| data.as_bytes().len() + 512).sum();
     let mut archive = ArchiveWriter::new(len + 2 * pickle.len());
     let mut add = |name: &str, content: &[u8]| archive.add(&format!("{ROOT}/{name}"), content);
-    add("data.pkl", pickle);
-    add(".format_version", b"1");
-    add(".storage_alignment", b"64");
-    add("byteorder", b"little");
+    add("data.pkl", pickle)?;
+    add(".format_version", b"1")?;
+    add(".storage_alignment", b"64")?;
+    add("byteorder", b"little")?;
     for (index, data) in weights.values().enumerate() {
-        add(&format!("data/{index}"), data.as_bytes());
+        add(&format!("data/{index}"), data.as_bytes())?;
     }
-    add("version", b"3\n");
+    add("version", b"3\n")?;
     archive.finish()
 }
 

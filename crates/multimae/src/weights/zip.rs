@@ -1,59 +1,38 @@
-//! Zip archives in memory, as PyTorch and NumPy write them.
+//! ZIP archives in memory, as PyTorch and NumPy write them.
 //!
-//! Sizes come from the file and are never trusted: stored entries are parts of the file, deflated
-//! ones are unpacked up to a bound that depends on the size of the file.
+//! The container is read and written by the `zip` crate. This module adds the limits: sizes come
+//! from the file and are never trusted. Stored entries are slices of the file, without a copy;
+//! deflated ones are inflated up to a bound that depends on the size of the file.
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::io::Read;
+use std::io::{Cursor, Read, Write};
 
-use flate2::Crc;
-use flate2::read::DeflateDecoder;
-use indexmap::IndexMap;
+use ::zip::read::{ArchiveOffset, Config, ZipFileEntry};
+use ::zip::write::SimpleFileOptions;
+use ::zip::{
+    CompressionMethod, DateTime, HasZipMetadata, System, ZIP64_BYTES_THR, ZipArchive,
+    ZipReadOptions, ZipWriter,
+};
 
 use super::Problem;
 
-/// How every local header of a zip file begins, and so most zip files.
+/// The first bytes of every local header, and so of most ZIP files.
 pub(super) const MAGIC: &[u8] = b"PK\x03\x04";
-const CENTRAL_MAGIC: &[u8] = b"PK\x01\x02";
+/// The first bytes of the record that ends a ZIP file, and its length without the comment.
 const END_MAGIC: &[u8] = b"PK\x05\x06";
-const END64_MAGIC: &[u8] = b"PK\x06\x06";
-const LOCATOR64_MAGIC: &[u8] = b"PK\x06\x07";
-
-const LOCAL_LEN: usize = 30;
-const CENTRAL_LEN: usize = 46;
 const END_LEN: usize = 22;
-const END64_LEN: usize = 56;
-const LOCATOR64_LEN: usize = 20;
-/// The end record is followed by a comment of at most this length.
-const MAX_COMMENT: usize = u16::MAX as usize;
 
-const STORED: u16 = 0;
-const DEFLATED: u16 = 8;
-const ENCRYPTED: u16 = 1;
-/// The extra field with the 64-bit sizes.
-const ZIP64_FIELD: u16 = 1;
-
-/// All deflated entries together may unpack to this much, and [`INFLATE_RATIO`] times the file.
+/// All deflated entries together may inflate to this much, plus [`INFLATE_RATIO`] times the file.
 const INFLATE_FREE: u64 = 256 << 20;
 const INFLATE_RATIO: u64 = 64;
 
-/// Where an entry's content is.
-#[derive(Debug, Clone)]
-struct Entry {
-    flags: u16,
-    method: u16,
-    crc: u32,
-    packed: u64,
-    size: u64,
-    header: u64,
-}
-
-/// A zip archive.
+/// A ZIP archive.
 pub(super) struct Archive<'a> {
     bytes: &'a [u8],
-    entries: IndexMap<String, Entry>,
-    /// Bytes that may still be unpacked.
+    zip: ZipArchive<Cursor<&'a [u8]>>,
+    names: Vec<String>,
+    /// Bytes that may still be inflated.
     inflate: Cell<u64>,
 }
 
@@ -61,349 +40,173 @@ impl<'a> Archive<'a> {
     /// Reads the directory of an archive.
     ///
     /// # Errors
-    /// If there is none, or it is damaged.
+    /// If there is none, it is damaged, or two entries have the same name.
     pub(super) fn open(bytes: &'a [u8]) -> Result<Self, Problem> {
-        let (offset, size, count) = find_directory(bytes)?;
-        let directory =
-            part(bytes, offset, size).ok_or("damaged: the zip directory is outside of the file")?;
-        let entries = read_directory(directory, count)?;
+        // Nothing may precede the archive: every position counts from the start of the file.
+        let config = Config { archive_offset: ArchiveOffset::Known(0) };
+        let zip = ZipArchive::with_config(config, Cursor::new(bytes))
+            .map_err(|error| format!("not a zip file, damaged or cut off: {error}"))?;
+        if !ends_with_comment(bytes, zip.comment()) {
+            return Err("damaged: bytes follow the end of the zip directory".to_owned());
+        }
+        if zip.has_duplicate_names() {
+            return Err("damaged: two entries of the zip file have the same name".to_owned());
+        }
+        let name = |raw: &[u8]| std::str::from_utf8(raw).map(str::to_owned);
+        let names = zip.file_names_raw().map(name).collect::<Result<_, _>>();
+        let names = names.map_err(|_| "damaged: the name of an entry is not UTF-8")?;
         let inflate = INFLATE_FREE.saturating_add(bytes.len() as u64 * INFLATE_RATIO);
-        Ok(Self { bytes, entries, inflate: Cell::new(inflate) })
+        Ok(Self { bytes, zip, names, inflate: Cell::new(inflate) })
     }
 
     /// The names of the entries in the order of the directory.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.entries.keys().map(String::as_str)
+        self.names.iter().map(String::as_str)
     }
 
     pub(super) fn contains(&self, name: &str) -> bool {
-        self.entries.contains_key(name)
+        self.zip.index_for_name_raw(name.as_bytes()).is_some()
     }
 
     /// The content of an entry, checked against its checksum.
     ///
     /// # Errors
-    /// If there is no such entry, it is damaged, or it unpacks to more than is allowed.
+    /// If there is no such entry, it is damaged, encrypted or compressed by an unsupported method,
+    /// or it inflates to more than is allowed.
     pub(super) fn read(&self, name: &str) -> Result<Cow<'a, [u8]>, Problem> {
-        let damaged = |what: &str| format!("damaged: entry `{name}` {what}");
-        let entry = self.entries.get(name).ok_or_else(|| damaged("is missing"))?;
-        if entry.flags & ENCRYPTED != 0 {
+        let damaged = |problem: Problem| format!("damaged: entry `{name}` {problem}");
+        let index = self.zip.index_for_name_raw(name.as_bytes());
+        let index = index.ok_or_else(|| damaged("is missing".to_owned()))?;
+        let entry = self.zip.by_index_data(index).map_err(|e| damaged(format!("is lost: {e}")))?;
+        if entry.encrypted() {
             return Err(format!("entry `{name}` is encrypted"));
         }
-        let packed = self.packed(entry).ok_or_else(|| damaged("is outside of the file"))?;
-        let content = match entry.method {
-            STORED if entry.packed == entry.size => Cow::Borrowed(packed),
-            STORED => return Err(damaged("has two sizes")),
-            DEFLATED => Cow::Owned(self.inflate(packed, entry.size).map_err(|e| damaged(&e))?),
-            other => return Err(format!("entry `{name}` is packed by method {other}")),
-        };
-        // 0 stands for none: PyTorch can be told not to compute checksums.
-        if entry.crc != 0 && checksum(&content) != entry.crc {
-            return Err(damaged("does not match its checksum"));
+        match entry.compression() {
+            CompressionMethod::Stored => self.stored(&entry).map(Cow::Borrowed).map_err(damaged),
+            CompressionMethod::Deflated => self.inflated(entry).map(Cow::Owned).map_err(damaged),
+            other => Err(format!("entry `{name}` is compressed by an unsupported method: {other}")),
+        }
+    }
+
+    /// The content of a stored entry: a part of the file.
+    fn stored(&self, entry: &ZipFileEntry<'_>) -> Result<&'a [u8], Problem> {
+        if entry.compressed_size() != entry.size() {
+            return Err("has two sizes".to_owned());
+        }
+        let content = self.compressed(entry)?;
+        if has_checksum(entry) && crc32fast::hash(content) != entry.crc32() {
+            return Err("does not match its checksum".to_owned());
         }
         Ok(content)
     }
 
-    fn packed(&self, entry: &Entry) -> Option<&'a [u8]> {
-        let header = part(self.bytes, entry.header, LOCAL_LEN as u64)?;
-        if !header.starts_with(MAGIC) {
-            return None;
-        }
-        let names = u64::from(u16_at(header, 26)?) + u64::from(u16_at(header, 28)?);
-        let start = entry.header.checked_add(LOCAL_LEN as u64)?.checked_add(names)?;
-        part(self.bytes, start, entry.packed)
-    }
-
-    fn inflate(&self, packed: &[u8], size: u64) -> Result<Vec<u8>, Problem> {
-        let left = self.inflate.get();
-        let left = left.checked_sub(size).ok_or("unpacks to more than is allowed")?;
-        self.inflate.set(left);
+    fn inflated(&self, entry: ZipFileEntry<'_>) -> Result<Vec<u8>, Problem> {
+        self.compressed(&entry)?;
+        let size = entry.size();
+        let left = self.inflate.get().checked_sub(size);
+        self.inflate.set(left.ok_or("inflates to more than is allowed")?);
+        let options = ZipReadOptions::new().ignore_crc32(!has_checksum(&entry));
+        let mut file = Cursor::new(self.bytes);
+        let mut reader = entry.with_reader(&mut file, options).map_err(|e| e.to_string())?;
         // Grows as it is read: nothing is allocated for a size that is only claimed.
         let mut content = Vec::new();
-        DeflateDecoder::new(packed)
-            .take(size.saturating_add(1))
-            .read_to_end(&mut content)
-            .map_err(|e| format!("does not unpack: {e}"))?;
+        reader.read_to_end(&mut content).map_err(|e| format!("does not inflate: {e}"))?;
         if content.len() as u64 != size {
-            return Err("unpacks to another size than it says".to_owned());
+            return Err(format!("inflates to {} bytes and claims {size}", content.len()));
         }
         Ok(content)
     }
-}
 
-fn checksum(bytes: &[u8]) -> u32 {
-    let mut crc = Crc::new();
-    crc.update(bytes);
-    crc.sum()
-}
-
-fn part(bytes: &[u8], start: u64, len: u64) -> Option<&[u8]> {
-    let start = usize::try_from(start).ok()?;
-    let end = start.checked_add(usize::try_from(len).ok()?)?;
-    bytes.get(start..end)
-}
-
-fn array_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..at.checked_add(N)?)?.try_into().ok()
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    array_at(bytes, at).map(u16::from_le_bytes)
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    array_at(bytes, at).map(u32::from_le_bytes)
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    array_at(bytes, at).map(u64::from_le_bytes)
-}
-
-/// Offset and size of the directory and the number of its entries.
-fn find_directory(bytes: &[u8]) -> Result<(u64, u64, u64), Problem> {
-    let end = find_end(bytes).ok_or("not a zip file, or cut off: it has no zip directory")?;
-    let found = match end64(bytes, end) {
-        Some(found) => Some(found),
-        None => end_record(bytes, end),
-    };
-    found.ok_or_else(|| "damaged: the end of the zip file makes no sense".to_owned())
-}
-
-fn find_end(bytes: &[u8]) -> Option<usize> {
-    let last = bytes.len().checked_sub(END_LEN)?;
-    (last.saturating_sub(MAX_COMMENT)..=last).rev().find(|&at| {
-        bytes[at..].starts_with(END_MAGIC)
-            && u16_at(bytes, at + 20).is_some_and(|len| at + END_LEN + len as usize == bytes.len())
-    })
-}
-
-fn end_record(bytes: &[u8], at: usize) -> Option<(u64, u64, u64)> {
-    let (count, size, offset) =
-        (u16_at(bytes, at + 10)?, u32_at(bytes, at + 12)?, u32_at(bytes, at + 16)?);
-    Some((offset.into(), size.into(), count.into()))
-}
-
-/// The 64-bit form of the end record, where there is one.
-fn end64(bytes: &[u8], end: usize) -> Option<(u64, u64, u64)> {
-    let locator = end.checked_sub(LOCATOR64_LEN)?;
-    if !bytes[locator..].starts_with(LOCATOR64_MAGIC) {
-        return None;
+    /// The bytes of an entry as they are in the file.
+    fn compressed(&self, entry: &ZipFileEntry<'_>) -> Result<&'a [u8], Problem> {
+        let start = entry.get_metadata().data_start(&mut Cursor::new(self.bytes));
+        let start = start.map_err(|error| format!("has a bad local header: {error}"))?;
+        let end = start.checked_add(entry.compressed_size());
+        let range = usize::try_from(start).ok().zip(end.and_then(|end| usize::try_from(end).ok()));
+        let content = range.and_then(|(start, end)| self.bytes.get(start..end));
+        content.ok_or_else(|| "is outside of the file".to_owned())
     }
-    let record = part(bytes, u64_at(bytes, locator + 8)?, END64_LEN as u64)?;
-    if !record.starts_with(END64_MAGIC) {
-        return None;
-    }
-    Some((u64_at(record, 48)?, u64_at(record, 40)?, u64_at(record, 32)?))
 }
 
-fn read_directory(directory: &[u8], count: u64) -> Result<IndexMap<String, Entry>, Problem> {
-    let mut entries = IndexMap::new();
-    let mut rest = directory;
-    for _ in 0..count {
-        let (name, entry, len) =
-            read_entry(rest).ok_or("damaged: the zip directory makes no sense")?;
-        if entries.insert(name.clone(), entry).is_some() {
-            return Err(format!("damaged: two entries are called `{name}`"));
-        }
-        rest = &rest[len..];
-    }
-    Ok(entries)
+/// 0 stands for no checksum: PyTorch can be told not to compute them.
+fn has_checksum(entry: &ZipFileEntry<'_>) -> bool {
+    entry.crc32() != 0
 }
 
-/// The first entry of the rest of the directory, and its length.
-fn read_entry(bytes: &[u8]) -> Option<(String, Entry, usize)> {
-    if !bytes.starts_with(CENTRAL_MAGIC) {
-        return None;
-    }
-    let len_at = |at| u16_at(bytes, at).map(usize::from);
-    let (name_len, extra_len, comment_len) = (len_at(28)?, len_at(30)?, len_at(32)?);
-    let extra_start = CENTRAL_LEN + name_len;
-    let end = extra_start + extra_len + comment_len;
-    bytes.get(..end)?;
-    let name = std::str::from_utf8(&bytes[CENTRAL_LEN..extra_start]).ok()?.to_owned();
-    let mut entry = Entry {
-        flags: u16_at(bytes, 8)?,
-        method: u16_at(bytes, 10)?,
-        crc: u32_at(bytes, 16)?,
-        packed: u32_at(bytes, 20)?.into(),
-        size: u32_at(bytes, 24)?.into(),
-        header: u32_at(bytes, 42)?.into(),
-    };
-    widen(&mut entry, &bytes[extra_start..extra_start + extra_len])?;
-    Some((name, entry, end))
-}
-
-/// Replaces the sizes that did not fit 32 bits.
-fn widen(entry: &mut Entry, mut extra: &[u8]) -> Option<()> {
-    while extra.len() >= 4 {
-        let (id, len) = (u16_at(extra, 0)?, usize::from(u16_at(extra, 2)?));
-        let field = extra.get(4..4 + len)?;
-        if id == ZIP64_FIELD {
-            let mut at = 0;
-            // In this order, and only those that did not fit.
-            for value in [&mut entry.size, &mut entry.packed, &mut entry.header] {
-                if *value == u64::from(u32::MAX) {
-                    *value = u64_at(field, at)?;
-                    at += 8;
-                }
-            }
-        }
-        extra = &extra[4 + len..];
-    }
-    Some(())
+/// Whether the file ends with the end record and its comment. The `zip` crate accepts more bytes.
+fn ends_with_comment(bytes: &[u8], comment: &[u8]) -> bool {
+    let start = bytes.len().checked_sub(END_LEN + comment.len());
+    start.is_some_and(|start| bytes[start..].starts_with(END_MAGIC))
 }
 
 /// Contents begin at multiples of this, as in PyTorch's files, so that they can be mapped.
-const ALIGNMENT: usize = 64;
+const ALIGNMENT: u16 = 64;
 /// PyTorch's padding field, `FB` in the file.
-const PADDING_FIELD: [u8; 2] = *b"FB";
-/// Version 4.5 of the format has the 64-bit sizes.
-const VERSION: u16 = 45;
-/// Names are UTF-8.
-const FLAGS: u16 = 1 << 11;
-/// 1 January 1980, the first day of the format: files do not depend on the clock.
-const DATE: u16 = 1 << 5 | 1;
+const PADDING_FIELD: u16 = u16::from_le_bytes(*b"FB");
 
-struct Written {
-    name: String,
-    crc: u32,
-    size: u64,
-    header: u64,
-}
-
-/// Builds an archive of stored entries.
-#[derive(Default)]
-pub(super) struct ArchiveWriter {
-    bytes: Vec<u8>,
-    entries: Vec<Written>,
-}
+/// Builds an archive of stored entries. The bytes depend on nothing but names and contents.
+pub(super) struct ArchiveWriter(ZipWriter<Cursor<Vec<u8>>>);
 
 impl ArchiveWriter {
-    /// An empty archive; `capacity` is a guess at its size.
+    /// An empty archive; `capacity` is a guess at its size in bytes.
     pub(super) fn new(capacity: usize) -> Self {
-        Self { bytes: Vec::with_capacity(capacity), entries: Vec::new() }
+        Self(ZipWriter::new(Cursor::new(Vec::with_capacity(capacity))))
     }
 
-    /// Adds an entry. Names must be shorter than 64 KiB and differ.
-    pub(super) fn add(&mut self, name: &str, content: &[u8]) {
-        let entry = Written {
-            name: name.to_owned(),
-            crc: checksum(content),
-            size: content.len() as u64,
-            header: self.bytes.len() as u64,
-        };
-        let mut extra = entry.sizes64(&[entry.size, entry.size]);
-        let start = self.bytes.len() + LOCAL_LEN + name.len() + extra.len() + 4;
-        let padding = start.next_multiple_of(ALIGNMENT) - start;
-        extra.extend(PADDING_FIELD);
-        extra.extend((padding as u16).to_le_bytes());
-        extra.extend(std::iter::repeat_n(b'Z', padding));
-
-        self.bytes.extend(MAGIC);
-        entry.write_common(&mut self.bytes, extra.len());
-        self.bytes.extend(name.as_bytes());
-        self.bytes.extend(extra);
-        self.bytes.extend(content);
-        self.entries.push(entry);
+    /// Adds an entry.
+    ///
+    /// # Errors
+    /// If the name is there already or has 64 KiB or more.
+    pub(super) fn add(&mut self, name: &str, content: &[u8]) -> Result<(), Problem> {
+        let options = SimpleFileOptions::default()
+            .compression_method(CompressionMethod::Stored)
+            .last_modified_time(DateTime::DEFAULT)
+            .system(System::Unix)
+            .large_file(content.len() as u64 >= ZIP64_BYTES_THR)
+            .with_alignment_and_header_id(ALIGNMENT, PADDING_FIELD);
+        self.0
+            .start_file(name, options)
+            .and_then(|()| Ok(self.0.write_all(content)?))
+            .map_err(|error| format!("entry `{name}` cannot be written: {error}"))
     }
 
     /// The bytes of the archive.
-    pub(super) fn finish(mut self) -> Vec<u8> {
-        let start = self.bytes.len() as u64;
-        for entry in &self.entries {
-            entry.write_central(&mut self.bytes);
-        }
-        let end = self.bytes.len() as u64;
-        let count = self.entries.len() as u64;
-        write_end(&mut self.bytes, start, end, count);
-        self.bytes
+    ///
+    /// # Errors
+    /// If the directory cannot be written.
+    pub(super) fn finish(self) -> Result<Vec<u8>, Problem> {
+        let file = self.0.finish().map_err(|error| format!("the zip directory: {error}"))?;
+        Ok(file.into_inner())
     }
-}
-
-/// A value in 32 bits, or the mark that says that it is elsewhere in 64.
-fn narrow(value: u64) -> [u8; 4] {
-    u32::try_from(value).unwrap_or(u32::MAX).to_le_bytes()
-}
-
-impl Written {
-    /// The extra field for those values that do not fit 32 bits; empty if all fit.
-    fn sizes64(&self, values: &[u64]) -> Vec<u8> {
-        // A local header needs both sizes or none, and they are equal: nothing is packed.
-        let wide: Vec<u8> = values
-            .iter()
-            .filter(|&&value| value >= u64::from(u32::MAX))
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
-        if wide.is_empty() {
-            return wide;
-        }
-        let mut field = ZIP64_FIELD.to_le_bytes().to_vec();
-        field.extend((wide.len() as u16).to_le_bytes());
-        field.extend(wide);
-        field
-    }
-
-    /// What local and central headers have in common, from the version to the extra length.
-    fn write_common(&self, bytes: &mut Vec<u8>, extra_len: usize) {
-        for value in [VERSION, FLAGS, STORED, 0, DATE] {
-            bytes.extend(value.to_le_bytes());
-        }
-        bytes.extend(self.crc.to_le_bytes());
-        bytes.extend(narrow(self.size));
-        bytes.extend(narrow(self.size));
-        bytes.extend((self.name.len() as u16).to_le_bytes());
-        bytes.extend((extra_len as u16).to_le_bytes());
-    }
-
-    fn write_central(&self, bytes: &mut Vec<u8>) {
-        let extra = self.sizes64(&[self.size, self.size, self.header]);
-        bytes.extend(CENTRAL_MAGIC);
-        bytes.extend(VERSION.to_le_bytes());
-        self.write_common(bytes, extra.len());
-        // No comment, first disk, no attributes.
-        bytes.extend([0; 10]);
-        bytes.extend(narrow(self.header));
-        bytes.extend(self.name.as_bytes());
-        bytes.extend(extra);
-    }
-}
-
-/// The end records, the 64-bit ones always, as PyTorch writes them.
-fn write_end(bytes: &mut Vec<u8>, start: u64, end: u64, count: u64) {
-    bytes.extend(END64_MAGIC);
-    bytes.extend((END64_LEN as u64 - 12).to_le_bytes());
-    bytes.extend(VERSION.to_le_bytes());
-    bytes.extend(VERSION.to_le_bytes());
-    bytes.extend([0; 8]);
-    for value in [count, count, end - start, start] {
-        bytes.extend(value.to_le_bytes());
-    }
-    bytes.extend(LOCATOR64_MAGIC);
-    bytes.extend([0; 4]);
-    bytes.extend(end.to_le_bytes());
-    bytes.extend(1_u32.to_le_bytes());
-
-    let short = u16::try_from(count).unwrap_or(u16::MAX).to_le_bytes();
-    bytes.extend(END_MAGIC);
-    bytes.extend([0; 4]);
-    bytes.extend(short);
-    bytes.extend(short);
-    bytes.extend(narrow(end - start));
-    bytes.extend(narrow(start));
-    bytes.extend([0; 2]);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write as _;
+
+    const CENTRAL_MAGIC: &[u8] = b"PK\x01\x02";
 
     fn sample() -> Vec<u8> {
-        let mut writer = ArchiveWriter::default();
-        writer.add("a/data.pkl", b"hello");
-        writer.add("a/empty", b"");
-        writer.add("a/long", &[7; 1000]);
-        writer.finish()
+        let mut writer = ArchiveWriter::new(0);
+        writer.add("a/data.pkl", b"hello").unwrap();
+        writer.add("a/empty", b"").unwrap();
+        writer.add("a/long", &[7; 1000]).unwrap();
+        writer.finish().unwrap()
+    }
+
+    /// An archive of one entry `x`, and where its record in the directory begins.
+    fn single(method: CompressionMethod, content: &[u8]) -> (Vec<u8>, usize) {
+        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+        let options = SimpleFileOptions::default().compression_method(method);
+        writer.start_file("x", options).unwrap();
+        writer.write_all(content).unwrap();
+        let bytes = writer.finish().unwrap().into_inner();
+        let central = bytes.windows(4).rposition(|part| part == CENTRAL_MAGIC).unwrap();
+        (bytes, central)
+    }
+
+    fn problem(bytes: &[u8]) -> Problem {
+        Archive::open(bytes).unwrap().read("x").unwrap_err()
     }
 
     #[test]
@@ -415,7 +218,9 @@ mod tests {
         assert_eq!(*archive.read("a/empty").unwrap(), *b"");
         let long = archive.read("a/long").unwrap();
         assert_eq!(*long, [7; 1000]);
-        assert_eq!((long.as_ptr() as usize - bytes.as_ptr() as usize) % ALIGNMENT, 0);
+        assert!(matches!(long, Cow::Borrowed(_)), "stored entries are not copied");
+        let at = long.as_ptr() as usize - bytes.as_ptr() as usize;
+        assert_eq!(at % usize::from(ALIGNMENT), 0);
         assert!(archive.read("b").is_err());
     }
 
@@ -429,34 +234,81 @@ mod tests {
         assert!(archive.read("a/long").is_ok());
     }
 
-    /// An archive with one deflated entry that claims a size.
-    fn deflated(content: &[u8], claimed: u32) -> Vec<u8> {
-        let mut encoder =
-            flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
-        encoder.write_all(content).unwrap();
-        let packed = encoder.finish().unwrap();
-        let mut writer = ArchiveWriter::default();
-        writer.add("x", &packed);
-        let mut bytes = writer.finish();
-        let central = bytes.windows(4).rposition(|part| part == CENTRAL_MAGIC).unwrap();
-        bytes[central + 10..central + 12].copy_from_slice(&DEFLATED.to_le_bytes());
-        bytes[central + 16..central + 20].copy_from_slice(&checksum(content).to_le_bytes());
-        bytes[central + 24..central + 28].copy_from_slice(&claimed.to_le_bytes());
-        bytes
+    #[test]
+    fn names_differ() {
+        let mut writer = ArchiveWriter::new(0);
+        writer.add("x", b"1").unwrap();
+        assert!(writer.add("x", b"2").unwrap_err().contains("`x`"));
+
+        let mut writer = ArchiveWriter::new(0);
+        writer.add("first", b"1").unwrap();
+        writer.add("other", b"2").unwrap();
+        let mut bytes = writer.finish().unwrap();
+        let at = bytes.windows(5).rposition(|part| part == b"other").unwrap();
+        bytes[at..at + 5].copy_from_slice(b"first");
+        let problem = Archive::open(&bytes).err().unwrap();
+        assert!(problem.contains("same name"), "{problem}");
     }
 
     #[test]
-    fn deflated_entries_are_unpacked_up_to_their_size() {
-        let content = vec![3; 100_000];
-        let bytes = deflated(&content, 100_000);
-        assert_eq!(*Archive::open(&bytes).unwrap().read("x").unwrap(), content);
-        for claimed in [99_999, 100_001, 0] {
-            let bytes = deflated(&content, claimed);
-            let problem = Archive::open(&bytes).unwrap().read("x").unwrap_err();
-            assert!(problem.contains("another size"), "{problem}");
+    fn nothing_precedes_or_follows_an_archive() {
+        let bytes = sample();
+        assert!(Archive::open(&[&bytes[..], b"more"].concat()).is_err());
+        assert!(Archive::open(&[b"more", &bytes[..]].concat()).is_err());
+        assert!(Archive::open(b"PK\x03\x04").is_err());
+    }
+
+    #[test]
+    fn checksums_may_be_absent() {
+        for method in [CompressionMethod::Stored, CompressionMethod::Deflated] {
+            let (mut bytes, central) = single(method, b"hello, hello, hello");
+            bytes[central + 16] ^= 1;
+            assert!(problem(&bytes).contains("checksum"));
+            bytes[central + 16..central + 20].fill(0);
+            let archive = Archive::open(&bytes).unwrap();
+            assert_eq!(*archive.read("x").unwrap(), *b"hello, hello, hello");
         }
-        let bytes = deflated(&content, u32::MAX - 1);
-        let problem = Archive::open(&bytes).unwrap().read("x").unwrap_err();
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused() {
+        let (stored, central) = single(CompressionMethod::Stored, b"hello");
+        let changed = |at: usize, value: u8| {
+            let mut bytes = stored.clone();
+            bytes[central + at] = value;
+            problem(&bytes)
+        };
+        assert!(changed(8, 1).contains("encrypted"));
+        assert!(changed(10, 12).contains("unsupported method: Bzip2"));
+        assert!(changed(24, 4).contains("two sizes"));
+        assert!(changed(42, 9).contains("local header"));
+    }
+
+    #[test]
+    fn sizes_beyond_the_file_are_refused() {
+        let (mut bytes, central) = single(CompressionMethod::Stored, b"hello");
+        for at in [20, 24] {
+            bytes[central + at..central + at + 4].copy_from_slice(&(1_u32 << 30).to_le_bytes());
+        }
+        assert!(problem(&bytes).contains("outside of the file"));
+    }
+
+    #[test]
+    fn deflated_entries_are_inflated_up_to_their_size() {
+        let content = vec![3; 100_000];
+        let (bytes, central) = single(CompressionMethod::Deflated, &content);
+        assert_eq!(*Archive::open(&bytes).unwrap().read("x").unwrap(), content);
+        let claiming = |size: u32| {
+            let mut bytes = bytes.clone();
+            bytes[central + 24..central + 28].copy_from_slice(&size.to_le_bytes());
+            problem(&bytes)
+        };
+        assert!(claiming(100_001).contains("inflates to 100000 bytes and claims 100001"));
+        for size in [99_999, 0] {
+            let problem = claiming(size);
+            assert!(problem.contains("larger than its declared"), "{problem}");
+        }
+        let problem = claiming(u32::MAX - 1);
         assert!(problem.contains("more than is allowed"), "{problem}");
     }
 }
