@@ -1,12 +1,14 @@
 //! NumPy's `.npz`: a zip archive of `.npy` arrays, stored or deflated.
 //!
-//! An npy file is a header, the text of a Python dict, and the values. Source: the format's
-//! description in NumPy's documentation (`numpy.lib.format`).
+//! An npy file is a header, the text of a Python dict, and the values. The `npyz` crate reads the
+//! header; the values are copied as bytes, whatever their type. Source: the format's description in
+//! NumPy's documentation (`numpy.lib.format`).
 
 use std::path::Path;
 
 use burn::tensor::{BoolStore, DType, TensorData};
 use fs_err as fs;
+use npyz::{Endianness, NpyHeader, Order, TypeChar};
 
 use super::Problem;
 use super::tensor::{Bytes, column_major, data, gather, row_major};
@@ -17,8 +19,11 @@ use crate::{Error, Result};
 const MAGIC: &[u8] = b"\x93NUMPY";
 /// What the names of the entries end in, which is no part of an array's name.
 const SUFFIX: &str = ".npy";
-/// NumPy's own limit.
+/// NumPy's own limits.
 const MAX_RANK: usize = 64;
+const MAX_HEADER: usize = 10_000;
+/// The header of an array of numbers has two: that of the dict and that of the shape.
+const MAX_BRACKETS: usize = 6;
 
 /// Reads all arrays of a file. They keep their type.
 ///
@@ -52,69 +57,65 @@ pub(super) fn parse_archive(archive: &Archive<'_>) -> Result<StateDict, Problem>
 
 /// The array in the bytes of an npy file, in row-major order.
 fn read_npy(bytes: &[u8]) -> Result<TensorData, Problem> {
-    let (header, values) = split(bytes).ok_or("not in the npy format, or cut off")?;
-    let header = Header::parse(header).ok_or_else(|| format!("its header is {header:?}"))?;
-    let dtype = dtype(header.descr).ok_or_else(|| {
-        format!("its type {:?} is not supported (little-endian numbers are)", header.descr)
+    check_header(header_text(bytes).ok_or("not in the npy format, or cut off")?)?;
+    let mut values = bytes;
+    let header =
+        NpyHeader::from_reader(&mut values).map_err(|error| format!("its header: {error}"))?;
+    let dtype = dtype(&header.dtype()).ok_or_else(|| {
+        let descr = header.dtype().descr();
+        format!("its type {descr} is not supported (little-endian numbers and truth values are)")
     })?;
-    let shape = &header.shape;
-    let strides = if header.fortran_order { column_major(shape) } else { row_major(shape) };
-    let values = gather(values, dtype.size(), 0, shape, &strides)?;
-    data(Bytes::from_bytes_vec(values), shape, dtype)
+    let shape = header.shape().iter().map(|&n| usize::try_from(n).ok()).collect::<Option<Vec<_>>>();
+    let shape = shape.filter(|shape| shape.len() <= MAX_RANK);
+    let shape = shape.ok_or_else(|| format!("its shape {:?} is impossible", header.shape()))?;
+    let strides = match header.order() {
+        Order::Fortran => column_major(&shape),
+        Order::C => row_major(&shape),
+    };
+    let values = gather(values, dtype.size(), 0, &shape, &strides)?;
+    data(Bytes::from_bytes_vec(values), &shape, dtype)
 }
 
-/// Header and values.
-fn split(bytes: &[u8]) -> Option<(&str, &[u8])> {
-    let rest = bytes.strip_prefix(MAGIC)?;
-    let (version, rest) = rest.split_at_checked(2)?;
+/// The text of the header: a Python dict.
+fn header_text(bytes: &[u8]) -> Option<&[u8]> {
+    let (version, rest) = bytes.strip_prefix(MAGIC)?.split_at_checked(2)?;
     // Version 1 has a length of 2 bytes, later ones of 4.
     let (len, rest) = rest.split_at_checked(if version[0] == 1 { 2 } else { 4 })?;
     let len = len.iter().rev().fold(0_usize, |all, &byte| all << 8 | usize::from(byte));
-    let (header, values) = rest.split_at_checked(len)?;
-    Some((std::str::from_utf8(header).ok()?, values))
+    rest.get(..len)
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct Header<'a> {
-    descr: &'a str,
-    fortran_order: bool,
-    shape: Vec<usize>,
-}
-
-impl<'a> Header<'a> {
-    /// Reads `{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }`.
-    fn parse(text: &'a str) -> Option<Self> {
-        let text = text.trim_end().strip_prefix('{')?.strip_suffix('}')?;
-        // The values are looked up by key: their order is not fixed.
-        let value = |key: &str| {
-            let (_, rest) = text.split_once(&format!("'{key}':"))?;
-            Some(rest.trim_start())
-        };
-        let (descr, _) = value("descr")?.strip_prefix('\'')?.split_once('\'')?;
-        let (shape, _) = value("shape")?.strip_prefix('(')?.split_once(')')?;
-        let sizes = shape.split(',').map(str::trim).filter(|size| !size.is_empty());
-        let shape = sizes.map(|size| size.parse().ok()).collect::<Option<Vec<usize>>>()?;
-        let order = value("fortran_order")?;
-        let fortran_order = order.starts_with("True");
-        let known = fortran_order || order.starts_with("False");
-        (known && shape.len() <= MAX_RANK).then_some(Self { descr, fortran_order, shape })
+/// Refuses headers that `npyz` would need too long for: its parser of Python literals goes back at
+/// every bracket, so its time grows exponentially with their nesting.
+fn check_header(text: &[u8]) -> Result<(), Problem> {
+    let brackets = text.iter().filter(|byte| b"([{".contains(byte)).count();
+    if text.len() <= MAX_HEADER && brackets <= MAX_BRACKETS {
+        return Ok(());
     }
+    Err(format!(
+        "its header has {} bytes and {brackets} brackets, more than that of an array of numbers",
+        text.len()
+    ))
 }
 
-fn dtype(descr: &str) -> Option<DType> {
-    Some(match descr {
-        "<f8" => DType::F64,
-        "<f4" => DType::F32,
-        "<f2" => DType::F16,
-        "<i8" => DType::I64,
-        "<i4" => DType::I32,
-        "<i2" => DType::I16,
-        "|i1" => DType::I8,
-        "<u8" => DType::U64,
-        "<u4" => DType::U32,
-        "<u2" => DType::U16,
-        "|u1" => DType::U8,
-        "|b1" => DType::Bool(BoolStore::Native),
+fn dtype(stored: &npyz::DType) -> Option<DType> {
+    let npyz::DType::Plain(stored) = stored else { return None };
+    if stored.endianness() == Endianness::Big {
+        return None;
+    }
+    Some(match (stored.type_char(), stored.size_field()) {
+        (TypeChar::Float, 8) => DType::F64,
+        (TypeChar::Float, 4) => DType::F32,
+        (TypeChar::Float, 2) => DType::F16,
+        (TypeChar::Int, 8) => DType::I64,
+        (TypeChar::Int, 4) => DType::I32,
+        (TypeChar::Int, 2) => DType::I16,
+        (TypeChar::Int, 1) => DType::I8,
+        (TypeChar::Uint, 8) => DType::U64,
+        (TypeChar::Uint, 4) => DType::U32,
+        (TypeChar::Uint, 2) => DType::U16,
+        (TypeChar::Uint, 1) => DType::U8,
+        (TypeChar::Bool, 1) => DType::Bool(BoolStore::Native),
         _ => return None,
     })
 }
@@ -152,8 +153,24 @@ mod tests {
         assert!(objects.contains("|O"), "{objects}");
         let big = "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999, 99999999999)}";
         assert!(error(big, &[0; 8]).contains("do not fit"));
+        let empty =
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 99999999999, 99999999999)}";
+        assert_eq!(read_npy(&npy(empty, &[])).unwrap().num_elements(), 0);
         assert!(error("{'descr': '<f4', 'shape': (1,)}", &[0; 4]).contains("header"));
+        let record =
+            error("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': ()}", &[0; 4]);
+        assert!(record.contains("not supported"), "{record}");
+        let big_endian = error("{'descr': '>f4', 'fortran_order': False, 'shape': ()}", &[0; 4]);
+        assert!(big_endian.contains(">f4"), "{big_endian}");
         let ground_truth = error("{'descr': '|b1', 'fortran_order': False, 'shape': (1,)}", &[2]);
         assert!(ground_truth.contains("truth"), "{ground_truth}");
+    }
+
+    #[test]
+    fn headers_that_take_long_are_refused() {
+        for header in ["{".repeat(40), "[".repeat(60_000), " ".repeat(20_000)] {
+            let problem = read_npy(&npy(&header, &[])).unwrap_err();
+            assert!(problem.contains("brackets"), "{problem}");
+        }
     }
 }
