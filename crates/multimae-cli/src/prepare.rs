@@ -27,20 +27,20 @@ enum DataSet {
 /// NYU Depth V2: 1449 labelled frames, from its MATLAB files.
 ///
 /// Writes rgb/, depth/ (16-bit PNG, millimetres), label40/ or label13/ (0 is void), mask_valid/ (255
-/// where depth counts), lists (train, test, and train in two: train_fit, val), classes.txt,
-/// frames.csv and manifest.json. Names are the official ids. Every value is checked. Stopped by
+/// where depth counts), lists (the official train and test, and train in two: train_fit, val),
+/// classes.txt, frames.csv and manifest.json. Names are the official ids. Every value is checked. Stopped by
 /// Ctrl-C, the same command goes on; a finished folder is left alone.
 #[derive(Debug, Args)]
 struct Nyuv2 {
     /// nyu_depth_v2_labeled.mat
     #[arg(long, value_name = "FILE")]
     mat: PathBuf,
-    /// splits.mat, with trainNdxs and testNdxs
-    #[arg(long, value_name = "FILE")]
-    splits: PathBuf,
     /// Folder to write
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// splits.mat, with trainNdxs and testNdxs, to use in place of the built-in official split
+    #[arg(long, value_name = "FILE")]
+    splits: Option<PathBuf>,
     /// Classes of the labels
     #[arg(long, default_value = "40")]
     classes: ClassCount,
@@ -134,6 +134,9 @@ impl Nyuv2 {
 
     fn report(&self, summary: &Summary) {
         let (frames, out) = (summary.frames, self.out.display());
+        for note in &summary.notes {
+            terminal::line(&format!("note: {note}"));
+        }
         if summary.outcome == Outcome::CompleteBefore {
             terminal::line(&format!(
                 "{out} is complete already, {frames} frames; --overwrite writes it again"
@@ -142,9 +145,6 @@ impl Nyuv2 {
         }
         if !summary.published {
             terminal::line("note: the .mat file is not the published one, by its MD5");
-        }
-        for note in &summary.notes {
-            terminal::line(&format!("note: {note}"));
         }
         for (list, of) in &summary.statistics {
             terminal::line(&format!(

@@ -20,7 +20,7 @@ fn prepare(dir: &Path, further: &[&str]) -> Command {
     fs::write(&ids, "700 80 1 1200 314 300").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_multimae"));
     command.args(["prepare", "nyuv2"]).arg("--mat").arg(fixture("nyuv2_small.mat"));
-    command.arg("--splits").arg(fixture("splits.mat")).arg("--ids").arg(ids);
+    command.arg("--ids").arg(ids);
     command.arg("--out").arg(dir.join("nyuv2")).args(further);
     command
 }
@@ -53,6 +53,15 @@ fn a_folder_is_prepared_once_and_is_in_order() {
     assert!(text.contains("6 samples; lists: test 2, train 4, train_fit 2, val 2"), "{text}");
     assert!(text.contains("at 1000 per metre"), "{text}");
     assert!(text.contains("otherprop"), "{text}");
+}
+
+#[test]
+fn another_split_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let splits = fixture("splits.mat");
+    let message = succeed(prepare(dir.path(), &[]).arg("--splits").arg(splits));
+    assert!(message.contains("6 of 6 frames written now"), "{message}");
+    assert!(message.contains("note: ") && message.contains("not the official one"), "{message}");
 }
 
 #[test]

@@ -33,7 +33,7 @@ impl Scratch {
         fs::write(&ids, IDS.map(|id| id.to_string()).join(" ")).unwrap();
         let options = Prepare {
             mat: fixture("nyuv2_small.mat"),
-            splits: fixture("splits.mat"),
+            splits: None,
             ids: Some(ids),
             classes: Classes::Forty,
             class_map: None,
@@ -195,6 +195,33 @@ fn thirteen_classes_another_map_and_measured_depth() {
     assert!(!scratch.out().join("label13").exists(), "labels of other classes do not stay");
 }
 
+/// The fixture's split has 736 frames on the other list, frame 687 is one of them.
+#[test]
+fn another_split_is_used_with_a_notice() {
+    let scratch = || {
+        let scratch = Scratch::new();
+        fs::write(scratch.options.ids.as_ref().unwrap(), "687 80 1 1200 314 300").unwrap();
+        scratch
+    };
+    let official = scratch();
+    official.prepare().unwrap();
+    assert_eq!(official.text("test.txt"), "0001\n0300\n0687\n");
+
+    let mut other = scratch();
+    other.options.splits = Some(fixture("splits.mat"));
+    let summary = other.prepare().unwrap();
+    assert_eq!(other.text("test.txt"), "0001\n0300\n");
+    assert_eq!(other.text("train_fit.txt"), "0687\n1200\n");
+    assert!(other.text("frames.csv").contains("\n0687,train_fit,"));
+    for words in ["splits.mat: the split is not the official one", "736 of 1449 frames"] {
+        assert!(summary.notes[0].contains(words), "{:?}", summary.notes);
+    }
+
+    assert_eq!(other.prepare().unwrap().outcome, Outcome::CompleteBefore);
+    other.options.splits = None;
+    other.fails(&["was prepared otherwise", "split: ", "official asked for"]);
+}
+
 #[test]
 fn an_interrupted_call_goes_on_and_a_finished_folder_stays() {
     let mut scratch = Scratch::new();
@@ -264,11 +291,11 @@ fn wrong_files_are_named() {
     scratch.fails(&["640 x 480", "no crop"]);
 
     let mut scratch = Scratch::new();
-    scratch.options.splits = fixture("class_map.mat");
+    scratch.options.splits = Some(fixture("class_map.mat"));
     scratch.fails(&["class_map.mat", "`trainNdxs`", "`className`, `mapClass`"]);
-    scratch.options.splits = fixture("nyuv2_small.mat");
+    scratch.options.splits = Some(fixture("nyuv2_small.mat"));
     scratch.fails(&["v7.3", "v5"]);
-    scratch.options.splits = fixture("nowhere.mat");
+    scratch.options.splits = Some(fixture("nowhere.mat"));
     scratch.fails(&["nowhere.mat"]);
 
     let mut scratch = Scratch::new();
@@ -330,10 +357,12 @@ fn an_excerpt_of_the_published_file() {
         .filter(|path| path.extension().is_some_and(|extension| extension == "mat"))
         .max_by_key(|path| fs::metadata(path).unwrap().len())
         .unwrap();
-    scratch.options.splits = folder.join("splits.mat");
+    scratch.options.splits = Some(folder.join("splits.mat"));
     scratch.options.ids = Some(folder.join("ids.txt"));
     let summary = scratch.prepare().unwrap();
     assert_eq!(summary.outcome, Outcome::Complete);
+    // The built-in split is the published one.
+    assert!(!summary.notes.iter().any(|note| note.contains("split")), "{:?}", summary.notes);
     // The built-in map of the classes is the published one.
     let mut published = Scratch::new();
     published.options = Prepare {

@@ -54,6 +54,9 @@ pub(super) struct Manifest {
     pub(super) label_names: BTreeMap<u8, String>,
     /// MD5 of the file with the class map, if it is not the built-in one.
     pub(super) class_map: Option<String>,
+    /// MD5 of the file with the split, if it is not the official one.
+    #[serde(default)]
+    pub(super) splits: Option<String>,
     /// Frames of every list.
     pub(super) lists: BTreeMap<String, usize>,
     /// Means and deviations of every list.
@@ -79,6 +82,7 @@ pub(super) struct ManifestFacts {
     pub(super) measured_only: bool,
     pub(super) classes: Classes,
     pub(super) class_map: Option<String>,
+    pub(super) splits: Option<String>,
 }
 
 impl Manifest {
@@ -105,6 +109,7 @@ impl Manifest {
             label_folder: facts.classes.folder().to_owned(),
             label_names: (0..).zip(names).collect(),
             class_map: facts.class_map,
+            splits: facts.splits,
             lists: BTreeMap::new(),
             statistics: BTreeMap::new(),
         }
@@ -175,13 +180,16 @@ impl Manifest {
 
     /// What differs from the manifest that is there, in words.
     fn difference(&self, there: &Self) -> Option<String> {
-        let map = |m: &Self| m.class_map.clone().unwrap_or_else(|| "built in".to_owned());
+        let or = |digest: &Option<String>, text: &str| digest.as_deref().unwrap_or(text).to_owned();
+        let map = |m: &Self| or(&m.class_map, "built in");
+        let split = |m: &Self| or(&m.splits, "official");
         let pairs = [
             ("version", there.version.to_string(), self.version.to_string()),
             ("MD5 of the .mat file", there.source.md5.clone(), self.source.md5.clone()),
             ("frames", there.frames.to_string(), self.frames.to_string()),
             ("classes", there.classes.count().to_string(), self.classes.count().to_string()),
             ("class map", map(there), map(self)),
+            ("split", split(there), split(self)),
             ("crop", format!("{:?}", there.mask_crop), format!("{:?}", self.mask_crop)),
             (
                 "measured depth only",

@@ -8,7 +8,7 @@
 //! depth/0001.png       16-bit, millimetres             in-painted: no holes
 //! label40/0001.png     8-bit, classes 1 to 40, 0 void  or label13/
 //! mask_valid/0001.png  8-bit, 255 where depth counts, 0 elsewhere
-//! train.txt test.txt   the official split
+//! train.txt test.txt   the official split, built in
 //! train_fit.txt val.txt   train once more, in two: to fit, and to choose models by
 //! classes.txt frames.csv  names of the labels; list and scene of every frame
 //! manifest.json        source, units, options and statistics

@@ -21,8 +21,8 @@ use super::{Classes, Crop, Error, Result, checksum};
 pub struct Prepare {
     /// `nyu_depth_v2_labeled.mat`, or an excerpt in the same layout.
     pub mat: PathBuf,
-    /// `splits.mat` with `trainNdxs` and `testNdxs`.
-    pub splits: PathBuf,
+    /// `splits.mat` with `trainNdxs` and `testNdxs`, if not the built-in official split.
+    pub splits: Option<PathBuf>,
     /// The official ids of the frames of an excerpt, in their order: a text file.
     pub ids: Option<PathBuf>,
     /// The classes of the labels.
@@ -106,7 +106,7 @@ pub fn prepare(
 ) -> Result<Summary> {
     let source = Source::open(&options.mat, options.measured_only)?;
     let ids = ids(options, &source)?;
-    let splits = Splits::read(&options.splits)?;
+    let (splits, difference) = splits(options)?;
     check(options, &source)?;
     let mut summary = Summary {
         outcome: Outcome::Stopped,
@@ -114,7 +114,7 @@ pub fn prepare(
         written: 0,
         published: false,
         statistics: BTreeMap::new(),
-        notes: Vec::new(),
+        notes: difference.iter().cloned().collect(),
     };
     let Some(source_file) = source_file(&options.mat, &progress, stop)? else { return Ok(summary) };
     summary.published = source_file.published;
@@ -125,7 +125,9 @@ pub fn prepare(
         crop: options.crop,
         measured_only: options.measured_only,
         classes: options.classes,
-        class_map: class_map_digest(options, stop)?,
+        class_map: digest(options.class_map.as_deref(), stop)?,
+        // A file with the official split makes no difference.
+        splits: digest(options.splits.as_deref().filter(|_| difference.is_some()), stop)?,
     };
     let manifest = Manifest::new(facts);
     if manifest.claim(out, options.overwrite)? {
@@ -140,7 +142,7 @@ pub fn prepare(
     if done.statistics.len() == ids.len() {
         summary.outcome = Outcome::Complete;
         let lists = splits.lists(&ids);
-        summary.notes = scenes.notes(&ids, &lists);
+        summary.notes.extend(scenes.notes(&ids, &lists));
         summary.statistics = finish(out, manifest, &splits, &ids, &scenes, &done.statistics)?;
     }
     Ok(summary)
@@ -164,6 +166,16 @@ fn ids(options: &Prepare, source: &Source) -> Result<Vec<u32>> {
     }
     let problem = format!("it lists {} ids, and the .mat file has {frames} frames", ids.len());
     Err(Error::Input { path: path.clone(), problem })
+}
+
+/// The split, and how it differs from the official one.
+fn splits(options: &Prepare) -> Result<(Splits, Option<String>)> {
+    let official = Splits::official()?;
+    let Some(path) = &options.splits else { return Ok((official, None)) };
+    let splits = Splits::read(path)?;
+    let difference =
+        splits.difference(&official).map(|difference| format!("{}: {difference}", path.display()));
+    Ok((splits, difference))
 }
 
 fn check(options: &Prepare, source: &Source) -> Result<()> {
@@ -200,8 +212,8 @@ fn source_file(
     Ok(Some(SourceFile { file, bytes, md5, published }))
 }
 
-fn class_map_digest(options: &Prepare, stop: &AtomicBool) -> Result<Option<String>> {
-    match &options.class_map {
+fn digest(path: Option<&Path>, stop: &AtomicBool) -> Result<Option<String>> {
+    match path {
         Some(path) => checksum::of_file(path, |_| {}, stop),
         None => Ok(None),
     }
@@ -243,17 +255,13 @@ impl Scenes {
     }
 
     /// `frames.csv`.
-    fn table(&self, ids: &[u32], splits: &Splits, val: &[u32]) -> String {
+    fn table(&self, ids: &[u32], splits: &Splits) -> String {
         let mut rows: Vec<_> = ids.iter().zip(self.scenes.iter().zip(&self.types)).collect();
         rows.sort_unstable_by_key(|(id, _)| **id);
         let mut text = "id,list,scene,scene_type\n".to_owned();
         for (&id, (scene, kind)) in rows {
-            let list = match (splits.is_train(id), val.contains(&id)) {
-                (true, true) => "val",
-                (true, false) => "train_fit",
-                _ => "test",
-            };
-            let cells = [files::name(id), list.to_owned(), cell(scene), cell(kind)];
+            let list = splits.list(id).unwrap_or_default().to_owned();
+            let cells = [files::name(id), list, cell(scene), cell(kind)];
             text.push_str(&cells.join(","));
             text.push('\n');
         }
@@ -388,8 +396,7 @@ fn finish(
     let names: String =
         manifest.label_names.iter().map(|(id, name)| format!("{id} {name}\n")).collect();
     write_atomically(&out.join(CLASSES_FILE), names.as_bytes())?;
-    let val = lists.get("val").map_or(&[][..], Vec::as_slice);
-    write_atomically(&out.join(FRAMES_FILE), scenes.table(ids, splits, val).as_bytes())?;
+    write_atomically(&out.join(FRAMES_FILE), scenes.table(ids, splits).as_bytes())?;
     manifest.state = State::Complete;
     manifest.write(out)?;
     Ok(manifest.statistics)
