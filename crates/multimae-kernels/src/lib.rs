@@ -3,7 +3,7 @@
 //!
 //! * [`cpu`]: fused kernels over slices, forward and backward.
 //! * [`ops`]: the kernels as operations on the engine's tensors, each with a plain twin.
-//! * [`precision`]: the precision of products.
+//! * [`precision`]: the precision of products, a property of a call.
 //! * [`task_parallel`]: independent pieces of work, each on a processor of its own.
 //! * [`threads`]: the threads that compute.
 //! * [`allocator`]: keeps the memory of one step for the next:

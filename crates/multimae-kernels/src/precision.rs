@@ -1,50 +1,131 @@
-//! In what precision products are computed.
+//! The precision of matrix products, which belongs to a call.
+//!
+//! The caller of a model enters a [scope](Precision::scope). Every operation of [`ops`](crate::ops)
+//! reads the precision of the calling thread's scope once, when it is called, and hands it on as an
+//! argument: to the threads that it works on, and to its backward pass, which therefore has the
+//! precision of its forward pass wherever and whenever it runs. Models of different precision do not
+//! meet, in turn or at the same time.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::cell::Cell;
+use std::fmt;
 
 use burn::tensor::{DType, Device};
 
 use crate::cpu::bf16;
 use crate::ops;
 
-/// The precision of the factors of matrix products. Everything else, sums of products included, is
+/// The precision of the operands of matrix products. Everything else, sums of products included, is
 /// 32 bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Precision {
-    /// 32 bits. Where the processor has tile registers, large products sum those of the factors' parts
-    /// in bfloat16, three of each, whose sum is the factor.
+    /// 32 bits. Where the processor has tile registers, large products sum those of the operands'
+    /// parts in bfloat16, three of each, whose sum is the operand.
     #[default]
     Fp32,
-    /// 16 bits with the exponent of 32: factors are rounded to 8 significant bits.
+    /// 16 bits with the exponent of 32: operands are rounded to 8 significant bits.
     Bf16,
 }
 
-/// A device cannot multiply in a precision.
+thread_local! {
+    static CURRENT: Cell<Precision> = const { Cell::new(Precision::Fp32) };
+}
+
+impl Precision {
+    /// Checks that a device multiplies in this precision.
+    ///
+    /// # Errors
+    /// If it has no instructions for it.
+    pub fn check(self, device: &Device) -> Result<(), Unsupported> {
+        match self {
+            Self::Bf16 if !multiplies_bf16(device) => Err(Unsupported),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs `work` with this precision for all operations that this thread calls meanwhile, but for
+    /// those in an inner scope. Afterwards the precision is what it was before, after a panic too.
+    ///
+    /// Other threads are not in the scope: [`task_parallel`](crate::side_by_side) takes it along, and
+    /// whoever starts threads of their own enters [`current`](Self::current) again in them.
+    ///
+    /// An operation panics if it is asked for a precision that its device has not; see
+    /// [`check`](Self::check).
+    pub fn scope<R>(self, work: impl FnOnce() -> R) -> R {
+        let _restored = Restored(CURRENT.replace(self));
+        work()
+    }
+
+    /// The precision of the innermost scope that the calling thread is in; 32 bits outside of any.
+    #[must_use]
+    pub fn current() -> Self {
+        CURRENT.get()
+    }
+}
+
+/// Sets the thread's precision back when it is dropped.
+struct Restored(Precision);
+
+impl Drop for Restored {
+    fn drop(&mut self) {
+        CURRENT.set(self.0);
+    }
+}
+
+/// The error that a device does not multiply in bfloat16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unsupported;
 
-static BF16: AtomicBool = AtomicBool::new(false);
-
-/// Sets the precision of all products of this process from now on, which are those of the device.
-/// To be called before the first, since a backward pass should have the precision of its forward
-/// pass.
-///
-/// # Errors
-/// If the device has no instructions for it.
-pub fn set_precision(precision: Precision, device: &Device) -> Result<(), Unsupported> {
-    if precision == Precision::Bf16 && !multiplies_bf16(device) {
-        return Err(Unsupported);
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no products in bfloat16 (of processors, those with AVX512_BF16 do)")
     }
-    BF16.store(precision == Precision::Bf16, Ordering::Relaxed);
-    Ok(())
 }
+
+impl std::error::Error for Unsupported {}
 
 fn multiplies_bf16(device: &Device) -> bool {
     if ops::on_cpu(device) { bf16::supported() } else { device.supports_dtype(DType::BF16) }
 }
 
-/// The precision of products.
-#[must_use]
-pub fn precision() -> Precision {
-    if BF16.load(Ordering::Relaxed) { Precision::Bf16 } else { Precision::Fp32 }
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::Precision::{self, Bf16, Fp32};
+
+    #[test]
+    fn scopes_nest_and_end() {
+        assert_eq!(Precision::current(), Fp32);
+        let inner = Bf16.scope(|| {
+            let inner = Fp32.scope(|| (Precision::current(), Bf16.scope(Precision::current)));
+            assert_eq!(Precision::current(), Bf16);
+            inner
+        });
+        assert_eq!(inner, (Fp32, Bf16));
+        assert_eq!(Precision::current(), Fp32);
+    }
+
+    #[test]
+    fn a_panic_ends_a_scope_and_no_more() {
+        Bf16.scope(|| {
+            let work = || Fp32.scope(|| std::panic::resume_unwind(Box::new(())));
+            let panicked: Result<(), _> = catch_unwind(AssertUnwindSafe(work));
+            assert!(panicked.is_err());
+            assert_eq!(Precision::current(), Bf16);
+        });
+        assert_eq!(Precision::current(), Fp32);
+    }
+
+    #[test]
+    fn a_scope_is_of_one_thread() {
+        Bf16.scope(|| {
+            let of_another = std::thread::spawn(Precision::current).join().unwrap();
+            assert_eq!((Precision::current(), of_another), (Bf16, Fp32));
+        });
+    }
+
+    #[test]
+    fn all_devices_have_32_bits() {
+        assert_eq!(Fp32.check(&burn::tensor::Device::flex()), Ok(()));
+    }
 }

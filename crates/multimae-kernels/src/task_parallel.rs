@@ -6,6 +6,8 @@ use std::thread;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::precision::Precision;
+
 /// One pool of a single thread per processor: work inside one does not share itself out again, and
 /// its thread's freed memory is at hand for the next piece.
 fn pools() -> &'static [ThreadPool] {
@@ -17,8 +19,8 @@ fn pools() -> &'static [ThreadPool] {
     })
 }
 
-/// `work` of every item; as many at one time as there are processors, each on one thread. Results
-/// are in the order of the items.
+/// `work` of every item; as many at one time as there are processors, each on one thread and in the
+/// caller's [precision](crate::precision). Results are in the order of the items.
 ///
 /// # Panics
 /// If `work` does.
@@ -27,6 +29,7 @@ pub fn map<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec
     if pools.len() < 2 || items.len() < 2 {
         return items.into_iter().map(work).collect();
     }
+    let precision = Precision::current();
     let mut results = Vec::with_capacity(items.len());
     let mut items = items.into_iter();
     loop {
@@ -37,7 +40,7 @@ pub fn map<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec
         let work = &work;
         results.extend(thread::scope(|scope| {
             let run = |(item, pool): (T, &'static ThreadPool)| {
-                scope.spawn(move || pool.install(|| work(item)))
+                scope.spawn(move || pool.install(|| precision.scope(|| work(item))))
             };
             let threads: Vec<_> = group.into_iter().zip(pools).map(run).collect();
             let join = |thread: thread::ScopedJoinHandle<'_, R>| {
@@ -61,5 +64,17 @@ mod tests {
             assert!(results.iter().all(|(_, threads)| *threads == 1));
         }
         assert!(map(Vec::<i32>::new(), |item| item).is_empty());
+    }
+
+    #[test]
+    fn threads_are_in_the_scope_of_the_caller_and_leave_it() {
+        for precision in [Precision::Bf16, Precision::Fp32] {
+            let seen = precision.scope(|| map((0..5).collect(), |_: i32| Precision::current()));
+            assert_eq!(seen, [precision; 5]);
+        }
+        Precision::Bf16.scope(|| map(vec![(); 5], |()| ()));
+        for pool in pools() {
+            assert_eq!(pool.install(Precision::current), Precision::Fp32);
+        }
     }
 }

@@ -6,6 +6,7 @@ use multiversion::multiversion;
 use super::lanes::{dot, exp, max, sum};
 use super::matrix::{Into, Matrix, Shape, multiply, transposed};
 use super::parallel;
+use crate::precision::Precision;
 
 /// Queries whose scores are in memory at one time.
 const QUERIES_AT_ONCE: usize = 64;
@@ -122,7 +123,11 @@ fn head<'a>(
 /// # Panics
 /// If the inputs do not have the shape.
 #[must_use]
-pub fn forward(shape: AttentionShape, inputs: Inputs<'_>) -> (Vec<f32>, Vec<f32>) {
+pub fn forward(
+    precision: Precision,
+    shape: AttentionShape,
+    inputs: Inputs<'_>,
+) -> (Vec<f32>, Vec<f32>) {
     inputs.check(shape);
     let (width, heads) = (shape.width(), shape.heads);
     let mut log_sums = vec![0.0; shape.batch * shape.queries * heads];
@@ -140,12 +145,13 @@ pub fn forward(shape: AttentionShape, inputs: Inputs<'_>) -> (Vec<f32>, Vec<f32>
     });
     let work = shape.batch * shape.queries * shape.keys * heads;
     let (out, _) = parallel::produce(work, blocks, |(sample, rows, log_sums), out| {
-        block_forward(shape, inputs.sample(shape, sample), rows, (out, log_sums));
+        block_forward(precision, shape, inputs.sample(shape, sample), rows, (out, log_sums));
     });
     (out, log_sums)
 }
 
 fn block_forward(
+    precision: Precision,
     shape: AttentionShape,
     sample: Sample<'_>,
     (first, rows): (usize, usize),
@@ -160,11 +166,11 @@ fn block_forward(
         let (k, k_shape) = head(shape, sample.keys, index, (0, keys));
         let v = head(shape, sample.values, index, (0, keys));
         let k = (k, k_shape.transposed());
-        multiply((&mut scores, scores_shape), Into::Replace, shape.scale(), q, k);
+        multiply(precision, (&mut scores, scores_shape), Into::Replace, shape.scale(), q, k);
         exponentials(&mut scores, &mut reciprocals, &mut log_sums[index..], heads);
         let place = &mut out[index * dim..];
         let p = (scores.as_slice(), scores_shape);
-        multiply((place, shape.head(rows, 1)), Into::Replace, 1.0, p, v);
+        multiply(precision, (place, shape.head(rows, 1)), Into::Replace, 1.0, p, v);
         for (row, &reciprocal) in out.chunks_exact_mut(shape.width()).zip(&reciprocals) {
             row[index * dim..][..dim].iter_mut().for_each(|value| *value *= reciprocal);
         }
@@ -196,6 +202,7 @@ fn exponentials(scores: &mut [f32], reciprocals: &mut [f32], log_sums: &mut [f32
 /// If a slice does not have the shape.
 #[must_use]
 pub fn gradients(
+    precision: Precision,
     shape: AttentionShape,
     inputs: Inputs<'_>,
     (out, log_sums): (&[f32], &[f32]),
@@ -225,7 +232,7 @@ pub fn gradients(
                 let mut to = Destination::One(d_qkv);
                 let places = [into(0), into(1), into(2)];
                 let sample = inputs.sample(shape, index);
-                sample_gradients(shape, sample, results(index), &mut to, places);
+                sample_gradients((precision, shape), sample, results(index), &mut to, places);
             });
             Gradients::Fused(d_qkv)
         }
@@ -240,7 +247,7 @@ pub fn gradients(
                 let mut to = Destination::Two(d_q, d_kv);
                 let places = [(0, 1), (0, 2), (width, 2)];
                 let sample = inputs.sample(shape, index);
-                sample_gradients(shape, sample, results(index), &mut to, places);
+                sample_gradients((precision, shape), sample, results(index), &mut to, places);
             });
             Gradients::Context(d_q, d_kv)
         }
@@ -283,7 +290,7 @@ impl Destination<'_> {
 /// `dQ = scale dS K`, `dK = scale dS^T Q`; `places` are the offset and the parts per row of the
 /// gradients of queries, keys and values.
 fn sample_gradients(
-    shape: AttentionShape,
+    (precision, shape): (Precision, AttentionShape),
     sample: Sample<'_>,
     results: Results<'_>,
     to: &mut Destination<'_>,
@@ -307,8 +314,8 @@ fn sample_gradients(
             let q = head(shape, sample.queries, index, (first, rows));
             let d_o = head(shape, (results.d_out, 1, 0), index, (first, rows));
             let o = head(shape, (results.out, 1, 0), index, (first, rows));
-            multiply((p, square), Into::Replace, shape.scale(), q, k_mirrored);
-            multiply((d_p, square), Into::Replace, 1.0, d_o, v_mirrored);
+            multiply(precision, (p, square), Into::Replace, shape.scale(), q, k_mirrored);
+            multiply(precision, (d_p, square), Into::Replace, 1.0, d_o, v_mirrored);
             let log_sums = &results.log_sums[first * heads + index..];
             score_gradients(p, d_p, (log_sums, heads), (o.0, d_o.0), (keys, width, dim));
             let (p, d_s): (Matrix<'_>, Matrix<'_>) = ((p, square), (d_p, square));
@@ -316,12 +323,12 @@ fn sample_gradients(
                 first * parts * width + offset + index * dim
             };
             let into = (&mut to.context()[start(0, of_values)..], shape.head(keys, of_values.1));
-            multiply(into, Into::Add, 1.0, transposed(p), d_o);
+            multiply(precision, into, Into::Add, 1.0, transposed(p), d_o);
             let into = (&mut to.context()[start(0, of_keys)..], shape.head(keys, of_keys.1));
-            multiply(into, Into::Add, shape.scale(), transposed(d_s), q);
+            multiply(precision, into, Into::Add, shape.scale(), transposed(d_s), q);
             let into = &mut to.queries()[start(first, of_queries)..];
             let into = (into, shape.head(rows, of_queries.1));
-            multiply(into, Into::Replace, shape.scale(), d_s, k);
+            multiply(precision, into, Into::Replace, shape.scale(), d_s, k);
         }
     }
 }

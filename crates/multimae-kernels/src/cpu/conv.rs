@@ -9,7 +9,7 @@ use multiversion::multiversion;
 use super::lanes::{dot, sum};
 use super::matrix::{Into, Matrix, Shape, multiply, transposed};
 use super::{parallel, tiles, winograd};
-use crate::precision::{Precision, precision};
+use crate::precision::Precision;
 
 /// Values of an unfolded part of an image: they should stay near the processor until they are
 /// multiplied. Small in tests, so that small images have several parts.
@@ -98,11 +98,17 @@ impl ConvShape {
 /// # Panics
 /// If a slice does not have its shape or the kernel's side is even.
 #[must_use]
-pub fn forward(shape: ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+pub fn forward(
+    precision: Precision,
+    shape: ConvShape,
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+) -> Vec<f32> {
     shape.check(x, weight);
     let (area, column) = (shape.area(), shape.column());
     let of_image = shape.outputs * area;
-    if rounds_images(shape) {
+    if rounds_images(precision, shape) {
         return tiles::conv::forward(shape, x, weight, bias);
     }
     // Products are added to the bias, where there is one.
@@ -112,7 +118,7 @@ pub fn forward(shape: ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>
     if y.is_empty() {
         return y;
     }
-    if filters_minimally(shape) {
+    if filters_minimally(precision, shape) {
         winograd::forward(shape, x, weight, &mut y, how);
         return y;
     }
@@ -128,7 +134,7 @@ pub fn forward(shape: ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>
                 let columns = unfold(shape, x, strip, &mut unfolded);
                 let pixels = Shape::rows(shape.outputs, columns.1.columns, area);
                 let y = &mut y[strip.0 * shape.width..];
-                multiply((y, pixels), how, 1.0, weight, columns);
+                multiply(precision, (y, pixels), how, 1.0, weight, columns);
             }
         }
     });
@@ -136,14 +142,14 @@ pub fn forward(shape: ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>
 }
 
 /// Whether images are rounded to bfloat16 and read as they are by the processor's tiles.
-fn rounds_images(shape: ConvShape) -> bool {
+fn rounds_images(precision: Precision, shape: ConvShape) -> bool {
     let work = shape.inputs.min(shape.outputs) >= WORTH_TILES && !shape.is_pointwise();
-    precision() == Precision::Bf16 && tiles::usable() && work && shape.batch * shape.area() > 0
+    precision == Precision::Bf16 && tiles::usable() && work && shape.batch * shape.area() > 0
 }
 
 /// Whether minimal filtering is faster; in bfloat16 its transforms would lose too many digits.
-fn filters_minimally(shape: ConvShape) -> bool {
-    precision() == Precision::Fp32 && winograd::worth_it(shape)
+fn filters_minimally(precision: Precision, shape: ConvShape) -> bool {
+    precision == Precision::Fp32 && winograd::worth_it(shape)
 }
 
 /// The values that the output pixels of a strip hang on, a column per pixel:
@@ -196,7 +202,12 @@ fn shift(shape: ConvShape, plane: &[f32], to: &mut [f32], (down, kx): (usize, us
 /// # Panics
 /// If a slice does not have its shape.
 #[must_use]
-pub fn input_gradient(shape: ConvShape, dy: &[f32], weight: &[f32]) -> Vec<f32> {
+pub fn input_gradient(
+    precision: Precision,
+    shape: ConvShape,
+    dy: &[f32],
+    weight: &[f32],
+) -> Vec<f32> {
     let square = shape.kernel * shape.kernel;
     let mut mirrored = vec![0.0; weight.len()];
     for output in 0..shape.outputs {
@@ -206,7 +217,7 @@ pub fn input_gradient(shape: ConvShape, dy: &[f32], weight: &[f32]) -> Vec<f32> 
             to.iter_mut().zip(from.iter().rev()).for_each(|(to, from)| *to = *from);
         }
     }
-    forward(shape.mirrored(), dy, &mirrored, None)
+    forward(precision, shape.mirrored(), dy, &mirrored, None)
 }
 
 /// The gradient of the weight.
@@ -214,7 +225,7 @@ pub fn input_gradient(shape: ConvShape, dy: &[f32], weight: &[f32]) -> Vec<f32> 
 /// # Panics
 /// If a slice does not have its shape.
 #[must_use]
-pub fn weight_gradient(shape: ConvShape, dy: &[f32], x: &[f32]) -> Vec<f32> {
+pub fn weight_gradient(precision: Precision, shape: ConvShape, dy: &[f32], x: &[f32]) -> Vec<f32> {
     let (area, column) = (shape.area(), shape.column());
     let whole = Shape::rows(shape.outputs, column, column);
     let mut total = vec![0.0; shape.outputs * column];
@@ -226,10 +237,10 @@ pub fn weight_gradient(shape: ConvShape, dy: &[f32], x: &[f32]) -> Vec<f32> {
     if x.is_empty() || dy.is_empty() {
         return total;
     }
-    if rounds_images(shape) {
+    if rounds_images(precision, shape) {
         return tiles::conv::weight_gradient(shape, dy, x);
     }
-    if filters_minimally(shape) {
+    if filters_minimally(precision, shape) {
         return winograd::weight_gradient(shape, dy, x);
     }
     let at_once = shape.images_at_once();
@@ -243,7 +254,8 @@ pub fn weight_gradient(shape: ConvShape, dy: &[f32], x: &[f32]) -> Vec<f32> {
                 let columns = unfold(shape, x, strip, &mut unfolded);
                 let pixels = Shape::rows(shape.outputs, columns.1.columns, area);
                 let dy = (&dy[strip.0 * shape.width..], pixels);
-                multiply((&mut sum, whole), Into::Add, 1.0, dy, transposed(columns));
+                let into = (sum.as_mut_slice(), whole);
+                multiply(precision, into, Into::Add, 1.0, dy, transposed(columns));
             }
         }
         sum
@@ -402,6 +414,8 @@ mod tests {
     use super::super::testing::{assert_close, values};
     use super::*;
 
+    const FP32: Precision = Precision::Fp32;
+
     /// The definition. The weight has `inputs` kernels per output, or one if depthwise.
     fn plain(shape: ConvShape, x: &[f32], weight: &[f32], depthwise: bool) -> Vec<f32> {
         let ConvShape { batch, inputs, outputs, kernel, height, width } = shape;
@@ -461,16 +475,16 @@ mod tests {
             let weight = values(2, shape.outputs * shape.column());
             let bias = values(3, shape.outputs);
             let expected = plain(shape, &x, &weight, false);
-            let y = forward(shape, &x, &weight, None);
+            let y = forward(FP32, shape, &x, &weight, None);
             assert_close(&y, &expected, 1e-5);
             // A linear function of its input and of its weight: its value is the product of either
             // with its gradient.
             let dy = values(4, y.len());
             let value = inner(&y, &dy);
-            let by_x = inner(&x, &input_gradient(shape, &dy, &weight));
-            let by_weight = inner(&weight, &weight_gradient(shape, &dy, &x));
+            let by_x = inner(&x, &input_gradient(FP32, shape, &dy, &weight));
+            let by_weight = inner(&weight, &weight_gradient(FP32, shape, &dy, &x));
             assert_close(&[by_x, by_weight], &[value; 2], 1e-4);
-            let with_bias = inner(&forward(shape, &x, &weight, Some(&bias)), &dy);
+            let with_bias = inner(&forward(FP32, shape, &x, &weight, Some(&bias)), &dy);
             let by_bias = inner(&bias, &bias_gradient(shape.outputs, shape.area(), &dy));
             assert_close(&[value + by_bias], &[with_bias], 1e-4);
         }
@@ -498,7 +512,7 @@ mod tests {
         let dy = values(2, shape.batch * shape.outputs * shape.area());
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| weight_gradient(shape, &dy, &x))
+            pool.install(|| weight_gradient(FP32, shape, &dy, &x))
         };
         assert!(run(1) == run(3));
     }

@@ -4,6 +4,7 @@ use multiversion::multiversion;
 
 use super::matrix::{Shape, multiplied};
 use super::parallel;
+use crate::precision::Precision;
 
 /// Sizes of an affine map.
 #[derive(Debug, Clone, Copy)]
@@ -38,8 +39,14 @@ impl LinearShape {
 /// # Panics
 /// If a slice does not have its shape.
 #[must_use]
-pub fn forward(shape: LinearShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
-    let mut y = multiplied((x, shape.input()), (weight, shape.weight().transposed()));
+pub fn forward(
+    precision: Precision,
+    shape: LinearShape,
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+) -> Vec<f32> {
+    let mut y = multiplied(precision, (x, shape.input()), (weight, shape.weight().transposed()));
     if let Some(bias) = bias {
         assert_eq!(bias.len(), shape.outputs, "a bias for {shape:?}");
         let part = parallel::rows_per_part(shape.outputs) * shape.outputs.max(1);
@@ -53,8 +60,13 @@ pub fn forward(shape: LinearShape, x: &[f32], weight: &[f32], bias: Option<&[f32
 /// # Panics
 /// If a slice does not have its shape.
 #[must_use]
-pub fn input_gradient(shape: LinearShape, dy: &[f32], weight: &[f32]) -> Vec<f32> {
-    multiplied((dy, shape.output()), (weight, shape.weight()))
+pub fn input_gradient(
+    precision: Precision,
+    shape: LinearShape,
+    dy: &[f32],
+    weight: &[f32],
+) -> Vec<f32> {
+    multiplied(precision, (dy, shape.output()), (weight, shape.weight()))
 }
 
 /// The gradient of the weight, `dy^T x`.
@@ -62,8 +74,13 @@ pub fn input_gradient(shape: LinearShape, dy: &[f32], weight: &[f32]) -> Vec<f32
 /// # Panics
 /// If a slice does not have its shape.
 #[must_use]
-pub fn weight_gradient(shape: LinearShape, dy: &[f32], x: &[f32]) -> Vec<f32> {
-    multiplied((dy, shape.output().transposed()), (x, shape.input()))
+pub fn weight_gradient(
+    precision: Precision,
+    shape: LinearShape,
+    dy: &[f32],
+    x: &[f32],
+) -> Vec<f32> {
+    multiplied(precision, (dy, shape.output().transposed()), (x, shape.input()))
 }
 
 /// The gradient of the bias, the sum of the rows of `dy`.
@@ -108,18 +125,18 @@ mod tests {
     #[test]
     fn gradients_are_those_of_the_weighted_sum_of_outputs() {
         for (rows, inputs, outputs) in [(1, 1, 1), (3, 5, 7), (64, 33, 17), (0, 3, 2)] {
-            let shape = LinearShape { rows, inputs, outputs };
+            let (fp32, shape) = (Precision::Fp32, LinearShape { rows, inputs, outputs });
             let x = values(1, rows * inputs);
             let weight = values(2, outputs * inputs);
             let bias = values(3, outputs);
             let dy = values(4, rows * outputs);
-            let y = forward(shape, &x, &weight, Some(&bias));
-            let without = forward(shape, &x, &weight, None);
+            let y = forward(fp32, shape, &x, &weight, Some(&bias));
+            let without = forward(fp32, shape, &x, &weight, None);
             let value = |y: &[f32]| y.iter().zip(&dy).map(|(y, d)| y * d).sum::<f32>();
             let inner = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
             let of_bias = inner(&bias, &bias_gradient(outputs, &dy));
-            let by_x = inner(&x, &input_gradient(shape, &dy, &weight));
-            let by_weight = inner(&weight, &weight_gradient(shape, &dy, &x));
+            let by_x = inner(&x, &input_gradient(fp32, shape, &dy, &weight));
+            let by_weight = inner(&weight, &weight_gradient(fp32, shape, &dy, &x));
             assert_close(&[by_x, by_weight], &[value(&without); 2], 1e-4);
             assert_close(&[of_bias + by_x], &[value(&y)], 1e-4);
         }

@@ -4,7 +4,7 @@ use gemm::Parallelism;
 
 use super::bf16;
 use super::tiles::{self, Packed, Parts};
-use crate::precision::{Precision, precision};
+use crate::precision::Precision;
 
 /// Multiplications below which a product runs on one thread.
 const WORTH_SHARING: usize = 192 * 192 * 192;
@@ -67,12 +67,12 @@ pub(crate) enum Into {
     Add,
 }
 
-/// `into = scale * a b`, or `into += scale * a b`, in the precision that is
-/// [set](crate::precision::set_precision).
+/// `into = scale * a b`, or `into += scale * a b`, in a precision.
 ///
 /// # Panics
 /// If the shapes do not fit each other or their slices, or if elements of `into` share a place.
 pub(crate) fn multiply(
+    precision: Precision,
     (into, shape): (&mut [f32], Shape),
     how: Into,
     scale: f32,
@@ -80,19 +80,19 @@ pub(crate) fn multiply(
     b: Matrix<'_>,
 ) {
     let threads = worth_sharing(shape.rows, shape.columns, a.1.columns);
-    product((into, shape), (how, scale), a, b, threads);
+    product(precision, (into, shape), (how, scale), a, b, threads);
 }
 
 /// `a b` in new memory, rows one behind the other.
 ///
 /// # Panics
 /// If the shapes do not fit each other or their slices.
-pub(crate) fn multiplied(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
+pub(crate) fn multiplied(precision: Precision, a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
     let (rows, columns, inner) = (a.1.rows, b.1.columns, a.1.columns);
     let (shape, len) = (Shape::rows(rows, columns, columns), rows * columns);
-    if len == 0 || (precision() == Precision::Bf16 && !tiles::usable()) {
+    if len == 0 || (precision == Precision::Bf16 && !tiles::usable()) {
         let mut into = vec![0.0; len];
-        multiply((&mut into, shape), Into::Replace, 1.0, a, b);
+        multiply(precision, (&mut into, shape), Into::Replace, 1.0, a, b);
         return into;
     }
     check(shape, a, b);
@@ -106,7 +106,7 @@ pub(crate) fn multiplied(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
     // being read, in each of them, before the length is set.
     #[allow(unsafe_code)]
     unsafe {
-        match in_parts(rows, columns, inner) {
+        match in_parts(precision, rows, columns, inner) {
             Some(parts) => tiles::multiply(place, replace, a, b, (parts, threads)),
             None => gemm_into(place, replace, a, b, threads),
         }
@@ -116,10 +116,10 @@ pub(crate) fn multiplied(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
 }
 
 /// In how many parts factors go to the processor's tiles, if the product does.
-fn in_parts(rows: usize, columns: usize, inner: usize) -> Option<Parts> {
+fn in_parts(precision: Precision, rows: usize, columns: usize, inner: usize) -> Option<Parts> {
     let (side, depth) = WORTH_SPLITTING;
     let sides = rows.saturating_mul(columns);
-    let parts = match precision() {
+    let parts = match precision {
         Precision::Bf16 if sides.saturating_mul(inner) >= WORTH_ROUNDING => Parts::One,
         Precision::Fp32 if inner >= depth && 2 * sides >= side * (rows + columns) => Parts::Three,
         _ => return None,
@@ -130,8 +130,8 @@ fn in_parts(rows: usize, columns: usize, inner: usize) -> Option<Parts> {
 /// The right factor of several products of one thread each.
 #[derive(Debug, Clone)]
 pub(crate) enum Operand<'a> {
-    /// As it is.
-    Whole(Matrix<'a>),
+    /// As it is, in a precision.
+    Whole(Precision, Matrix<'a>),
     /// Packed for the processor's tiles.
     Packed(Packed),
 }
@@ -142,11 +142,11 @@ impl<'a> Operand<'a> {
         tiles::usable()
     }
 
-    pub(crate) fn new(b: Matrix<'a>) -> Self {
+    pub(crate) fn new(precision: Precision, b: Matrix<'a>) -> Self {
         if !Self::packs() {
-            return Self::Whole(b);
+            return Self::Whole(precision, b);
         }
-        let parts = match precision() {
+        let parts = match precision {
             Precision::Bf16 => Parts::One,
             Precision::Fp32 => Parts::Three,
         };
@@ -159,10 +159,10 @@ impl<'a> Operand<'a> {
     /// As [`multiply`], or if there is nothing to multiply.
     pub(crate) fn multiplied_here(&self, a: Matrix<'_>) -> Vec<f32> {
         match self {
-            Self::Whole(b) => {
+            Self::Whole(precision, b) => {
                 let shape = Shape::rows(a.1.rows, b.1.columns, b.1.columns);
                 let mut into = vec![0.0; shape.extent()];
-                product((&mut into, shape), (Into::Replace, 1.0), a, *b, false);
+                product(*precision, (&mut into, shape), (Into::Replace, 1.0), a, *b, false);
                 into
             }
             Self::Packed(b) => b.multiplied_here(a),
@@ -179,11 +179,18 @@ fn worth_sharing(rows: usize, columns: usize, inner: usize) -> bool {
 ///
 /// # Panics
 /// As [`multiply`].
-pub(crate) fn multiply_here(into: (&mut [f32], Shape), how: Into, a: Matrix<'_>, b: Matrix<'_>) {
-    product(into, (how, 1.0), a, b, false);
+pub(crate) fn multiply_here(
+    precision: Precision,
+    into: (&mut [f32], Shape),
+    how: Into,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+) {
+    product(precision, into, (how, 1.0), a, b, false);
 }
 
 fn product(
+    precision: Precision,
     (into, shape): (&mut [f32], Shape),
     (how, scale): (Into, f32),
     (a, a_shape): Matrix<'_>,
@@ -214,7 +221,7 @@ fn product(
         (shape.transposed(), transposed(b), transposed(a))
     };
     if shape_across.column_stride == 1 {
-        if let Some(parts) = in_parts(rows, columns, inner) {
+        if let Some(parts) = in_parts(precision, rows, columns, inner) {
             let into = (into.as_mut_ptr(), shape_across);
             // SAFETY: every element that the strides reach lies in its slice and the shapes fit (both
             // asserted above); `into` is borrowed mutably, holds numbers, and no two of its elements
@@ -226,7 +233,7 @@ fn product(
             return;
         }
         let work = rows.saturating_mul(columns).saturating_mul(inner);
-        if precision() == Precision::Bf16 && work >= WORTH_ROUNDING {
+        if precision == Precision::Bf16 && work >= WORTH_ROUNDING {
             let into = (into, shape_across);
             return bf16::multiply(into, (how, scale), a_across, b_across, threads);
         }
@@ -318,7 +325,8 @@ mod tests {
             };
             let b = (b.as_slice(), b_shape);
             let mut into = vec![1.0; m * n];
-            multiply((&mut into, Shape::rows(m, n, n)), Into::Add, 2.0, a, b);
+            let place = (into.as_mut_slice(), Shape::rows(m, n, n));
+            multiply(Precision::Fp32, place, Into::Add, 2.0, a, b);
             let expected: Vec<f32> = plain(a, b).iter().map(|v| 1.0 + 2.0 * v).collect();
             assert_close(&into, &expected, 1e-5);
         }
@@ -332,7 +340,7 @@ mod tests {
             let (a, b) = (values(1, m * k), values(2, k * n));
             let a = (a.as_slice(), Shape::rows(m, k, k));
             let b = (b.as_slice(), Shape::rows(k, n, n));
-            assert_close(&multiplied(a, b), &plain(a, b), 1e-5);
+            assert_close(&multiplied(Precision::Fp32, a, b), &plain(a, b), 1e-5);
         }
     }
 
@@ -341,7 +349,8 @@ mod tests {
         let mut into = [1.0; 4];
         let shape = Shape::rows(2, 2, 2);
         let none = (&[] as &[f32], Shape::rows(2, 0, 0));
-        multiply((&mut into, shape), Into::Replace, 1.0, none, (none.0, none.1.transposed()));
+        let mirrored = (none.0, none.1.transposed());
+        multiply(Precision::Fp32, (&mut into, shape), Into::Replace, 1.0, none, mirrored);
         assert_eq!(into, [0.0; 4]);
     }
 
@@ -353,6 +362,7 @@ mod tests {
         let mut into = [0.0; 4];
         let b = [0.0; 6];
         multiply(
+            Precision::Fp32,
             (&mut into, Shape::rows(2, 2, 2)),
             Into::Replace,
             1.0,
@@ -367,6 +377,7 @@ mod tests {
         let mut into = [0.0; 9];
         let a = [0.0; 9];
         let square = Shape::rows(3, 3, 3);
-        multiply((&mut into, Shape::rows(3, 3, 1)), Into::Replace, 1.0, (&a, square), (&a, square));
+        let into = (into.as_mut_slice(), Shape::rows(3, 3, 1));
+        multiply(Precision::Fp32, into, Into::Replace, 1.0, (&a, square), (&a, square));
     }
 }

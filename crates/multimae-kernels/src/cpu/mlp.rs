@@ -5,6 +5,7 @@ use multiversion::multiversion;
 
 use super::matrix::{Operand, Shape};
 use super::{gelu, layer_norm, parallel};
+use crate::precision::Precision;
 
 /// Hidden values of the rows that one thread takes at a time.
 const HIDDEN_AT_ONCE: usize = 1 << 18;
@@ -34,9 +35,9 @@ pub struct Layer<'a> {
 
 impl Layer<'_> {
     /// The mirrored weight, ready for several products.
-    fn operand(&self, inputs: usize) -> Operand<'_> {
+    fn operand(&self, precision: Precision, inputs: usize) -> Operand<'_> {
         let weight = Shape::rows(self.bias.len(), inputs, inputs);
-        Operand::new((self.weight, weight.transposed()))
+        Operand::new(precision, (self.weight, weight.transposed()))
     }
 }
 
@@ -54,7 +55,13 @@ pub fn worth_it(rows: usize) -> bool {
 /// # Panics
 /// If a slice does not have its shape.
 #[must_use]
-pub fn forward(x: &[f32], norm: Norm<'_>, first: Layer<'_>, second: Layer<'_>) -> Vec<f32> {
+pub fn forward(
+    precision: Precision,
+    x: &[f32],
+    norm: Norm<'_>,
+    first: Layer<'_>,
+    second: Layer<'_>,
+) -> Vec<f32> {
     let (width, hidden, outputs) = (norm.scale.len(), first.bias.len(), second.bias.len());
     let rows = x.len() / width.max(1);
     assert!(
@@ -68,7 +75,8 @@ pub fn forward(x: &[f32], norm: Norm<'_>, first: Layer<'_>, second: Layer<'_>) -
     if rows == 0 || hidden == 0 || outputs == 0 {
         return parallel::runs(rows * outputs, 1, |at| second.bias[at % outputs]);
     }
-    let (to_hidden, to_outputs) = (first.operand(width), second.operand(hidden));
+    let (to_hidden, to_outputs) =
+        (first.operand(precision, width), second.operand(precision, hidden));
     let share = rows.div_ceil(rayon::current_num_threads());
     let part = (HIDDEN_AT_ONCE / hidden).next_multiple_of(32).min(share.next_multiple_of(32));
     let parts = (0..rows).step_by(part).map(|row| (part.min(rows - row) * outputs, row));
@@ -108,7 +116,7 @@ mod tests {
         #[test]
         fn is_layer_behind_layer(rows in 0usize..400, width in 1usize..70, hidden in 1usize..150,
                                  outputs in 1usize..70, seed in 0u64..9) {
-            let x = values(seed, rows * width);
+            let (fp32, x) = (Precision::Fp32, values(seed, rows * width));
             let (scale, shift) = (values(seed + 1, width), values(seed + 2, width));
             let (w1, b1) = (values(seed + 3, hidden * width), values(seed + 4, hidden));
             let (w2, b2) = (values(seed + 5, outputs * hidden), values(seed + 6, outputs));
@@ -116,10 +124,10 @@ mod tests {
             let (first, second) = (Layer { weight: &w1, bias: &b1 }, Layer { weight: &w2, bias: &b2 });
             let (normed, _) = layer_norm::forward(&x, &scale, &shift, 1e-6);
             let shape = LinearShape { rows, inputs: width, outputs: hidden };
-            let between = gelu::forward(&linear::forward(shape, &normed, &w1, Some(&b1)));
+            let between = gelu::forward(&linear::forward(fp32, shape, &normed, &w1, Some(&b1)));
             let shape = LinearShape { rows, inputs: hidden, outputs };
-            let expected = linear::forward(shape, &between, &w2, Some(&b2));
-            assert_close(&forward(&x, norm, first, second), &expected, 1e-4);
+            let expected = linear::forward(fp32, shape, &between, &w2, Some(&b2));
+            assert_close(&forward(fp32, &x, norm, first, second), &expected, 1e-4);
         }
     }
 }

@@ -11,6 +11,7 @@ use multiversion::multiversion;
 use super::conv::ConvShape;
 use super::matrix::{Into, Shape, multiply_here};
 use super::parallel;
+use crate::precision::Precision;
 
 /// Side of a tile of output pixels.
 const TILE: usize = 4;
@@ -89,6 +90,7 @@ pub(super) fn forward(shape: ConvShape, x: &[f32], weight: &[f32], y: &mut [f32]
         let points = (0..POINTS).map(|point| (outputs * tiles, point));
         let work = |point: usize, product: &mut [f32]| {
             multiply_here(
+                Precision::Fp32,
                 (product, Shape::rows(outputs, tiles, tiles)),
                 Into::Replace,
                 (&kernels[point * inputs..], Shape::rows(outputs, inputs, POINTS * inputs)),
@@ -112,6 +114,7 @@ pub(super) fn weight_gradient(shape: ConvShape, dy: &[f32], x: &[f32]) -> Vec<f3
         let points = kernels.chunks_mut(outputs * inputs).enumerate();
         parallel::for_each(POINTS * outputs * inputs * tiles, points, |(point, kernel)| {
             multiply_here(
+                Precision::Fp32,
                 (kernel, Shape::rows(outputs, inputs, inputs)),
                 Into::Add,
                 (&gradients[point * tiles..], Shape::rows(outputs, tiles, POINTS * tiles)),

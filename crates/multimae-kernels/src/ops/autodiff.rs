@@ -1,7 +1,8 @@
 //! The operations' gradients, behind the engine's automatic differentiation.
 //!
 //! A backward step keeps an input only if the gradient of something else needs it: under a frozen
-//! weight no input is kept, and no gradient of the weight is computed.
+//! weight no input is kept, and no gradient of the weight is computed. It also keeps the precision of
+//! the forward pass, whose scope may have ended by then.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -29,6 +30,7 @@ use crate::cpu::linear::{self, LinearShape};
 use crate::cpu::resize::{self, Resize};
 use crate::cpu::swap_axes::SwapShape;
 use crate::cpu::{gelu, layer_norm, scale_shift};
+use crate::precision::Precision;
 
 /// The CPU backend with gradients.
 type Tracked<C> = Autodiff<Flex, C>;
@@ -134,6 +136,7 @@ fn affine<C: CheckpointStrategy, S: AffineState>(
 /// Of the linear map.
 #[derive(Debug, Clone)]
 struct LinearState {
+    precision: Precision,
     shape: LinearShape,
     /// The extents of the input.
     input: Vec<usize>,
@@ -143,12 +146,14 @@ struct LinearState {
 
 impl AffineState for LinearState {
     fn input_gradient(&self, dy: &[f32]) -> Option<FlexTensor> {
-        let dx = linear::input_gradient(self.shape, dy, &elements(self.weight.as_ref()?));
+        let weight = elements(self.weight.as_ref()?);
+        let dx = linear::input_gradient(self.precision, self.shape, dy, &weight);
         Some(tensor(dx, self.input.clone()))
     }
 
     fn weight_gradient(&self, dy: &[f32]) -> Option<FlexTensor> {
-        let dw = linear::weight_gradient(self.shape, dy, &elements(self.x.as_ref()?));
+        let x = elements(self.x.as_ref()?);
+        let dw = linear::weight_gradient(self.precision, self.shape, dy, &x);
         Some(tensor(dw, [self.shape.outputs, self.shape.inputs]))
     }
 
@@ -162,10 +167,15 @@ fn linear_map<C: CheckpointStrategy>(
     x: FloatTensor<Tracked<C>>,
     weight: FloatTensor<Tracked<C>>,
     bias: Option<FloatTensor<Tracked<C>>>,
+    precision: Precision,
 ) -> FloatTensor<Tracked<C>> {
     let shape = linear_shape(x.primitive(), weight.primitive());
     let input = dims(x.primitive());
-    affine::<C, LinearState>(x, weight, bias, linear_of, |x, weight| LinearState {
+    let forward = |x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>| {
+        linear_of(precision, x, weight, bias)
+    };
+    affine::<C, LinearState>(x, weight, bias, forward, |x, weight| LinearState {
+        precision,
         shape,
         input,
         x,
@@ -181,26 +191,27 @@ impl AffineState for GeluLinearState {
     const OF_INPUT: bool = true;
 
     fn input_gradient(&self, dy: &[f32]) -> Option<FlexTensor> {
-        let LinearState { shape, input, x, weight } = &self.0;
-        let behind = linear::input_gradient(*shape, dy, &elements(weight.as_ref()?));
+        let LinearState { precision, shape, input, x, weight } = &self.0;
+        let behind = linear::input_gradient(*precision, *shape, dy, &elements(weight.as_ref()?));
         let dx = gelu::input_gradient_again(behind, &elements(x.as_ref()?));
         Some(tensor(dx, input.clone()))
     }
 
     fn weight_gradient(&self, dy: &[f32]) -> Option<FlexTensor> {
-        let LinearState { shape, x, .. } = &self.0;
+        let LinearState { precision, shape, x, .. } = &self.0;
         let activated = gelu::forward(&elements(x.as_ref()?));
-        let dw = linear::weight_gradient(*shape, dy, &activated);
+        let dw = linear::weight_gradient(*precision, *shape, dy, &activated);
         Some(tensor(dw, [shape.outputs, shape.inputs]))
     }
 
     fn both_gradients(&self, dy: &[f32]) -> [Option<FlexTensor>; 2] {
-        let LinearState { shape, input, x: Some(x), weight: Some(weight) } = &self.0 else {
+        let LinearState { precision, shape, input, x: Some(x), weight: Some(weight) } = &self.0
+        else {
             return [self.input_gradient(dy), self.weight_gradient(dy)];
         };
-        let behind = linear::input_gradient(*shape, dy, &elements(weight));
+        let behind = linear::input_gradient(*precision, *shape, dy, &elements(weight));
         let (dx, activated) = gelu::input_gradient_and_values(behind, &elements(x));
-        let dw = linear::weight_gradient(*shape, dy, &activated);
+        let dw = linear::weight_gradient(*precision, *shape, dy, &activated);
         let dw = tensor(dw, [shape.outputs, shape.inputs]);
         [Some(tensor(dx, input.clone())), Some(dw)]
     }
@@ -213,6 +224,7 @@ impl AffineState for GeluLinearState {
 /// Of a convolution.
 #[derive(Debug, Clone)]
 struct ConvState {
+    precision: Precision,
     shape: ConvShape,
     depthwise: bool,
     x: Option<FlexTensor>,
@@ -222,17 +234,23 @@ struct ConvState {
 impl AffineState for ConvState {
     fn input_gradient(&self, dy: &[f32]) -> Option<FlexTensor> {
         let ConvShape { batch, inputs, height, width, .. } = self.shape;
-        let gradient =
-            if self.depthwise { conv::depthwise_input_gradient } else { conv::input_gradient };
-        let dx = gradient(self.shape, dy, &elements(self.weight.as_ref()?));
+        let weight = elements(self.weight.as_ref()?);
+        let dx = if self.depthwise {
+            conv::depthwise_input_gradient(self.shape, dy, &weight)
+        } else {
+            conv::input_gradient(self.precision, self.shape, dy, &weight)
+        };
         Some(tensor(dx, [batch, inputs, height, width]))
     }
 
     fn weight_gradient(&self, dy: &[f32]) -> Option<FlexTensor> {
         let ConvShape { inputs, outputs, kernel, .. } = self.shape;
-        let gradient =
-            if self.depthwise { conv::depthwise_weight_gradient } else { conv::weight_gradient };
-        let dw = gradient(self.shape, dy, &elements(self.x.as_ref()?));
+        let x = elements(self.x.as_ref()?);
+        let dw = if self.depthwise {
+            conv::depthwise_weight_gradient(self.shape, dy, &x)
+        } else {
+            conv::weight_gradient(self.precision, self.shape, dy, &x)
+        };
         Some(tensor(dw, [outputs, if self.depthwise { 1 } else { inputs }, kernel, kernel]))
     }
 
@@ -247,12 +265,14 @@ fn convolution<C: CheckpointStrategy>(
     weight: FloatTensor<Tracked<C>>,
     bias: Option<FloatTensor<Tracked<C>>>,
     depthwise: bool,
+    precision: Precision,
 ) -> FloatTensor<Tracked<C>> {
     let shape = conv_shape(x.primitive(), weight.primitive(), depthwise);
     let forward = |x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>| {
-        conv2d_of(x, weight, bias, depthwise)
+        conv2d_of(precision, x, weight, bias, depthwise)
     };
     affine::<C, ConvState>(x, weight, bias, forward, |x, weight| ConvState {
+        precision,
         shape,
         depthwise,
         x,
@@ -390,6 +410,7 @@ struct NormLinearBackward;
 /// What the backward pass of the linear map behind a norm needs. The norm's output is computed again.
 #[derive(Debug, Clone)]
 struct NormLinearState {
+    precision: Precision,
     norm: LayerNormState,
     shift: FlexTensor,
     shape: LinearShape,
@@ -402,12 +423,12 @@ impl Backward<Flex, 5> for NormLinearBackward {
     fn backward(self, ops: Ops<NormLinearState, 5>, grads: &mut Gradients, _: &mut Checkpointer) {
         let dy = grads.consume::<Flex>(&ops.node);
         let dy = elements(&dy);
-        let NormLinearState { norm, shift, shape, weight } = &ops.state;
+        let NormLinearState { precision, norm, shift, shape, weight } = &ops.state;
         let [of_x, of_scale, of_shift, of_weight, of_bias] = ops.parents;
         if let Some(node) = of_weight {
             let (x, scale) = (elements(&norm.x), elements(&norm.weight));
             let normed = layer_norm::forward_again(&x, &scale, &elements(shift), &norm.statistics);
-            let dw = linear::weight_gradient(*shape, &dy, &normed);
+            let dw = linear::weight_gradient(*precision, *shape, &dy, &normed);
             grads.register::<Flex>(node.id, tensor(dw, [shape.outputs, shape.inputs]));
         }
         if let Some(node) = of_bias {
@@ -416,7 +437,7 @@ impl Backward<Flex, 5> for NormLinearBackward {
         }
         let before = [of_x, of_scale, of_shift];
         if before.iter().any(Option::is_some) {
-            let d_normed = linear::input_gradient(*shape, &dy, &elements(weight));
+            let d_normed = linear::input_gradient(*precision, *shape, &dy, &elements(weight));
             norm.register(&d_normed, before.map(|node| node.map(|node| node.id)), grads);
         }
     }
@@ -444,6 +465,7 @@ struct AttentionBackward;
 /// What the backward pass of attention needs: its inputs and results.
 #[derive(Debug, Clone)]
 struct AttentionState<const N: usize> {
+    precision: Precision,
     shape: AttentionShape,
     inputs: [FlexTensor; N],
     out: FlexTensor,
@@ -453,7 +475,7 @@ struct AttentionState<const N: usize> {
 impl<const N: usize> AttentionState<N> {
     fn gradients(&self, inputs: Inputs<'_>, d_out: &FlexTensor) -> attention::Gradients {
         let results = (&*elements(&self.out), self.log_sums.as_slice());
-        attention::gradients(self.shape, inputs, results, &elements(d_out))
+        attention::gradients(self.precision, self.shape, inputs, results, &elements(d_out))
     }
 }
 
@@ -494,26 +516,32 @@ impl<C: CheckpointStrategy> KernelOps for Tracked<C> {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        precision: Precision,
     ) -> FloatTensor<Self> {
-        linear_map::<C>(x, weight, Some(bias))
+        linear_map::<C>(x, weight, Some(bias), precision)
     }
 
-    fn linear_without_bias(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        linear_map::<C>(x, weight, None)
+    fn linear_without_bias(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        precision: Precision,
+    ) -> FloatTensor<Self> {
+        linear_map::<C>(x, weight, None, precision)
     }
 
     fn gelu_linear(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        precision: Precision,
     ) -> FloatTensor<Self> {
         let shape = linear_shape(x.primitive(), weight.primitive());
         let input = dims(x.primitive());
         let forward = |x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>| {
-            linear_of(&Flex::gelu(x.clone()), weight, bias)
+            linear_of(precision, &Flex::gelu(x.clone()), weight, bias)
         };
         affine::<C, GeluLinearState>(x, weight, Some(bias), forward, |x, weight| {
-            GeluLinearState(LinearState { shape, input, x, weight })
+            GeluLinearState(LinearState { precision, shape, input, x, weight })
         })
     }
 
@@ -524,6 +552,7 @@ impl<C: CheckpointStrategy> KernelOps for Tracked<C> {
         eps: f32,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        precision: Precision,
     ) -> FloatTensor<Self> {
         let nodes = [x.node(), scale.node(), shift.node(), weight.node(), bias.node()];
         let (x, scale, shift) =
@@ -531,11 +560,11 @@ impl<C: CheckpointStrategy> KernelOps for Tracked<C> {
         let (weight, bias) = (weight.into_primitive(), bias.into_primitive());
         let shape = linear_shape(&x, &weight);
         let (normed, statistics) = layer_norm_of(&x, &scale, &shift, eps);
-        let y = linear_of(&normed, &weight, Some(&bias));
+        let y = linear_of(precision, &normed, &weight, Some(&bias));
         match NormLinearBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {
                 let norm = LayerNormState { x, weight: scale, statistics };
-                prepared.finish(NormLinearState { norm, shift, shape, weight }, y)
+                prepared.finish(NormLinearState { precision, norm, shift, shape, weight }, y)
             }
             OpsKind::UnTracked(prepared) => prepared.finish(y),
         }
@@ -621,18 +650,23 @@ impl<C: CheckpointStrategy> KernelOps for Tracked<C> {
         }
     }
 
-    fn self_attention(qkv: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
+    fn self_attention(
+        qkv: FloatTensor<Self>,
+        heads: usize,
+        precision: Precision,
+    ) -> FloatTensor<Self> {
         let node = qkv.node();
         let qkv = qkv.into_primitive();
         let shape = self_attention_shape(&qkv, heads);
-        let (out, log_sums) = attention::forward(shape, Inputs::Fused(&elements(&qkv)));
+        let (out, log_sums) = attention::forward(precision, shape, Inputs::Fused(&elements(&qkv)));
         let out = tensor(out, [shape.batch, shape.queries, shape.heads * shape.dim]);
         match Backward::<Flex, 1>::prepare::<C>(AttentionBackward, [node])
             .compute_bound()
             .stateful()
         {
             OpsKind::Tracked(prepared) => {
-                let state = AttentionState { shape, inputs: [qkv], out: out.clone(), log_sums };
+                let (inputs, result) = ([qkv], out.clone());
+                let state = AttentionState { precision, shape, inputs, out: result, log_sums };
                 prepared.finish(state, out)
             }
             OpsKind::UnTracked(prepared) => prepared.finish(out),
@@ -643,17 +677,19 @@ impl<C: CheckpointStrategy> KernelOps for Tracked<C> {
         q: FloatTensor<Self>,
         kv: FloatTensor<Self>,
         heads: usize,
+        precision: Precision,
     ) -> FloatTensor<Self> {
         let nodes = [q.node(), kv.node()];
         let (q, kv) = (q.into_primitive(), kv.into_primitive());
         let shape = cross_attention_shape(&q, &kv, heads);
         let inputs = Inputs::Context(&elements(&q), &elements(&kv));
-        let (out, log_sums) = attention::forward(shape, inputs);
+        let (out, log_sums) = attention::forward(precision, shape, inputs);
         let out = tensor(out, dims(&q));
         match Backward::<Flex, 2>::prepare::<C>(AttentionBackward, nodes).compute_bound().stateful()
         {
             OpsKind::Tracked(prepared) => {
-                let state = AttentionState { shape, inputs: [q, kv], out: out.clone(), log_sums };
+                let (inputs, result) = ([q, kv], out.clone());
+                let state = AttentionState { precision, shape, inputs, out: result, log_sums };
                 prepared.finish(state, out)
             }
             OpsKind::UnTracked(prepared) => prepared.finish(out),
@@ -665,15 +701,17 @@ impl<C: CheckpointStrategy> KernelOps for Tracked<C> {
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         depthwise: bool,
+        precision: Precision,
     ) -> FloatTensor<Self> {
-        convolution::<C>(x, weight, Some(bias), depthwise)
+        convolution::<C>(x, weight, Some(bias), depthwise, precision)
     }
 
     fn conv2d_without_bias(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         depthwise: bool,
+        precision: Precision,
     ) -> FloatTensor<Self> {
-        convolution::<C>(x, weight, None, depthwise)
+        convolution::<C>(x, weight, None, depthwise, precision)
     }
 }

@@ -6,9 +6,10 @@ use burn::backend::{Backend, backend_extension};
 use crate::cpu::adamw::AdamWStep;
 use crate::cpu::cross_entropy::Smoothing;
 use crate::cpu::resize::Resize;
+use crate::precision::Precision;
 
 /// Operations with a backward pass. Tensors are `f32`; the first argument's leading axes are
-/// rows.
+/// rows. The precision is that of the products of both passes.
 #[backend_extension(Autodiff, Flex)]
 pub(crate) trait KernelOps: Backend {
     /// `x W^T + b`.
@@ -16,16 +17,22 @@ pub(crate) trait KernelOps: Backend {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        precision: Precision,
     ) -> FloatTensor<Self>;
 
     /// `x W^T`.
-    fn linear_without_bias(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn linear_without_bias(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        precision: Precision,
+    ) -> FloatTensor<Self>;
 
     /// `gelu(x) W^T + b`.
     fn gelu_linear(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        precision: Precision,
     ) -> FloatTensor<Self>;
 
     /// `norm(x) W^T + b`.
@@ -36,6 +43,7 @@ pub(crate) trait KernelOps: Backend {
         eps: f32,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        precision: Precision,
     ) -> FloatTensor<Self>;
 
     /// `x * scale + shift` over the last axis.
@@ -70,13 +78,18 @@ pub(crate) trait KernelOps: Backend {
     fn gelu(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// Attention over `[q | k | v]`.
-    fn self_attention(qkv: FloatTensor<Self>, heads: usize) -> FloatTensor<Self>;
+    fn self_attention(
+        qkv: FloatTensor<Self>,
+        heads: usize,
+        precision: Precision,
+    ) -> FloatTensor<Self>;
 
     /// Attention from queries to `[k | v]` of a context.
     fn cross_attention(
         q: FloatTensor<Self>,
         kv: FloatTensor<Self>,
         heads: usize,
+        precision: Precision,
     ) -> FloatTensor<Self>;
 
     /// A convolution of stride 1 that keeps the size; depthwise or dense.
@@ -85,6 +98,7 @@ pub(crate) trait KernelOps: Backend {
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         depthwise: bool,
+        precision: Precision,
     ) -> FloatTensor<Self>;
 
     /// [`Self::conv2d`] without bias.
@@ -92,6 +106,7 @@ pub(crate) trait KernelOps: Backend {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         depthwise: bool,
+        precision: Precision,
     ) -> FloatTensor<Self>;
 }
 
@@ -118,5 +133,6 @@ pub(crate) trait UpdateOps: Backend {
         first_bias: FloatTensor<Self>,
         second_weight: FloatTensor<Self>,
         second_bias: FloatTensor<Self>,
+        precision: Precision,
     ) -> FloatTensor<Self>;
 }

@@ -17,6 +17,7 @@ use crate::cpu::mlp::{self, Layer, Norm};
 use crate::cpu::resize::{self, Resize};
 use crate::cpu::swap_axes::{self, SwapShape};
 use crate::cpu::{gelu, layer_norm, scale_shift};
+use crate::precision::Precision;
 
 /// The elements in order; copied only if the tensor is a view with gaps or another order.
 pub(super) fn elements(tensor: &FlexTensor) -> Cow<'_, [f32]> {
@@ -93,6 +94,7 @@ pub(super) fn conv_shape(x: &FlexTensor, weight: &FlexTensor, depthwise: bool) -
 
 /// The convolution.
 pub(super) fn conv2d_of(
+    precision: Precision,
     x: &FlexTensor,
     weight: &FlexTensor,
     bias: Option<&FlexTensor>,
@@ -103,8 +105,12 @@ pub(super) fn conv2d_of(
     if let Some(bias) = &bias {
         assert!(bias.len() == shape.outputs, "a bias of {} for {shape:?}", bias.len());
     }
-    let forward = if depthwise { conv::depthwise_forward } else { conv::forward };
-    let y = forward(shape, &elements(x), &elements(weight), bias.as_deref());
+    let (bias, x, weight) = (bias.as_deref(), elements(x), elements(weight));
+    let y = if depthwise {
+        conv::depthwise_forward(shape, &x, &weight, bias)
+    } else {
+        conv::forward(precision, shape, &x, &weight, bias)
+    };
     tensor(y, [shape.batch, shape.outputs, shape.height, shape.width])
 }
 
@@ -124,6 +130,7 @@ pub(super) fn with_last(mut dims: Vec<usize>, last: usize) -> Vec<usize> {
 
 /// The linear map.
 pub(super) fn linear_of(
+    precision: Precision,
     x: &FlexTensor,
     weight: &FlexTensor,
     bias: Option<&FlexTensor>,
@@ -133,7 +140,7 @@ pub(super) fn linear_of(
     if let Some(bias) = &bias {
         assert!(bias.len() == shape.outputs, "a bias of {} for {shape:?}", bias.len());
     }
-    let y = linear::forward(shape, &elements(x), &elements(weight), bias.as_deref());
+    let y = linear::forward(precision, shape, &elements(x), &elements(weight), bias.as_deref());
     tensor(y, with_last(dims(x), shape.outputs))
 }
 
@@ -199,23 +206,29 @@ impl KernelOps for Flex {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        precision: Precision,
     ) -> FloatTensor<Self> {
-        linear_of(&x, &weight, Some(&bias))
+        linear_of(precision, &x, &weight, Some(&bias))
     }
 
-    fn linear_without_bias(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        linear_of(&x, &weight, None)
+    fn linear_without_bias(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        precision: Precision,
+    ) -> FloatTensor<Self> {
+        linear_of(precision, &x, &weight, None)
     }
 
     fn gelu_linear(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        precision: Precision,
     ) -> FloatTensor<Self> {
         // An input that nobody else has is not needed any more.
         let mut activated = whole(x);
         gelu::forward_in_place(activated.storage_mut());
-        linear_of(&activated, &weight, Some(&bias))
+        linear_of(precision, &activated, &weight, Some(&bias))
     }
 
     fn norm_linear(
@@ -225,8 +238,9 @@ impl KernelOps for Flex {
         eps: f32,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        precision: Precision,
     ) -> FloatTensor<Self> {
-        linear_of(&layer_norm_of(&x, &scale, &shift, eps).0, &weight, Some(&bias))
+        linear_of(precision, &layer_norm_of(&x, &scale, &shift, eps).0, &weight, Some(&bias))
     }
 
     fn scale_shift(
@@ -269,9 +283,13 @@ impl KernelOps for Flex {
         tensor(gelu::forward(&elements(&x)), dims(&x))
     }
 
-    fn self_attention(qkv: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
+    fn self_attention(
+        qkv: FloatTensor<Self>,
+        heads: usize,
+        precision: Precision,
+    ) -> FloatTensor<Self> {
         let shape = self_attention_shape(&qkv, heads);
-        let (out, _) = attention::forward(shape, Inputs::Fused(&elements(&qkv)));
+        let (out, _) = attention::forward(precision, shape, Inputs::Fused(&elements(&qkv)));
         tensor(out, [shape.batch, shape.queries, shape.heads * shape.dim])
     }
 
@@ -279,9 +297,11 @@ impl KernelOps for Flex {
         q: FloatTensor<Self>,
         kv: FloatTensor<Self>,
         heads: usize,
+        precision: Precision,
     ) -> FloatTensor<Self> {
         let shape = cross_attention_shape(&q, &kv, heads);
-        let (out, _) = attention::forward(shape, Inputs::Context(&elements(&q), &elements(&kv)));
+        let (out, _) =
+            attention::forward(precision, shape, Inputs::Context(&elements(&q), &elements(&kv)));
         tensor(out, dims(&q))
     }
 
@@ -290,16 +310,18 @@ impl KernelOps for Flex {
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         depthwise: bool,
+        precision: Precision,
     ) -> FloatTensor<Self> {
-        conv2d_of(&x, &weight, Some(&bias), depthwise)
+        conv2d_of(precision, &x, &weight, Some(&bias), depthwise)
     }
 
     fn conv2d_without_bias(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         depthwise: bool,
+        precision: Precision,
     ) -> FloatTensor<Self> {
-        conv2d_of(&x, &weight, None, depthwise)
+        conv2d_of(precision, &x, &weight, None, depthwise)
     }
 }
 
@@ -331,13 +353,15 @@ impl UpdateOps for Flex {
         first_bias: FloatTensor<Self>,
         second_weight: FloatTensor<Self>,
         second_bias: FloatTensor<Self>,
+        precision: Precision,
     ) -> FloatTensor<Self> {
         let (scale, shift) = (elements(&scale), elements(&shift));
         let norm = Norm { scale: &scale, shift: &shift, eps };
         let (w1, b1) = (elements(&first_weight), elements(&first_bias));
         let (w2, b2) = (elements(&second_weight), elements(&second_bias));
         let (first, second) = (Layer { weight: &w1, bias: &b1 }, Layer { weight: &w2, bias: &b2 });
-        tensor(mlp::forward(&elements(&x), norm, first, second), with_last(dims(&x), b2.len()))
+        let y = mlp::forward(precision, &elements(&x), norm, first, second);
+        tensor(y, with_last(dims(&x), b2.len()))
     }
 }
 

@@ -4,6 +4,9 @@
 //! oracle of its tests, and what runs when the environment variable `MULTIMAE_KERNELS` is `plain`,
 //! the tensors are not `f32`, or they are not the processor's. On other devices products go through
 //! `accelerator`.
+//!
+//! Products are computed in the [precision](crate::precision) of the scope in which a function is
+//! called; so are those of its backward pass, wherever that runs. Plain twins know 32 bits alone.
 
 mod accelerator;
 mod autodiff;
@@ -20,6 +23,7 @@ use crate::cpu::adamw::AdamWStep;
 use crate::cpu::cross_entropy::Smoothing;
 use crate::cpu::mlp;
 use crate::cpu::resize::Resize;
+use crate::precision::Precision;
 use extension::{KernelOps, UpdateOps};
 
 /// Whether the fused operations are switched on.
@@ -55,15 +59,15 @@ pub fn linear<const D: usize>(
     bias: Option<Tensor<1>>,
 ) -> Tensor<D> {
     if accelerated(&x) {
-        return accelerator::linear(x, weight, bias);
+        return accelerator::linear(Precision::current(), x, weight, bias);
     }
     if !fused(&x) {
         return plain::linear(x, weight, bias);
     }
-    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    let (x, weight, precision) = (x.into_dispatch(), weight.into_dispatch(), Precision::current());
     Tensor::from_dispatch(match bias {
-        Some(bias) => <Dispatch as KernelOps>::linear(x, weight, bias.into_dispatch()),
-        None => <Dispatch as KernelOps>::linear_without_bias(x, weight),
+        Some(bias) => <Dispatch as KernelOps>::linear(x, weight, bias.into_dispatch(), precision),
+        None => <Dispatch as KernelOps>::linear_without_bias(x, weight, precision),
     })
 }
 
@@ -77,7 +81,8 @@ pub fn gelu_linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor
         return linear(gelu(x), weight, Some(bias));
     }
     let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
-    Tensor::from_dispatch(<Dispatch as KernelOps>::gelu_linear(x, weight, bias))
+    let precision = Precision::current();
+    Tensor::from_dispatch(<Dispatch as KernelOps>::gelu_linear(x, weight, bias, precision))
 }
 
 /// Layer normalisation of the last axis with `scale` and `shift`, then `y = norm(x) W^T + b`; the
@@ -98,8 +103,9 @@ pub fn norm_linear<const D: usize>(
     }
     let (x, scale, shift) = (x.into_dispatch(), scale.into_dispatch(), shift.into_dispatch());
     let (weight, bias) = (weight.into_dispatch(), bias.into_dispatch());
+    let precision = Precision::current();
     Tensor::from_dispatch(<Dispatch as KernelOps>::norm_linear(
-        x, scale, shift, eps as f32, weight, bias,
+        x, scale, shift, eps as f32, weight, bias, precision,
     ))
 }
 
@@ -124,8 +130,9 @@ pub fn norm_mlp<const D: usize>(
     let (x, scale, shift) = (x.into_dispatch(), scale.into_dispatch(), shift.into_dispatch());
     let (w1, b1) = (first.0.into_dispatch(), first.1.into_dispatch());
     let (w2, b2) = (second.0.into_dispatch(), second.1.into_dispatch());
+    let precision = Precision::current();
     Tensor::from_dispatch(<Dispatch as UpdateOps>::norm_mlp(
-        x, scale, shift, eps as f32, w1, b1, w2, b2,
+        x, scale, shift, eps as f32, w1, b1, w2, b2, precision,
     ))
 }
 
@@ -222,12 +229,13 @@ pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 #[must_use]
 pub fn self_attention(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
     if accelerated(&qkv) {
-        return accelerator::self_attention(qkv, heads);
+        return accelerator::self_attention(Precision::current(), qkv, heads);
     }
     if !fused(&qkv) {
         return plain::self_attention(qkv, heads);
     }
-    Tensor::from_dispatch(<Dispatch as KernelOps>::self_attention(qkv.into_dispatch(), heads))
+    let (qkv, precision) = (qkv.into_dispatch(), Precision::current());
+    Tensor::from_dispatch(<Dispatch as KernelOps>::self_attention(qkv, heads, precision))
 }
 
 /// Multi-head attention from queries to a context.
@@ -237,13 +245,13 @@ pub fn self_attention(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
 #[must_use]
 pub fn cross_attention(q: Tensor<3>, kv: Tensor<3>, heads: usize) -> Tensor<3> {
     if accelerated(&q) {
-        return accelerator::cross_attention(q, kv, heads);
+        return accelerator::cross_attention(Precision::current(), q, kv, heads);
     }
     if !fused(&q) {
         return plain::cross_attention(q, kv, heads);
     }
-    let (q, kv) = (q.into_dispatch(), kv.into_dispatch());
-    Tensor::from_dispatch(<Dispatch as KernelOps>::cross_attention(q, kv, heads))
+    let (q, kv, precision) = (q.into_dispatch(), kv.into_dispatch(), Precision::current());
+    Tensor::from_dispatch(<Dispatch as KernelOps>::cross_attention(q, kv, heads, precision))
 }
 
 /// A convolution of stride 1 with a square kernel of odd side, its borders padded with zeros so that
@@ -260,15 +268,18 @@ pub fn conv2d(
     depthwise: bool,
 ) -> Tensor<4> {
     if accelerated(&x) {
-        return accelerator::conv2d(x, weight, bias, depthwise);
+        return accelerator::conv2d(Precision::current(), x, weight, bias, depthwise);
     }
     if !fused(&x) {
         return plain::conv2d(x, weight, bias, depthwise);
     }
-    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    let (x, weight, precision) = (x.into_dispatch(), weight.into_dispatch(), Precision::current());
     Tensor::from_dispatch(match bias {
-        Some(bias) => <Dispatch as KernelOps>::conv2d(x, weight, bias.into_dispatch(), depthwise),
-        None => <Dispatch as KernelOps>::conv2d_without_bias(x, weight, depthwise),
+        Some(bias) => {
+            let bias = bias.into_dispatch();
+            <Dispatch as KernelOps>::conv2d(x, weight, bias, depthwise, precision)
+        }
+        None => <Dispatch as KernelOps>::conv2d_without_bias(x, weight, depthwise, precision),
     })
 }
 

@@ -34,7 +34,10 @@ pub(crate) fn supported() -> bool {
     false
 }
 
-/// Never called: the precision cannot be set.
+/// Never called where [`Precision::check`](crate::precision::Precision::check) is heeded.
+///
+/// # Panics
+/// Always.
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) fn multiply(
     _: (&mut [f32], Shape),
