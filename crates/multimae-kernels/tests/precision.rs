@@ -7,7 +7,7 @@ use std::thread;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use multimae_kernels::precision::Precision::{self, Bf16, Fp32};
-use multimae_kernels::{ops, side_by_side};
+use multimae_kernels::{ops, task_parallel};
 
 /// Numbers in [-2, 2) that depend on the seed alone.
 fn values(seed: u64, count: usize) -> Vec<f32> {
@@ -207,7 +207,7 @@ fn threads_of_different_precision_do_not_meet() {
 }
 
 #[test]
-fn work_side_by_side_is_in_the_precision_of_the_caller() {
+fn work_task_parallel_is_in_the_precision_of_the_caller() {
     if !has_bf16() {
         return;
     }
