@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
+use multimae_kernels::precision::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::case::BenchmarkCase;
@@ -70,7 +71,8 @@ impl Measurement {
     }
 }
 
-/// Has programs do a case's work in turn, `rounds` times, and says when a round is done.
+/// Has programs do a case's work in turn, `rounds` times, and says when a round is done. The programs
+/// are to compute in the precision.
 ///
 /// # Errors
 /// If a program fails, or they do not compute the same.
@@ -78,7 +80,7 @@ pub fn measure(
     (case, dir): (&BenchmarkCase, &Path),
     programs: &[Program],
     rounds: usize,
-    bf16: bool,
+    precision: Precision,
     round_done: &mut dyn FnMut(usize),
 ) -> Result<Measurement> {
     if !case.kind.has_worker() {
@@ -87,7 +89,11 @@ pub fn measure(
     let mut workers =
         programs.iter().map(|program| Worker::start(program, dir)).collect::<Result<Vec<_>>>()?;
     if case.kind.has_loss() {
-        check_same(case, &workers, if bf16 { SAME_IN_BF16 } else { SAME })?;
+        let tolerance = match precision {
+            Precision::Fp32 => SAME,
+            Precision::Bf16 => SAME_IN_BF16,
+        };
+        check_same(case, &workers, tolerance)?;
     }
     let mut seconds = vec![Vec::new(); workers.len()];
     for round in 0..rounds {

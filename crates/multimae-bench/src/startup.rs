@@ -7,6 +7,7 @@ use multimae::burn::tensor::Device;
 use multimae::state::{AllowedKeys, load};
 use multimae_data::{DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD};
 use multimae_infer::saved_model::{InputModality, ModelCard, Normalisation, SavedModel, TaskCard};
+use multimae_kernels::precision::Precision;
 use multimae_report::picture::Picture;
 use multimae_tasks::ClassInfo;
 use multimae_tasks::kinds::depth::{Depth, DepthScale};
@@ -39,7 +40,8 @@ pub fn prepare(dir: &Path, case: &BenchmarkCase) -> Result<()> {
     let weights = multimae::output_adapters::merge_aliases(std::mem::take(&mut folder.weights))?;
     let model = load(case.peft_model(&Device::default())?, weights, &AllowedKeys::default())?;
     let card = card(&case, model.vit.config().clone()).ok_or_else(|| folder.error("no heads"))?;
-    SavedModel { model, card, notes: IndexMap::new() }.save(&dir.join(MODEL))?;
+    let (notes, precision) = (IndexMap::new(), Precision::Fp32);
+    SavedModel { model, card, notes, precision }.save(&dir.join(MODEL))?;
     let (height, width) = SIZE;
     let pixels: Vec<u8> =
         (0..height * width * 3).map(|at| ((at / 3 % width) ^ (at / width / 3)) as u8).collect();

@@ -8,6 +8,7 @@
 use std::io::{BufRead, Write};
 use std::path::Path;
 
+use multimae_kernels::precision::Precision;
 use multimae_train::run::peak_memory;
 use serde_json::{Value, json};
 
@@ -15,13 +16,14 @@ use crate::Result;
 use crate::folder::CaseFolder;
 use crate::workloads::{open, timed};
 
-/// Does a case's work until the input ends.
+/// Does a case's work in a precision, which the processor must have, until the input ends.
 ///
 /// # Errors
 /// If the case is not as it should be, a step fails, or nobody listens any more.
 pub fn serve(
     dir: &Path,
     threads: usize,
+    precision: Precision,
     input: impl BufRead,
     mut output: impl Write,
 ) -> Result<()> {
@@ -30,7 +32,7 @@ pub fn serve(
         Ok(output.flush()?)
     };
     let mut folder = CaseFolder::read(dir)?;
-    let mut work = open(&mut folder, threads)?;
+    let mut work = open(&mut folder, threads, precision)?;
     let first = timed(work.as_mut())?;
     say(&json!({"ready": true, "loss": first.loss}))?;
     for line in input.lines() {

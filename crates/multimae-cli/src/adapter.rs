@@ -7,7 +7,6 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 use multimae::burn::tensor::TensorData;
 use multimae::tuning::ParameterKind;
-use multimae_config::PrecisionChoice;
 use multimae_infer::device::device;
 use multimae_infer::saved_model::Adapter;
 
@@ -120,8 +119,7 @@ fn merge(backbone: &Path, adapter: &Path, out: &Path, force: bool) -> anyhow::Re
         bail!("{} exists; --force replaces it", out.display());
     }
     let adapter = Adapter::load(adapter)?;
-    let saved =
-        adapter.on(&backbone.to_string_lossy(), &device("cpu", PrecisionChoice::Fp32)?)?.merged();
+    let saved = adapter.on(&backbone.to_string_lossy(), &device("cpu")?)?.merged();
     saved.save(out)?;
     terminal::line(&format!("a model with its adapter in {}", out.display()));
     Ok(())

@@ -16,8 +16,9 @@ use multimae_bench::report::{Growth, Results};
 use multimae_bench::{material, startup, worker};
 use multimae_config::PrecisionChoice;
 use multimae_config::keys::RecipeValue as _;
-use multimae_infer::device::device;
+use multimae_infer::device::{self, device};
 use multimae_infer::predict::InputPath;
+use multimae_kernels::precision::Precision;
 
 use crate::model::precision;
 use crate::predict::Predict;
@@ -101,8 +102,9 @@ pub(crate) struct BenchWorker {
 impl BenchWorker {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         if !self.once {
-            device("cpu", self.precision)?;
-            return Ok(worker::serve(&self.dir, self.threads, stdin().lock(), stdout().lock())?);
+            let precision = on_processor(self.precision)?;
+            let (input, output) = (stdin().lock(), stdout().lock());
+            return Ok(worker::serve(&self.dir, self.threads, precision, input, output)?);
         }
         let input: InputPath = self
             .dir
@@ -124,9 +126,9 @@ impl Bench {
         }
         let threads = self.threads();
         let torch = if self.alone { None } else { self.find_torch()? };
-        device("cpu", self.precision)?;
+        let precision = on_processor(self.precision)?;
         let about = self.about(threads, torch.as_ref());
-        let peak = measured_peak();
+        let peak = measured_peak(precision);
         let mut results = Results { about, peak, measured: Vec::new(), growth: Vec::new() };
         // Written after each: what was measured stays, whatever comes.
         for case in &cases {
@@ -218,8 +220,8 @@ impl Bench {
         programs.extend(torch.map(|torch| self.torch(torch, case, threads)));
         let bar = terminal::bar(rounds as u64, &case.name);
         let mut done = |_| bar.inc(1);
-        let bf16 = self.precision == PrecisionChoice::Bf16;
-        let measured = measure((case, &dir), &programs, rounds, bf16, &mut done);
+        let precision = on_processor(self.precision)?;
+        let measured = measure((case, &dir), &programs, rounds, precision, &mut done);
         bar.finish_and_clear();
         let measured = measured.with_context(|| case.name.clone())?;
         for (other, ratios) in measured.ratios() {
@@ -335,6 +337,11 @@ fn growing_cases(quick: bool, threads: usize) -> Vec<(&'static str, Vec<(usize, 
         ("prompts", vary(&prompts, lengths, prompt_length)),
         ("threads", vary(&prompts, &counts, |_, _| {})),
     ]
+}
+
+/// A precision that the processor has.
+fn on_processor(choice: PrecisionChoice) -> anyhow::Result<Precision> {
+    Ok(device::precision(choice, "cpu", &device("cpu")?)?)
 }
 
 /// A PyTorch that was found.

@@ -6,9 +6,10 @@ use clap::Args;
 use multimae::burn::tensor::Device;
 use multimae_config::PrecisionChoice;
 use multimae_config::keys::RecipeValue as _;
-use multimae_infer::device::device;
+use multimae_infer::device::{self, device};
 use multimae_infer::predict::ModelPredictor;
 use multimae_infer::saved_model::{Adapter, SavedModel};
+use multimae_kernels::precision::Precision;
 
 /// A fine-tuned model and where it computes.
 #[derive(Debug, Args)]
@@ -49,7 +50,12 @@ impl Model {
 
     /// Where it computes.
     pub(crate) fn device(&self) -> anyhow::Result<Device> {
-        Ok(device(&self.device, self.precision)?)
+        Ok(device(&self.device)?)
+    }
+
+    /// The precision of its products, which the device has.
+    pub(crate) fn precision(&self) -> anyhow::Result<Precision> {
+        Ok(device::precision(self.precision, &self.device, &self.device()?)?)
     }
 
     /// Whether it is a model with heads for tasks, and not a pre-trained one.
@@ -59,11 +65,12 @@ impl Model {
 
     /// The model with its adapter.
     pub(crate) fn saved(&self) -> anyhow::Result<SavedModel> {
-        let device = self.device()?;
-        Ok(match &self.adapter {
+        let (device, precision) = (self.device()?, self.precision()?);
+        let saved = match &self.adapter {
             Some(adapter) => Adapter::load(adapter)?.on(&self.model.to_string_lossy(), &device)?,
             None => SavedModel::load(&SavedModel::file_of(&self.model), &device)?,
-        })
+        };
+        Ok(saved.with_precision(precision))
     }
 
     pub(crate) fn load(&self) -> anyhow::Result<ModelPredictor> {

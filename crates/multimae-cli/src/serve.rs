@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use multimae_config::PrecisionChoice;
-use multimae_infer::device::device;
+use multimae_infer::device::{self, device};
 use multimae_infer::saved_model::SavedModel;
 use multimae_infer::visualize::Pretrained;
 use multimae_serve::{App, BankEngine, Engine as _, Queue, QueueConfig, ServerConfig, serve};
@@ -98,13 +98,15 @@ impl Serve {
                 bail!("{}: there is no such folder of adapters", folder.display());
             }
         }
-        let device = device(&self.device, self.precision)?;
+        let device = device(&self.device)?;
+        let precision = device::precision(self.precision, &self.device, &device)?;
         let rebuilds =
             SavedModel::file_of(&self.model).extension().is_some_and(|e| e == "safetensors");
         // Weights without a recipe serve adapters, and rebuild nothing.
         let pretrained = if rebuilds { Pretrained::load(&self.model, &device).ok() } else { None };
-        let pretrained = pretrained.map(Arc::new);
-        let mut engine = BankEngine::new(&self.model, device, pretrained.clone());
+        let pretrained = pretrained.map(|model| Arc::new(model.with_precision(precision)));
+        let engine = BankEngine::new(&self.model, device, pretrained.clone());
+        let mut engine = engine.with_precision(precision);
         for Named { name, file } in &self.adapters {
             engine
                 .load(name, file)

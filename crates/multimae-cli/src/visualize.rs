@@ -92,7 +92,9 @@ impl Visualize {
     }
 
     fn reconstructions(&self) -> anyhow::Result<()> {
+        let precision = self.model.precision()?;
         let model = Pretrained::load(&self.model.model, &self.model.device()?)?;
+        let model = model.with_precision(precision);
         let visible = self.visible(&model)?;
         let sources = FrameSources::of(&self.input, self.split.as_deref(), &model.modalities())?;
         let frames = model.frames(sources.dataset)?;

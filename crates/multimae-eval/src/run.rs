@@ -145,6 +145,7 @@ impl Evaluator<'_> {
                 of_images: self.dataset.len(),
                 sizes: &sizes,
                 input,
+                precision: self.predictor.precision(),
                 flip,
                 rules: scorer.statement(facts)?,
             },

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
-use multimae_kernels::precision::{Precision, precision};
+use multimae_kernels::precision::Precision;
 
 use multimae_tasks::{EvaluationView, Images, Protocol};
 
@@ -29,6 +29,8 @@ pub struct ProtocolFacts<'a> {
     pub sizes: &'a BTreeSet<(usize, usize)>,
     /// What the model saw: modalities and sizes.
     pub input: String,
+    /// The precision of the model's matrix multiplications.
+    pub precision: Precision,
     /// Whether predictions are the mean with those of the mirrored image.
     pub flip: bool,
     /// The rules of the scorer on this data, by name.
@@ -50,7 +52,7 @@ pub(crate) fn statement(
     line("data", facts.data());
     line("images", images(protocol.images, facts));
     line("model input", facts.input.clone());
-    if precision() == Precision::Bf16 {
+    if facts.precision == Precision::Bf16 {
         line("precision", "products of factors in bfloat16, sums in 32 bits".to_owned());
     }
     line("scored at", view(protocol.view, facts));
@@ -149,6 +151,7 @@ mod tests {
             of_images: 40,
             sizes: &sizes,
             input: "rgb at 96x128".to_owned(),
+            precision: Precision::Fp32,
             flip: true,
             rules: vec![("valid pixels".to_owned(), "some".to_owned())],
         };
@@ -159,6 +162,10 @@ mod tests {
         assert!(depth["comparison"].contains("654"));
         let published = statement(&named("reference-depth"), &facts);
         assert!(published["images"].contains("40 of 40"));
+        assert!(published.get("precision").is_none());
+        let bf16 =
+            ProtocolFacts { precision: Precision::Bf16, input: String::new(), ..facts.clone() };
+        assert!(statement(&named("reference-depth"), &bf16)["precision"].contains("bfloat16"));
         // Nothing keeps own protocols, and the official set, from being compared.
         assert!(statement(&named("depth"), &facts).get("comparison").is_none());
         let official = [(480, 640)].into();

@@ -15,6 +15,7 @@ use multimae_data::{
 use multimae_eval::{Annotation, Evaluated, Evaluator, GroundTruth, Protocol};
 use multimae_infer::predict::{FramePrediction, PredictOptions, Predictor, TaskPrediction};
 use multimae_infer::saved_model::TaskCard;
+use multimae_kernels::precision::Precision;
 use multimae_report::Palette;
 use multimae_tasks::ClassInfo;
 use multimae_tasks::kinds::depth::{Depth, DepthScale};
@@ -97,6 +98,7 @@ struct Fake {
     inputs: Vec<String>,
     tasks: IndexMap<String, TaskCard>,
     constant: Option<(f32, i64)>,
+    precision: Precision,
 }
 
 impl Fake {
@@ -110,7 +112,12 @@ impl Fake {
             ("depth".to_owned(), depth_card()),
             ("semseg".to_owned(), TaskCard::new(labels, None)),
         ];
-        Self { inputs: vec!["rgb".to_owned()], tasks: tasks.into(), constant }
+        Self {
+            inputs: vec!["rgb".to_owned()],
+            tasks: tasks.into(),
+            constant,
+            precision: Precision::Fp32,
+        }
     }
 }
 
@@ -141,6 +148,10 @@ impl Predictor for Fake {
         _options: &PredictOptions,
     ) -> multimae_infer::Result<String> {
         Ok(format!("rgb at {}x{}", size.height, size.width))
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
     }
 
     fn inputs(&self) -> &[String] {
@@ -203,6 +214,16 @@ fn exact_predictions_have_the_best_scores_under_every_protocol() {
 }
 
 #[test]
+fn the_precision_of_a_statement_is_that_of_the_predictor() {
+    let bf16 = Fake { precision: Precision::Bf16, ..Fake::new(None) };
+    let says =
+        |fake: &Fake| run(fake, &["depth"])[0].evaluation.statement.get("precision").cloned();
+    assert!(says(&bf16).unwrap().contains("bfloat16"));
+    // It is not that of whoever asks.
+    assert_eq!(Precision::Bf16.scope(|| says(&Fake::new(None))), None);
+}
+
+#[test]
 fn constant_predictions_have_scores_that_can_be_counted() {
     let evaluated = run(&Fake::new(Some((3.0, 1))), &["depth", "semseg"]);
     let depths = &evaluated[0].evaluation.outcome.scores;
@@ -242,6 +263,9 @@ fn a_protocol_of_what_the_model_does_not_predict_is_an_error() {
             options: &PredictOptions,
         ) -> multimae_infer::Result<String> {
             self.0.describe_input(size, options)
+        }
+        fn precision(&self) -> Precision {
+            self.0.precision()
         }
         fn inputs(&self) -> &[String] {
             self.0.inputs()

@@ -1,32 +1,16 @@
-//! The device that a run computes on, and in what precision.
+//! The device of a run, and the precision that it has.
 
 use multimae::burn::tensor::Device;
-use multimae_kernels::precision::{Precision, set_precision};
+use multimae_kernels::precision::Precision;
 
 use crate::{Error, Result};
 use multimae_config::PrecisionChoice;
 
-/// A device by name: `cpu`, `cuda`, `cuda:1`, `wgpu`, `wgpu:0`. From now on this process computes
-/// products in the precision.
+/// Finds a device by name: `cpu`, `cuda`, `cuda:1`, `wgpu`, `wgpu:0`.
 ///
 /// # Errors
-/// If there is no such device in this build or in this machine, or it has no such precision.
-pub fn device(name: &str, precision: PrecisionChoice) -> Result<Device> {
-    let device = by_name(name)?;
-    let precision = match precision {
-        PrecisionChoice::Fp32 => Precision::Fp32,
-        PrecisionChoice::Bf16 => Precision::Bf16,
-    };
-    set_precision(precision, &device).map_err(|_| {
-        Error::Device(format!(
-            "`precision: bf16`: `{name}` has no products in bfloat16 (of processors, those with \
-             AVX512_BF16 do); set `precision: fp32`"
-        ))
-    })?;
-    Ok(device)
-}
-
-fn by_name(name: &str) -> Result<Device> {
+/// If there is no such device in this build or in this machine.
+pub fn device(name: &str) -> Result<Device> {
     let (kind, index) = match name.split_once(':') {
         Some((kind, index)) => (kind, Some(index)),
         None => (name, None),
@@ -60,6 +44,24 @@ fn by_name(name: &str) -> Result<Device> {
     })
 }
 
+/// The precision of a recipe or an option, which `device`, found by `name`, must have. A model holds
+/// it or its caller enters its [scope](Precision::scope).
+///
+/// # Errors
+/// If the device has no such precision.
+pub fn precision(choice: PrecisionChoice, name: &str, device: &Device) -> Result<Precision> {
+    let precision = match choice {
+        PrecisionChoice::Fp32 => Precision::Fp32,
+        PrecisionChoice::Bf16 => Precision::Bf16,
+    };
+    precision.check(device).map_err(|unsupported| {
+        Error::Device(format!(
+            "`precision: bf16`: `{name}` has {unsupported}; set `precision: fp32`"
+        ))
+    })?;
+    Ok(precision)
+}
+
 /// All devices of a kind, if this build knows the kind.
 fn of_kind(kind: &str) -> Result<Vec<Device>> {
     match kind {
@@ -79,12 +81,12 @@ mod tests {
     use super::*;
 
     fn refused(name: &str) -> String {
-        device(name, PrecisionChoice::Fp32).unwrap_err().to_string()
+        device(name).unwrap_err().to_string()
     }
 
     #[test]
     fn the_processor_is_always_there() {
-        let device = device("cpu", PrecisionChoice::Fp32).unwrap();
+        let device = device("cpu").unwrap();
         assert!(multimae_kernels::ops::on_cpu(&device));
         assert!(multimae_kernels::ops::on_cpu(&device.autodiff()));
     }
@@ -95,5 +97,21 @@ mod tests {
         assert!(refused("cpu:0").contains("no such kind"));
         let kind = if cfg!(feature = "wgpu") { "a number must follow" } else { "--features wgpu" };
         assert!(refused("wgpu:first").contains(kind));
+    }
+
+    #[test]
+    fn a_precision_is_there_or_refused_with_what_to_do() {
+        let device = device("cpu").unwrap();
+        let of = |choice| precision(choice, "cpu", &device);
+        assert_eq!(of(PrecisionChoice::Fp32).unwrap(), Precision::Fp32);
+        match (of(PrecisionChoice::Bf16), Precision::Bf16.check(&device)) {
+            (Ok(precision), Ok(())) => assert_eq!(precision, Precision::Bf16),
+            (Err(error), Err(_)) => assert_eq!(
+                error.to_string(),
+                "recipe: `precision: bf16`: `cpu` has no products in bfloat16 (of processors, those \
+                 with AVX512_BF16 do); set `precision: fp32`"
+            ),
+            other => panic!("{other:?}"),
+        }
     }
 }

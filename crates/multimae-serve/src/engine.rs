@@ -11,6 +11,7 @@ use multimae_data::RawSample;
 use multimae_infer::predict::{BankPredictor, FramePrediction};
 use multimae_infer::saved_model::ModelCard;
 use multimae_infer::visualize::{PretrainView, Pretrained};
+use multimae_kernels::precision::Precision;
 
 /// A piece of work.
 #[derive(Debug, Clone)]
@@ -85,6 +86,13 @@ impl BankEngine {
     #[must_use]
     pub fn new(backbone: &Path, device: Device, pretrained: Option<Arc<Pretrained>>) -> Self {
         Self { predictor: BankPredictor::new(backbone, device), pretrained }
+    }
+
+    /// The same engine with predictions in another precision than 32 bits, which its device must
+    /// [have](Precision::check). Reconstructions are in that of the pre-trained model.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { predictor: self.predictor.with_precision(precision), ..self }
     }
 
     fn predict(

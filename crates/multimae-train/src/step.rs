@@ -5,6 +5,7 @@ use multimae::burn::module::Module;
 use multimae::burn::tensor::Tensor;
 use multimae_data::{Batch, Sample};
 use multimae_kernels::ops::on_cpu;
+use multimae_kernels::precision::Precision;
 use multimae_kernels::task_parallel;
 
 use crate::learner::{Learner, Losses};
@@ -53,6 +54,8 @@ pub struct StepRules {
     pub clip_grad: Option<f64>,
     /// Steps with at least this gradient norm are left out.
     pub skip_grad: Option<f64>,
+    /// The precision of the matrix products of forward and backward passes.
+    pub precision: Precision,
 }
 
 /// Does one step on a batch. `losses` gives those of some of its samples: the learner to use, the
@@ -75,7 +78,8 @@ where
 {
     let mut numbers = StepNumbers::default();
     let (mut of_model, mut of_balancer) = (GradientMap::new(), GradientMap::new());
-    for part in parts(rules, learner, data, place.step, losses)? {
+    let passes = || parts(rules, learner, data, place.step, losses);
+    for part in rules.precision.scope(passes)? {
         add(&mut numbers.losses, part.losses);
         add(&mut numbers.weighted, part.weighted);
         accumulate(&mut of_model, part.of_model);

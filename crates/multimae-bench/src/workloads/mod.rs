@@ -13,6 +13,7 @@ use multimae::losses::{RegressionLoss, SupervisedLoss, SupervisedTarget};
 use multimae::output_adapters::{Prediction, merge_aliases};
 use multimae::peft::PeftModel;
 use multimae::state::{AllowedKeys, StateDict, load};
+use multimae_kernels::precision::Precision;
 use multimae_train::optim::{AdamW, AdamWConfig};
 
 use crate::Result;
@@ -50,13 +51,18 @@ pub fn timed(work: &mut dyn Workload) -> Result<StepTime> {
     Ok(StepTime { seconds: start.elapsed().as_secs_f64(), loss })
 }
 
-/// The work of a case. Its model takes the folder's weights, which are gone from there.
+/// The work of a case, in a precision that the processor must have. Its model takes the folder's
+/// weights, which are gone from there.
 ///
 /// # Errors
 /// If its folder is not as it should be.
-pub fn open(folder: &mut CaseFolder, threads: usize) -> Result<Box<dyn Workload>> {
+pub fn open(
+    folder: &mut CaseFolder,
+    threads: usize,
+    precision: Precision,
+) -> Result<Box<dyn Workload>> {
     let weights = std::mem::take(&mut folder.weights);
-    Ok(match folder.case.kind {
+    let steps: Box<dyn Workload> = match folder.case.kind {
         BenchmarkKind::Pretrain => Box::new(pretrain::Pretrain::new(folder, weights)?),
         BenchmarkKind::Joint | BenchmarkKind::Prompts => {
             Box::new(peft::Finetune::new(folder, weights)?)
@@ -65,7 +71,20 @@ pub fn open(folder: &mut CaseFolder, threads: usize) -> Result<Box<dyn Workload>
         BenchmarkKind::Heads => Box::new(heads::Heads::new(folder, weights)?),
         BenchmarkKind::Loading => Box::new(loading::Loading::new(folder, threads)?),
         BenchmarkKind::Startup => return Err(folder.error("start-up has no steps")),
-    })
+    };
+    Ok(Box::new(InPrecision { steps, precision }))
+}
+
+/// Steps in a precision.
+struct InPrecision {
+    steps: Box<dyn Workload>,
+    precision: Precision,
+}
+
+impl Workload for InPrecision {
+    fn step(&mut self) -> Result<f64> {
+        self.precision.scope(|| self.steps.step())
+    }
 }
 
 fn optimiser(case: &BenchmarkCase) -> AdamW {

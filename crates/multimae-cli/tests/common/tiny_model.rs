@@ -26,7 +26,8 @@ pub(crate) fn save(path: &Path) {
     let card = card();
     let model = PeftModel::new(&card.model, &card.peft, &Device::default()).unwrap();
     let model = multimae::init::initialise(model, |name| stream(7, name, 0, 0));
-    SavedModel { model, card, notes: Default::default() }.save(path).unwrap();
+    let (notes, precision) = Default::default();
+    SavedModel { model, card, notes, precision }.save(path).unwrap();
 }
 
 fn data(name: &str, encoding: Encoding) -> DataModality {

@@ -5,6 +5,7 @@ use std::path::Path;
 use multimae::burn::tensor::Device;
 use multimae::modality::Size;
 use multimae_data::{RawSample, Sample};
+use multimae_kernels::precision::Precision;
 
 use super::model::{ModelView, finish};
 use super::{FramePrediction, PredictOptions};
@@ -31,6 +32,13 @@ impl BankPredictor {
     #[must_use]
     pub fn new(backbone: &Path, device: Device) -> Self {
         Self { bank: AdapterBank::new(backbone, device) }
+    }
+
+    /// The same predictor in another precision than 32 bits, which its device must
+    /// [have](Precision::check).
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { bank: self.bank.with_precision(precision) }
     }
 
     /// The adapters.

@@ -12,6 +12,7 @@ mod sources;
 use indexmap::IndexMap;
 use multimae::modality::Size;
 use multimae_data::RawSample;
+use multimae_kernels::precision::Precision;
 
 pub use bank::BankPredictor;
 pub use model::{ModelPredictor, ModelView, finish};
@@ -47,6 +48,9 @@ pub trait Predictor {
     /// # Errors
     /// If it cannot predict from these inputs, or not at this size.
     fn describe_input(&self, size: Size, options: &PredictOptions) -> Result<String>;
+
+    /// The precision of the matrix products of its predictions.
+    fn precision(&self) -> Precision;
 
     /// The modalities that it can be given.
     fn inputs(&self) -> &[String];

@@ -9,6 +9,7 @@ use multimae_data::resize::CropBox;
 use multimae_data::{DataModality, Geometry, Placement, RawSample, Sample};
 
 use multimae::output_adapters::Prediction;
+use multimae_kernels::precision::Precision;
 use multimae_tasks::maps::Maps;
 use multimae_tasks::{HeadOutput, Task};
 
@@ -36,7 +37,7 @@ pub struct ModelView {
 }
 
 impl ModelPredictor {
-    /// A predictor on the device that the model is on.
+    /// A predictor on the device that the model is on, in the model's precision.
     #[must_use]
     pub fn new(saved: SavedModel, device: Device) -> Self {
         let inputs = saved.card.inputs.iter().map(|input| input.data.name.clone()).collect();
@@ -207,6 +208,10 @@ impl Predictor for ModelPredictor {
             text.push_str(&format!("; {} missing, at its mean", stand_ins.join(" and ")));
         }
         Ok(text)
+    }
+
+    fn precision(&self) -> Precision {
+        self.saved.precision
     }
 
     fn inputs(&self) -> &[String] {

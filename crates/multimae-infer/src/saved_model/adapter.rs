@@ -9,6 +9,7 @@ use multimae::state::{AllowedKeys, StateDict, load, parameters, state_dict};
 use multimae::tuning::{ParameterKind, Tuning};
 use multimae::weights::{read_safetensors, write_safetensors};
 use multimae_io::atomic::write_atomically;
+use multimae_kernels::precision::Precision;
 
 use super::backbone::POSITIONS;
 use super::{Backbone, CARD, ModelCard, SavedModel, problem};
@@ -149,7 +150,8 @@ impl Adapter {
     }
 
     pub(super) fn saved(&self, model: PeftModel) -> SavedModel {
-        SavedModel { model, card: self.card.clone(), notes: self.notes.clone() }
+        let (card, notes) = (self.card.clone(), self.notes.clone());
+        SavedModel { model, card, notes, precision: Precision::default() }
     }
 
     /// Whether the linear layers of the backbone's blocks have the weights and biases that they had

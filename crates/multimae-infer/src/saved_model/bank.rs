@@ -11,6 +11,7 @@ use multimae::peft::{PeftModel, forward_batched};
 use multimae::state::{AllowedKeys, update};
 use multimae::tuning::ParameterKind;
 use multimae_data::Sample;
+use multimae_kernels::precision::Precision;
 
 use super::adapter::ENCODER;
 use super::{Adapter, Backbone, SavedModel};
@@ -23,6 +24,7 @@ use crate::{Error, Result};
 pub struct AdapterBank {
     source: PathBuf,
     device: Device,
+    precision: Precision,
     adapters: IndexMap<String, Entry>,
     /// The backbone as the file has it, once per way in which models use it.
     backbones: Vec<Shared>,
@@ -56,7 +58,22 @@ impl AdapterBank {
     /// A bank without adapters on the backbone of a file or a run's folder.
     #[must_use]
     pub fn new(source: &Path, device: Device) -> Self {
-        Self { source: source.to_owned(), device, adapters: IndexMap::new(), backbones: Vec::new() }
+        Self {
+            source: source.to_owned(),
+            device,
+            precision: Precision::default(),
+            adapters: IndexMap::new(),
+            backbones: Vec::new(),
+        }
+    }
+
+    /// The same bank with predictions in another precision than 32 bits, which its device must
+    /// [have](Precision::check).
+    #[must_use]
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self.adapters.values_mut().for_each(|entry| entry.saved.precision = precision);
+        self
     }
 
     /// The names of the adapters.
@@ -79,7 +96,7 @@ impl AdapterBank {
         let model = self.on_backbone(&adapter)?;
         let entry = Entry {
             keeps_linear_weights: adapter.keeps_linear_weights(),
-            saved: adapter.saved(adapter.load_into(model)?),
+            saved: adapter.saved(adapter.load_into(model)?).with_precision(self.precision),
         };
         self.adapters.insert(name.to_owned(), entry);
         Ok(())
@@ -126,8 +143,9 @@ impl AdapterBank {
                 let own: Vec<Sample> = places.iter().map(|&at| samples[at].1.clone()).collect();
                 Ok((&entry.saved.model, entry.saved.card.inputs(&own, &self.device)?))
             });
-            let predictions =
-                forward_batched(batches.collect::<Result<_>>()?, &mut Phase::Evaluation)?;
+            let batches = batches.collect::<Result<_>>()?;
+            let forward = || forward_batched(batches, &mut Phase::Evaluation);
+            let predictions = self.precision.scope(forward)?;
             for ((entry, places), predictions) in pass.iter().zip(predictions) {
                 for (index, &place) in places.iter().enumerate() {
                     let own =
@@ -234,7 +252,7 @@ mod tests {
                 .is_peft()
                 .then(|| value.clone() + Tensor::from_floats(shift.as_slice(), &value.device()))
         });
-        SavedModel { model, card, notes: IndexMap::new() }
+        SavedModel { model, card, notes: IndexMap::new(), precision: Precision::Fp32 }
     }
 
     /// The same with other values where the mode trains the backbone.
@@ -409,6 +427,32 @@ mod tests {
         assert!(model.contains("--adapter"), "{model}");
         let none = Adapter::load(&backbone).unwrap_err().to_string();
         assert!(none.contains("no adapter"), "{none}");
+    }
+
+    #[test]
+    #[allow(clippy::print_stderr, reason = "a test that does not run says so")]
+    fn a_bank_predicts_in_its_own_precision() {
+        if Precision::Bf16.check(&device()).is_err() {
+            eprintln!("SKIPPED: this processor does not multiply in bfloat16");
+            return;
+        }
+        let files = Files::new();
+        let deep = peft(serde_json::json!({"prompts": {"kind": "deep", "count": 2}}));
+        let backbone = files.backbone("backbone", &tuned(&PeftConfig::default(), 1, 0));
+        let path = files.adapter("a", &tuned(&deep, 1, 5), "prompts");
+        let mut bank = AdapterBank::new(&backbone, device());
+        bank.add("a", &path).unwrap();
+        let batch: Vec<(&str, Sample)> = ["a"].into_iter().zip(frames(1)).collect();
+        let fp32 = values(&bank.predict(&batch).unwrap()[0]);
+        let mut bank = bank.with_precision(Precision::Bf16);
+        bank.add("b", &path).unwrap();
+        let bf16 = values(&Precision::Fp32.scope(|| bank.predict(&batch)).unwrap()[0]);
+        assert_ne!(fp32, bf16);
+        for name in ["a", "b"] {
+            let saved = bank.get(name).unwrap();
+            let inputs = saved.card.inputs(&frames(1), &device()).unwrap();
+            assert_eq!(values(&saved.predict(inputs).unwrap()), bf16, "{name}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use multimae::peft::PeftModel;
 use multimae::state::{AllowedKeys, load, state_dict};
 use multimae::weights::{read_metadata, read_safetensors, write_safetensors};
 use multimae_io::atomic::write_atomically;
+use multimae_kernels::precision::Precision;
 
 pub use adapter::Adapter;
 pub use backbone::Backbone;
@@ -63,6 +64,9 @@ pub struct SavedModel {
     pub card: ModelCard,
     /// What is worth knowing besides: recipe, step, scores. Predicting does not need it.
     pub notes: IndexMap<String, String>,
+    /// The precision of the matrix multiplications of predictions, 32 bits after loading. Whether
+    /// there is another one depends on the device, so it is no part of the file.
+    pub precision: Precision,
 }
 
 impl SavedModel {
@@ -125,16 +129,23 @@ impl SavedModel {
         let model = PeftModel::new(&card.model, &card.peft, device)?;
         let model = load(model, weights, &AllowedKeys::default())
             .map_err(|error| problem(error.to_string()))?;
-        Ok(Self { model, card, notes: metadata })
+        Ok(Self { model, card, notes: metadata, precision: Precision::default() })
+    }
+
+    /// The same model with predictions in another precision, which its device must
+    /// [have](Precision::check).
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// The same model with low-rank adaptation and scale and shift in its weights.
     #[must_use]
     pub fn merged(self) -> Self {
-        let Self { model, mut card, notes } = self;
+        let Self { model, mut card, notes, precision } = self;
         let model = model.merged();
         card.peft = model.peft().clone();
-        Self { model, card, notes }
+        Self { model, card, notes, precision }
     }
 
     /// The predictions of all tasks, from one pass of the encoder unless tasks branch.
@@ -146,7 +157,8 @@ impl SavedModel {
     /// # Errors
     /// If the inputs do not fit the model.
     pub fn predict(&self, inputs: Inputs) -> Result<IndexMap<String, Prediction>> {
-        self.card.outputs(self.model.forward(inputs, &mut Phase::Evaluation)?.predictions)
+        let pass = || self.model.forward(inputs, &mut Phase::Evaluation);
+        self.card.outputs(self.precision.scope(pass)?.predictions)
     }
 }
 
@@ -248,7 +260,7 @@ mod tests {
         let model = PeftModel::new(&card.model, &card.peft, &Device::default()).unwrap();
         let model = multimae::init::initialise(model, |name| stream(1, name, 0, 0));
         let notes = [("step".to_owned(), "7".to_owned())].into_iter().collect();
-        SavedModel { model, card, notes }
+        SavedModel { model, card, notes, precision: Precision::Fp32 }
     }
 
     pub(super) fn samples() -> Vec<Sample> {

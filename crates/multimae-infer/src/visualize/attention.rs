@@ -66,7 +66,8 @@ pub fn attention_maps(
     (blocks, head, each): (&[usize], Option<usize>, bool),
 ) -> Result<Vec<AttentionMap>> {
     let inputs = saved.card.inputs(std::slice::from_ref(sample), device)?;
-    let (attention, layout) = saved.model.attention(inputs, blocks)?;
+    let pass = || saved.model.attention(inputs, blocks);
+    let (attention, layout) = saved.precision.scope(pass)?;
     let area = layout.grid.area();
     let mut maps = Vec::new();
     for one in attention {

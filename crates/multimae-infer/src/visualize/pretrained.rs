@@ -11,6 +11,7 @@ use multimae::model::MultiMae;
 use multimae::state::{AllowedKeys, load};
 use multimae::weights::read_safetensors;
 use multimae_data::{DataModality, Dataset, Encoding, Geometry, Map, Pipeline, Sample, Values};
+use multimae_kernels::precision::Precision;
 use multimae_report::picture::Picture;
 use serde_json::{Map as Keys, Value};
 
@@ -25,6 +26,7 @@ pub struct Pretrained {
     spec: PretrainSpec,
     model: MultiMae,
     device: Device,
+    precision: Precision,
 }
 
 /// A frame as a model sees it: every modality at the model's size.
@@ -82,7 +84,14 @@ impl Pretrained {
         let model = MultiMae::new(&spec.model, device)?;
         let model = load(model, weights, &AllowedKeys::default())
             .map_err(|error| problem(error.to_string()))?;
-        Ok(Self { spec, model, device: device.clone() })
+        Ok(Self { spec, model, device: device.clone(), precision: Precision::Fp32 })
+    }
+
+    /// Returns the same model with reconstructions in another precision than 32 bits, which its
+    /// device must [have](Precision::check).
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// The model's modalities, inputs first, as they are stored.
@@ -138,7 +147,8 @@ impl Pretrained {
         let modalities = &self.spec.modalities;
         let targets = batch::targets(&samples, modalities.values(), &self.device)?;
         let inputs = batch::inputs(&targets, &self.spec.recipe.in_domains.0, modalities);
-        let output = self.model.forward(inputs, masks, &mut Phase::Evaluation)?;
+        let pass = || self.model.forward(inputs, masks, &mut Phase::Evaluation);
+        let output = self.precision.scope(pass)?;
         let flat = |prediction: multimae::burn::tensor::Tensor<4>| {
             prediction.into_data().iter::<f32>().collect::<Vec<f32>>()
         };

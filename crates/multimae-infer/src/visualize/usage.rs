@@ -49,7 +49,8 @@ pub fn pool_usage(
         let sample = pipeline.sample(0, index)?;
         let class = dominant(&sample, &annotation);
         let inputs = saved.card.inputs(std::slice::from_ref(&sample), device)?;
-        let output = saved.model.forward(inputs, &mut Phase::Evaluation)?;
+        let pass = || saved.model.forward(inputs, &mut Phase::Evaluation);
+        let output = saved.precision.scope(pass)?;
         if output.selections.is_empty() {
             return Err(Error::Prediction(
                 "the model has no prompt pool; of `prompts: {kind: l2p | dual | coda}` there is one"

@@ -185,9 +185,11 @@ pub(super) fn evaluate_model(
     let usage: RefCell<IndexMap<String, PoolUsage>> = RefCell::default();
     let predict = |samples: &[Sample]| {
         let inputs = setup.card.inputs(samples, &setup.device)?;
-        let queries = queries(samples, &inputs)?;
-        let phase = &mut Phase::Evaluation;
-        let output = learner.model.forward_with_queries(inputs, queries, phase)?;
+        let output = setup.precision.scope(|| {
+            let queries = queries(samples, &inputs)?;
+            let phase = &mut Phase::Evaluation;
+            Ok::<_, Error>(learner.model.forward_with_queries(inputs, queries, phase)?)
+        })?;
         for (source, selection) in &output.selections {
             usage.borrow_mut().entry(source.clone()).or_default().record(selection)?;
         }
@@ -215,7 +217,8 @@ pub(super) fn model_predictions(
     samples: &[Sample],
 ) -> Result<IndexMap<String, Prediction>> {
     let inputs = setup.card.inputs(samples, &setup.device)?;
-    Ok(learner.model.forward(inputs, &mut Phase::Evaluation)?.predictions)
+    let pass = || learner.model.forward(inputs, &mut Phase::Evaluation);
+    Ok(setup.precision.scope(pass)?.predictions)
 }
 
 /// Logits of outputs that no annotation speaks of, such as void.

@@ -373,8 +373,12 @@ impl TrainingTask for Supervised {
         let (model, step) = self.best_model(&run)?;
         let notes = [("recipe".to_owned(), self.setup.recipe.to_yaml()), ("step".to_owned(), step)];
         let path = run.folder.model();
-        let saved =
-            SavedModel { model, card: self.setup.card.clone(), notes: notes.into_iter().collect() };
+        let saved = SavedModel {
+            model,
+            card: self.setup.card.clone(),
+            notes: notes.into_iter().collect(),
+            precision: self.setup.precision,
+        };
         saved.save(&path)?;
         self.save_adapter(&saved, run.folder)?;
         let read = SavedModel::load(&path, &self.setup.device)?;

@@ -26,8 +26,10 @@ use crate::step::StepRules;
 use crate::trainer::{TrainingPlan, shown_samples};
 use crate::{Error, Result};
 use multimae_config::{FinetuneRecipe, PromptInit, Recipe as _, TaskModality, WeightingChoice};
+use multimae_infer::device::{device, precision};
 use multimae_infer::saved_model::{InputModality, ModelCard, TaskCard};
 use multimae_infer::saved_model::{LoadReport, load_pretrained, prompts_of};
+use multimae_kernels::precision::Precision;
 use multimae_tasks::{BuildContext, Built, Constant, kind_of, kinds};
 
 /// Losses are normalised by those of a constant on no more training samples than this.
@@ -65,6 +67,8 @@ pub struct FinetuneSetup {
     pub mixing: Option<Mixing>,
     /// Where the run computes, without autodiff.
     pub device: Device,
+    /// The precision of the model's matrix products.
+    pub precision: Precision,
     /// What a person should know before the run begins.
     pub notices: Vec<String>,
     /// The training samples.
@@ -78,7 +82,8 @@ impl FinetuneSetup {
     /// If the recipe describes no possible run, or the data is not as it should be.
     pub fn new(recipe: FinetuneRecipe) -> Result<Self> {
         recipe.check()?;
-        let device = multimae_infer::device::device(&recipe.device, recipe.precision)?;
+        let device = device(&recipe.device)?;
+        let precision = precision(recipe.precision, &recipe.device, &device)?;
         let inputs = inputs(&recipe)?;
         let targets = targets(&recipe)?;
         let mask = valid_mask(&recipe);
@@ -121,7 +126,8 @@ impl FinetuneSetup {
         let notices = notices(&recipe, &tasks, &constants)?;
         let mixing = Mixing::of(&recipe, &card)?;
         let training = Arc::new(training);
-        let mut setup = Self { recipe, card, tasks, constants, mixing, device, notices, training };
+        let mut setup =
+            Self { recipe, card, tasks, constants, mixing, device, precision, notices, training };
         setup.normalise_weights()?;
         Ok(setup)
     }
@@ -173,7 +179,7 @@ impl FinetuneSetup {
                 let samples = shown_samples(&self.training_in_order(PROMPTS_FROM)?, PROMPTS_FROM)?;
                 let inputs = self.card.inputs(&samples, &self.device.clone().autodiff())?;
                 let own_stream = |name: &str| stream(self.recipe.seed, name, 0, 1);
-                Ok(self_prompts(model, inputs, own_stream)?)
+                Ok(self.precision.scope(|| self_prompts(model, inputs, own_stream))?)
             }
             PromptInit::Adapter(path) => Ok(prompts_of(model, Path::new(path))?),
         }
@@ -275,6 +281,7 @@ impl FinetuneSetup {
             pass_size: self.recipe.batch_size,
             clip_grad: self.recipe.clip_grad,
             skip_grad: self.recipe.skip_grad,
+            precision: self.precision,
         }
     }
 

@@ -28,7 +28,8 @@ pub fn evaluate(
     for batch in data.batches((0, 0), 1) {
         let samples = batch?.samples;
         let masks = masks_of(setup, &samples, MASK_EPOCH)?;
-        let pass = forward(setup, learner, &samples, &masks, &mut Phase::Evaluation)?;
+        let phase = &mut Phase::Evaluation;
+        let pass = setup.precision.scope(|| forward(setup, learner, &samples, &masks, phase))?;
         for (task, loss) in pass.losses.iter().filter(|(_, loss)| !loss.empty) {
             let (sum, count) = sums.entry(task.clone()).or_default();
             *sum += number(&loss.value) * samples.len() as f64;

@@ -22,7 +22,8 @@ pub fn reconstructions(
     samples: &[Sample],
 ) -> Result<Picture> {
     let masks = masks_of(setup, samples, MASK_EPOCH)?;
-    let pass = forward(setup, learner, samples, &masks, &mut Phase::Evaluation)?;
+    let phase = &mut Phase::Evaluation;
+    let pass = setup.precision.scope(|| forward(setup, learner, samples, &masks, phase))?;
     let predictions = pass.output.predictions.into_iter().map(|(task, prediction)| {
         (task, prediction.into_data().iter::<f32>().collect::<Vec<f32>>())
     });

@@ -17,7 +17,9 @@ use crate::step::StepRules;
 use crate::trainer::TrainingPlan;
 use crate::{Error, Result};
 use multimae_config::{BadSamplesChoice, BalancerChoice, PretrainRecipe};
+use multimae_infer::device::{device, precision};
 use multimae_infer::visualize::PretrainSpec;
+use multimae_kernels::precision::Precision;
 
 /// Everything about a run that its recipe fixes.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub struct PretrainSetup {
     pub spec: PretrainSpec,
     /// Where the run computes, without autodiff.
     pub device: Device,
+    /// The precision of the model's matrix multiplications.
+    pub precision: Precision,
 }
 
 impl PretrainSetup {
@@ -34,8 +38,9 @@ impl PretrainSetup {
     pub fn new(recipe: PretrainRecipe) -> Result<Self> {
         let spec = PretrainSpec::new(recipe)?;
         let recipe = &spec.recipe;
-        let device = multimae_infer::device::device(&recipe.device, recipe.precision)?;
-        Ok(Self { device, spec })
+        let device = device(&recipe.device)?;
+        let precision = precision(recipe.precision, &recipe.device, &device)?;
+        Ok(Self { device, precision, spec })
     }
 
     /// A fresh model with its optimiser.
@@ -111,6 +116,7 @@ impl PretrainSetup {
             pass_size: self.spec.recipe.batch_size,
             clip_grad: self.spec.recipe.clip_grad,
             skip_grad: self.spec.recipe.skip_grad,
+            precision: self.precision,
         }
     }
 
