@@ -138,36 +138,14 @@ fn answers_are_what_predict_writes() {
     assert!(answer["tasks"]["depth"]["original"].is_null());
 }
 
-/// The commands of the guide against a server, but the one that starts it.
+/// The commands of docs/guides/serve.md are run by tests/documents.
 #[test]
-#[allow(clippy::print_stderr, reason = "a test that does not run says so")]
-fn the_commands_of_the_guide_run() {
-    if Command::new("curl").arg("--version").output().is_err() {
-        eprintln!("SKIPPED: there is no curl, so the guide's commands are not run");
-        return;
-    }
+fn a_load_test_counts_every_request() {
     let scratch = trained();
     let server = Server::start(&scratch);
-    image::open(first_image(&scratch)).unwrap().to_rgb8().save(scratch.path("photo.jpg")).unwrap();
-    let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guides/serve.md");
-    let guide = fs::read_to_string(guide).unwrap().replace("127.0.0.1:8080", &server.address);
-    let mut run = 0;
-    for line in guide.lines().filter(|line| line.starts_with("curl ")) {
-        let output = Command::new("sh").arg("-c").arg(line).current_dir(scratch.path("")).output();
-        let output = output.unwrap();
-        assert!(output.status.success(), "$ {line}\n{}", String::from_utf8_lossy(&output.stdout));
-        run += 1;
-    }
-    assert!(run >= 9, "the guide has {run} commands");
-    let (width, height) = image::image_dimensions(scratch.path("photo.jpg")).unwrap();
-    let depth = fs::read(scratch.path("depth.npy")).unwrap();
-    let header = String::from_utf8_lossy(&depth[..120]).replace(' ', "");
-    assert!(header.contains(&format!("'shape':({height},{width}")), "{header}");
-    assert_eq!(image::image_dimensions(scratch.path("depth.png")).unwrap(), (width, height));
-
     let mut load = Command::new(env!("CARGO_BIN_EXE_multimae"));
     load.args(["load", "--server", &server.address, "--seconds", "1", "--rounds", "1"]);
-    load.arg("--image").arg(scratch.path("photo.jpg")).arg("--json").arg(scratch.path("l.json"));
+    load.arg("--image").arg(first_image(&scratch)).arg("--json").arg(scratch.path("l.json"));
     succeed(&mut load);
     let json = fs::read_to_string(scratch.path("l.json")).unwrap();
     let flood: serde_json::Value =
