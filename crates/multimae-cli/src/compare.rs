@@ -226,7 +226,7 @@ fn wait(
         if !bar.is_hidden() && read.elapsed() >= READ {
             read = Instant::now();
             if let Some(epoch) = epoch(run) {
-                bar.set_message(format!("{place}: epoch {epoch} of {}", run.recipe.epochs));
+                bar.set_message(format!("{place}: epoch {epoch} of {}", run.recipe.optim.epochs));
             }
         }
         std::thread::sleep(LOOK);

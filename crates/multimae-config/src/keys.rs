@@ -1,18 +1,22 @@
 //! Recipe keys as data: name, group, meaning, kind and default of each are declared once; reading,
 //! writing and the reference of all keys follow from that.
+//!
+//! Keys that both recipes have are declared in a struct of their own, which each recipe takes in.
 
 use serde_json::Value;
 
-/// What is known of one key.
+/// The declaration of one key.
 #[derive(Debug, Clone)]
 pub struct KeyInfo {
     /// The key in the file.
     pub name: &'static str,
     /// The group it belongs to.
     pub group: &'static str,
-    /// What it means, a line each.
+    /// The struct that declares it.
+    pub declared_in: &'static str,
+    /// Its meaning, a line each.
     pub doc: &'static [&'static str],
-    /// What values it takes.
+    /// The values it takes, in a few words.
     pub kind: String,
     /// Its value where nothing sets it.
     pub default: Value,
@@ -31,7 +35,7 @@ pub trait RecipeValue: Sized {
     fn kind() -> String;
 }
 
-/// The keys of one kind of recipe.
+/// The keys of a recipe, or of a part that recipes share.
 pub trait Keys: Default {
     /// All keys in order.
     fn keys() -> Vec<KeyInfo>;
@@ -41,54 +45,114 @@ pub trait Keys: Default {
     fn values(&self) -> Vec<(&'static str, Value)>;
 }
 
-/// Declares a recipe: a struct with one documented field per key.
+/// The meaning of a key in one recipe, where it says more than the shared one.
+pub(super) type OtherDoc = (&'static str, &'static [&'static str]);
+
+/// The keys of a shared part as a recipe takes them into one of its groups.
+pub(super) fn taken<S: Keys>(group: &'static str, docs: &[OtherDoc]) -> Vec<KeyInfo> {
+    let mut keys = S::keys();
+    for key in &mut keys {
+        key.group = group;
+        if let Some((_, doc)) = docs.iter().find(|(name, doc)| *name == key.name && !doc.is_empty())
+        {
+            key.doc = doc;
+        }
+    }
+    keys
+}
+
+/// Declares keys: a struct with one documented field per key.
+///
+/// A group may begin with `use field: Shared { ... }`, which takes in the keys of a shared struct;
+/// the braces name those whose default, or meaning, is another in this recipe.
 macro_rules! recipe_keys {
     (
         $(#[$meta:meta])*
         pub struct $name:ident {
-            $( group $group:literal { $(
-                $(#[doc = $doc:literal])+
-                $key:ident: $kind:ty = $default:expr,
-            )* } )*
+            $( group $group:literal {
+                $( use $shared:ident: $shared_type:ident { $(
+                    $(#[doc = $other_doc:literal])*
+                    $other:ident $(= $other_default:expr)?,
+                )* } )?
+                $(
+                    $(#[doc = $doc:literal])+
+                    $key:ident: $kind:ty = $default:expr,
+                )*
+            } )*
         }
     ) => {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq)]
         pub struct $name {
-            $($( $(#[doc = $doc])+ pub $key: $kind, )*)*
+            $(
+                $(
+                    #[doc = concat!("The keys under \"", $group, "\" that recipes share.")]
+                    pub $shared: $shared_type,
+                )?
+                $( $(#[doc = $doc])+ pub $key: $kind, )*
+            )*
         }
 
         impl Default for $name {
             fn default() -> Self {
-                Self { $($( $key: $default, )*)* }
+                Self { $(
+                    $( $shared: $shared_type {
+                        $( $( $other: $other_default, )? )*
+                        ..Default::default()
+                    }, )?
+                    $( $key: $default, )*
+                )* }
             }
         }
 
         impl $crate::keys::Keys for $name {
             fn keys() -> Vec<$crate::keys::KeyInfo> {
-                let default = Self::default();
-                vec![$($( $crate::keys::KeyInfo {
-                    name: stringify!($key),
-                    group: $group,
-                    doc: &[$($doc),+],
-                    kind: <$kind as $crate::keys::RecipeValue>::kind(),
-                    default: $crate::keys::RecipeValue::write(&default.$key),
-                }, )*)*]
+                let mut keys = Vec::new();
+                $(
+                    $( keys.extend($crate::keys::taken::<$shared_type>(
+                        $group,
+                        &[$( (stringify!($other), &[$( $other_doc ),*]) ),*],
+                    )); )?
+                    $( keys.push($crate::keys::KeyInfo {
+                        name: stringify!($key),
+                        group: $group,
+                        declared_in: stringify!($name),
+                        doc: &[$($doc),+],
+                        kind: <$kind as $crate::keys::RecipeValue>::kind(),
+                        default: serde_json::Value::Null,
+                    }); )*
+                )*
+                // A shared key's default may be this recipe's own.
+                for (key, (_, value)) in keys.iter_mut().zip(Self::default().values()) {
+                    key.default = value;
+                }
+                keys
             }
 
             fn set(&mut self, key: &str, value: &serde_json::Value) -> Option<Result<(), String>> {
-                match key {
-                    $($( stringify!($key) => Some(
-                        $crate::keys::RecipeValue::read(value).map(|v| self.$key = v),
-                    ), )*)*
-                    _ => None,
-                }
+                $(
+                    $( if let Some(done) = self.$shared.set(key, value) {
+                        return Some(done);
+                    } )?
+                    $( if key == stringify!($key) {
+                        return Some(
+                            $crate::keys::RecipeValue::read(value).map(|read| self.$key = read),
+                        );
+                    } )*
+                )*
+                None
             }
 
             fn values(&self) -> Vec<(&'static str, serde_json::Value)> {
-                vec![$($(
-                    (stringify!($key), $crate::keys::RecipeValue::write(&self.$key)),
-                )*)*]
+                let mut values = Vec::new();
+                $(
+                    $( values.extend(self.$shared.values()); )?
+                    $( values.push((
+                        stringify!($key),
+                        $crate::keys::RecipeValue::write(&self.$key),
+                    )); )*
+                )*
+                values
             }
         }
     };

@@ -3,25 +3,33 @@
 //! Precedence: built-in default, then the file, then `--set key=value`. An unknown key is an
 //! error that suggests the nearest known one.
 
+mod choices;
 mod error;
 mod file;
 mod finetune;
 pub mod keys;
+mod known;
 mod modalities;
+mod overrides;
 mod pretrain;
+mod recipe;
+mod shared;
 mod values;
 
-pub use error::{Error, Result};
-pub use file::{Override, Recipe, Resolved, check_key, check_same, read_map, unknown_of};
-pub use finetune::{
-    Augmentation, CLASSES, DepthOutput, DownstreamLoss, FinetuneRecipe, HeadChoice, TaskKinds,
-    WeightingChoice,
+pub use choices::{
+    Augmentation, BadSamplesChoice, BalancerChoice, ClassFolders, DepthOutput, DownstreamLoss,
+    HeadChoice, InterpolateMode, MixupMode, NanSamplesChoice, OptimiserChoice, PrecisionChoice,
+    TablesChoice, WeightingChoice,
 };
+pub use error::{Error, Result};
+pub use file::{Resolved, read_map};
+pub use finetune::{CLASSES, FinetuneRecipe, TaskKinds};
+pub use known::{check_key, unknown_of};
 pub use modalities::{
     COCO_CLASSES, Kind, LossName, Modalities, ModalityDefaults, ModalityRecipe, TaskModality, usual,
 };
-pub use pretrain::{
-    BadSamplesChoice, BalancerChoice, NanSamplesChoice, OptimiserChoice, PrecisionChoice,
-    PretrainRecipe, TablesChoice,
-};
+pub use overrides::Override;
+pub use pretrain::PretrainRecipe;
+pub use recipe::{Recipe, check_same};
+pub use shared::{DataKeys, ModelKeys, OptimisationKeys, RunKeys, TaskKeys};
 pub use values::{Alphas, EncoderChoice, Heads, Names, PromptInit, TaskWeights};

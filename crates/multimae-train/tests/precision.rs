@@ -175,7 +175,7 @@ fn map(modality: &TaskModality, sample: usize, size: Size) -> Map {
 fn trained(setup: &PretrainSetup) -> Vec<(String, Vec<u8>)> {
     let sample = |index: usize| {
         let maps = setup.spec.modalities.iter().map(|(name, modality)| {
-            (name.clone(), map(modality, index, setup.spec.recipe.input_size))
+            (name.clone(), map(modality, index, setup.spec.recipe.arch.input_size))
         });
         Sample { id: index.to_string(), index, maps: maps.collect() }
     };
@@ -184,7 +184,7 @@ fn trained(setup: &PretrainSetup) -> Vec<(String, Vec<u8>)> {
     let losses = |learner: &Learner, samples: &[Sample], _: u64| {
         let targets = batch::targets(samples, setup.spec.modalities.values(), &device)?;
         let inputs =
-            batch::inputs(&targets, &setup.spec.recipe.in_domains.0, &setup.spec.modalities);
+            batch::inputs(&targets, &setup.spec.recipe.tasks.in_domains.0, &setup.spec.modalities);
         let tokens = setup.spec.layout.tokens_per_task();
         let masks = batch::masks(&setup.spec.masking, &tokens, samples, 0, 0)?;
         let phase = &mut Phase::Evaluation;

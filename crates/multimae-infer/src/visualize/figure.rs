@@ -122,7 +122,7 @@ impl<'a> TaskView<'a> {
         if values.is_empty() {
             values = predicted.to_vec();
         }
-        let full = spec.recipe.input_size;
+        let full = spec.recipe.arch.input_size;
         let smallest = full.height.min(full.width).max(1);
         Self {
             task,

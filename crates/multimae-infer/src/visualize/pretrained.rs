@@ -78,8 +78,8 @@ impl Pretrained {
         let source = path.display().to_string();
         let mut recipe = Resolved::<PretrainRecipe>::from_map(&keys, &source)?.recipe;
         // Where it was trained says nothing of where it is looked at.
-        recipe.device = PretrainRecipe::default().device;
-        recipe.precision = PretrainRecipe::default().precision;
+        recipe.run.device = PretrainRecipe::default().run.device;
+        recipe.run.precision = PretrainRecipe::default().run.precision;
         let spec = PretrainSpec::new(recipe)?;
         let model = MultiMae::new(&spec.model, device)?;
         let model = load(model, weights, &AllowedKeys::default())
@@ -124,9 +124,9 @@ impl Pretrained {
     /// # Errors
     /// If the data set has none of its modalities, or its size does not fit.
     pub fn frames(&self, dataset: Dataset) -> Result<Frames<'_>> {
-        let size = self.spec.recipe.input_size;
+        let size = self.spec.recipe.arch.input_size;
         let geometry = Geometry::CenterFit { size: (size.height, size.width) };
-        let seed = self.spec.recipe.seed;
+        let seed = self.spec.recipe.run.seed;
         Ok(Frames { model: self, pipeline: Pipeline::new(Arc::new(dataset), geometry, seed)? })
     }
 
@@ -146,7 +146,7 @@ impl Pretrained {
         let samples: Vec<Sample> = views.iter().map(|view| view.sample.clone()).collect();
         let modalities = &self.spec.modalities;
         let targets = batch::targets(&samples, modalities.values(), &self.device)?;
-        let inputs = batch::inputs(&targets, &self.spec.recipe.in_domains.0, modalities);
+        let inputs = batch::inputs(&targets, &self.spec.recipe.tasks.in_domains.0, modalities);
         let pass = || self.model.forward(inputs, masks, &mut Phase::Evaluation);
         let output = self.precision.scope(pass)?;
         let flat = |prediction: multimae::burn::tensor::Tensor<4>| {
@@ -219,7 +219,7 @@ impl Frames<'_> {
 
     /// What stands for a modality that a frame does not have; none of its patches is ever visible.
     fn zeros(&self, modality: &DataModality) -> Map {
-        let size = self.model.spec.recipe.input_size;
+        let size = self.model.spec.recipe.arch.input_size;
         let (height, width) = (size.height / modality.stride, size.width / modality.stride);
         let values = match &modality.encoding {
             Encoding::Labels { .. } => Values::Labels(vec![0; height * width]),

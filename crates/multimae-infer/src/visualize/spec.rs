@@ -44,7 +44,7 @@ impl PretrainSpec {
             .map(|name| Ok((name.clone(), recipe.modality(&name)?)))
             .collect::<Result<IndexMap<_, _>>>()?;
         let model = model_config(&recipe, &modalities);
-        let layout = model.layout(recipe.input_size)?;
+        let layout = model.layout(recipe.arch.input_size)?;
         let masking = masking(&recipe, &layout)?;
         let objective = objective(&recipe, &model, &modalities)?;
         Ok(Self { recipe, modalities, model, objective, masking, layout })
@@ -52,8 +52,10 @@ impl PretrainSpec {
 }
 
 fn masking(recipe: &PretrainRecipe, layout: &TokenLayout) -> config::Result<MaskingStrategy> {
-    let alphas =
-        recipe.alphas.for_modalities(recipe.in_domains.0.len()).map_err(config::Error::Recipe)?;
+    let alphas = recipe
+        .alphas
+        .for_modalities(recipe.tasks.in_domains.0.len())
+        .map_err(config::Error::Recipe)?;
     let masking = MaskingStrategy {
         num_encoded_tokens: recipe.num_encoded_tokens,
         alphas,
@@ -79,30 +81,30 @@ fn model_config(
         names.iter().filter_map(|name| modalities.get(name)).map(|m| m.model.clone()).collect()
     };
     let mut outputs: Vec<OutputTask> =
-        models(&recipe.out_domains.0).into_iter().map(OutputTask::of).collect();
+        models(&recipe.tasks.out_domains.0).into_iter().map(OutputTask::of).collect();
     if recipe.extra_norm_pix_loss
         && let Some(rgb) = modalities.get(NORM_RGB.1)
     {
         outputs.push(OutputTask { name: NORM_RGB.0.to_owned(), modality: rgb.model.clone() });
     }
-    let mut encoder = recipe.model.config.clone();
+    let mut encoder = recipe.arch.model.config.clone();
     encoder.drop_path = recipe.drop_path;
     MultiMaeConfig {
         encoder,
-        patch_size: recipe.patch_size,
-        image_size: recipe.input_size,
-        num_global_tokens: recipe.num_global_tokens,
-        inputs: models(&recipe.in_domains.0),
+        patch_size: recipe.arch.patch_size,
+        image_size: recipe.arch.input_size,
+        num_global_tokens: recipe.arch.num_global_tokens,
+        inputs: models(&recipe.tasks.in_domains.0),
         outputs,
         decoder: DecoderConfig {
-            width: recipe.decoder_dim,
-            depth: recipe.decoder_depth,
+            width: recipe.arch.decoder_dim,
+            depth: recipe.arch.decoder_depth,
             heads: recipe.decoder_num_heads,
             use_task_queries: recipe.decoder_use_task_queries,
             use_xattn: recipe.decoder_use_xattn,
             ..DecoderConfig::default()
         },
-        tables: recipe.nonsquare_tables.into(),
+        tables: recipe.arch.nonsquare_tables.into(),
     }
 }
 
@@ -125,7 +127,7 @@ fn objective(
                 name: task.name.clone(),
                 target: task.modality.name.clone(),
                 loss,
-                patch: task.modality.patch(recipe.patch_size)?,
+                patch: task.modality.patch(recipe.arch.patch_size)?,
             })
         })
         .collect::<Result<_>>()?;

@@ -269,8 +269,8 @@ fn resolve(
     let recipe = Resolved::<FinetuneRecipe>::load(Some(&cell.recipe), &overrides)?.recipe;
     // Whole paths, so that a comparison goes on from any folder.
     let paths = [
-        ("data_path", &recipe.data_path),
-        ("eval_data_path", &recipe.eval_data_path),
+        ("data_path", &recipe.data.data_path),
+        ("eval_data_path", &recipe.data.eval_data_path),
         ("test_data_path", &recipe.test_data_path),
         ("finetune", &recipe.finetune),
     ];
@@ -299,12 +299,12 @@ fn text(error: Error) -> String {
 
 /// Checks that what a recipe names is there: hours may pass until its turn.
 fn check_files(recipe: &FinetuneRecipe) -> Result<(), String> {
-    let Some(data) = recipe.data_path.as_deref() else {
+    let Some(data) = recipe.data.data_path.as_deref() else {
         return Err("no data: give --data DIR, or `data_path` in the recipe".to_owned());
     };
     let sets = [
-        ("split", Some(data), &recipe.split),
-        ("eval_split", recipe.eval_data_path.as_deref(), &recipe.eval_split),
+        ("split", Some(data), &recipe.data.split),
+        ("eval_split", recipe.data.eval_data_path.as_deref(), &recipe.data.eval_split),
         ("test_split", recipe.test_data_path.as_deref(), &recipe.test_split),
     ];
     for (key, root, split) in sets {
@@ -332,7 +332,7 @@ fn check_files(recipe: &FinetuneRecipe) -> Result<(), String> {
 /// The score of each task, which all cells must have.
 fn task_scores(grid: &Grid, runs: &[PlannedRun]) -> Result<Vec<TaskScore>> {
     let problem = |problem: String| Error::Grid { path: grid.path.clone(), problem };
-    let of = |run: &PlannedRun| run.recipe.out_domains.0.clone();
+    let of = |run: &PlannedRun| run.recipe.tasks.out_domains.0.clone();
     let tasks = runs.iter().find(|run| run.cell == grid.reference).map(of).unwrap_or_default();
     if let Some(other) = runs.iter().find(|run| of(run) != tasks) {
         return Err(problem(format!(

@@ -35,7 +35,7 @@ pub(super) fn statement(plan: &ComparisonPlan) -> IndexMap<String, String> {
     if let Some(run) = reference(plan) {
         let recipe = &run.recipe;
         entries.insert("Backbone", backbone(recipe));
-        entries.insert("Tasks", recipe.out_domains.0.join(", "));
+        entries.insert("Tasks", recipe.tasks.out_domains.0.join(", "));
         entries.insert("Budget", budget(plan, run));
         entries.insert("Sets", sets(recipe));
     }
@@ -46,7 +46,7 @@ pub(super) fn statement(plan: &ComparisonPlan) -> IndexMap<String, String> {
     entries.insert("Share", SHARE.to_owned());
     entries.insert("Step", STEP.to_owned());
     entries.insert("Memory", MEMORY.to_owned());
-    if plan.runs.iter().any(|run| run.recipe.seed != plan.runs[0].recipe.seed) {
+    if plan.runs.iter().any(|run| run.recipe.run.seed != plan.runs[0].recipe.run.seed) {
         entries.insert("±", "sample standard deviation over the seeds".to_owned());
     }
     entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -65,15 +65,15 @@ fn reference(plan: &ComparisonPlan) -> Option<&PlannedRun> {
 }
 
 fn backbone(recipe: &FinetuneRecipe) -> String {
-    let encoder = &recipe.model.config;
-    let size = recipe.input_size;
+    let encoder = &recipe.arch.model.config;
+    let size = recipe.arch.input_size;
     format!(
         "{}; {} wide, {} blocks, {} heads, on {} of {} x {} (height x width)",
         recipe.finetune.as_deref().unwrap_or("random values"),
         encoder.width,
         encoder.depth,
         encoder.heads,
-        recipe.in_domains.0.join(", "),
+        recipe.tasks.in_domains.0.join(", "),
         size.height,
         size.width
     )
@@ -81,11 +81,11 @@ fn backbone(recipe: &FinetuneRecipe) -> String {
 
 fn budget(plan: &ComparisonPlan, run: &PlannedRun) -> String {
     let recipe = &run.recipe;
-    let samples = recipe.batch_size * recipe.update_freq;
+    let samples = recipe.optim.batch_size * recipe.optim.update_freq;
     // Only a run knows how many samples there are.
     let result = run.result().or_else(|| plan.runs.iter().find_map(PlannedRun::result));
     let steps = result.map_or(String::new(), |result| format!(", {} steps", result.steps));
-    format!("{} epochs{steps} of {samples} samples", recipe.epochs)
+    format!("{} epochs{steps} of {samples} samples", recipe.optim.epochs)
 }
 
 fn sets(recipe: &FinetuneRecipe) -> String {
@@ -97,8 +97,8 @@ fn sets(recipe: &FinetuneRecipe) -> String {
     };
     format!(
         "trained on {}, the best epoch chosen on {}, tested on {}",
-        set(&recipe.split, &recipe.data_path),
-        set(&recipe.eval_split, &recipe.eval_data_path),
+        set(&recipe.data.split, &recipe.data.data_path),
+        set(&recipe.data.eval_split, &recipe.data.eval_data_path),
         set(&recipe.test_split, &recipe.test_data_path)
     )
 }

@@ -31,17 +31,20 @@ pub(super) fn annotation_constants(
 ) -> Result<Constants> {
     let mut found: IndexMap<String, AnnotationStatistics> = IndexMap::new();
     let mut ranges = IndexMap::new();
-    for name in &recipe.out_domains.0 {
+    for name in &recipe.tasks.out_domains.0 {
         let kind = kind_of_task(recipe, name)?;
         ranges.insert(name.clone(), (kind.valid_range)(recipe));
     }
     let stride = data.len().div_ceil(SAMPLES).max(1);
-    let skips = recipe.bad_samples == BadSamplesChoice::Skip;
+    let skips = recipe.data.bad_samples == BadSamplesChoice::Skip;
     for index in (0..data.len()).step_by(stride) {
         if recipe.classifies() {
             let id = data.samples().get(index).map(|sample| sample.id.as_str()).unwrap_or_default();
             let class = class_of(classes, id)?;
-            found.entry(recipe.out_domains.0[0].clone()).or_default().label(class, classes.len());
+            found
+                .entry(recipe.tasks.out_domains.0[0].clone())
+                .or_default()
+                .label(class, classes.len());
             continue;
         }
         let raw = match data.decode(index) {
@@ -52,7 +55,7 @@ pub(super) fn annotation_constants(
         add_sample(&ranges, &mut found, data, &raw, mask);
     }
     let mut constants = Constants::default();
-    for task in &recipe.out_domains.0 {
+    for task in &recipe.tasks.out_domains.0 {
         let constant = found.swap_remove(task).unwrap_or_default().constant();
         let problem = match target(recipe, task).map(|target| target.data.encoding) {
             Ok(Encoding::Labels { .. }) => "no pixel is labelled",

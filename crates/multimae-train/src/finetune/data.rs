@@ -38,16 +38,16 @@ pub(super) fn open(
     modalities: &[DataModality],
 ) -> Result<Option<Dataset>> {
     let (split, own_root, max) = match set {
-        DataSplit::Training => (&recipe.split, &None, recipe.max_train_images),
+        DataSplit::Training => (&recipe.data.split, &None, recipe.max_train_images),
         DataSplit::Evaluation => {
-            (&recipe.eval_split, &recipe.eval_data_path, recipe.max_val_images)
+            (&recipe.data.eval_split, &recipe.data.eval_data_path, recipe.max_val_images)
         }
         DataSplit::Test => (&recipe.test_split, &recipe.test_data_path, recipe.max_test_images),
     };
     if set != DataSplit::Training && split.is_none() && own_root.is_none() {
         return Ok(None);
     }
-    let root = own_root.as_deref().or(recipe.data_path.as_deref()).ok_or_else(|| {
+    let root = own_root.as_deref().or(recipe.data.data_path.as_deref()).ok_or_else(|| {
         Error::Recipe("no data: give --data DIR, or `data_path` in the recipe".to_owned())
     })?;
     let root = Path::new(root);
@@ -63,7 +63,7 @@ pub(super) fn open(
         })
         .collect();
     let dataset = Dataset::open(root, &Layout::of(split.as_deref()), &modalities)?;
-    Ok(Some(dataset.limit(max, recipe.seed)))
+    Ok(Some(dataset.limit(max, recipe.run.seed)))
 }
 
 /// The classes of images: the first folders of the samples, sorted.
@@ -75,7 +75,7 @@ pub(super) fn class_names(data: &Dataset) -> Vec<String> {
 
 /// How the whole set of evaluation sees images.
 pub(super) fn evaluation_geometry(recipe: &FinetuneRecipe) -> Geometry {
-    let size = (recipe.input_size.height, recipe.input_size.width);
+    let size = (recipe.arch.input_size.height, recipe.arch.input_size.width);
     if recipe.classifies() {
         let side = size.0.min(size.1);
         let usual = if side < CROP_PCT_BELOW { CROP_PCT } else { 1.0 };
@@ -88,10 +88,10 @@ pub(super) fn evaluation_geometry(recipe: &FinetuneRecipe) -> Geometry {
 }
 
 fn training_geometry(recipe: &FinetuneRecipe) -> Geometry {
-    let size = (recipe.input_size.height, recipe.input_size.width);
-    let hflip = recipe.hflip;
+    let size = (recipe.arch.input_size.height, recipe.arch.input_size.width);
+    let hflip = recipe.data.hflip;
     if recipe.classifies() {
-        let ([low, high], [narrow, wide]) = (recipe.crop_scale, recipe.crop_ratio);
+        let ([low, high], [narrow, wide]) = (recipe.data.crop_scale, recipe.data.crop_ratio);
         return Geometry::RandomResizedCrop {
             size,
             scale: (low, high),
@@ -124,7 +124,7 @@ fn colors(recipe: &FinetuneRecipe) -> Option<ColorAugmentation> {
 
 impl FinetuneSetup {
     fn pipeline(&self, data: Arc<Dataset>, geometry: Geometry) -> Result<Pipeline> {
-        let mut pipeline = Pipeline::new(data, geometry, self.recipe.seed)?;
+        let mut pipeline = Pipeline::new(data, geometry, self.recipe.run.seed)?;
         for task in &self.tasks {
             let classes = task.card.task.classes().len();
             if self.recipe.seg_use_void_label && classes > 0 {
@@ -136,16 +136,16 @@ impl FinetuneSetup {
 
     fn loader_config(&self, samples: usize, training: bool) -> LoaderConfig {
         let recipe = &self.recipe;
-        let batch = recipe.batch_size * if training { recipe.update_freq } else { 1 };
+        let batch = recipe.optim.batch_size * if training { recipe.optim.update_freq } else { 1 };
         LoaderConfig {
             batch_size: if training { batch } else { batch.min(samples.max(1)) },
-            workers: recipe.num_workers,
-            prefetch: recipe.prefetch,
-            seed: recipe.seed,
+            workers: recipe.data.num_workers,
+            prefetch: recipe.data.prefetch,
+            seed: recipe.run.seed,
             shuffle: training,
-            reshuffle: recipe.reshuffle,
+            reshuffle: recipe.data.reshuffle,
             drop_last: training,
-            bad_samples: match recipe.bad_samples {
+            bad_samples: match recipe.data.bad_samples {
                 BadSamplesChoice::Fail => BadSamples::Fail,
                 BadSamplesChoice::Skip => BadSamples::Skip,
             },
@@ -172,7 +172,7 @@ impl FinetuneSetup {
     /// If the geometry does not fit.
     pub fn training_in_order(&self, count: usize) -> Result<Loader> {
         let count = count.min(self.training.len());
-        self.in_order(self.training.as_ref().clone().limit(Some(count), self.recipe.seed))
+        self.in_order(self.training.as_ref().clone().limit(Some(count), self.recipe.run.seed))
     }
 
     /// The samples that choose the best model, if the recipe names some.

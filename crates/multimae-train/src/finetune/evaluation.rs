@@ -147,7 +147,7 @@ fn add_scores(
         let native = |name: &str| sample.maps.get(&format!("{NATIVE}{name}"));
         // Classes of images have no annotation with a size, and need none.
         let size = setup.card.tasks.keys().find_map(|task| native(task)).map(size_of);
-        let size = size.unwrap_or(setup.recipe.input_size);
+        let size = size.unwrap_or(setup.recipe.arch.input_size);
         let view = ModelView::of(&setup.card, size, &request)?;
         let prediction = finish(&setup.card, of_sample(&outputs, index), view, size)
             .map_err(|problem| Error::Recipe(format!("sample `{}`: {problem}", sample.id)))?;
@@ -237,8 +237,9 @@ pub fn constant_predictions(
         sample.maps.iter().find(|(name, _)| !name.starts_with(NATIVE)).map(|(_, map)| map)
     });
     let input = setup.card.inputs.first().map_or(1, |input| input.data.stride);
-    let size = model_view
-        .map_or(setup.recipe.input_size, |map| Size::new(map.height * input, map.width * input));
+    let size = model_view.map_or(setup.recipe.arch.input_size, |map| {
+        Size::new(map.height * input, map.width * input)
+    });
     let heads = setup.card.model.heads.iter();
     let constant = |(task, head): (&super::setup::Task, &multimae::output_adapters::TaskHead)| {
         let constant = setup.constants.tasks.get(&task.name);

@@ -40,7 +40,7 @@ pub(super) fn head(
 }
 
 fn usual_kind(recipe: &FinetuneRecipe, predicts: HeadOutput) -> String {
-    let joint = recipe.out_domains.0.len() > 1;
+    let joint = recipe.tasks.out_domains.0.len() > 1;
     let by_task = match predicts {
         HeadOutput::Classes => return "linear".to_owned(),
         HeadOutput::Values => HeadChoice::Dpt,
@@ -56,19 +56,19 @@ fn usual_kind(recipe: &FinetuneRecipe, predicts: HeadOutput) -> String {
 
 /// The sizes that the recipe's keys give to a kind of head.
 fn sizes(recipe: &FinetuneRecipe, kind: &str, predicts: HeadOutput) -> Map<String, Value> {
-    let depth = recipe.model.config.depth;
+    let depth = recipe.arch.model.config.depth;
     // The published blocks 2, 5, 8 and 11 of 12 are the ends of the quarters.
     let hooks: Vec<usize> = (1..=4).map(|k| (depth * k / 4).max(1) - 1).collect();
     let sizes = match kind {
         "linear" => json!({ "use_mean_pooling": recipe.use_mean_pooling }),
         "segmenter" => json!({
-            "embed_dim": recipe.decoder_dim,
-            "depth": recipe.decoder_depth,
+            "embed_dim": recipe.arch.decoder_dim,
+            "depth": recipe.arch.decoder_depth,
             "drop_path": recipe.drop_path_decoder,
         }),
         "convnext" => json!({
-            "embed_dim": recipe.decoder_dim,
-            "depth": recipe.decoder_depth,
+            "embed_dim": recipe.arch.decoder_dim,
+            "depth": recipe.arch.decoder_depth,
             "preds_per_patch": recipe.decoder_preds_per_patch,
             "interpolate_mode": recipe.decoder_interpolate_mode.write(),
         }),

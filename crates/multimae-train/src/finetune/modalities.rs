@@ -30,22 +30,25 @@ pub(super) struct TaskInput {
 /// # Errors
 /// If the properties of one do not fit together.
 pub(super) fn inputs(recipe: &FinetuneRecipe) -> Result<Vec<TaskInput>> {
-    recipe.in_domains.0.iter().map(|name| input(recipe, name)).collect()
+    recipe.tasks.in_domains.0.iter().map(|name| input(recipe, name)).collect()
 }
 
 fn input(recipe: &FinetuneRecipe, name: &str) -> Result<TaskInput> {
     let modality = match name {
         "depth" => depth(recipe)?,
-        _ if name == PSEUDO_LABELS.0 => recipe.modalities.resolve_over(name, pseudo_labels())?,
+        _ if name == PSEUDO_LABELS.0 => {
+            recipe.tasks.modalities.resolve_over(name, pseudo_labels())?
+        }
         _ => other(recipe, name)?,
     };
     let standardize = match name {
         "depth" => recipe
+            .tasks
             .modalities
             .0
             .get(name)
             .and_then(|entry| entry.standardize)
-            .unwrap_or(recipe.standardize_depth),
+            .unwrap_or(recipe.tasks.standardize_depth),
         _ => false,
     };
     let (min, max) = (recipe.depth_min as f32, recipe.depth_max as f32);
@@ -84,7 +87,7 @@ fn depth(recipe: &FinetuneRecipe) -> Result<TaskModality> {
         task: Some("depth".to_owned()),
         ..ModalityRecipe::default()
     };
-    let mut modality = recipe.modalities.resolve_over("depth", usual)?;
+    let mut modality = recipe.tasks.modalities.resolve_over("depth", usual)?;
     match &mut modality.data.encoding {
         Encoding::Continuous { channels: 1, mean, std, standardize, .. }
             if mean.is_empty() && std.is_empty() =>
@@ -102,8 +105,14 @@ fn depth(recipe: &FinetuneRecipe) -> Result<TaskModality> {
 
 /// Whether the unit of stored depth is a guess.
 pub(super) fn guesses_millimetres(recipe: &FinetuneRecipe) -> Result<bool> {
-    let uses = recipe.in_domains.0.iter().chain(&recipe.out_domains.0).any(|name| name == "depth");
-    let said = recipe.modalities.0.get("depth").is_some_and(|entry| entry.divisor.is_some());
+    let uses = recipe
+        .tasks
+        .in_domains
+        .0
+        .iter()
+        .chain(&recipe.tasks.out_domains.0)
+        .any(|name| name == "depth");
+    let said = recipe.tasks.modalities.0.get("depth").is_some_and(|entry| entry.divisor.is_some());
     Ok(uses && !said)
 }
 
@@ -118,10 +127,10 @@ fn pseudo_labels() -> ModalityRecipe {
 
 fn other(recipe: &FinetuneRecipe, name: &str) -> Result<TaskModality> {
     let defaults = ModalityDefaults {
-        imagenet_normalisation: recipe.imagenet_default_mean_and_std,
+        imagenet_normalisation: recipe.tasks.imagenet_default_mean_and_std,
         standardize_depth: false,
     };
-    Ok(recipe.modalities.resolve_over(name, usual(name, defaults))?)
+    Ok(recipe.tasks.modalities.resolve_over(name, usual(name, defaults))?)
 }
 
 /// How the annotations of a task are stored.
@@ -135,7 +144,7 @@ pub(super) fn target(recipe: &FinetuneRecipe, name: &str) -> Result<TaskModality
         _ => values(recipe, name)?,
     };
     let usual = kind_of(name, Some(&modality))?.quantity;
-    let said = recipe.modalities.0.get(name).and_then(|entry| entry.quantity);
+    let said = recipe.tasks.modalities.0.get(name).and_then(|entry| entry.quantity);
     if let (Encoding::Continuous { quantity, .. }, None) = (&mut modality.data.encoding, said) {
         *quantity = usual;
     }
@@ -154,7 +163,7 @@ pub fn kind_of_task(recipe: &FinetuneRecipe, name: &str) -> Result<&'static Task
 }
 
 fn labels(recipe: &FinetuneRecipe, name: &str) -> Result<TaskModality> {
-    let own = recipe.modalities.0.get(name);
+    let own = recipe.tasks.modalities.0.get(name);
     let entry_classes = own.and_then(|entry| entry.classes);
     let classes = match (entry_classes, recipe.num_classes) {
         (Some(entry), Some(key)) if entry != key => {
@@ -178,7 +187,7 @@ fn labels(recipe: &FinetuneRecipe, name: &str) -> Result<TaskModality> {
         palette,
         ..ModalityRecipe::default()
     };
-    Ok(recipe.modalities.resolve_over(name, usual)?)
+    Ok(recipe.tasks.modalities.resolve_over(name, usual)?)
 }
 
 /// Real values of the published dense regression, or any others.
@@ -197,12 +206,12 @@ fn values(recipe: &FinetuneRecipe, name: &str) -> Result<TaskModality> {
         interpolation: Some(Interpolation::Nearest),
         ..ModalityRecipe::default()
     };
-    Ok(recipe.modalities.resolve_over(name, usual)?)
+    Ok(recipe.tasks.modalities.resolve_over(name, usual)?)
 }
 
 /// How masks of valid pixels are stored, if the recipe uses them.
 pub(super) fn valid_mask(recipe: &FinetuneRecipe) -> Option<DataModality> {
-    let own = recipe.modalities.0.get(MASK);
+    let own = recipe.tasks.modalities.0.get(MASK);
     recipe.use_mask_valid.then(|| DataModality {
         name: MASK.to_owned(),
         folder: own.and_then(|entry| entry.folder.clone()).unwrap_or_else(|| MASK.to_owned()),

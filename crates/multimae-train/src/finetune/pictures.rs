@@ -114,7 +114,7 @@ fn draw_input(setup: &FinetuneSetup, sample: &Sample) -> Result<Option<Picture>>
 }
 
 fn enlarged(setup: &FinetuneSetup, picture: Picture) -> Picture {
-    let size = setup.recipe.input_size;
+    let size = setup.recipe.arch.input_size;
     picture.upscale(SMALLEST.div_ceil(size.height.min(size.width).max(1)))
 }
 

@@ -76,7 +76,7 @@ fn looks_alike(recipe: &FinetuneRecipe) -> bool {
     let colours = recipe.color_augs.unwrap_or(recipe.aug_name == Augmentation::Simple);
     !recipe.classifies()
         && recipe.aug_name == Augmentation::Simple
-        && recipe.hflip == 0.0
+        && recipe.data.hflip == 0.0
         && recipe.scale_jitter == Some([1.0, 1.0])
         && !colours
 }

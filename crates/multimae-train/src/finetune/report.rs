@@ -72,9 +72,9 @@ fn summary(report: &mut Report, parts: &Parts<'_>) {
             format!("{} ({kind})", head.name)
         })
         .collect();
-    let size = setup.recipe.input_size;
+    let size = setup.recipe.arch.input_size;
     let mut entries = vec![
-        ("Inputs", setup.recipe.in_domains.0.join(", ")),
+        ("Inputs", setup.recipe.tasks.in_domains.0.join(", ")),
         ("Tasks and heads", heads.join(", ")),
         (
             "Encoder",
@@ -83,7 +83,7 @@ fn summary(report: &mut Report, parts: &Parts<'_>) {
         ("Trained parameters", format!("{:.2} million", parameters as f64 / 1e6)),
         ("Images", format!("{} x {} (height x width)", size.height, size.width)),
     ];
-    entries.extend(progress(position, setup.recipe.epochs));
+    entries.extend(progress(position, setup.recipe.optim.epochs));
     entries.push(("Training samples", setup.training.len().to_string()));
     entries.push(match parts.loaded {
         Some(loaded) => ("Begun with", loaded.lines().join("; ")),

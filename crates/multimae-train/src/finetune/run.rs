@@ -106,8 +106,10 @@ impl<'a> Finetuning<'a> {
             })
             .transpose()?;
         let shown = match &evaluation {
-            Some(data) => shown_samples(data, setup.recipe.log_images)?,
-            None => shown_samples(&setup.training_in_order(SHOWN_FROM)?, setup.recipe.log_images)?,
+            Some(data) => shown_samples(data, setup.recipe.run.log_images)?,
+            None => {
+                shown_samples(&setup.training_in_order(SHOWN_FROM)?, setup.recipe.run.log_images)?
+            }
         };
         let plan = setup.plan(training.batches_per_epoch());
         let work = Supervised {
@@ -148,7 +150,7 @@ impl Supervised {
     ) -> Result<Losses> {
         let setup = &self.setup;
         let device = setup.device.clone().autodiff();
-        let seed = setup.recipe.seed;
+        let seed = setup.recipe.run.seed;
         let mut inputs = setup.card.inputs(samples, &device)?;
         let mut mixed = None;
         if let (Some(mixing), Some(task)) = (&setup.mixing, setup.tasks.first()) {
@@ -272,7 +274,7 @@ impl Supervised {
         Ok(RunResult {
             format_version: RunResult::VERSION,
             tuning: recipe.tuning.to_string(),
-            seed: recipe.seed,
+            seed: recipe.run.seed,
             steps: position.step,
             training_seconds: position.seconds,
             step_seconds: StepSeconds::of(run.step_seconds).or_else(before),
@@ -327,7 +329,7 @@ impl TrainingTask for Supervised {
         place: StepPlace,
     ) -> Result<StepNumbers> {
         let losses = |learner: &Learner<PeftModel>, samples: &[Sample], index: u64| {
-            let number_of_pass = batch.batch * self.setup.recipe.update_freq as u64 + index;
+            let number_of_pass = batch.batch * self.setup.recipe.optim.update_freq as u64 + index;
             self.losses(learner, samples, batch.epoch, number_of_pass)
         };
         let rate = |name: &str| self.groups.rate(name, place.rate());
@@ -384,7 +386,7 @@ impl TrainingTask for Supervised {
         let read = SavedModel::load(&path, &self.setup.device)?;
         let learner = Learner { model: read.model, ..run.state.evaluated() };
         let recipe = &self.setup.recipe;
-        let validated = set_name(recipe.eval_split.as_ref(), "evaluation");
+        let validated = set_name(recipe.data.eval_split.as_ref(), "evaluation");
         let tested = set_name(recipe.test_split.as_ref(), "test");
         if let Some(data) = self.evaluation.clone() {
             let constant = self.baseline.as_ref().map(|baseline| baseline.scores.clone());

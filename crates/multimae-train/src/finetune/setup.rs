@@ -82,8 +82,8 @@ impl FinetuneSetup {
     /// If the recipe describes no possible run, or the data is not as it should be.
     pub fn new(recipe: FinetuneRecipe) -> Result<Self> {
         recipe.check()?;
-        let device = device(&recipe.device)?;
-        let precision = precision(recipe.precision, &recipe.device, &device)?;
+        let device = device(&recipe.run.device)?;
+        let precision = precision(recipe.run.precision, &recipe.run.device, &device)?;
         let inputs = inputs(&recipe)?;
         let targets = targets(&recipe)?;
         let mask = valid_mask(&recipe);
@@ -96,24 +96,25 @@ impl FinetuneSetup {
         let mask_name = mask.as_ref().map(|mask| mask.name.as_str());
         let constants = annotation_constants(&recipe, &annotated, mask_name, &classes)?;
         let tasks = recipe
+            .tasks
             .out_domains
             .0
             .iter()
             .map(|name| task(&recipe, name, targets.get(name), &classes, &constants))
             .collect::<Result<Vec<(Task, TaskHead)>>>()?;
         let (tasks, heads): (Vec<Task>, Vec<TaskHead>) = tasks.into_iter().unzip();
-        let mut encoder = recipe.model.config.clone();
+        let mut encoder = recipe.arch.model.config.clone();
         encoder.drop_path = recipe.drop_path_encoder;
         let model = MultiVitConfig {
             encoder,
-            patch_size: recipe.patch_size,
-            image_size: recipe.input_size,
-            num_global_tokens: recipe.num_global_tokens,
+            patch_size: recipe.arch.patch_size,
+            image_size: recipe.arch.input_size,
+            num_global_tokens: recipe.arch.num_global_tokens,
             inputs: inputs.iter().map(|input| input.model.clone()).collect(),
             heads,
-            tables: recipe.nonsquare_tables.into(),
+            tables: recipe.arch.nonsquare_tables.into(),
         };
-        recipe.input_size.grid(recipe.patch_size)?;
+        recipe.arch.input_size.grid(recipe.arch.patch_size)?;
         let card = ModelCard {
             model,
             peft: recipe.peft(),
@@ -178,7 +179,7 @@ impl FinetuneSetup {
             PromptInit::SelfPrompt => {
                 let samples = shown_samples(&self.training_in_order(PROMPTS_FROM)?, PROMPTS_FROM)?;
                 let inputs = self.card.inputs(&samples, &self.device.clone().autodiff())?;
-                let own_stream = |name: &str| stream(self.recipe.seed, name, 0, 1);
+                let own_stream = |name: &str| stream(self.recipe.run.seed, name, 0, 1);
                 Ok(self.precision.scope(|| self_prompts(model, inputs, own_stream))?)
             }
             PromptInit::Adapter(path) => Ok(prompts_of(model, Path::new(path))?),
@@ -202,7 +203,7 @@ impl FinetuneSetup {
         let recipe = &self.recipe;
         let model = self.model(&device)?;
         // A stream per parameter: its name is the purpose.
-        let own_stream = |name: &str| stream(recipe.seed, name, 0, 0);
+        let own_stream = |name: &str| stream(recipe.run.seed, name, 0, 0);
         let model = random_prompts(multimae::init::initialise(model, own_stream), own_stream)?;
         let model = with_trained(model, |name, trained| {
             let table = name.starts_with("input_adapters.") && name.ends_with(".pos_emb");
@@ -218,13 +219,13 @@ impl FinetuneSetup {
             model,
             balancer,
             optimiser: AdamW::new(self.optimiser()),
-            balancer_lr_scale: recipe.balancer_lr_scale,
+            balancer_lr_scale: recipe.optim.balancer_lr_scale,
         })
     }
 
     fn optimiser(&self) -> AdamWConfig {
-        let [beta_1, beta_2] = self.recipe.opt_betas.unwrap_or([0.9, 0.999]);
-        AdamWConfig { beta_1, beta_2, eps: self.recipe.opt_eps }
+        let [beta_1, beta_2] = self.recipe.optim.opt_betas.unwrap_or([0.9, 0.999]);
+        AdamWConfig { beta_1, beta_2, eps: self.recipe.optim.opt_eps }
     }
 
     /// The groups of parameters that learn at rates of their own.
@@ -254,21 +255,23 @@ impl FinetuneSetup {
     #[must_use]
     pub fn plan(&self, steps_per_epoch: u64) -> TrainingPlan {
         let recipe = &self.recipe;
-        let total = recipe.epochs as u64 * steps_per_epoch;
-        let warmup =
-            warmup_steps(recipe.warmup_steps, recipe.warmup_epochs as u64 * steps_per_epoch);
-        let decay_end = recipe.weight_decay_end.unwrap_or(recipe.weight_decay);
+        let total = recipe.optim.epochs as u64 * steps_per_epoch;
+        let warmup = warmup_steps(
+            recipe.optim.warmup_steps,
+            recipe.optim.warmup_epochs as u64 * steps_per_epoch,
+        );
+        let decay_end = recipe.optim.weight_decay_end.unwrap_or(recipe.optim.weight_decay);
         TrainingPlan {
-            epochs: recipe.epochs as u64,
-            lr: CosineSchedule::new(recipe.peak_lr(), recipe.min_lr, warmup, total),
-            weight_decay: CosineSchedule::new(recipe.weight_decay, decay_end, 0, total),
-            log_freq: recipe.log_freq as u64,
-            save_ckpt_freq: recipe.save_ckpt_freq as u64,
-            save_ckpt_steps: recipe.save_ckpt_steps.map(|steps| steps as u64),
-            keep_ckpt: recipe.keep_ckpt,
-            eval_freq: recipe.eval_freq as u64,
-            log_images_freq: recipe.log_images_freq as u64,
-            ema_decay: recipe.model_ema.then_some(recipe.model_ema_decay),
+            epochs: recipe.optim.epochs as u64,
+            lr: CosineSchedule::new(recipe.peak_lr(), recipe.optim.min_lr, warmup, total),
+            weight_decay: CosineSchedule::new(recipe.optim.weight_decay, decay_end, 0, total),
+            log_freq: recipe.run.log_freq as u64,
+            save_ckpt_freq: recipe.run.save_ckpt_freq as u64,
+            save_ckpt_steps: recipe.run.save_ckpt_steps.map(|steps| steps as u64),
+            keep_ckpt: recipe.run.keep_ckpt,
+            eval_freq: recipe.run.eval_freq as u64,
+            log_images_freq: recipe.run.log_images_freq as u64,
+            ema_decay: recipe.optim.model_ema.then_some(recipe.optim.model_ema_decay),
             optimiser: self.optimiser(),
             device: self.device.clone(),
         }
@@ -278,9 +281,9 @@ impl FinetuneSetup {
     #[must_use]
     pub fn step_rules(&self) -> StepRules {
         StepRules {
-            pass_size: self.recipe.batch_size,
-            clip_grad: self.recipe.clip_grad,
-            skip_grad: self.recipe.skip_grad,
+            pass_size: self.recipe.optim.batch_size,
+            clip_grad: self.recipe.optim.clip_grad,
+            skip_grad: self.recipe.optim.skip_grad,
             precision: self.precision,
         }
     }
@@ -326,7 +329,7 @@ fn no_data() -> Error {
 }
 
 fn targets(recipe: &FinetuneRecipe) -> Result<IndexMap<String, TaskModality>> {
-    let dense = recipe.out_domains.0.iter().filter(|_| !recipe.classifies());
+    let dense = recipe.tasks.out_domains.0.iter().filter(|_| !recipe.classifies());
     dense.map(|name| Ok((name.clone(), target(recipe, name)?))).collect()
 }
 

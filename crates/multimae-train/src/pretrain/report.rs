@@ -39,7 +39,7 @@ fn summary(report: &mut Report, setup: &PretrainSetup, state: &State<MultiMae>) 
     let position = &state.position;
     let encoder = &setup.spec.model.encoder;
     let parameters = multimae::state::trained_values(&state.learner.model);
-    let size = setup.spec.recipe.input_size;
+    let size = setup.spec.recipe.arch.input_size;
     let mut entries = vec![
         (
             "Encoder",
@@ -50,7 +50,7 @@ fn summary(report: &mut Report, setup: &PretrainSetup, state: &State<MultiMae>) 
             "Images",
             format!(
                 "{} x {} (height x width), patches of {}",
-                size.height, size.width, setup.spec.recipe.patch_size
+                size.height, size.width, setup.spec.recipe.arch.patch_size
             ),
         ),
         (
@@ -62,7 +62,7 @@ fn summary(report: &mut Report, setup: &PretrainSetup, state: &State<MultiMae>) 
             ),
         ),
     ];
-    entries.extend(progress(position, setup.spec.recipe.epochs));
+    entries.extend(progress(position, setup.spec.recipe.optim.epochs));
     report.definitions(&entries);
     rejected(report, position);
 }

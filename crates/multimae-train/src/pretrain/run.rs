@@ -68,7 +68,7 @@ impl<'a> Pretraining<'a> {
             scores: IndexMap::new(),
             on: if evaluation.is_some() { "evaluation" } else { "training" },
         };
-        let shown = shown_samples(&measured, setup.spec.recipe.log_images)?;
+        let shown = shown_samples(&measured, setup.spec.recipe.run.log_images)?;
         let plan = setup.plan(training.batches_per_epoch());
         let work = Masked { setup, plan, evaluation, shown, baseline };
         Ok(Self { trainer: Trainer::new(work, training, folder, observer)? })

@@ -38,8 +38,8 @@ impl PretrainSetup {
     pub fn new(recipe: PretrainRecipe) -> Result<Self> {
         let spec = PretrainSpec::new(recipe)?;
         let recipe = &spec.recipe;
-        let device = device(&recipe.device)?;
-        let precision = precision(recipe.precision, &recipe.device, &device)?;
+        let device = device(&recipe.run.device)?;
+        let precision = precision(recipe.run.precision, &recipe.run.device, &device)?;
         Ok(Self { device, precision, spec })
     }
 
@@ -49,7 +49,7 @@ impl PretrainSetup {
     /// If the sizes do not fit together.
     pub fn learner(&self) -> Result<Learner> {
         let device = self.device.clone().autodiff();
-        let seed = self.spec.recipe.seed;
+        let seed = self.spec.recipe.run.seed;
         let model = MultiMae::new(&self.spec.model, &device)?;
         // A stream per parameter: its name is the purpose.
         let model = multimae::init::initialise(model, |name| stream(seed, name, 0, 0));
@@ -62,7 +62,7 @@ impl PretrainSetup {
             model,
             balancer,
             optimiser: AdamW::new(self.optimiser()),
-            balancer_lr_scale: self.spec.recipe.balancer_lr_scale,
+            balancer_lr_scale: self.spec.recipe.optim.balancer_lr_scale,
         })
     }
 
@@ -70,21 +70,23 @@ impl PretrainSetup {
     #[must_use]
     pub fn optimiser(&self) -> AdamWConfig {
         // PyTorch's own betas where the recipe has none.
-        let [beta_1, beta_2] = self.spec.recipe.opt_betas.unwrap_or([0.9, 0.999]);
-        AdamWConfig { beta_1, beta_2, eps: self.spec.recipe.opt_eps }
+        let [beta_1, beta_2] = self.spec.recipe.optim.opt_betas.unwrap_or([0.9, 0.999]);
+        AdamWConfig { beta_1, beta_2, eps: self.spec.recipe.optim.opt_eps }
     }
 
     /// Learning rate and weight decay over the steps of the run.
     #[must_use]
     pub fn schedules(&self, steps_per_epoch: u64) -> (CosineSchedule, CosineSchedule) {
         let recipe = &self.spec.recipe;
-        let total = recipe.epochs as u64 * steps_per_epoch;
-        let warmup =
-            warmup_steps(recipe.warmup_steps, recipe.warmup_epochs as u64 * steps_per_epoch);
-        let decay_end = recipe.weight_decay_end.unwrap_or(recipe.weight_decay);
+        let total = recipe.optim.epochs as u64 * steps_per_epoch;
+        let warmup = warmup_steps(
+            recipe.optim.warmup_steps,
+            recipe.optim.warmup_epochs as u64 * steps_per_epoch,
+        );
+        let decay_end = recipe.optim.weight_decay_end.unwrap_or(recipe.optim.weight_decay);
         (
-            CosineSchedule::new(recipe.lr(), recipe.min_lr, warmup, total),
-            CosineSchedule::new(recipe.weight_decay, decay_end, 0, total),
+            CosineSchedule::new(recipe.lr(), recipe.optim.min_lr, warmup, total),
+            CosineSchedule::new(recipe.optim.weight_decay, decay_end, 0, total),
         )
     }
 
@@ -94,16 +96,16 @@ impl PretrainSetup {
         let recipe = &self.spec.recipe;
         let (lr, weight_decay) = self.schedules(steps_per_epoch);
         TrainingPlan {
-            epochs: recipe.epochs as u64,
+            epochs: recipe.optim.epochs as u64,
             lr,
             weight_decay,
-            log_freq: recipe.log_freq as u64,
-            save_ckpt_freq: recipe.save_ckpt_freq as u64,
-            save_ckpt_steps: recipe.save_ckpt_steps.map(|steps| steps as u64),
-            keep_ckpt: recipe.keep_ckpt,
-            eval_freq: recipe.eval_freq as u64,
-            log_images_freq: recipe.log_images_freq as u64,
-            ema_decay: recipe.model_ema.then_some(recipe.model_ema_decay),
+            log_freq: recipe.run.log_freq as u64,
+            save_ckpt_freq: recipe.run.save_ckpt_freq as u64,
+            save_ckpt_steps: recipe.run.save_ckpt_steps.map(|steps| steps as u64),
+            keep_ckpt: recipe.run.keep_ckpt,
+            eval_freq: recipe.run.eval_freq as u64,
+            log_images_freq: recipe.run.log_images_freq as u64,
+            ema_decay: recipe.optim.model_ema.then_some(recipe.optim.model_ema_decay),
             optimiser: self.optimiser(),
             device: self.device.clone(),
         }
@@ -113,9 +115,9 @@ impl PretrainSetup {
     #[must_use]
     pub fn step_rules(&self) -> StepRules {
         StepRules {
-            pass_size: self.spec.recipe.batch_size,
-            clip_grad: self.spec.recipe.clip_grad,
-            skip_grad: self.spec.recipe.skip_grad,
+            pass_size: self.spec.recipe.optim.batch_size,
+            clip_grad: self.spec.recipe.optim.clip_grad,
+            skip_grad: self.spec.recipe.optim.skip_grad,
             precision: self.precision,
         }
     }
@@ -125,7 +127,7 @@ impl PretrainSetup {
     }
 
     fn size(&self) -> (usize, usize) {
-        (self.spec.recipe.input_size.height, self.spec.recipe.input_size.width)
+        (self.spec.recipe.arch.input_size.height, self.spec.recipe.arch.input_size.width)
     }
 
     /// The training samples with augmentation.
@@ -135,36 +137,36 @@ impl PretrainSetup {
     pub fn training_data(&self) -> Result<Loader> {
         let recipe = &self.spec.recipe;
         let dataset = self.training_set()?;
-        let [low, high] = recipe.crop_scale;
-        let [narrow, wide] = recipe.crop_ratio;
+        let [low, high] = recipe.data.crop_scale;
+        let [narrow, wide] = recipe.data.crop_ratio;
         let geometry = Geometry::RandomResizedCrop {
             size: self.size(),
             scale: (low, high),
             ratio: (narrow, wide),
-            hflip: recipe.hflip,
+            hflip: recipe.data.hflip,
         };
         let config = LoaderConfig {
-            batch_size: recipe.batch_size * recipe.update_freq,
-            workers: recipe.num_workers,
-            prefetch: recipe.prefetch,
-            seed: recipe.seed,
+            batch_size: recipe.optim.batch_size * recipe.optim.update_freq,
+            workers: recipe.data.num_workers,
+            prefetch: recipe.data.prefetch,
+            seed: recipe.run.seed,
             shuffle: true,
-            reshuffle: recipe.reshuffle,
+            reshuffle: recipe.data.reshuffle,
             drop_last: true,
             bad_samples: self.bad_samples(),
         };
-        let pipeline = Pipeline::new(Arc::new(dataset), geometry, recipe.seed)?;
+        let pipeline = Pipeline::new(Arc::new(dataset), geometry, recipe.run.seed)?;
         Ok(Loader::new(pipeline, config)?)
     }
 
     fn training_set(&self) -> Result<Dataset> {
         let recipe = &self.spec.recipe;
-        let root = recipe.data_path.as_deref().ok_or_else(|| {
+        let root = recipe.data.data_path.as_deref().ok_or_else(|| {
             Error::Recipe("no data: give --data DIR, or `data_path` in the recipe".to_owned())
         })?;
-        let layout = Layout::of(recipe.split.as_deref());
+        let layout = Layout::of(recipe.data.split.as_deref());
         let dataset = Dataset::open(Path::new(root), &layout, &self.data_modalities())?;
-        Ok(dataset.limit(recipe.max_images, recipe.seed))
+        Ok(dataset.limit(recipe.max_images, recipe.run.seed))
     }
 
     /// At most `count` training samples, centred and not augmented.
@@ -174,7 +176,7 @@ impl PretrainSetup {
     pub fn training_in_order(&self, count: usize) -> Result<Loader> {
         let set = self.training_set()?;
         let count = count.min(set.len());
-        self.in_order(Arc::new(set.limit(Some(count), self.spec.recipe.seed)))
+        self.in_order(Arc::new(set.limit(Some(count), self.spec.recipe.run.seed)))
     }
 
     /// The evaluation samples in their order, if the recipe names some.
@@ -183,11 +185,11 @@ impl PretrainSetup {
     /// If the folder is not as it should be.
     pub fn evaluation_data(&self) -> Result<Option<Loader>> {
         let recipe = &self.spec.recipe;
-        if recipe.eval_split.is_none() && recipe.eval_data_path.is_none() {
+        if recipe.data.eval_split.is_none() && recipe.data.eval_data_path.is_none() {
             return Ok(None);
         }
-        let root = recipe.eval_data_path.as_deref().or(recipe.data_path.as_deref());
-        let layout = Layout::of(recipe.eval_split.as_deref());
+        let root = recipe.data.eval_data_path.as_deref().or(recipe.data.data_path.as_deref());
+        let layout = Layout::of(recipe.data.eval_split.as_deref());
         let root = Path::new(root.unwrap_or("."));
         let dataset = Dataset::open(root, &layout, &self.data_modalities())?;
         self.in_order(Arc::new(dataset)).map(Some)
@@ -196,21 +198,21 @@ impl PretrainSetup {
     /// Samples of a set in their order, centred and not augmented.
     fn in_order(&self, dataset: Arc<Dataset>) -> Result<Loader> {
         let config = LoaderConfig {
-            batch_size: self.spec.recipe.batch_size.min(dataset.len().max(1)),
-            workers: self.spec.recipe.num_workers,
-            prefetch: self.spec.recipe.prefetch,
-            seed: self.spec.recipe.seed,
+            batch_size: self.spec.recipe.optim.batch_size.min(dataset.len().max(1)),
+            workers: self.spec.recipe.data.num_workers,
+            prefetch: self.spec.recipe.data.prefetch,
+            seed: self.spec.recipe.run.seed,
             shuffle: false,
             reshuffle: false,
             drop_last: false,
             bad_samples: self.bad_samples(),
         };
         let geometry = Geometry::CenterFit { size: self.size() };
-        Ok(Loader::new(Pipeline::new(dataset, geometry, self.spec.recipe.seed)?, config)?)
+        Ok(Loader::new(Pipeline::new(dataset, geometry, self.spec.recipe.run.seed)?, config)?)
     }
 
     fn bad_samples(&self) -> BadSamples {
-        match self.spec.recipe.bad_samples {
+        match self.spec.recipe.data.bad_samples {
             BadSamplesChoice::Fail => BadSamples::Fail,
             BadSamplesChoice::Skip => BadSamples::Skip,
         }

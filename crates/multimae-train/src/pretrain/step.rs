@@ -21,8 +21,9 @@ pub(super) fn pretrain_step(
     place: StepPlace,
 ) -> Result<StepNumbers> {
     let losses = |learner: &Learner, samples: &[Sample], index: u64| {
-        let number_of_pass = data.batch * setup.spec.recipe.update_freq as u64 + index;
-        let mut drop_path = stream(setup.spec.recipe.seed, "drop_path", data.epoch, number_of_pass);
+        let number_of_pass = data.batch * setup.spec.recipe.optim.update_freq as u64 + index;
+        let mut drop_path =
+            stream(setup.spec.recipe.run.seed, "drop_path", data.epoch, number_of_pass);
         let phase = &mut Phase::Training(&mut drop_path);
         let masks = masks_of(setup, samples, data.epoch)?;
         Ok(forward(setup, learner, samples, &masks, phase)?.into())
@@ -46,7 +47,8 @@ pub(super) fn forward(
         Phase::Evaluation => setup.device.clone(),
     };
     let targets = batch::targets(samples, setup.spec.modalities.values(), &device)?;
-    let inputs = batch::inputs(&targets, &setup.spec.recipe.in_domains.0, &setup.spec.modalities);
+    let inputs =
+        batch::inputs(&targets, &setup.spec.recipe.tasks.in_domains.0, &setup.spec.modalities);
     Ok(learner.forward(&setup.spec.objective, inputs, &targets, masks, phase)?)
 }
 
@@ -60,5 +62,5 @@ pub(super) fn masks_of(
     epoch: u64,
 ) -> Result<TokenMasks> {
     let tokens = setup.spec.layout.tokens_per_task();
-    Ok(batch::masks(&setup.spec.masking, &tokens, samples, setup.spec.recipe.seed, epoch)?)
+    Ok(batch::masks(&setup.spec.masking, &tokens, samples, setup.spec.recipe.run.seed, epoch)?)
 }

@@ -1,0 +1,158 @@
+//! Keys that take one of a few words.
+
+use multimae::positions::NonSquareTables;
+
+use super::keys::choice;
+
+choice! {
+    /// The weighting of pre-training's losses.
+    pub enum BalancerChoice {
+        /// All alike.
+        None = "none",
+        /// A learned log-variance per task.
+        Uncertainty = "uncertainty",
+    }
+}
+
+choice! {
+    /// The optimiser.
+    pub enum OptimiserChoice {
+        /// Adam with decoupled weight decay.
+        AdamW = "adamw",
+    }
+}
+
+choice! {
+    /// The precision of the operands of matrix products; sums and all else are 32 bits.
+    pub enum PrecisionChoice {
+        /// 32 bits.
+        Fp32 = "fp32",
+        /// bfloat16: 8 significant bits.
+        Bf16 = "bf16",
+    }
+}
+
+choice! {
+    /// The treatment of samples that cannot be read.
+    pub enum BadSamplesChoice {
+        /// The run stops.
+        Fail = "fail",
+        /// It is left out and counted.
+        Skip = "skip",
+    }
+}
+
+choice! {
+    /// The treatment of samples whose loss is NaN.
+    pub enum NanSamplesChoice {
+        /// The run stops and names it.
+        Stop = "stop",
+        /// It is left out of the mean.
+        Ignore = "ignore",
+    }
+}
+
+choice! {
+    /// The construction of position tables that are not square.
+    pub enum TablesChoice {
+        /// By row and column.
+        RowColumn = "row_column",
+        /// As the published code does, with positions scrambled.
+        Scrambled = "scrambled",
+    }
+}
+
+impl From<TablesChoice> for NonSquareTables {
+    fn from(choice: TablesChoice) -> Self {
+        match choice {
+            TablesChoice::RowColumn => Self::RowColumn,
+            TablesChoice::Scrambled => Self::Scrambled,
+        }
+    }
+}
+
+choice! {
+    /// The weighting of fine-tuning's losses.
+    pub enum WeightingChoice {
+        /// By `task_weights` alone.
+        None = "none",
+        /// A learned log-variance per task.
+        Uncertainty = "uncertainty",
+        /// Each over the loss of predicting a constant.
+        Normalised = "normalised",
+    }
+}
+
+choice! {
+    /// The loss of depth and of other real values.
+    pub enum DownstreamLoss {
+        /// Reversed Huber.
+        BerHu = "berhu",
+        /// Absolute error.
+        L1 = "l1",
+        /// Scale-invariant logarithmic error.
+        Silog = "silog",
+    }
+}
+
+choice! {
+    /// The quantity that a depth head's output stands for.
+    pub enum DepthOutput {
+        /// Depth.
+        Linear = "linear",
+        /// Its logarithm.
+        Log = "log",
+    }
+}
+
+choice! {
+    /// The augmentation of training samples of dense tasks.
+    pub enum Augmentation {
+        /// The whole image fits, large-scale jitter, padding, colours.
+        Simple = "simple",
+        /// The image covers the input, random crop, colours where `color_augs` is set.
+        NyuAugs = "nyu-augs",
+    }
+}
+
+choice! {
+    /// A kind of head.
+    pub enum HeadChoice {
+        /// Dense prediction transformer.
+        Dpt = "dpt",
+        /// ConvNeXt blocks.
+        ConvNeXt = "convnext",
+        /// Segmenter.
+        Segmenter = "segmenter",
+        /// A light head.
+        Light = "light",
+    }
+}
+
+choice! {
+    /// The interpolation of a head's prediction to the resolution of the image.
+    pub enum InterpolateMode {
+        /// Linearly.
+        Bilinear = "bilinear",
+        /// The nearest value.
+        Nearest = "nearest",
+    }
+}
+
+choice! {
+    /// The way in which samples are mixed.
+    pub enum MixupMode {
+        /// All of a batch alike.
+        Batch = "batch",
+    }
+}
+
+choice! {
+    /// The storage of classes: in folders, under either name.
+    pub enum ClassFolders {
+        /// The published name of ImageNet.
+        ImageNet = "IMNET",
+        /// Any folders.
+        ImageFolder = "image_folder",
+    }
+}

@@ -1,0 +1,109 @@
+//! A kind of recipe: its keys, their text, and the part that may not change when a run is resumed.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value};
+
+use super::keys::Keys;
+use super::shared;
+use crate::{Error, Result};
+
+/// A kind of recipe: its keys, and what is said about them.
+pub trait Recipe: Keys {
+    /// Keys of the published files of this kind that change nothing here, and why.
+    const WITHOUT_MEANING: &'static [(&'static str, &'static str)];
+    /// Keys of this kind that may differ when a run is resumed.
+    const FREE_ON_RESUME: &'static [&'static str];
+    /// Other names of keys, with the name used here.
+    const ALIASES: &'static [(&'static str, &'static str)] = &[];
+
+    /// All keys that change nothing here, and why: those of both kinds, then those of this one.
+    fn without_meaning() -> impl Iterator<Item = (&'static str, &'static str)> {
+        shared::WITHOUT_MEANING.iter().chain(Self::WITHOUT_MEANING).copied()
+    }
+
+    /// Whether a key may differ when a run is resumed.
+    #[must_use]
+    fn is_free_on_resume(key: &str) -> bool {
+        shared::FREE_ON_RESUME.iter().chain(Self::FREE_ON_RESUME).any(|free| *free == key)
+    }
+
+    /// The defaults for someone who sets these keys, and what is to be said about them.
+    ///
+    /// # Errors
+    /// If the keys do not say enough.
+    fn start(map: &Map<String, Value>) -> Result<(Self, Vec<String>)> {
+        let _ = map;
+        Ok((Self::default(), Vec::new()))
+    }
+
+    /// Checks what single keys cannot say.
+    ///
+    /// # Errors
+    /// If keys do not fit together.
+    fn check(&self) -> Result<()>;
+
+    /// The recipe as a file that sets every key, with what each means.
+    #[must_use]
+    fn to_yaml(&self) -> String {
+        let mut text =
+            String::from("# The resolved recipe of this run: every key, as it was used.\n");
+        let mut group = "";
+        for (key, (name, value)) in Self::keys().iter().zip(self.values()) {
+            if key.group != group {
+                group = key.group;
+                let _ = write!(text, "\n# ---- {group} ----\n");
+            }
+            for line in key.doc {
+                let _ = writeln!(text, "#{line}");
+            }
+            // JSON is YAML.
+            let _ = writeln!(text, "{name}: {value}");
+        }
+        text
+    }
+
+    /// What must be the same when a run is resumed, as JSON.
+    #[must_use]
+    fn fingerprint(&self) -> String {
+        let fixed: Map<String, Value> = self
+            .values()
+            .into_iter()
+            .filter(|(key, _)| !Self::is_free_on_resume(key))
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect();
+        Value::Object(fixed).to_string()
+    }
+
+    /// Checks that this recipe may continue a run that was begun with `fingerprint`.
+    ///
+    /// # Errors
+    /// Lists the keys that differ.
+    fn check_continues(&self, fingerprint: &str) -> Result<()> {
+        check_same(fingerprint, &self.fingerprint())
+    }
+}
+
+/// Compares what a run was begun with to what it is to go on with.
+///
+/// # Errors
+/// Lists the keys that differ.
+pub fn check_same(begun: &str, now: &str) -> Result<()> {
+    let old: Map<String, Value> = serde_json::from_str(begun).unwrap_or_default();
+    let new: Map<String, Value> = serde_json::from_str(now).unwrap_or_default();
+    let differing: Vec<String> = new
+        .iter()
+        .filter(|(key, value)| old.get(*key) != Some(value))
+        .map(|(key, value)| {
+            format!("`{key}` was {}, now {value}", old.get(key).unwrap_or(&Value::Null))
+        })
+        .collect();
+    if differing.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Recipe(format!(
+        "the run was begun with another recipe: {}. Resume without changing these keys, or start a \
+         new run in another folder",
+        differing.join("; ")
+    )))
+}

@@ -1,0 +1,153 @@
+//! Names of modalities and tasks, and values by name.
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value, json};
+
+use super::scalars::{expected, number};
+use crate::keys::RecipeValue;
+
+/// Names joined by `-`, as in `rgb-depth-semseg`, or a list of names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names(pub Vec<String>);
+
+impl Names {
+    /// From names joined by `-`.
+    #[must_use]
+    pub fn joined(text: &str) -> Self {
+        Self(text.split('-').filter(|name| !name.is_empty()).map(str::to_owned).collect())
+    }
+}
+
+impl RecipeValue for Names {
+    fn read(value: &Value) -> Result<Self, String> {
+        let names = match value {
+            Value::String(text) => Self::joined(text),
+            Value::Array(list) => {
+                let names: Option<Vec<_>> =
+                    list.iter().map(|name| name.as_str().map(str::to_owned)).collect();
+                Self(names.ok_or_else(|| expected::<Self>(value))?)
+            }
+            Value::Null => Self(Vec::new()),
+            _ => return Err(expected::<Self>(value)),
+        };
+        for (index, name) in names.0.iter().enumerate() {
+            if names.0[..index].contains(name) {
+                return Err(format!("`{name}` is listed twice"));
+            }
+        }
+        Ok(names)
+    }
+
+    fn write(&self) -> Value {
+        json!(self.0)
+    }
+
+    fn kind() -> String {
+        "names, joined by `-` or in a list".to_owned()
+    }
+}
+
+/// One number for all modalities, or one each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alphas(pub Vec<f64>);
+
+impl Alphas {
+    /// One number per modality.
+    ///
+    /// # Errors
+    /// If there are several numbers, but not one per modality.
+    pub fn for_modalities(&self, count: usize) -> Result<Vec<f64>, String> {
+        match self.0.as_slice() {
+            [one] => Ok(vec![*one; count]),
+            many if many.len() == count => Ok(many.to_vec()),
+            many => Err(format!("`alphas` has {} numbers for {count} modalities", many.len())),
+        }
+    }
+}
+
+impl RecipeValue for Alphas {
+    fn read(value: &Value) -> Result<Self, String> {
+        let numbers = match value {
+            Value::Array(list) => list.iter().map(number).collect::<Option<Vec<_>>>(),
+            single => number(single).map(|number| vec![number]),
+        };
+        match numbers {
+            Some(numbers) if !numbers.is_empty() && numbers.iter().all(|&n| n > 0.0) => {
+                Ok(Self(numbers))
+            }
+            _ => Err(expected::<Self>(value)),
+        }
+    }
+
+    fn write(&self) -> Value {
+        match self.0.as_slice() {
+            [one] => json!(one),
+            many => json!(many),
+        }
+    }
+
+    fn kind() -> String {
+        "a positive number, or a list with one per input modality".to_owned()
+    }
+}
+
+/// The entries of a map as what `read` makes of each; null is a map of none. `None` if the value is
+/// no map.
+pub(super) fn by_name<T>(
+    value: &Value,
+    read: impl Fn((&String, &Value)) -> Result<(String, T), String>,
+) -> Result<Option<IndexMap<String, T>>, String> {
+    match value {
+        Value::Null => Ok(Some(IndexMap::new())),
+        Value::Object(entries) => entries.iter().map(read).collect::<Result<_, _>>().map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Numbers by task.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TaskWeights(pub IndexMap<String, f64>);
+
+impl RecipeValue for TaskWeights {
+    fn read(value: &Value) -> Result<Self, String> {
+        let entry = |(name, value): (&String, &Value)| match number(value) {
+            Some(weight) if weight >= 0.0 => Ok((name.clone(), weight)),
+            _ => Err(format!("`{name}`: {value} is no weight of at least 0")),
+        };
+        by_name(value, entry)?.ok_or_else(|| expected::<Self>(value)).map(Self)
+    }
+
+    fn write(&self) -> Value {
+        json!(self.0)
+    }
+
+    fn kind() -> String {
+        "a map from tasks to numbers".to_owned()
+    }
+}
+
+/// Heads by task: their kind and what differs from its usual sizes.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Heads(pub IndexMap<String, Map<String, Value>>);
+
+impl RecipeValue for Heads {
+    fn read(value: &Value) -> Result<Self, String> {
+        let entry = |(name, value): (&String, &Value)| match value {
+            Value::Object(head) => Ok((name.clone(), head.clone())),
+            Value::String(kind) => {
+                let head = [("kind".to_owned(), json!(kind))].into_iter().collect();
+                Ok((name.clone(), head))
+            }
+            _ => Err(format!("`{name}`: {value} is no head; write {{kind: light}} or light")),
+        };
+        by_name(value, entry)?.ok_or_else(|| expected::<Self>(value)).map(Self)
+    }
+
+    fn write(&self) -> Value {
+        json!(self.0)
+    }
+
+    fn kind() -> String {
+        "a map from tasks to heads, {kind: ..., size: ...}".to_owned()
+    }
+}
