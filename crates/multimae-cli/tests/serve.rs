@@ -21,6 +21,9 @@ const TUNE: &str = "in_domains: rgb\nout_domains: depth-semseg\nmodel: {width: 3
                     warmup_epochs: 0\nbatch_size: 4\nnum_classes: 6\nlr: 0.01\nsplit: train\n\
                     dataset_name: nyu\nmodalities: {depth: {divisor: 1000}, semseg: {folder: label}}\n";
 
+/// Where the server would find no folder for temporary files: it needs none.
+const NO_FOLDER: &str = "no-folder";
+
 /// A pre-trained run and two adapters on it.
 fn trained() -> Scratch {
     let scratch = Scratch::new();
@@ -58,6 +61,7 @@ impl Server {
             .arg("--adapters")
             .arg(scratch.path(""))
             .args(["--listen", "127.0.0.1:0"])
+            .env("TMPDIR", scratch.path(NO_FOLDER))
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -136,6 +140,7 @@ fn answers_are_what_predict_writes() {
     assert_eq!((status, &answer["visible"]["rgb"]), (200, &serde_json::json!([0, 5])));
     assert!(answer["tasks"]["depth"]["prediction"].as_str().unwrap().starts_with("data:image/png"));
     assert!(answer["tasks"]["depth"]["original"].is_null());
+    assert!(!scratch.path(NO_FOLDER).exists(), "the server wrote temporary files");
 }
 
 /// The commands of docs/guides/serve.md are run by tests/documents.

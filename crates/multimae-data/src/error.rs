@@ -76,6 +76,27 @@ pub enum Error {
         problem: String,
     },
 
+    /// The header of a file claims more pixels than are allowed. Nothing was decoded.
+    #[error(
+        "sample `{sample}`, modality `{modality}`, {}: it has {height} x {width} pixels (height x \
+         width), and at most {limit} pixels are allowed; reduce it or raise the limit",
+        path.display()
+    )]
+    TooLarge {
+        /// The id of the sample.
+        sample: String,
+        /// The modality whose file is too large.
+        modality: String,
+        /// The file.
+        path: PathBuf,
+        /// Rows, by the header.
+        height: u64,
+        /// Columns, by the header.
+        width: u64,
+        /// The largest number of pixels that is allowed.
+        limit: u64,
+    },
+
     /// Bad samples were to be skipped, but a batch has no good one.
     #[error("epoch {epoch}, batch {batch}: every sample is bad:{}", Capped(rejected, "\n  "))]
     EmptyBatch {

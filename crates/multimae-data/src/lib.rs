@@ -1,9 +1,10 @@
 //! Samples, data sets, joint augmentation and the loader of `multimae`.
 //!
-//! Three nouns matter:
+//! Four nouns matter:
 //!
 //! * a [`Dataset`] knows the files: it pairs the files of all [modalities](DataModality) into
 //!   samples by their names, and refuses to guess when they do not pair up;
+//! * a [`RawSample`] is one decoded sample, from a data set or from [bytes](RawSample::from_bytes);
 //! * a [`Pipeline`] turns the files of one sample into what the model sees: decode, one crop and
 //!   flip for all modalities, resize, normalise;
 //! * a [`Loader`] puts samples into batches, in an order that depends on the seed and the epoch
@@ -66,6 +67,7 @@
 // Values of every type are cast by one expression, in `of_any_type!`.
 #![allow(clippy::unnecessary_cast)]
 
+mod assemble;
 mod augment;
 mod color;
 mod dataset;
@@ -86,12 +88,12 @@ mod stream;
 pub use augment::{Base, Geometry, Placement};
 pub use color::ColorAugmentation;
 pub use dataset::{Dataset, Layout, PairingProblems, SampleEntry, has_folder};
-pub use decode::EXTENSIONS;
+pub use decode::{EXTENSIONS, FileFormat};
 pub use error::{Error, Result};
 pub use loader::{BadSamples, Batch, Batches, Loader, LoaderConfig, Rejected, SampleSource};
 pub use map::{Map, Values};
 pub use modality::{DataModality, Encoding, IMAGENET_MEAN, IMAGENET_STD, Interpolation, Quantity};
 pub use pipeline::{Pipeline, Sample, view};
-pub use raw::{RawMap, RawSample};
+pub use raw::{DecodeLimits, ModalityFile, RawMap, RawSample};
 pub use standardize::{robust_standardize, robust_statistics};
 pub use stream::stream;

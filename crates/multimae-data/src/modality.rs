@@ -181,6 +181,27 @@ impl Encoding {
     }
 }
 
+/// Checks the modalities of a sample: each on its own, and that no name is there twice.
+///
+/// # Errors
+/// [`Error::Config`] if there is none, or one makes no sense.
+pub(crate) fn check_modalities<'a>(
+    modalities: impl IntoIterator<Item = &'a DataModality>,
+) -> Result<()> {
+    let mut names = Vec::new();
+    for modality in modalities {
+        modality.check()?;
+        if names.contains(&&modality.name) {
+            return Err(Error::Config(format!("modality `{}` is there twice", modality.name)));
+        }
+        names.push(&modality.name);
+    }
+    if names.is_empty() {
+        return Err(Error::Config("a sample needs at least one modality".to_owned()));
+    }
+    Ok(())
+}
+
 fn std_problem(std: &[f32]) -> Option<String> {
     let bad = std.iter().find(|std| !(std.is_finite() && **std > 0.0))?;
     Some(format!("std {bad} must be positive"))

@@ -11,6 +11,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Requests that are decoded, wait or are computed at one time; further ones are refused.
     pub permits: usize,
+    /// Threads that decode, resize, upsample and encode at one time; further work waits.
+    pub workers: usize,
     /// Bytes of a request's body.
     pub max_body: usize,
     /// Pixels of an image, told by its header before it is decoded.
@@ -21,7 +23,7 @@ pub struct ServerConfig {
     pub token: Option<String>,
     /// Folders of adapters that may be loaded at run time.
     pub adapter_folders: Vec<PathBuf>,
-    /// Bytes of results that are kept to be fetched.
+    /// Bytes of predictions that are kept, whose files are encoded when they are fetched.
     pub max_kept: usize,
     /// How long they are kept.
     pub kept_for: Duration,
@@ -34,6 +36,7 @@ impl Default for ServerConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             permits: 32,
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
             max_body: 16 << 20,
             max_pixels: 16_000_000,
             deadline: Duration::from_secs(30),

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use multimae::burn::tensor::Device;
 use multimae::masking::TokenMasks;
-use multimae::modality::Size;
-use multimae_data::RawSample;
-use multimae_infer::predict::{BankPredictor, FramePrediction};
+use multimae_infer::predict::{BankPredictor, FrameOutputs, PreparedFrame};
 use multimae_infer::saved_model::ModelCard;
 use multimae_infer::visualize::{PretrainView, Pretrained};
 use multimae_kernels::precision::Precision;
@@ -20,8 +18,8 @@ pub enum InferenceRequest {
     Predict {
         /// The adapter.
         adapter: String,
-        /// The frame, with the adapter's inputs.
-        frame: Box<RawSample>,
+        /// The frame, prepared with the adapter's card.
+        frame: Box<PreparedFrame>,
     },
     /// What the pre-trained model rebuilds of a frame.
     Reconstruct {
@@ -35,8 +33,8 @@ pub enum InferenceRequest {
 /// What became of it.
 #[derive(Debug, Clone)]
 pub enum InferenceOutput {
-    /// Of [`InferenceRequest::Predict`].
-    Frame(FramePrediction),
+    /// Of [`InferenceRequest::Predict`]: what the heads say, not yet at the frame's size.
+    Frame(FrameOutputs),
     /// Of [`InferenceRequest::Reconstruct`]: `(1, C, h, w)` by task, flat.
     Maps(IndexMap<String, Vec<f32>>),
 }
@@ -100,7 +98,7 @@ impl BankEngine {
         requests: &[InferenceRequest],
         results: &mut [Option<std::result::Result<InferenceOutput, String>>],
     ) {
-        let frames: Vec<(usize, &str, &RawSample)> = requests
+        let frames: Vec<(usize, &str, &PreparedFrame)> = requests
             .iter()
             .enumerate()
             .filter_map(|(place, request)| match request {
@@ -110,8 +108,8 @@ impl BankEngine {
                 InferenceRequest::Reconstruct { .. } => None,
             })
             .collect();
-        let batch: Vec<(&str, &RawSample)> = frames.iter().map(|(_, a, f)| (*a, *f)).collect();
-        for ((place, ..), result) in frames.iter().zip(self.predictor.predict(&batch)) {
+        let batch: Vec<(&str, &PreparedFrame)> = frames.iter().map(|(_, a, f)| (*a, *f)).collect();
+        for ((place, ..), result) in frames.iter().zip(self.predictor.forward(&batch)) {
             results[*place] = Some(result.map(InferenceOutput::Frame).map_err(|e| e.to_string()));
         }
     }
@@ -121,7 +119,7 @@ impl Engine for BankEngine {
     fn adapters(&self) -> Vec<AdapterEntry> {
         let bank = self.predictor.bank();
         let entry = |name: &str| {
-            let card = Arc::new(bank.get(name)?.card.clone());
+            let card = Arc::clone(bank.card(name)?);
             Some(AdapterEntry { name: name.to_owned(), card })
         };
         bank.names().filter_map(entry).collect()
@@ -137,10 +135,7 @@ impl Engine for BankEngine {
 
     fn cost(&self, request: &InferenceRequest) -> usize {
         match request {
-            InferenceRequest::Predict { adapter, frame } => {
-                let size = Size::new(frame.height, frame.width);
-                self.predictor.tokens(adapter, size).unwrap_or(1)
-            }
+            InferenceRequest::Predict { frame, .. } => frame.tokens(),
             InferenceRequest::Reconstruct { masks, .. } => masks.tokens(),
         }
     }

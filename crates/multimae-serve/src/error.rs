@@ -69,6 +69,11 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
     }
 
+    /// 504: the deadline is over.
+    pub(crate) fn late() -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "deadline", "not done within the deadline")
+    }
+
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }

@@ -2,11 +2,13 @@
 //!
 //! * An [`Engine`] computes: the [real one](BankEngine) is a backbone with adapters, and a pre-trained
 //!   model that rebuilds what is masked.
-//! * The [`Queue`] is a thread that owns the engine: work comes in, is put together into batches by a
-//!   budget of tokens, and leaves through a channel of its own. What nobody waits for any more, or what
-//!   is too late, is not computed.
+//! * The [`Queue`] is a thread that owns the engine: prepared frames come in, are put together into
+//!   batches by a budget of tokens, and leave through a channel of their own. What nobody waits for any
+//!   more, or what is too late, is not computed.
+//! * [`app`] is the router: it bounds what comes in and admits by permits. A bounded number of worker
+//!   threads decodes images and brings them to the model's size, and brings what the engine says back to
+//!   the frame's size and encodes the one file that is asked for. Nothing is written to disk.
 //! * [`load`] makes load on a running server, to see what it bears.
-//! * [`app`] is the router: it bounds what comes in, admits by permits, decodes, and encodes answers.
 //!
 //! ```
 //! use multimae_serve::{Engine, InferenceOutput, InferenceRequest};
@@ -38,6 +40,7 @@
 //! queue.shut_down();
 //! ```
 
+mod answer;
 mod config;
 mod engine;
 mod error;
@@ -50,6 +53,7 @@ mod queue;
 mod results;
 mod routes;
 mod server;
+mod workers;
 
 pub use config::ServerConfig;
 pub use engine::{AdapterEntry, BankEngine, Engine, InferenceOutput, InferenceRequest};

@@ -22,6 +22,11 @@ struct Reason {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Encoded {
+    format: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Stage {
     stage: &'static str,
 }
@@ -32,6 +37,7 @@ pub struct Metrics {
     registry: Arc<Registry>,
     responses: Family<Response, Counter>,
     refused: Family<Reason, Counter>,
+    encoded: Family<Encoded, Counter>,
     stages: Family<Stage, Histogram, fn() -> Histogram>,
     batches: Histogram,
     waiting: Gauge,
@@ -55,16 +61,18 @@ impl Metrics {
         let mut registry = Registry::with_prefix("multimae");
         let responses = Family::default();
         let refused = Family::default();
+        let encoded = Family::default();
         let stages: Family<Stage, Histogram, fn() -> Histogram> =
             Family::new_with_constructor(seconds);
         let batches = Histogram::new(exponential_buckets(1.0, 2.0, 8));
         let waiting = Gauge::default();
         registry.register("responses", "Responses by route and status", responses.clone());
         registry.register("refused", "Work that was not computed", refused.clone());
+        registry.register("encoded_files", "Files that were encoded, by format", encoded.clone());
         registry.register("stage_seconds", "Time by stage", stages.clone());
         registry.register("batch_size", "Pieces of work of a batch", batches.clone());
         registry.register("queue_length", "Pieces of work that wait", waiting.clone());
-        Self { registry: Arc::new(registry), responses, refused, stages, batches, waiting }
+        Self { registry: Arc::new(registry), responses, refused, encoded, stages, batches, waiting }
     }
 
     /// A response was given.
@@ -75,6 +83,11 @@ impl Metrics {
     /// Work was not computed.
     pub fn dropped(&self, reason: &'static str) {
         self.refused.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// A file of a result was encoded.
+    pub fn encoded(&self, format: &'static str) {
+        self.encoded.get_or_create(&Encoded { format }).inc();
     }
 
     /// A stage of a request took so long.

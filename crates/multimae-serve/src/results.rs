@@ -1,38 +1,33 @@
-//! Results that are kept for a while, to be fetched one by one.
+//! Results that are kept for a while, to be fetched piece by piece.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indexmap::IndexMap;
-
-/// Files of a result by name, such as `depth.png`.
-pub(crate) type Files = IndexMap<String, Vec<u8>>;
-
-struct Kept {
+struct Kept<T> {
     id: String,
-    files: Files,
+    result: Arc<T>,
     bytes: usize,
     since: Instant,
 }
 
 /// The newest results.
-pub(crate) struct Results {
-    kept: Mutex<VecDeque<Kept>>,
+pub(crate) struct Results<T> {
+    kept: Mutex<VecDeque<Kept<T>>>,
     most: usize,
     lasts: Duration,
 }
 
-impl Results {
+impl<T> Results<T> {
+    /// Keeps `most` bytes of results, each for the time that it `lasts`.
     pub(crate) fn new(most: usize, lasts: Duration) -> Self {
         Self { kept: Mutex::new(VecDeque::new()), most, lasts }
     }
 
-    /// Keeps files under an id that cannot be guessed. Older ones make room.
-    pub(crate) fn keep(&self, id: String, files: Files) {
-        let bytes = files.values().map(Vec::len).sum();
+    /// Keeps a result of so many bytes under an id that cannot be guessed. Older ones make room.
+    pub(crate) fn keep(&self, id: String, result: T, bytes: usize) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push_back(Kept { id, files, bytes, since: Instant::now() });
+        kept.push_back(Kept { id, result: Arc::new(result), bytes, since: Instant::now() });
         let mut all: usize = kept.iter().map(|one| one.bytes).sum();
         while let Some(oldest) = kept.front() {
             let stale = oldest.since.elapsed() > self.lasts;
@@ -44,11 +39,11 @@ impl Results {
         }
     }
 
-    /// A file of a result, unless it is gone.
-    pub(crate) fn get(&self, id: &str, file: &str) -> Option<Vec<u8>> {
+    /// A result, unless it is gone.
+    pub(crate) fn get(&self, id: &str) -> Option<Arc<T>> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let one = kept.iter().find(|one| one.id == id && one.since.elapsed() <= self.lasts)?;
-        one.files.get(file).cloned()
+        Some(Arc::clone(&one.result))
     }
 }
 
@@ -56,21 +51,17 @@ impl Results {
 mod tests {
     use super::*;
 
-    fn files(bytes: usize) -> Files {
-        Files::from([("a.png".to_owned(), vec![7; bytes])])
-    }
-
     #[test]
     fn old_results_make_room() {
         let results = Results::new(10, Duration::from_secs(60));
         for (id, bytes) in [("1", 4), ("2", 4), ("3", 4), ("large", 99)] {
-            results.keep(id.to_owned(), files(bytes));
+            results.keep(id.to_owned(), bytes, bytes);
         }
-        let there = |id: &str| results.get(id, "a.png").is_some();
+        let there = |id: &str| results.get(id).is_some();
         assert_eq!(["1", "2", "3", "large"].map(there), [false, false, false, true]);
-        assert!(results.get("large", "b.png").is_none());
+        assert_eq!(results.get("large").as_deref(), Some(&99));
         let results = Results::new(10, Duration::ZERO);
-        results.keep("1".to_owned(), files(1));
-        assert!(results.get("1", "a.png").is_none());
+        results.keep("1".to_owned(), (), 1);
+        assert!(results.get("1").is_none());
     }
 }

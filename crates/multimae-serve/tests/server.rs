@@ -11,10 +11,12 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use indexmap::IndexMap;
+use multimae::burn::tensor::{Device, Tensor};
+use multimae::output_adapters::Prediction;
 use multimae_data::{
     DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, RawMap, RawSample,
 };
-use multimae_infer::predict::{FramePrediction, TaskPrediction};
+use multimae_infer::predict::{PredictOptions, prepare};
 use multimae_infer::saved_model::{InputModality, ModelCard, Normalisation, TaskCard};
 use multimae_serve::{
     AdapterEntry, App, Engine, InferenceOutput, InferenceRequest, Queue, QueueConfig, Refusal,
@@ -57,7 +59,7 @@ fn card() -> ModelCard {
             unit: None,
         }],
         tasks: IndexMap::from([("depth".to_owned(), depth)]),
-        geometry: Geometry::CenterFit { size: (16, 16) },
+        geometry: Geometry::Inside { size: (16, 16) },
         valid_mask: None,
     }
 }
@@ -98,9 +100,9 @@ impl Engine for Slow {
                 };
                 assert_ne!(adapter, "broken", "a broken model");
                 names.push(adapter);
-                let depth = vec![0.5; frame.height * frame.width];
-                let tasks = IndexMap::from([("depth".to_owned(), TaskPrediction::Values(depth))]);
-                Ok(InferenceOutput::Frame(FramePrediction { tasks }))
+                let depth = Tensor::full([1, 1, 16, 16], 0.5, &Device::flex());
+                let heads = IndexMap::from([("depth".to_owned(), Prediction::Maps(depth))]);
+                Ok(InferenceOutput::Frame(frame.outputs(heads)))
             })
             .collect();
         self.computed.fetch_add(names.len(), Ordering::SeqCst);
@@ -130,6 +132,8 @@ fn router(server: &Server, config: ServerConfig) -> Router {
 fn work(adapter: &str) -> InferenceRequest {
     let maps = IndexMap::from([("rgb".to_owned(), RawMap::Color(vec![9; 3 * 4 * 6]))]);
     let frame = RawSample { id: "x".to_owned(), index: 0, height: 4, width: 6, maps };
+    let card = Arc::new(card());
+    let frame = prepare(&card, &frame, &PredictOptions::all_inputs(&card)).unwrap();
     InferenceRequest::Predict { adapter: adapter.to_owned(), frame: Box::new(frame) }
 }
 
@@ -276,6 +280,113 @@ async fn answers_are_files_and_links() {
     );
     let gone = Request::get("/v1/results/00/depth.png").body(Body::empty()).unwrap();
     assert_eq!(answer(&router, gone).await.0, StatusCode::NOT_FOUND);
+}
+
+/// What the server has counted.
+async fn metrics(router: &Router) -> String {
+    let request = Request::get("/metrics").body(Body::empty()).unwrap();
+    text(&answer(router, request).await.1)
+}
+
+fn encoded(metrics: &str, format: &str) -> u64 {
+    let counter = format!("multimae_encoded_files_total{{format=\"{format}\"}} ");
+    let line = metrics.lines().find_map(|line| line.strip_prefix(&counter));
+    line.map_or(0, |count| count.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_file_that_is_asked_for_is_encoded() {
+    let server = server(Duration::ZERO, QueueConfig::default());
+    let router = router(&server, ServerConfig::default());
+    let counts = async || {
+        let metrics = metrics(&router).await;
+        [encoded(&metrics, "png"), encoded(&metrics, "npy")]
+    };
+    let file = predict("?adapter=a&tasks=depth&format=npy", png(6, 4));
+    assert_eq!(answer(&router, file).await.0, StatusCode::OK);
+    assert_eq!(counts().await, [0, 1]);
+    // Links are no files yet.
+    let (_, body) = answer(&router, predict("?adapter=a", png(6, 4))).await;
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(counts().await, [0, 1]);
+    let names: Vec<&String> = body["files"].as_object().unwrap().keys().collect();
+    assert_eq!(names, ["depth.png", "depth.npy"]);
+    let link = body["files"]["depth.png"].as_str().unwrap();
+    let follow = || Request::get(link).body(Body::empty()).unwrap();
+    let (first, again) = (answer(&router, follow()).await, answer(&router, follow()).await);
+    assert_eq!((first.0, &first.1), (StatusCode::OK, &again.1));
+    assert_eq!(counts().await, [2, 1]);
+    // There is no such file, and none is encoded for that.
+    let csv = predict("?adapter=a&tasks=depth&format=csv", png(6, 4));
+    assert_eq!(answer(&router, csv).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    let link = Request::get(link.replace("depth.png", "depth.csv")).body(Body::empty()).unwrap();
+    assert_eq!(answer(&router, link).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(counts().await, [2, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_finished_for_those_that_are_late_or_gone() {
+    let server = server(Duration::from_millis(150), QueueConfig::default());
+    let router = router(&server, ServerConfig::default());
+    let file = || predict("?adapter=a&tasks=depth&format=npy", png(6, 4));
+    let mut late = file();
+    late.headers_mut().insert("x-deadline-ms", "40".parse().unwrap());
+    assert_eq!(answer(&router, late).await.0, StatusCode::GATEWAY_TIMEOUT);
+    let gone = tokio::time::timeout(Duration::from_millis(40), answer(&router, file()));
+    assert!(gone.await.is_err());
+    // One that waits is answered behind them.
+    assert_eq!(answer(&router, file()).await.0, StatusCode::OK);
+    let metrics = metrics(&router).await;
+    assert_eq!(encoded(&metrics, "npy"), 1);
+    let finished = "multimae_stage_seconds_count{stage=\"finish\"} 1";
+    assert!(metrics.contains(finished), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_name_the_input_and_the_file() {
+    let server = server(Duration::ZERO, QueueConfig::default());
+    let router = router(&server, ServerConfig::default());
+    let form = |input: &str, file: &str, image: &[u8]| {
+        let head = format!(
+            "--x\r\nContent-Disposition: form-data; name=\"{input}\"; filename=\"{file}\"\r\n\r\n"
+        );
+        let body = [head.as_bytes(), image, b"\r\n--x--\r\n"].concat();
+        Request::post("/v1/predict?adapter=a&tasks=depth&format=png")
+            .header("content-type", "multipart/form-data; boundary=x")
+            .body(Body::from(body))
+            .unwrap()
+    };
+    let whole = png(6, 4);
+    for input in ["image", "rgb"] {
+        assert_eq!(answer(&router, form(input, "a.png", &whole)).await.0, StatusCode::OK);
+    }
+    let half = &whole[..whole.len() / 2];
+    let cases = [
+        (form("rgb", "room.png", half), "modality `rgb`, room.png: "),
+        (form("image", "", half), "modality `rgb`, image: "),
+        (form("depth", "a.png", &whole), "no input `depth`; there are rgb"),
+    ];
+    for (request, words) in cases {
+        let (status, body) = answer(&router, request).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{}", text(&body));
+        assert!(text(&body).contains(words), "{}", text(&body));
+    }
+}
+
+/// Runs the tests of requests once more in a process that has no folder for temporary files.
+#[test]
+fn requests_need_no_temporary_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let none = dir.path().join("none");
+    let mut tests = std::process::Command::new(std::env::current_exe().unwrap());
+    tests.args(["--exact", "answers_are_files_and_links", "errors_name_the_input_and_the_file"]);
+    for variable in ["TMPDIR", "TMP", "TEMP"] {
+        tests.env(variable, &none);
+    }
+    let output = tests.output().unwrap();
+    let said = text(&output.stdout);
+    assert!(output.status.success() && said.contains("2 passed"), "{said}");
+    assert!(!none.exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,20 @@ pub struct FramePrediction {
     pub tasks: IndexMap<String, TaskPrediction>,
 }
 
+impl FramePrediction {
+    /// The memory that the values take, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let of_task = |task: &TaskPrediction| match task {
+            TaskPrediction::Values(values) | TaskPrediction::Classes(values) => {
+                size_of_val(values.as_slice())
+            }
+            TaskPrediction::Labels(labels) => size_of_val(labels.as_slice()),
+        };
+        self.tasks.values().map(of_task).sum()
+    }
+}
+
 /// The prediction for one task. Its [`Task`](crate::Task) knows what the numbers mean.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TaskPrediction {

@@ -8,17 +8,18 @@ mod walk;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use indexmap::IndexMap;
 use rand::RngExt;
 
 pub use layout::Layout;
 pub use pairing::PairingProblems;
 pub(crate) use walk::Files;
 
-use crate::decode::{self, Frame, Problem};
-use crate::packed::{self, Pack, PackedFrame};
+use crate::assemble::{Opened, Part, assemble};
+use crate::decode::{self, Problem};
+use crate::modality::check_modalities;
+use crate::packed::{self, Pack};
 use crate::resize::CropBox;
-use crate::{DataModality, Encoding, Error, RawMap, RawSample, Result, stream};
+use crate::{DataModality, Error, RawSample, Result, stream};
 
 /// Samples in files or in a [pack](crate::packed): every sample has one file or frame per modality.
 #[derive(Debug, Clone)]
@@ -48,7 +49,7 @@ impl Dataset {
     /// [`Error::List`], [`Error::Pairing`] with all missing and extra files, [`Error::Pack`] if a
     /// file is no pack or lacks a modality, [`Error::Io`].
     pub fn open(root: &Path, layout: &Layout, modalities: &[DataModality]) -> Result<Self> {
-        check(modalities)?;
+        check_modalities(modalities)?;
         let modalities = modalities.to_vec();
         if packed::is_pack(root) {
             let pack = Arc::new(Pack::open(root)?);
@@ -65,7 +66,7 @@ impl Dataset {
     /// [`Error::Config`] if the modalities make no sense, there is no sample, or one has not a file
     /// per modality.
     pub fn of_entries(modalities: &[DataModality], samples: Vec<SampleEntry>) -> Result<Self> {
-        check(modalities)?;
+        check_modalities(modalities)?;
         if samples.is_empty() {
             return Err(Error::Config("a data set needs at least one sample".to_owned()));
         }
@@ -142,31 +143,11 @@ impl Dataset {
     ) -> Result<RawSample> {
         let len = self.samples.len();
         let entry = self.samples.get(index).ok_or(Error::Index { index, len })?;
-        let mut maps = IndexMap::with_capacity(self.modalities.len());
-        let mut window = Some(window);
-        let mut chosen = None;
-        for (place, modality) in self.modalities.iter().enumerate() {
+        let parts = self.modalities.iter().enumerate().map(|(place, modality)| {
             let path = self.path(entry, place);
-            let bad = |problem| Error::Sample {
-                sample: entry.id.clone(),
-                modality: modality.name.clone(),
-                path: path.to_owned(),
-                problem,
-            };
-            let opened = self.open_one(entry, modality, path).map_err(bad)?;
-            let found = opened.size();
-            if let Some(window) = window.take() {
-                chosen = Some((found, window(found.0, found.1)));
-            }
-            let Some((expected, part)) = chosen else { continue };
-            if found != expected {
-                return Err(bad(self.size_problem(found, expected)));
-            }
-            let map = opened.window(&modality.encoding, part).map_err(bad)?;
-            maps.insert(modality.name.clone(), map);
-        }
-        let (height, width) = chosen.map(|(_, part)| (part.height, part.width)).unwrap_or_default();
-        Ok(RawSample { id: entry.id.clone(), index, height, width, maps })
+            Part { modality, path, opened: self.open_one(entry, modality, path) }
+        });
+        assemble((&entry.id, index), parts, window)
     }
 
     /// The file of a modality, or the pack.
@@ -185,39 +166,10 @@ impl Dataset {
     ) -> Result<Opened<'_>, Problem> {
         match &self.pack {
             Some(pack) => pack.frame(&entry.id, &modality.folder).map(Opened::Packed),
-            None => decode::read(path, &modality.encoding).map(Opened::File),
-        }
-    }
-
-    fn size_problem(&self, found: (usize, usize), expected: (usize, usize)) -> String {
-        format!(
-            "it has {} x {} pixels, and `{}` of this sample has {} x {} (height x width); all \
-             modalities of a sample need the same size, also those with a stride",
-            found.0, found.1, self.modalities[0].name, expected.0, expected.1
-        )
-    }
-}
-
-/// One modality of a sample, before it is clear which part is wanted.
-enum Opened<'a> {
-    /// Read and checked.
-    File(Frame),
-    /// Not yet read.
-    Packed(PackedFrame<'a>),
-}
-
-impl Opened<'_> {
-    fn size(&self) -> (usize, usize) {
-        match self {
-            Self::File(frame) => frame.size(),
-            Self::Packed(frame) => frame.size(),
-        }
-    }
-
-    fn window(self, encoding: &Encoding, part: CropBox) -> Result<RawMap, Problem> {
-        match self {
-            Self::File(frame) => decode::convert(frame, encoding, part),
-            Self::Packed(frame) => frame.window(encoding, part),
+            None => {
+                let frame = decode::decode(&decode::contents(path)?, &modality.encoding)?;
+                Ok(Opened::Decoded(frame))
+            }
         }
     }
 }
@@ -230,17 +182,4 @@ pub fn has_folder(root: &Path, folder: &str) -> bool {
         return Pack::open(root).is_ok_and(|pack| pack.has_folder(folder));
     }
     root.join(folder).is_dir()
-}
-
-fn check(modalities: &[DataModality]) -> Result<()> {
-    if modalities.is_empty() {
-        return Err(Error::Config("a data set needs at least one modality".to_owned()));
-    }
-    for (index, modality) in modalities.iter().enumerate() {
-        modality.check()?;
-        if modalities[..index].iter().any(|other| other.name == modality.name) {
-            return Err(Error::Config(format!("modality `{}` is there twice", modality.name)));
-        }
-    }
-    Ok(())
 }

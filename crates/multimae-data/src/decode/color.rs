@@ -1,18 +1,20 @@
 //! 8-bit colour images.
 
-use image::{ColorType, DynamicImage, ImageFormat};
+use std::io::Cursor;
+
+use image::{ColorType, DynamicImage, ImageFormat, ImageReader};
 
 use super::frame::{Form, Frame, FrameInfo, Order, Pixels};
-use super::{Format, Problem};
+use super::{FileFormat, Problem};
 use crate::RawMap;
 use crate::resize::CropBox;
 
 /// Reads an image as RGB.
-pub(super) fn read(bytes: &[u8], format: Format) -> Result<Frame, Problem> {
+pub(super) fn read(bytes: &[u8], format: FileFormat) -> Result<Frame, Problem> {
     let image = match format {
-        Format::Png => load(bytes, ImageFormat::Png)?,
-        Format::Jpeg => load_jpeg(bytes)?,
-        Format::Npy => {
+        FileFormat::Png => load(bytes, ImageFormat::Png)?,
+        FileFormat::Jpeg => load_jpeg(bytes)?,
+        FileFormat::Npy => {
             return Err("it is an array, and a color modality needs png or jpeg images; use a \
                         continuous modality for arrays"
                 .to_owned());
@@ -41,6 +43,13 @@ pub(super) fn read_jpeg(bytes: &[u8]) -> Result<Frame, Problem> {
     };
     let (form, order) = (Form::Jpeg, Order::Interleaved);
     Frame::new(FrameInfo { height, width, channels, form, order }, Pixels::U8(pixels))
+}
+
+/// Height and width by the header of an image.
+pub(super) fn claimed_size(bytes: &[u8], format: ImageFormat) -> Result<(u64, u64), Problem> {
+    let reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let (width, height) = reader.into_dimensions().map_err(|error| error.to_string())?;
+    Ok((height.into(), width.into()))
 }
 
 /// The colours of a window.

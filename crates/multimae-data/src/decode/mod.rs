@@ -1,7 +1,10 @@
-//! From the file of one modality to its values: reading, checking, and picking a window.
+//! From the bytes of one modality's file to its values: decoding, checking, and picking a window.
+//!
+//! Everything here works on bytes, wherever they come from; [`contents`] is the only access to files.
 
 mod color;
 mod continuous;
+mod format;
 mod frame;
 mod labels;
 mod npy;
@@ -10,6 +13,9 @@ mod stored;
 
 use std::path::Path;
 
+use image::ImageFormat;
+
+pub use format::FileFormat;
 pub(crate) use frame::{Form, Frame, FrameInfo, Order, Pixels, of_any_type};
 pub(crate) use labels::Classes;
 pub(crate) use stored::{Container, Stored};
@@ -26,30 +32,43 @@ pub const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "npy"];
 /// Of a frame that was read as colours.
 const READ_AS_COLORS: &str = "it was read as colours, and this modality needs values as stored";
 
-/// Reads a file as a modality needs it, and checks that it is what the modality holds.
-pub(crate) fn read(path: &Path, encoding: &Encoding) -> Result<Frame, Problem> {
+/// Reads all bytes of a file.
+pub(crate) fn contents(path: &Path) -> Result<Vec<u8>, Problem> {
+    fs_err::read(path).map_err(|error| error.to_string())
+}
+
+/// Decodes the bytes of a file as a modality needs them, and checks that they are what the modality
+/// holds.
+pub(crate) fn decode(bytes: &[u8], encoding: &Encoding) -> Result<Frame, Problem> {
     let frame = match encoding {
-        Encoding::Color { .. } => read_colors(path)?,
-        _ => read_values(path)?,
+        Encoding::Color { .. } => decode_colors(bytes)?,
+        _ => decode_values(bytes)?,
     };
     check_kind(&frame, encoding)?;
     check_values(&frame, encoding)?;
     Ok(frame)
 }
 
-/// Reads an image as RGB.
-pub(crate) fn read_colors(path: &Path) -> Result<Frame, Problem> {
-    let bytes = fs_err::read(path).map_err(|error| error.to_string())?;
-    color::read(&bytes, Format::of(&bytes)?)
+/// Decodes an image as RGB.
+pub(crate) fn decode_colors(bytes: &[u8]) -> Result<Frame, Problem> {
+    color::read(bytes, format::known(bytes)?)
 }
 
-/// Reads any file value by value.
-pub(crate) fn read_values(path: &Path) -> Result<Frame, Problem> {
-    let bytes = fs_err::read(path).map_err(|error| error.to_string())?;
-    match Format::of(&bytes)? {
-        Format::Png => png_file::read(&bytes),
-        Format::Jpeg => color::read_jpeg(&bytes),
-        Format::Npy => npy::read(&bytes),
+/// Decodes a file of any format value by value.
+pub(crate) fn decode_values(bytes: &[u8]) -> Result<Frame, Problem> {
+    match format::known(bytes)? {
+        FileFormat::Png => png_file::read(bytes),
+        FileFormat::Jpeg => color::read_jpeg(bytes),
+        FileFormat::Npy => npy::read(bytes),
+    }
+}
+
+/// Height and width that the header of a file claims; no pixel is decoded.
+pub(crate) fn claimed_size(bytes: &[u8]) -> Result<(u64, u64), Problem> {
+    match format::known(bytes)? {
+        FileFormat::Png => color::claimed_size(bytes, ImageFormat::Png),
+        FileFormat::Jpeg => color::claimed_size(bytes, ImageFormat::Jpeg),
+        FileFormat::Npy => npy::claimed_size(bytes),
     }
 }
 
@@ -92,32 +111,6 @@ pub(crate) fn convert(
         Encoding::Labels { classes, ignore, offset } => {
             let classes = Classes::new(*classes, *ignore, *offset);
             Ok(labels::convert(&frame, classes, window))
-        }
-    }
-}
-
-/// The format of a file by its first bytes: extensions lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Png,
-    Jpeg,
-    Npy,
-}
-
-impl Format {
-    fn of(bytes: &[u8]) -> Result<Self, Problem> {
-        if bytes.is_empty() {
-            Err("the file is empty".to_owned())
-        } else if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
-            Ok(Self::Png)
-        } else if bytes.starts_with(b"\xff\xd8\xff") {
-            Ok(Self::Jpeg)
-        } else if bytes.starts_with(b"\x93NUMPY") {
-            Ok(Self::Npy)
-        } else {
-            Err("it begins neither like a png nor like a jpeg nor like an npy file; it is damaged \
-                 or of another format"
-                .to_owned())
         }
     }
 }

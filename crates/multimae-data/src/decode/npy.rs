@@ -30,6 +30,15 @@ pub(super) fn read(bytes: &[u8]) -> Result<Frame, Problem> {
     Frame::new(info, pixels(file)?)
 }
 
+/// Height and width by the header of an array.
+pub(super) fn claimed_size(bytes: &[u8]) -> Result<(u64, u64), Problem> {
+    let file = NpyFile::new(bytes).map_err(|error| format!("the npy header: {error}"))?;
+    match file.shape() {
+        [.., height, width] => Ok((*height, *width)),
+        shape => Err(format!("its shape is {shape:?}, expected at least two axes")),
+    }
+}
+
 fn pixels(file: File<'_>) -> Result<Pixels, Problem> {
     let kind = match file.dtype() {
         DType::Plain(plain) => Some((plain.type_char(), plain.size_field())),

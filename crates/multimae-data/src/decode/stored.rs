@@ -30,9 +30,14 @@ pub(crate) enum Container {
 }
 
 impl Stored {
-    /// Reads a file.
+    /// Reads and decodes a file.
     pub(crate) fn read(path: &Path) -> Result<Self, Problem> {
-        let Frame { info, pixels } = super::read_values(path)?;
+        Self::decode(&super::contents(path)?)
+    }
+
+    /// Decodes the bytes of a file.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Problem> {
+        let Frame { info, pixels } = super::decode_values(bytes)?;
         let (container, bits, palette) = match info.form {
             Form::Png { bits, palette } => (Container::Png, bits.into(), palette),
             Form::Color | Form::Jpeg => (Container::Jpeg, 8, false),

@@ -62,10 +62,10 @@ impl Content {
         }
     }
 
-    pub(super) fn read(self, path: &std::path::Path) -> Result<Frame, Problem> {
+    pub(super) fn decode(self, bytes: &[u8]) -> Result<Frame, Problem> {
         match self {
-            Self::Color => decode::read_colors(path),
-            Self::Real | Self::Labels => decode::read_values(path),
+            Self::Color => decode::decode_colors(bytes),
+            Self::Real | Self::Labels => decode::decode_values(bytes),
         }
     }
 }

@@ -347,7 +347,7 @@ impl<'a> Source<'a> {
 impl PackFolder {
     /// Reads a file, and checks it.
     fn read(&self, path: &Path) -> Result<Frame, Problem> {
-        let frame = self.content.read(path)?;
+        let frame = self.content.decode(&decode::contents(path)?)?;
         let liberal = [self.content.liberal(&frame)];
         let encodings = if self.encodings.is_empty() { &liberal[..] } else { &self.encodings };
         for encoding in encodings {

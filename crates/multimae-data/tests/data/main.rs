@@ -5,6 +5,7 @@
 mod decoding;
 mod files;
 mod loader;
+mod memory;
 mod packed;
 mod pairing;
 mod pipeline;

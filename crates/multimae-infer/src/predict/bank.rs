@@ -1,14 +1,15 @@
 //! Whole frames through several adapters of one backbone.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use multimae::burn::tensor::Device;
-use multimae::modality::Size;
+use indexmap::IndexMap;
+use multimae::burn::tensor::{Device, Tensor};
+use multimae::output_adapters::Prediction;
 use multimae_data::{RawSample, Sample};
 use multimae_kernels::precision::Precision;
 
-use super::model::{ModelView, finish};
-use super::{FramePrediction, PredictOptions};
+use super::{FrameOutputs, FramePrediction, PredictOptions, PreparedFrame, prepare};
 use crate::saved_model::{AdapterBank, ModelCard};
 use crate::{Error, Result};
 
@@ -16,15 +17,6 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub struct BankPredictor {
     bank: AdapterBank,
-}
-
-/// A frame as its adapter sees it.
-struct ViewedFrame<'a> {
-    place: usize,
-    adapter: &'a str,
-    size: Size,
-    view: ModelView,
-    sample: Sample,
 }
 
 impl BankPredictor {
@@ -52,102 +44,167 @@ impl BankPredictor {
         &mut self.bank
     }
 
-    /// What an adapter's tasks are.
+    /// What an adapter's inputs and tasks are.
     #[must_use]
-    pub fn card(&self, adapter: &str) -> Option<&ModelCard> {
-        self.bank.get(adapter).map(|saved| &saved.card)
-    }
-
-    /// Tokens that a frame of that size is for an adapter: patches of all inputs, prompts not counted.
-    ///
-    /// # Errors
-    /// If there is no such adapter.
-    pub fn tokens(&self, adapter: &str, size: Size) -> Result<usize> {
-        let card = self.known(adapter)?;
-        let view = ModelView::of(card, size, &options_of(card))?;
-        Ok(view.canvas.grid(card.model.patch_size)?.area() * card.model.inputs.len())
+    pub fn card(&self, adapter: &str) -> Option<&Arc<ModelCard>> {
+        self.bank.card(adapter)
     }
 
     /// What each adapter says of its frame; a frame that does not fit is an error of its own.
     #[must_use]
     pub fn predict(&self, frames: &[(&str, &RawSample)]) -> Vec<Result<FramePrediction>> {
-        let mut results: Vec<Option<Result<FramePrediction>>> =
-            frames.iter().map(|_| None).collect();
-        let mut all = Vec::with_capacity(frames.len());
-        for (place, (adapter, frame)) in frames.iter().enumerate() {
-            match self.view(place, adapter, frame) {
-                Ok(viewed) => all.push(viewed),
-                Err(error) => results[place] = Some(Err(error)),
+        let prepared = frames.iter().map(|(adapter, frame)| {
+            let card = self.known(adapter)?;
+            prepare(card, frame, &PredictOptions::all_inputs(card))
+        });
+        let prepared: Vec<Result<PreparedFrame>> = prepared.collect();
+        let good = frames.iter().zip(&prepared);
+        let good = good.filter_map(|((adapter, _), frame)| Some((*adapter, frame.as_ref().ok()?)));
+        let mut outputs = self.forward(&good.collect::<Vec<_>>()).into_iter();
+        let finish = |frame: Result<PreparedFrame>| {
+            frame.and_then(|_| outputs.next().unwrap_or_else(|| Err(lost()))?.finish())
+        };
+        prepared.into_iter().map(finish).collect()
+    }
+
+    /// The forward pass for [prepared](prepare) frames, each with the adapter whose card it was
+    /// prepared with; a frame that does not fit is an error of its own.
+    #[must_use]
+    pub fn forward(&self, frames: &[(&str, &PreparedFrame)]) -> Vec<Result<FrameOutputs>> {
+        let fits = |(adapter, frame): &(&str, &PreparedFrame)| {
+            self.known(adapter).and_then(|card| frame.check_model(card))
+        };
+        let checked: Vec<Result<()>> = frames.iter().map(fits).collect();
+        let good = frames.iter().zip(&checked).filter(|(_, checked)| checked.is_ok());
+        let samples: Vec<(&str, &Sample)> = good
+            .flat_map(|((adapter, frame), _)| frame.samples().iter().map(|own| (*adapter, own)))
+            .collect();
+        let mut predictions = match self.bank.forward(&samples) {
+            Ok(predictions) => Ok(predictions.into_iter()),
+            Err(error) => Err(error.to_string()),
+        };
+        let mut outputs = |frame: &PreparedFrame| match &mut predictions {
+            Ok(predictions) => {
+                let own = predictions.by_ref().take(frame.samples().len()).collect();
+                Ok(frame.outputs(together(own).ok_or_else(lost)?))
             }
-        }
-        for (place, result) in self.pass(all) {
-            results[place] = Some(result);
-        }
-        let lost = || Err(Error::Prediction("a frame was not predicted".to_owned()));
-        results.into_iter().map(|result| result.unwrap_or_else(lost)).collect()
+            Err(text) => Err(Error::Prediction(text.clone())),
+        };
+        let outputs = frames.iter().zip(checked).map(|((_, frame), checked)| {
+            checked?;
+            outputs(frame)
+        });
+        outputs.collect()
     }
 
-    fn known(&self, adapter: &str) -> Result<&ModelCard> {
-        self.card(adapter).ok_or_else(|| {
-            let names: Vec<&str> = self.bank.names().collect();
-            Error::Prediction(format!(
-                "there is no adapter `{adapter}`; there are {}",
-                names.join(", ")
-            ))
-        })
-    }
-
-    fn view<'a>(
-        &self,
-        place: usize,
-        adapter: &'a str,
-        frame: &RawSample,
-    ) -> Result<ViewedFrame<'a>> {
-        let card = self.known(adapter)?;
-        let options = options_of(card);
-        if let Some(name) = options.inputs.iter().find(|name| !frame.maps.contains_key(*name)) {
-            return Err(Error::Prediction(format!(
-                "adapter `{adapter}` needs the input `{name}`, which the frame does not have"
-            )));
-        }
-        let size = Size::new(frame.height, frame.width);
-        let view = ModelView::of(card, size, &options)?;
-        let sample = view.sample(card, frame, &options, false)?;
-        Ok(ViewedFrame { place, adapter, size, view, sample })
-    }
-
-    fn pass(&self, frames: Vec<ViewedFrame<'_>>) -> Vec<(usize, Result<FramePrediction>)> {
-        let mut samples = Vec::with_capacity(frames.len());
-        let mut places = Vec::with_capacity(frames.len());
-        for ViewedFrame { place, adapter, size, view, sample } in frames {
-            samples.push((adapter, sample));
-            places.push((place, size, view));
-        }
-        match self.bank.predict(&samples) {
-            Ok(outputs) => places
-                .into_iter()
-                .zip(outputs)
-                .zip(&samples)
-                .map(|(((place, size, view), outputs), (adapter, _))| {
-                    let finished = self.known(adapter).and_then(|card| {
-                        finish(card, outputs, view, size).map_err(Error::Prediction)
-                    });
-                    (place, finished)
-                })
-                .collect(),
-            Err(error) => {
-                let text = error.to_string();
-                let failed = |(place, ..): (usize, Size, ModelView)| {
-                    (place, Err(Error::Prediction(text.clone())))
-                };
-                places.into_iter().map(failed).collect()
-            }
-        }
+    fn known(&self, adapter: &str) -> Result<&Arc<ModelCard>> {
+        self.card(adapter).ok_or_else(|| self.bank.unknown(adapter))
     }
 }
 
-/// All inputs of a model, at the scale of its training.
-fn options_of(card: &ModelCard) -> PredictOptions {
-    let inputs = card.inputs.iter().map(|input| input.data.name.clone()).collect();
-    PredictOptions { inputs, canvas: None, flip: false }
+fn lost() -> Error {
+    Error::Prediction("a frame was not predicted".to_owned())
+}
+
+/// The predictions for a frame, and those for the mirrored frame behind it if it has one.
+fn together(of_samples: Vec<IndexMap<String, Prediction>>) -> Option<IndexMap<String, Prediction>> {
+    let mut of_samples = of_samples.into_iter();
+    let first = of_samples.next()?;
+    of_samples.try_fold(first, |mut all, other| {
+        for (name, prediction) in other {
+            let own = all.get_mut(&name)?;
+            *own = match (own.clone(), prediction) {
+                (Prediction::Maps(one), Prediction::Maps(other)) => {
+                    Prediction::Maps(Tensor::cat(vec![one, other], 0))
+                }
+                (Prediction::Classes(one), Prediction::Classes(other)) => {
+                    Prediction::Classes(Tensor::cat(vec![one, other], 0))
+                }
+                _ => return None,
+            };
+        }
+        Some(all)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use multimae::state::state_dict;
+    use multimae::tuning::ParameterKind;
+    use multimae::weights::write_safetensors;
+    use multimae_data::RawMap;
+
+    use super::super::{ModelPredictor, Predictor as _};
+    use super::*;
+    use crate::saved_model::tests::saved;
+    use crate::saved_model::{Adapter, Backbone};
+
+    fn frame(id: &str, height: usize, width: usize) -> RawSample {
+        let rgb = (0..3 * height * width).map(|i| (i * (i + id.len()) % 251) as u8).collect();
+        let maps = [("rgb".to_owned(), RawMap::Color(rgb))].into_iter().collect();
+        RawSample { id: id.to_owned(), index: 0, height, width, maps }
+    }
+
+    fn bank(dir: &Path) -> BankPredictor {
+        let (saved, backbone) = (saved(), dir.join("backbone.safetensors"));
+        let mut weights = state_dict(&saved.model);
+        weights.retain(|name, _| ParameterKind::of(name) == ParameterKind::Backbone);
+        fs_err::write(&backbone, write_safetensors(&weights, &IndexMap::new()).unwrap()).unwrap();
+        let mut bank = BankPredictor::new(&backbone, Device::default());
+        for name in ["x", "y"] {
+            let path = dir.join(format!("{name}.safetensors"));
+            let of = Backbone::of(&saved.model, &[]);
+            Adapter::of(&saved, &"head".parse().unwrap(), of).save(&path).unwrap();
+            bank.bank_mut().add(name, &path).unwrap();
+        }
+        bank
+    }
+
+    fn assert_close(got: &FramePrediction, expected: &FramePrediction) {
+        let (got, expected) =
+            (got.tasks["depth"].values().unwrap(), expected.tasks["depth"].values().unwrap());
+        assert_eq!(got.len(), expected.len());
+        let difference = got.iter().zip(expected).map(|(a, b)| (a - b).abs());
+        assert!(difference.fold(0.0, f32::max) < 1e-5);
+    }
+
+    #[test]
+    fn frames_of_one_batch_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let (bank, alone) = (bank(dir.path()), ModelPredictor::new(saved(), Device::default()));
+        let card = Arc::clone(bank.card("x").unwrap());
+        let options = PredictOptions::all_inputs(&card);
+        let mirrored = PredictOptions { flip: true, ..options.clone() };
+        let frames = [frame("a", 20, 33), frame("bc", 9, 50), frame("def", 20, 33)];
+        let requests = [&options, &mirrored, &options];
+        let prepared: Vec<PreparedFrame> = frames
+            .iter()
+            .zip(requests)
+            .map(|(frame, options)| prepare(&card, frame, options).unwrap())
+            .collect();
+        let mut other = (*card).clone();
+        other.inputs[0].unit = Some("sRGB".to_owned());
+        let stale = prepare(&Arc::new(other), &frames[0], &options).unwrap();
+        let batch = [
+            ("x", &prepared[0]),
+            ("y", &stale),
+            ("y", &prepared[1]),
+            ("z", &prepared[0]),
+            ("y", &prepared[2]),
+        ];
+        let outputs: Vec<Result<FrameOutputs>> = bank.forward(&batch);
+        let problem = |place: usize| outputs[place].as_ref().unwrap_err().to_string();
+        assert!(problem(1).contains("prepared for another model"), "{}", problem(1));
+        assert!(problem(3).contains("no adapter `z`; there are x, y"), "{}", problem(3));
+        for (place, own) in [(0, 0), (2, 1), (4, 2)] {
+            let got = outputs[place].as_ref().unwrap().clone().finish().unwrap();
+            assert_close(&got, &alone.predict(&frames[own], requests[own]).unwrap());
+        }
+        let whole = bank.predict(&[("y", &frames[2]), ("z", &frames[0]), ("x", &frames[0])]);
+        assert!(whole[1].is_err());
+        for (place, own) in [(0, 2), (2, 0)] {
+            let expected = alone.predict(&frames[own], &options).unwrap();
+            assert_close(whole[place].as_ref().unwrap(), &expected);
+        }
+    }
 }

@@ -1,13 +1,16 @@
 //! Predictions of a fine-tuned model for whole frames, at the frames' own size.
 //!
 //! A [`Predictor`] predicts one frame; [`ModelPredictor`] is one with a [saved
-//! model](crate::saved_model). [`FrameSources`] finds the frames, [`Outputs`] writes what is predicted
-//! for them.
+//! model](crate::saved_model), and a [`BankPredictor`] predicts many frames with several adapters of
+//! one backbone. Both go through three stages, which a server runs on threads of their own:
+//! [`prepare`], a forward pass, and [`FrameOutputs::finish`]. [`FrameSources`] finds the frames,
+//! [`Outputs`] writes what is predicted for them.
 
 mod bank;
 mod model;
 mod outputs;
 mod sources;
+mod stages;
 
 use indexmap::IndexMap;
 use multimae::modality::Size;
@@ -17,11 +20,12 @@ use multimae_kernels::precision::Precision;
 pub use bank::BankPredictor;
 pub use model::{ModelPredictor, ModelView, finish};
 pub use multimae_tasks::{FramePrediction, TaskPrediction};
-pub use outputs::{OutputOptions, Outputs, files_of};
+pub use outputs::{OutputOptions, Outputs, PredictionFile, files_of};
 pub use sources::{FrameSources, InputPath};
+pub use stages::{FrameOutputs, PreparedFrame, prepare};
 
 use crate::Result;
-use crate::saved_model::TaskCard;
+use crate::saved_model::{ModelCard, TaskCard};
 
 /// How a frame is to be predicted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +37,15 @@ pub struct PredictOptions {
     pub canvas: Option<Size>,
     /// Take the mean with the prediction for the mirrored frame.
     pub flip: bool,
+}
+
+impl PredictOptions {
+    /// All inputs of a model, at the scale of its training.
+    #[must_use]
+    pub fn all_inputs(card: &ModelCard) -> Self {
+        let inputs = card.inputs.iter().map(|input| input.data.name.clone()).collect();
+        Self { inputs, canvas: None, flip: false }
+    }
 }
 
 /// Whatever predicts frames.

@@ -1,10 +1,10 @@
 //! A saved model as a predictor.
 
+use std::sync::Arc;
+
 use indexmap::IndexMap;
-use multimae::burn::tensor::{Device, Int, Tensor};
-use multimae::input_adapters::ModalityTensor;
-use multimae::modality::{ModalityKind, Size};
-use multimae::model::Inputs;
+use multimae::burn::tensor::{Device, Tensor};
+use multimae::modality::Size;
 use multimae_data::resize::CropBox;
 use multimae_data::{DataModality, Geometry, Placement, RawSample, Sample};
 
@@ -13,7 +13,10 @@ use multimae_kernels::precision::Precision;
 use multimae_tasks::maps::Maps;
 use multimae_tasks::{HeadOutput, Task};
 
-use super::{FramePrediction, PredictOptions, Predictor, TaskPrediction};
+use super::{
+    FrameOutputs, FramePrediction, PredictOptions, Predictor, PreparedFrame, TaskPrediction,
+    prepare,
+};
 use crate::saved_model::{ModelCard, SavedModel, TaskCard};
 use crate::{Error, Result};
 
@@ -21,6 +24,8 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub struct ModelPredictor {
     saved: SavedModel,
+    /// That of `saved`, for other threads.
+    card: Arc<ModelCard>,
     device: Device,
     inputs: Vec<String>,
 }
@@ -41,7 +46,8 @@ impl ModelPredictor {
     #[must_use]
     pub fn new(saved: SavedModel, device: Device) -> Self {
         let inputs = saved.card.inputs.iter().map(|input| input.data.name.clone()).collect();
-        Self { saved, device, inputs }
+        let card = Arc::new(saved.card.clone());
+        Self { saved, card, device, inputs }
     }
 
     /// The model.
@@ -50,31 +56,14 @@ impl ModelPredictor {
         &self.saved
     }
 
-    /// [`ModelView::of`] its card.
-    fn view(&self, frame: Size, options: &PredictOptions) -> Result<ModelView> {
-        ModelView::of(&self.saved.card, frame, options)
-    }
-
-    /// The inputs in the model's order; those that a head reads and that are not there stand at
-    /// their mean.
-    fn with_stand_ins(&self, mut inputs: Inputs, canvas: Size, batch: usize) -> Result<Inputs> {
-        let mut all = Inputs::new();
-        for modality in &self.saved.card.model.inputs {
-            let name = &modality.name;
-            if let Some(input) = inputs.shift_remove(name) {
-                all.insert(name.clone(), input);
-            } else if self.is_read(name) {
-                let size = [canvas.height / modality.stride, canvas.width / modality.stride];
-                let stand_in = stand_in(name, &modality.kind, batch, size, &self.device)?;
-                all.insert(name.clone(), stand_in);
-            }
-        }
-        Ok(all)
-    }
-
-    /// Whether a head reads the tokens of an input adapter.
-    fn is_read(&self, adapter: &str) -> bool {
-        self.saved.card.model.heads.iter().any(|head| head.main_tasks.iter().any(|m| m == adapter))
+    /// The forward pass for a frame that was [prepared](super::prepare) with the model's card.
+    ///
+    /// # Errors
+    /// If the frame was prepared for another model or does not fit.
+    pub fn forward(&self, frame: &PreparedFrame) -> Result<FrameOutputs> {
+        frame.check_model(&self.card)?;
+        let inputs = self.card.stacked(frame.samples(), &self.device)?;
+        Ok(frame.outputs(self.saved.forward(inputs)?))
     }
 
     /// Inputs that are not requested although a head reads them.
@@ -82,21 +71,29 @@ impl ModelPredictor {
         let inputs = self.saved.card.inputs.iter();
         let missing = |name: &str| !options.inputs.iter().any(|input| input == name);
         inputs
-            .filter(move |input| missing(&input.data.name) && self.is_read(&input.adapter))
+            .filter(move |input| missing(&input.data.name) && is_read(&self.card, &input.adapter))
             .map(|input| &input.data.name)
     }
+}
 
-    fn check(&self, options: &PredictOptions) -> Result<()> {
-        let known = self.inputs.join(", ");
-        if let Some(other) = options.inputs.iter().find(|name| !self.inputs.contains(name)) {
-            let text = format!("the model has no input `{other}`; it has {known}");
-            return Err(Error::Prediction(text));
-        }
-        if options.inputs.is_empty() {
-            return Err(Error::Prediction(format!("no input is given; the model has {known}")));
-        }
-        Ok(())
+/// Whether a head reads the tokens of an input adapter.
+pub(super) fn is_read(card: &ModelCard, adapter: &str) -> bool {
+    card.model.heads.iter().any(|head| head.main_tasks.iter().any(|m| m == adapter))
+}
+
+/// # Errors
+/// If a request names no input, or one that the model does not have.
+pub(super) fn check(card: &ModelCard, options: &PredictOptions) -> Result<()> {
+    let names = || card.inputs.iter().map(|input| &input.data.name);
+    let known = || names().cloned().collect::<Vec<_>>().join(", ");
+    if let Some(other) = options.inputs.iter().find(|input| !names().any(|name| name == *input)) {
+        let text = format!("the model has no input `{other}`; it has {}", known());
+        return Err(Error::Prediction(text));
     }
+    if options.inputs.is_empty() {
+        return Err(Error::Prediction(format!("no input is given; the model has {}", known())));
+    }
+    Ok(())
 }
 
 impl ModelView {
@@ -168,23 +165,12 @@ impl ModelView {
 
 impl Predictor for ModelPredictor {
     fn predict(&self, frame: &RawSample, options: &PredictOptions) -> Result<FramePrediction> {
-        self.check(options)?;
-        let size = Size::new(frame.height, frame.width);
-        let view = self.view(size, options)?;
-        let mut samples = vec![view.sample(&self.saved.card, frame, options, false)?];
-        if options.flip {
-            samples.push(view.sample(&self.saved.card, frame, options, true)?);
-        }
-        let inputs = self.saved.card.inputs(&samples, &self.device)?;
-        let inputs = self.with_stand_ins(inputs, view.canvas, samples.len())?;
-        let outputs = self.saved.predict(inputs)?;
-        finish(&self.saved.card, outputs, view, size)
-            .map_err(|problem| Error::Prediction(format!("frame `{}`: {problem}", frame.id)))
+        self.forward(&prepare(&self.card, frame, options)?)?.finish()
     }
 
     fn describe_input(&self, size: Size, options: &PredictOptions) -> Result<String> {
-        self.check(options)?;
-        let view = self.view(size, options)?;
+        check(&self.card, options)?;
+        let view = ModelView::of(&self.card, size, options)?;
         let mut text = format!("{} at {}", options.inputs.join(" and "), view.canvas);
         let whole = CropBox::whole((size.height, size.width));
         if view.crop != whole {
@@ -238,30 +224,6 @@ fn covering(frame: Size, canvas: Size, patch: usize) -> Size {
         (patches.round() as usize).max(1) * patch
     };
     Size::new(side(frame.height), side(frame.width))
-}
-
-/// What stands for a missing modality: its mean, which is 0 after normalisation, or padding.
-fn stand_in(
-    name: &str,
-    kind: &ModalityKind,
-    batch: usize,
-    [height, width]: [usize; 2],
-    device: &Device,
-) -> Result<ModalityTensor> {
-    match kind {
-        ModalityKind::Continuous { channels } => {
-            let values = Tensor::zeros([batch, *channels, height, width], device);
-            Ok(ModalityTensor::Continuous(values))
-        }
-        ModalityKind::Categorical { classes, padding: true, .. } => {
-            let labels = Tensor::<3, Int>::full([batch, height, width], *classes as i64, device);
-            Ok(ModalityTensor::Categorical(labels))
-        }
-        ModalityKind::Categorical { .. } => Err(Error::Prediction(format!(
-            "input `{name}` cannot be left out: a head reads it, and the model knows no label for \
-             padding"
-        ))),
-    }
 }
 
 /// Brings the decoded outputs for one frame, perhaps with those for its mirror image, to the

@@ -93,8 +93,8 @@ impl<'a> Outputs<'a> {
         let name = &frame.id;
         for (task, predicted) in &prediction.tasks {
             let Some(card) = self.card.tasks.get(task) else { continue };
-            for (extension, bytes) in files_of(&*card.task, predicted, size)? {
-                put(&self.file(task, name, extension), &bytes)?;
+            for file in files_of(&*card.task, predicted, size) {
+                put(&self.file(task, name, file.extension()), &file.encode()?)?;
             }
             if self.options.overlays
                 && let Some(overlay) = card.task.overlay(predicted, picture.as_ref(), size)?
@@ -106,17 +106,39 @@ impl<'a> Outputs<'a> {
     }
 }
 
-/// Encodes the prediction of a task for a frame as files: their extensions and bytes.
-///
-/// # Errors
-/// If a prediction does not fit the size, or its values no file.
-pub fn files_of(
-    task: &dyn Task,
-    predicted: &TaskPrediction,
+/// One file of a prediction, encoded when it is asked for.
+#[derive(Debug)]
+pub struct PredictionFile<'a> {
+    task: &'a dyn Task,
+    predicted: &'a TaskPrediction,
     size: (usize, usize),
-) -> Result<Vec<(&'static str, Vec<u8>)>> {
-    let file =
-        |extension: &&'static str| Ok((*extension, task.encode(predicted, size, extension)?));
+    extension: &'static str,
+}
+
+impl PredictionFile<'_> {
+    /// The extension of its name, which says the format.
+    #[must_use]
+    pub fn extension(&self) -> &'static str {
+        self.extension
+    }
+
+    /// Encodes the file.
+    ///
+    /// # Errors
+    /// If the prediction does not fit its size, or its values do not fit the format.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        Ok(self.task.encode(self.predicted, self.size, self.extension)?)
+    }
+}
+
+/// The files of the prediction of a task for a frame, not yet encoded.
+#[must_use]
+pub fn files_of<'a>(
+    task: &'a dyn Task,
+    predicted: &'a TaskPrediction,
+    size: (usize, usize),
+) -> Vec<PredictionFile<'a>> {
+    let file = |&extension: &&'static str| PredictionFile { task, predicted, size, extension };
     task.extensions().iter().map(file).collect()
 }
 

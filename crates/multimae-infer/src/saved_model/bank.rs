@@ -1,6 +1,8 @@
 //! Several adapters on one backbone.
 
+use std::borrow::Borrow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use multimae::burn::tensor::{Device, Tensor};
@@ -14,7 +16,7 @@ use multimae_data::Sample;
 use multimae_kernels::precision::Precision;
 
 use super::adapter::ENCODER;
-use super::{Adapter, Backbone, SavedModel};
+use super::{Adapter, Backbone, ModelCard, SavedModel};
 use crate::saved_model::load_pretrained;
 use crate::{Error, Result};
 
@@ -51,6 +53,8 @@ impl Shared {
 #[derive(Debug)]
 struct Entry {
     saved: SavedModel,
+    /// That of `saved`, for other threads.
+    card: Arc<ModelCard>,
     keeps_linear_weights: bool,
 }
 
@@ -87,6 +91,12 @@ impl AdapterBank {
         self.adapters.get(name).map(|entry| &entry.saved)
     }
 
+    /// The card of an adapter.
+    #[must_use]
+    pub fn card(&self, name: &str) -> Option<&Arc<ModelCard>> {
+        self.adapters.get(name).map(|entry| &entry.card)
+    }
+
     /// Adds an adapter, in place of one of the same name.
     ///
     /// # Errors
@@ -95,6 +105,7 @@ impl AdapterBank {
         let adapter = Adapter::load(path)?;
         let model = self.on_backbone(&adapter)?;
         let entry = Entry {
+            card: Arc::new(adapter.card.clone()),
             keeps_linear_weights: adapter.keeps_linear_weights(),
             saved: adapter.saved(adapter.load_into(model)?).with_precision(self.precision),
         };
@@ -136,42 +147,63 @@ impl AdapterBank {
     /// # Errors
     /// If there is no such adapter, or samples do not fit theirs.
     pub fn predict(&self, samples: &[(&str, Sample)]) -> Result<Vec<IndexMap<String, Prediction>>> {
+        let (mut cards, mut prepared) = (Vec::new(), Vec::new());
+        for (name, sample) in samples {
+            let card = self.card(name).ok_or_else(|| self.unknown(name))?;
+            prepared.push((*name, card.prepared(sample)));
+            cards.push(card);
+        }
+        let predictions = self.forward(&prepared)?;
+        cards.iter().zip(predictions).map(|(card, own)| card.outputs(own)).collect()
+    }
+
+    /// The outputs of the heads for [prepared](ModelCard::prepared) samples, each with the adapter that is
+    /// named beside it; passes are shared as in [`Self::predict`].
+    ///
+    /// # Errors
+    /// As [`Self::predict`].
+    pub fn forward<S: Borrow<Sample>>(
+        &self,
+        prepared: &[(&str, S)],
+    ) -> Result<Vec<IndexMap<String, Prediction>>> {
         let mut outputs: Vec<Option<IndexMap<String, Prediction>>> =
-            samples.iter().map(|_| None).collect();
-        for pass in self.passes(samples)? {
+            prepared.iter().map(|_| None).collect();
+        for pass in self.passes(prepared)? {
             let batches = pass.iter().map(|(entry, places)| {
-                let own: Vec<Sample> = places.iter().map(|&at| samples[at].1.clone()).collect();
-                Ok((&entry.saved.model, entry.saved.card.inputs(&own, &self.device)?))
+                let own: Vec<&Sample> =
+                    places.iter().map(|&place| prepared[place].1.borrow()).collect();
+                Ok((&entry.saved.model, entry.card.stacked(&own, &self.device)?))
             });
             let batches = batches.collect::<Result<_>>()?;
             let forward = || forward_batched(batches, &mut Phase::Evaluation);
             let predictions = self.precision.scope(forward)?;
-            for ((entry, places), predictions) in pass.iter().zip(predictions) {
+            for ((_, places), predictions) in pass.iter().zip(predictions) {
                 for (index, &place) in places.iter().enumerate() {
                     let own =
                         predictions.iter().map(|(task, of)| (task.clone(), sample(of, index)));
-                    outputs[place] = Some(entry.saved.card.outputs(own.collect())?);
+                    outputs[place] = Some(own.collect());
                 }
             }
         }
         Ok(outputs.into_iter().flatten().collect())
     }
 
+    /// The error of a name that no adapter has.
+    pub(crate) fn unknown(&self, name: &str) -> Error {
+        let names: Vec<&str> = self.names().collect();
+        Error::Prediction(format!("there is no adapter `{name}`; there are {}", names.join(", ")))
+    }
+
     /// Batches of one adapter and size, those together that share a pass.
-    fn passes(&self, samples: &[(&str, Sample)]) -> Result<Vec<Vec<Batch<'_>>>> {
+    fn passes<S: Borrow<Sample>>(&self, samples: &[(&str, S)]) -> Result<Vec<Vec<Batch<'_>>>> {
         let mut batches: IndexMap<Kind<'_>, Vec<usize>> = IndexMap::new();
         for (place, (name, sample)) in samples.iter().enumerate() {
-            let size = sample.maps.values().next().map(|map| (map.height, map.width));
+            let size = sample.borrow().maps.values().next().map(|map| (map.height, map.width));
             batches.entry((name, size)).or_default().push(place);
         }
         let mut passes: Vec<Vec<Batch<'_>>> = Vec::new();
         for ((name, _), places) in batches {
-            let entry = self.adapters.get(name).ok_or_else(|| {
-                Error::Prediction(format!(
-                    "there is no adapter `{name}`; there are {}",
-                    self.names().collect::<Vec<_>>().join(", ")
-                ))
-            })?;
+            let entry = self.adapters.get(name).ok_or_else(|| self.unknown(name))?;
             let shares =
                 |pass: &&mut Vec<Batch<'_>>| pass.iter().all(|(other, _)| shares(entry, other));
             match passes.iter_mut().find(shares) {

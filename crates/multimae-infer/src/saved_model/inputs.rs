@@ -1,5 +1,7 @@
 //! From samples to the inputs of a fine-tuned model.
 
+use std::borrow::Borrow;
+
 use multimae::burn::tensor::Device;
 use multimae::modality::ModalityKind;
 use multimae::model::Inputs;
@@ -17,24 +19,47 @@ impl ModelCard {
     /// # Errors
     /// If samples differ in size or kind, or none of the modalities is there.
     pub fn inputs(&self, samples: &[Sample], device: &Device) -> Result<Inputs> {
+        let prepared: Vec<Sample> = samples.iter().map(|sample| self.prepared(sample)).collect();
+        self.stacked(&prepared, device)
+    }
+
+    /// A sample of a pipeline as the model takes it, still in host memory: its inputs by the name
+    /// of their input adapter, in the model's order, normalised and without invalid values.
+    #[must_use]
+    pub fn prepared(&self, sample: &Sample) -> Sample {
+        let mask = valid_mask(self, sample);
+        let map = |input: &InputModality| {
+            let map = sample.maps.get(&input.data.name)?;
+            Some((input.adapter.clone(), self.normalised(input, map, mask.as_deref())))
+        };
+        let maps = self.inputs.iter().filter_map(map).collect();
+        Sample { id: sample.id.clone(), index: sample.index, maps }
+    }
+
+    /// The model's inputs from [prepared](Self::prepared) samples.
+    ///
+    /// # Shapes
+    /// `(B, C, h, w)` or `(B, h, w)` by input adapter, `B` samples.
+    ///
+    /// # Errors
+    /// If samples differ in size or kind, or none of the modalities is there.
+    pub fn stacked<S: Borrow<Sample>>(&self, prepared: &[S], device: &Device) -> Result<Inputs> {
         let mut inputs = Inputs::new();
         for input in &self.inputs {
-            let name = &input.data.name;
-            if samples.iter().all(|sample| !sample.maps.contains_key(name)) {
+            let (name, adapter) = (&input.data.name, &input.adapter);
+            let samples = || prepared.iter().map(Borrow::borrow);
+            if samples().all(|sample| !sample.maps.contains_key(adapter)) {
                 continue;
             }
-            let maps = samples
-                .iter()
-                .map(|sample| {
-                    let map = sample.maps.get(name).ok_or_else(|| {
-                        let text = format!("sample `{}` has no `{name}`, others have", sample.id);
-                        Error::Samples(text)
-                    })?;
-                    let mask = valid_mask(self, sample);
-                    Ok((sample.id.as_str(), self.prepared(input, map, mask.as_deref())))
-                })
-                .collect::<Result<Vec<_>>>()?;
-            inputs.insert(input.adapter.clone(), stack_maps(&maps, name, device)?);
+            let maps = samples().map(|sample| {
+                let map = sample.maps.get(adapter).ok_or_else(|| {
+                    let text = format!("sample `{}` has no `{name}`, others have", sample.id);
+                    Error::Samples(text)
+                })?;
+                Ok((sample.id.as_str(), map))
+            });
+            let maps = maps.collect::<Result<Vec<_>>>()?;
+            inputs.insert(adapter.clone(), stack_maps(&maps, name, device)?);
         }
         if inputs.is_empty() {
             return Err(Error::Samples("the samples have none of the model's inputs".to_owned()));
@@ -43,7 +68,7 @@ impl ModelCard {
     }
 
     /// One modality of one sample as the model takes it.
-    fn prepared(&self, input: &InputModality, map: &Map, mask: Option<&[bool]>) -> Map {
+    fn normalised(&self, input: &InputModality, map: &Map, mask: Option<&[bool]>) -> Map {
         let values = match &map.values {
             Values::Labels(labels) => Values::Labels(self.padded(input, labels)),
             Values::Continuous { channels, data } => {

@@ -157,8 +157,16 @@ impl SavedModel {
     /// # Errors
     /// If the inputs do not fit the model.
     pub fn predict(&self, inputs: Inputs) -> Result<IndexMap<String, Prediction>> {
+        self.card.outputs(self.forward(inputs)?)
+    }
+
+    /// The outputs of the heads, before they are decoded.
+    ///
+    /// # Errors
+    /// As [`Self::predict`].
+    pub fn forward(&self, inputs: Inputs) -> Result<IndexMap<String, Prediction>> {
         let pass = || self.model.forward(inputs, &mut Phase::Evaluation);
-        self.card.outputs(self.precision.scope(pass)?.predictions)
+        Ok(self.precision.scope(pass)?.predictions)
     }
 }
 
@@ -192,7 +200,7 @@ fn unknown(task: &str) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use fs_err as fs;
     use multimae::encoder::EncoderConfig;
@@ -217,7 +225,7 @@ mod tests {
         }
     }
 
-    pub(super) fn card() -> ModelCard {
+    pub(crate) fn card() -> ModelCard {
         let rgb = DataModality {
             name: "rgb".to_owned(),
             folder: "rgb".to_owned(),
@@ -255,7 +263,7 @@ mod tests {
         }
     }
 
-    fn saved() -> SavedModel {
+    pub(crate) fn saved() -> SavedModel {
         let card = card();
         let model = PeftModel::new(&card.model, &card.peft, &Device::default()).unwrap();
         let model = multimae::init::initialise(model, |name| stream(1, name, 0, 0));
@@ -263,7 +271,7 @@ mod tests {
         SavedModel { model, card, notes, precision: Precision::Fp32 }
     }
 
-    pub(super) fn samples() -> Vec<Sample> {
+    pub(crate) fn samples() -> Vec<Sample> {
         let data: Vec<f32> = (0..3 * 16 * 24).map(|i| (i % 17) as f32 / 9.0 - 1.0).collect();
         let values = Values::Continuous { channels: 3, data };
         let map = Map { height: 16, width: 24, values };

@@ -1,7 +1,6 @@
 //! A pre-trained model, and what it rebuilds.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use indexmap::IndexMap;
 use multimae::burn::tensor::Device;
@@ -10,7 +9,7 @@ use multimae::masking::TokenMasks;
 use multimae::model::MultiMae;
 use multimae::state::{AllowedKeys, load};
 use multimae::weights::read_safetensors;
-use multimae_data::{DataModality, Dataset, Encoding, Geometry, Map, Pipeline, Sample, Values};
+use multimae_data::{DataModality, Dataset, Encoding, Geometry, Map, RawSample, Sample, Values};
 use multimae_kernels::precision::Precision;
 use multimae_report::picture::Picture;
 use serde_json::{Map as Keys, Value};
@@ -122,12 +121,54 @@ impl Pretrained {
     /// The frames of a data set of some of its modalities as the model sees them.
     ///
     /// # Errors
-    /// If the data set has none of its modalities, or its size does not fit.
+    /// If the model's size does not fit the strides of the modalities.
     pub fn frames(&self, dataset: Dataset) -> Result<Frames<'_>> {
+        for modality in dataset.modalities() {
+            self.check_stride(modality)?;
+        }
+        Ok(Frames { model: self, dataset })
+    }
+
+    /// A frame as the model sees it: its centre, at the model's size.
+    ///
+    /// # Errors
+    /// If a map is not of its modality's kind, or the model's size does not fit its stride.
+    pub fn view(&self, frame: &RawSample) -> Result<PretrainView> {
+        let (size, modalities) = (self.size(), &self.spec.modalities);
+        let given = modalities.values().map(|modality| &modality.data);
+        let given: Vec<&DataModality> =
+            given.filter(|modality| frame.maps.contains_key(&modality.name)).collect();
+        for modality in &given {
+            self.check_stride(modality)?;
+        }
+        // The centre is the same whatever is drawn.
+        let mut rng = multimae_data::stream(self.spec.recipe.run.seed, "view", 0, 0);
+        let geometry = Geometry::CenterFit { size };
+        let placement = geometry.place(frame.height, frame.width, &mut rng);
+        let mut sample = multimae_data::view(frame, &given, placement, size)?;
+        let unknown = modalities.keys().filter(|name| !sample.maps.contains_key(*name));
+        let unknown: Vec<String> = unknown.cloned().collect();
+        for name in &unknown {
+            sample.maps.insert(name.clone(), zeros(&modalities[name].data, size));
+        }
+        Ok(PretrainView { sample, unknown })
+    }
+
+    fn size(&self) -> (usize, usize) {
         let size = self.spec.recipe.arch.input_size;
-        let geometry = Geometry::CenterFit { size: (size.height, size.width) };
-        let seed = self.spec.recipe.run.seed;
-        Ok(Frames { model: self, pipeline: Pipeline::new(Arc::new(dataset), geometry, seed)? })
+        (size.height, size.width)
+    }
+
+    fn check_stride(&self, modality: &DataModality) -> Result<()> {
+        let ((height, width), stride) = (self.size(), modality.stride.max(1));
+        if height.is_multiple_of(stride) && width.is_multiple_of(stride) {
+            return Ok(());
+        }
+        Err(Error::Prediction(format!(
+            "modality `{}`: the model's size {height} x {width} is not a multiple of its stride \
+             {stride}",
+            modality.name
+        )))
     }
 
     /// What the decoders make of views, of which only the visible patches are seen.
@@ -186,20 +227,20 @@ impl Pretrained {
 #[derive(Debug)]
 pub struct Frames<'a> {
     model: &'a Pretrained,
-    pipeline: Pipeline,
+    dataset: Dataset,
 }
 
 impl Frames<'_> {
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.pipeline.dataset().len()
+        self.dataset.len()
     }
 
     /// Never: a data set without samples is an error.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.pipeline.dataset().is_empty()
+        self.dataset.is_empty()
     }
 
     /// A frame.
@@ -207,32 +248,23 @@ impl Frames<'_> {
     /// # Errors
     /// If a file is bad.
     pub fn get(&self, index: usize) -> Result<PretrainView> {
-        let mut sample = self.pipeline.sample(0, index)?;
-        let modalities = &self.model.spec.modalities;
-        let unknown: Vec<String> =
-            modalities.keys().filter(|name| !sample.maps.contains_key(*name)).cloned().collect();
-        for name in &unknown {
-            sample.maps.insert(name.clone(), self.zeros(&modalities[name].data));
-        }
-        Ok(PretrainView { sample, unknown })
+        self.model.view(&self.dataset.decode(index)?)
     }
+}
 
-    /// What stands for a modality that a frame does not have; none of its patches is ever visible.
-    fn zeros(&self, modality: &DataModality) -> Map {
-        let size = self.model.spec.recipe.arch.input_size;
-        let (height, width) = (size.height / modality.stride, size.width / modality.stride);
-        let values = match &modality.encoding {
-            Encoding::Labels { .. } => Values::Labels(vec![0; height * width]),
-            Encoding::Color { .. } => {
-                Values::Continuous { channels: 3, data: vec![0.0; 3 * height * width] }
-            }
-            Encoding::Continuous { channels, .. } => Values::Continuous {
-                channels: *channels,
-                data: vec![0.0; channels * height * width],
-            },
-        };
-        Map { height, width, values }
-    }
+/// What stands for a modality that a frame does not have; none of its patches is ever visible.
+fn zeros(modality: &DataModality, size: (usize, usize)) -> Map {
+    let (height, width) = (size.0 / modality.stride, size.1 / modality.stride);
+    let values = match &modality.encoding {
+        Encoding::Labels { .. } => Values::Labels(vec![0; height * width]),
+        Encoding::Color { .. } => {
+            Values::Continuous { channels: 3, data: vec![0.0; 3 * height * width] }
+        }
+        Encoding::Continuous { channels, .. } => {
+            Values::Continuous { channels: *channels, data: vec![0.0; channels * height * width] }
+        }
+    };
+    Map { height, width, values }
 }
 
 /// By task, the prediction and the original as pictures; `None` where the frame has no original.

@@ -1,5 +1,7 @@
 //! `/v1/example`: a rendered room, an input at a time.
 
+use std::time::Instant;
+
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -7,7 +9,7 @@ use multimae_data::DataModality;
 use serde::Deserialize;
 
 use super::App;
-use super::predict::{blocking, file_response};
+use super::predict::file_response;
 use crate::error::Problem;
 use crate::example::map_of;
 
@@ -31,14 +33,14 @@ pub(super) async fn example(
         Problem::not_found("rooms have colours, depth in millimetres and labels of NYUv2-40 only")
     })?;
     let permit = state.admit()?;
-    let rooms = state.clone();
-    let png = blocking(move || {
+    let (rooms, deadline) = (state.clone(), Instant::now() + state.config().deadline);
+    let draw = move || {
         let wrong = |error: multimae_synth::EncodingError| {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "server", error.to_string())
         };
         rooms.rooms().room(seed).png(map).map_err(wrong)
-    })
-    .await?;
+    };
+    let png = state.workers().run(deadline, draw).await?;
     drop(permit);
     Ok(file_response("room.png", png))
 }

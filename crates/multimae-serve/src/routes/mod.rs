@@ -21,11 +21,13 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::answer::FrameAnswer;
 use crate::config::ServerConfig;
 use crate::error::Problem;
 use crate::example::Rooms;
 use crate::queue::{Queue, Refusal};
 use crate::results::Results;
+use crate::workers::Workers;
 
 /// What the routes share.
 #[derive(Clone)]
@@ -36,7 +38,8 @@ pub(crate) struct Shared {
     queue: Queue,
     pretrained: Option<Arc<Pretrained>>,
     permits: Arc<Semaphore>,
-    results: Results,
+    workers: Workers,
+    results: Results<FrameAnswer>,
     rooms: Rooms,
 }
 
@@ -45,12 +48,14 @@ impl App {
     #[must_use]
     pub fn new(config: ServerConfig, queue: Queue, pretrained: Option<Arc<Pretrained>>) -> Self {
         let permits = Arc::new(Semaphore::new(config.permits));
+        let workers = Workers::new(config.workers, queue.metrics().clone());
         let results = Results::new(config.max_kept, config.kept_for);
         Self(Arc::new(Shared {
             config,
             queue,
             pretrained,
             permits,
+            workers,
             results,
             rooms: Rooms::default(),
         }))
@@ -68,7 +73,11 @@ impl App {
         self.0.pretrained.as_ref()
     }
 
-    fn results(&self) -> &Results {
+    fn workers(&self) -> &Workers {
+        &self.0.workers
+    }
+
+    fn results(&self) -> &Results<FrameAnswer> {
         &self.0.results
     }
 
@@ -107,9 +116,7 @@ impl App {
 /// What is said of work that has no product.
 fn refused(refusal: Refusal) -> Problem {
     match refusal {
-        Refusal::Expired => {
-            Problem::new(StatusCode::GATEWAY_TIMEOUT, "deadline", "not done within the deadline")
-        }
+        Refusal::Expired => Problem::late(),
         Refusal::Failed(message) => Problem::unfit(message),
         Refusal::Closed => {
             let text = "the server shuts down";

@@ -1,25 +1,25 @@
 //! `/v1/predict` and the files of its results.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use indexmap::IndexMap;
-use multimae_data::{DataModality, Encoding, RawSample};
-use multimae_infer::predict::{FramePrediction, files_of};
+use multimae_data::{DataModality, Encoding};
+use multimae_infer::predict::{FrameOutputs, PredictOptions, PreparedFrame, prepare};
 use multimae_infer::saved_model::ModelCard;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::upload::Upload;
+use super::upload::RequestBody;
 use super::{App, refused};
+use crate::answer::FrameAnswer;
 use crate::engine::{AdapterEntry, InferenceOutput, InferenceRequest};
 use crate::error::Problem;
-use crate::images::{Uploads, dataset, without_paths};
-use crate::results::Files;
+use crate::images::{Uploads, decode};
 
 /// What a client chooses.
 #[derive(Debug, Deserialize)]
@@ -38,51 +38,102 @@ pub(super) async fn predict(
     let Query(choice) = choice.map_err(|error| Problem::malformed(error.body_text()))?;
     let deadline = state.deadline(request.headers())?;
     // Refused before the body is read.
-    let permit = state.admit()?;
+    let _permit = state.admit()?;
     let entry = chosen(&state.queue().catalog(), choice.adapter.as_deref())?;
     let wanted = tasks(&entry.card, choice.tasks.as_deref())?;
-    check_format(&choice, &wanted)?;
-    let mut upload = Upload::read(request).await?;
-    let known: Vec<DataModality> =
-        entry.card.inputs.iter().map(|input| input.data.clone()).collect();
-    upload.name_the_image(colour(&known));
-    let pixels = state.config().max_pixels;
-    let metrics = state.queue().metrics().clone();
-    let begin = Instant::now();
-    let frame = blocking(move || decode(&upload.files, &known, pixels)).await?;
-    metrics.stage("decode", begin.elapsed());
-    let size = (frame.height, frame.width);
+    let file = wanted_file(&choice, &wanted)?;
+    let mut body = RequestBody::read(request).await?;
+    body.name_the_image(colour(&entry.card.data_modalities()));
+    let frame = prepared(&state, deadline, &entry, body.files).await?;
     let work = InferenceRequest::Predict { adapter: entry.name.clone(), frame: Box::new(frame) };
     let answer = state.queue().compute(work, deadline).await.map_err(refused)?;
     let (output, waited, took) = answer;
-    let InferenceOutput::Frame(prediction) = output else {
+    let InferenceOutput::Frame(mut outputs) = output else {
         return Err(Problem::unfit("the model gave no prediction of a frame"));
     };
-    let begin = Instant::now();
-    let card = Arc::clone(&entry.card);
-    let files = blocking(move || encode(&card, &wanted, &prediction, size)).await?;
-    metrics.stage("encode", begin.elapsed());
-    drop(permit);
-    if let Some(format) = choice.format.as_deref().filter(|format| *format != "json") {
-        let found = files.iter().find(|(name, _)| name.ends_with(&format!(".{format}")));
+    outputs.retain(|task| wanted.iter().any(|name| name == task));
+    let Some(name) = file else {
+        let answer = finished(&state, deadline, &entry, outputs, Ok).await?;
+        return Ok(linked(&state, &entry.name, answer, (waited, took)));
+    };
+    let (wanted, metrics) = (name.clone(), state.queue().metrics().clone());
+    let encode = move |answer: FrameAnswer| {
+        let format = wanted.rsplit_once('.').map_or("such file", |(_, format)| format);
         let missing = || Problem::unfit(format!("the task has no {format}"));
-        let (name, bytes) = found.ok_or_else(missing)?;
-        return Ok(file_response(name, bytes.clone()));
-    }
+        answer.encode(&wanted, &metrics).unwrap_or_else(|| Err(missing()))
+    };
+    let bytes = finished(&state, deadline, &entry, outputs, encode).await?;
+    Ok(file_response(&name, bytes))
+}
+
+/// Keeps a prediction, and answers with links to its files. The times are those in the queue and of
+/// the model.
+fn linked(
+    state: &App,
+    adapter: &str,
+    answer: FrameAnswer,
+    (waited, took): (Duration, Duration),
+) -> Response {
     let id = format!("{:032x}", random());
-    let links: IndexMap<&String, String> =
-        files.keys().map(|name| (name, format!("/v1/results/{id}/{name}"))).collect();
+    let link = |name: String| (name.clone(), format!("/v1/results/{id}/{name}"));
+    let links: IndexMap<String, String> = answer.names().into_iter().map(link).collect();
+    let (height, width) = answer.size();
     let body = json!({
         "id": id,
-        "adapter": entry.name,
-        "height": size.0,
-        "width": size.1,
+        "adapter": adapter,
+        "height": height,
+        "width": width,
         "files": links,
         "milliseconds": {"queue": waited.as_secs_f64() * 1e3, "model": took.as_secs_f64() * 1e3},
         "kept_for_seconds": state.config().kept_for.as_secs(),
     });
-    state.results().keep(id, files);
-    Ok(Json(body).into_response())
+    let bytes = answer.bytes();
+    state.results().keep(id, answer, bytes);
+    Json(body).into_response()
+}
+
+/// The frame of uploaded files at the size of an adapter's model, made by a worker.
+async fn prepared(
+    state: &App,
+    deadline: Instant,
+    entry: &AdapterEntry,
+    files: Uploads,
+) -> Result<PreparedFrame, Problem> {
+    let (card, adapter) = (Arc::clone(&entry.card), entry.name.clone());
+    let (metrics, pixels) = (state.queue().metrics().clone(), state.config().max_pixels);
+    let work = move || {
+        let begin = Instant::now();
+        let frame = decode(&files, &card.data_modalities(), pixels)?;
+        metrics.stage("decode", begin.elapsed());
+        let request = PredictOptions::all_inputs(&card);
+        if let Some(input) = request.inputs.iter().find(|input| !files.contains_key(*input)) {
+            let text = format!("adapter `{adapter}` needs the input `{input}`, which was not sent");
+            return Err(Problem::unfit(text));
+        }
+        let begin = Instant::now();
+        let prepared = prepare(&card, &frame, &request);
+        metrics.stage("prepare", begin.elapsed());
+        prepared.map_err(|error| Problem::unfit(error.to_string()))
+    };
+    state.workers().run(deadline, work).await
+}
+
+/// What is made of the finished prediction of a frame, by a worker.
+async fn finished<T: Send + 'static>(
+    state: &App,
+    deadline: Instant,
+    entry: &AdapterEntry,
+    outputs: FrameOutputs,
+    then: impl FnOnce(FrameAnswer) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let (card, metrics) = (Arc::clone(&entry.card), state.queue().metrics().clone());
+    let work = move || {
+        let (begin, size) = (Instant::now(), outputs.size());
+        let prediction = outputs.finish().map_err(|error| Problem::unfit(error.to_string()))?;
+        metrics.stage("finish", begin.elapsed());
+        then(FrameAnswer::new(card, (size.height, size.width), prediction))
+    };
+    state.workers().run(deadline, work).await
 }
 
 pub(super) async fn result(
@@ -90,7 +141,11 @@ pub(super) async fn result(
     Path((id, file)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let gone = || Problem::not_found("there is no such result, or it is no longer kept");
-    let bytes = state.results().get(&id, &file).ok_or_else(gone)?;
+    let answer = state.results().get(&id).ok_or_else(gone)?;
+    let (name, metrics) = (file.clone(), state.queue().metrics().clone());
+    let deadline = Instant::now() + state.config().deadline;
+    let encode = move || answer.encode(&name, &metrics).unwrap_or_else(|| Err(gone()));
+    let bytes = state.workers().run(deadline, encode).await?;
     Ok(file_response(&file, bytes))
 }
 
@@ -131,14 +186,15 @@ fn tasks(card: &ModelCard, wanted: Option<&str>) -> Result<Vec<String>, Problem>
     wanted.split(',').map(str::trim).map(known).collect()
 }
 
-fn check_format(choice: &PredictQuery, tasks: &[String]) -> Result<(), Problem> {
-    match choice.format.as_deref() {
-        None | Some("json") => Ok(()),
-        Some("png" | "npy" | "csv") if tasks.len() == 1 => Ok(()),
-        Some("png" | "npy" | "csv") => Err(Problem::malformed(
+/// The one file that is asked for, or none if it is links.
+fn wanted_file(choice: &PredictQuery, tasks: &[String]) -> Result<Option<String>, Problem> {
+    match (choice.format.as_deref(), tasks) {
+        (None | Some("json"), _) => Ok(None),
+        (Some(format @ ("png" | "npy" | "csv")), [task]) => Ok(Some(format!("{task}.{format}"))),
+        (Some("png" | "npy" | "csv"), _) => Err(Problem::malformed(
             "a file answers one task: say which by tasks=NAME, or take format=json",
         )),
-        Some(_) => Err(Problem::malformed("format is json, png, npy or csv")),
+        (Some(_), _) => Err(Problem::malformed("format is json, png, npy or csv")),
     }
 }
 
@@ -147,41 +203,6 @@ pub(super) fn colour(known: &[DataModality]) -> Option<&str> {
     let colour = |modality: &&DataModality| matches!(modality.encoding, Encoding::Color { .. });
     let found = known.iter().find(colour).or(if known.len() == 1 { known.first() } else { None });
     found.map(|modality| modality.name.as_str())
-}
-
-fn decode(uploads: &Uploads, known: &[DataModality], pixels: u64) -> Result<RawSample, Problem> {
-    let (dataset, folder) = dataset(uploads, known, pixels)?;
-    dataset.decode(0).map_err(|error| Problem::unfit(without_paths(&error, &folder)))
-}
-
-fn encode(
-    card: &ModelCard,
-    wanted: &[String],
-    prediction: &FramePrediction,
-    size: (usize, usize),
-) -> Result<Files, Problem> {
-    let mut files = Files::new();
-    for task in wanted {
-        let (Some(kind), Some(predicted)) =
-            (card.tasks.get(task).map(|card| &card.task), prediction.tasks.get(task))
-        else {
-            continue;
-        };
-        let encoded = files_of(&**kind, predicted, size);
-        let encoded = encoded.map_err(|error| Problem::unfit(error.to_string()))?;
-        files
-            .extend(encoded.into_iter().map(|(ending, bytes)| (format!("{task}.{ending}"), bytes)));
-    }
-    Ok(files)
-}
-
-/// Work that would hold up other requests, on a thread of its own.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
-) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
-        Err(Problem::unfit("the image cannot be decoded: its decoder broke down"))
-    })
 }
 
 /// 128 bits that cannot be guessed: hashes with keys of the system's randomness.

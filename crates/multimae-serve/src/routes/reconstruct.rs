@@ -11,12 +11,12 @@ use multimae::masking::TokenMasks;
 use multimae_infer::visualize::{PretrainView, Pretrained, VisiblePatches, pictures};
 use serde_json::{Value, json};
 
-use super::predict::{blocking, colour};
-use super::upload::Upload;
+use super::predict::colour;
+use super::upload::RequestBody;
 use super::{App, refused};
 use crate::engine::{InferenceOutput, InferenceRequest};
 use crate::error::Problem;
-use crate::images::{dataset, without_paths};
+use crate::images::decode;
 
 pub(super) async fn reconstruct(
     State(state): State<App>,
@@ -29,26 +29,27 @@ pub(super) async fn reconstruct(
         ));
     };
     let permit = state.admit()?;
-    let mut upload = Upload::read(request).await?;
+    let mut body = RequestBody::read(request).await?;
     let known = model.modalities();
-    upload.name_the_image(colour(&known));
-    let visible = visible(upload.visible.as_deref(), &model)?;
+    body.name_the_image(colour(&known));
+    let visible = visible(body.visible.as_deref(), &model)?;
     let pixels = state.config().max_pixels;
     let seen = Arc::clone(&model);
-    let (view, masks): (PretrainView, TokenMasks) = blocking(move || {
-        let (dataset, folder) = dataset(&upload.files, &known, pixels)?;
-        let unfit = |error: multimae_infer::Error| Problem::unfit(without_paths(&error, &folder));
-        let view = seen.frames(dataset).and_then(|frames| frames.get(0)).map_err(unfit)?;
+    let prepare = move || {
+        let unfit = |error: multimae_infer::Error| Problem::unfit(error.to_string());
+        let frame = decode(&body.files, &known, pixels)?;
+        let view = seen.view(&frame).map_err(unfit)?;
         let masks = visible.mask(&seen, &view, 0, 0).map_err(unfit)?;
         Ok((view, masks))
-    })
-    .await?;
+    };
+    let (view, masks): (PretrainView, TokenMasks) = state.workers().run(deadline, prepare).await?;
     let work = InferenceRequest::Reconstruct { view: Box::new(view.clone()), masks: masks.clone() };
     let (output, ..) = state.queue().compute(work, deadline).await.map_err(refused)?;
     let InferenceOutput::Maps(maps) = output else {
         return Err(Problem::unfit("the model rebuilt nothing"));
     };
-    let answer = blocking(move || described(&model, &view, &masks, &maps)).await?;
+    let describe = move || described(&model, &view, &masks, &maps);
+    let answer = state.workers().run(deadline, describe).await?;
     drop(permit);
     Ok(Json(answer))
 }

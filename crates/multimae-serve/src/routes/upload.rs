@@ -5,23 +5,28 @@ use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::header;
 
 use crate::error::Problem;
-use crate::images::Uploads;
+use crate::images::{Upload, Uploads};
 
 /// Fields of a form besides files are no longer than this, in bytes.
 const MAX_FIELD: usize = 1 << 16;
 /// Fields of a form.
 const MAX_FIELDS: usize = 32;
 
+/// What a file without a name is called in messages.
+const UNNAMED: &str = "image";
+/// Names of files are cut to this, in characters: they only stand in messages.
+const MAX_NAME: usize = 64;
+
 /// A body that was read: files by input, and other fields.
 #[derive(Debug, Default)]
-pub(super) struct Upload {
+pub(super) struct RequestBody {
     /// By the name of the input; a body that is an image alone has the empty name.
     pub(super) files: Uploads,
     /// The field `visible`.
     pub(super) visible: Option<String>,
 }
 
-impl Upload {
+impl RequestBody {
     /// Reads a body within the server's limit.
     ///
     /// # Errors
@@ -42,7 +47,8 @@ impl Upload {
         }
         let bytes = Bytes::from_request(request, &()).await;
         let bytes = bytes.map_err(|error| of_body(error.status(), &error.body_text()))?;
-        Ok(Self { files: Uploads::from([(String::new(), bytes.to_vec())]), visible: None })
+        let image = Upload { name: UNNAMED.to_owned(), bytes };
+        Ok(Self { files: Uploads::from([(String::new(), image)]), visible: None })
     }
 
     async fn read_form(request: Request) -> Result<Self, Problem> {
@@ -59,6 +65,8 @@ impl Upload {
                 return Err(Problem::malformed(format!("a form of more than {MAX_FIELDS} fields")));
             }
             let name = field.name().unwrap_or_default().to_owned();
+            let file = field.file_name().filter(|file| !file.is_empty()).unwrap_or(UNNAMED);
+            let file: String = file.chars().take(MAX_NAME).collect();
             let bytes = field.bytes().await;
             let bytes = bytes.map_err(|error| of_body(error.status(), &error.body_text()))?;
             match name.as_str() {
@@ -68,11 +76,9 @@ impl Upload {
                     upload.visible = Some(text);
                 }
                 "visible" => return Err(Problem::malformed("`visible` is too long")),
-                "image" => {
-                    upload.files.insert(String::new(), bytes.to_vec());
-                }
-                name => {
-                    upload.files.insert(name.to_owned(), bytes.to_vec());
+                input => {
+                    let input = if input == "image" { "" } else { input };
+                    upload.files.insert(input.to_owned(), Upload { name: file, bytes });
                 }
             }
         }
@@ -80,8 +86,8 @@ impl Upload {
 
     /// Gives the file without a name that of an input.
     pub(super) fn name_the_image(&mut self, input: Option<&str>) {
-        if let (Some(bytes), Some(input)) = (self.files.shift_remove(""), input) {
-            self.files.insert(input.to_owned(), bytes);
+        if let (Some(file), Some(input)) = (self.files.shift_remove(""), input) {
+            self.files.insert(input.to_owned(), file);
         }
     }
 }

@@ -1,0 +1,97 @@
+//! One sample from the files of its modalities, wherever their bytes are.
+
+use std::path::Path;
+
+use indexmap::IndexMap;
+
+use crate::decode::{self, Frame, Problem};
+use crate::packed::PackedFrame;
+use crate::resize::CropBox;
+use crate::{DataModality, Encoding, Error, RawMap, RawSample, Result};
+
+/// The file of one modality of a sample.
+pub(crate) struct Part<'a> {
+    pub(crate) modality: &'a DataModality,
+    /// The file, for messages.
+    pub(crate) path: &'a Path,
+    pub(crate) opened: Result<Opened<'a>, Problem>,
+}
+
+/// One modality of a sample, before it is clear which part is wanted.
+pub(crate) enum Opened<'a> {
+    /// Decoded and checked.
+    Decoded(Frame),
+    /// Not yet read.
+    Packed(PackedFrame<'a>),
+}
+
+impl Opened<'_> {
+    fn size(&self) -> (usize, usize) {
+        match self {
+            Self::Decoded(frame) => frame.size(),
+            Self::Packed(frame) => frame.size(),
+        }
+    }
+
+    fn window(self, encoding: &Encoding, part: CropBox) -> Result<RawMap, Problem> {
+        match self {
+            Self::Decoded(frame) => decode::convert(frame, encoding, part),
+            Self::Packed(frame) => frame.window(encoding, part),
+        }
+    }
+}
+
+/// The error of a file that is bad.
+pub(crate) fn bad_file(
+    sample: &str,
+    modality: &DataModality,
+    path: &Path,
+    problem: Problem,
+) -> Error {
+    Error::Sample {
+        sample: sample.to_owned(),
+        modality: modality.name.clone(),
+        path: path.to_owned(),
+        problem,
+    }
+}
+
+/// Puts a sample together from its parts, which are taken one by one, so that nothing is decoded
+/// behind a bad one. `window` chooses the part of the image when it knows height and width.
+///
+/// # Errors
+/// [`Error::Sample`] if a part is bad, of another size than the first, or smaller than the window.
+pub(crate) fn assemble<'a>(
+    (id, index): (&str, usize),
+    parts: impl IntoIterator<Item = Part<'a>>,
+    window: impl FnOnce(usize, usize) -> CropBox,
+) -> Result<RawSample> {
+    let mut maps = IndexMap::new();
+    let mut window = Some(window);
+    // Name and size of the first modality, and the window.
+    let mut first: Option<(&str, (usize, usize), CropBox)> = None;
+    for Part { modality, path, opened } in parts {
+        let bad = |problem| bad_file(id, modality, path, problem);
+        let opened = opened.map_err(bad)?;
+        let found = opened.size();
+        if let Some(window) = window.take() {
+            first = Some((&modality.name, found, window(found.0, found.1)));
+        }
+        let Some((name, expected, chosen)) = first else { continue };
+        if found != expected {
+            return Err(bad(other_size(found, name, expected)));
+        }
+        let map = opened.window(&modality.encoding, chosen).map_err(bad)?;
+        maps.insert(modality.name.clone(), map);
+    }
+    let (height, width) = first.map(|(.., part)| (part.height, part.width)).unwrap_or_default();
+    Ok(RawSample { id: id.to_owned(), index, height, width, maps })
+}
+
+fn other_size(found: (usize, usize), first: &str, expected: (usize, usize)) -> Problem {
+    format!(
+        "it has {} x {} pixels, and `{first}` of this sample has {} x {} (height x width); all \
+         modalities of a sample need the same size, also those with a stride",
+        found.0, found.1, expected.0, expected.1
+    )
+}
