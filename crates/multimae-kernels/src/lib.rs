@@ -1,10 +1,10 @@
-//! What makes `multimae` fast on a CPU. The one crate with `unsafe` code; it knows nothing of the
-//! model.
+//! Fast CPU operations of `multimae`. With `multimae-io` the only crate with `unsafe` code; it does
+//! not depend on the model.
 //!
 //! * [`cpu`]: fused kernels over slices, forward and backward.
 //! * [`ops`]: the kernels as operations on the engine's tensors, each with a plain twin.
-//! * [`precision`]: the precision of products, a property of a call.
-//! * [`task_parallel`]: independent pieces of work, each on a processor of its own.
+//! * [`precision`]: the precision of GEMMs, a property of a call.
+//! * [`task_parallel`]: independent tasks, one per processor.
 //! * [`threads`]: the threads that compute.
 //! * [`allocator`]: keeps the memory of one step for the next:
 //!

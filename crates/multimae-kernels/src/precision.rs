@@ -1,4 +1,4 @@
-//! The precision of matrix products, which belongs to a call.
+//! The precision of GEMMs, which belongs to a call.
 //!
 //! The caller of a model enters a [scope](Precision::scope). Every operation of [`ops`](crate::ops)
 //! reads the precision of the calling thread's scope once, when it is called, and hands it on as an
@@ -14,11 +14,10 @@ use burn::tensor::{DType, Device};
 use crate::cpu::bf16;
 use crate::ops;
 
-/// The precision of the operands of matrix products. Everything else, sums of products included, is
-/// 32 bits.
+/// The precision of the operands of GEMMs. Everything else, sums included, is fp32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Precision {
-    /// 32 bits. Where the processor has tile registers, large products sum those of the operands'
+    /// 32 bits. Where the processor has tile registers, large GEMMs sum those of the operands'
     /// parts in bfloat16, three of each, whose sum is the operand.
     #[default]
     Fp32,
@@ -45,8 +44,8 @@ impl Precision {
     /// Runs `work` with this precision for all operations that this thread calls meanwhile, but for
     /// those in an inner scope. Afterwards the precision is what it was before, after a panic too.
     ///
-    /// Other threads are not in the scope: [`task_parallel`](crate::side_by_side) takes it along, and
-    /// whoever starts threads of their own enters [`current`](Self::current) again in them.
+    /// Other threads are not in the scope: [`task_parallel`](crate::task_parallel) takes it along;
+    /// code that starts threads itself enters [`current`](Self::current) again in them.
     ///
     /// An operation panics if it is asked for a precision that its device has not; see
     /// [`check`](Self::check).

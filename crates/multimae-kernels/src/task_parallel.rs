@@ -1,4 +1,4 @@
-//! Independent pieces of work, each on a processor of its own.
+//! Independent tasks, one per processor.
 
 use std::num::NonZero;
 use std::sync::OnceLock;

@@ -107,7 +107,7 @@ proptest! {
         assert_all_close("norm and linear", got, run!(slow, x, scale, shift, w, b));
     }
 
-    /// So many rows that they are taken some at a time.
+    /// Enough rows that they are taken some at a time.
     #[test]
     fn norm_mlp(rows in 1usize..2000, inputs in 2usize..20, hidden in 1usize..40,
                 outputs in 1usize..20) {
@@ -119,7 +119,7 @@ proptest! {
         let got = ops::norm_mlp(x.clone(), norm(), first(), second());
         let between = plain::norm_linear(x, norm(), first().0, first().1);
         let expected = plain::gelu_linear(between, second().0, second().1);
-        assert_close("norm and perceptron", &numbers(got), &numbers(expected));
+        assert_close("norm and MLP", &numbers(got), &numbers(expected));
     }
 
     #[test]
@@ -302,7 +302,7 @@ fn empty_batches_give_empty_outputs_and_gradients_of_zero() {
     let (q, kv) = (Tensor::<3>::zeros([2, 0, 4], &device), tensor(1, [2, 3, 8], &device));
     assert_nothing("no queries", &run!(cross, q, kv), &[0, 0, 48]);
     for side in [1, 2, 7] {
-        // 3 x 3 is by minimal filtering, the others by products.
+        // 3 x 3 is by Winograd, the others by GEMMs.
         for kernel in [1, 3, 7] {
             let (x, w) = (maps(side), tensor(1, [5, 3, kernel, kernel], &device));
             let conv = |x, w, b| ops::conv2d(x, w, Some(b), false);

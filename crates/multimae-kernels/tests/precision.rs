@@ -21,7 +21,7 @@ fn values(seed: u64, count: usize) -> Vec<f32> {
     (0..count).map(|_| next()).collect()
 }
 
-/// An operation with matrix products, of flat arguments of these lengths to a flat result.
+/// An operation with GEMMs, of flat arguments of these lengths to a flat result.
 struct Case {
     name: &'static str,
     lengths: &'static [usize],
@@ -32,7 +32,7 @@ fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
     tensor.flatten(0, D - 1)
 }
 
-/// All operations with matrix products, of sizes at which rounding pays.
+/// All operations with GEMMs, of sizes at which rounding pays.
 fn cases() -> Vec<Case> {
     fn conv(x: Tensor<1>, weight: Tensor<1>, bias: Tensor<1>, kernel: usize) -> Tensor<1> {
         let (x, weight) = (x.reshape([2, 16, 16, 16]), weight.reshape([16, 16, kernel, kernel]));
@@ -219,7 +219,7 @@ fn work_task_parallel_is_in_the_precision_of_the_caller() {
     }
 }
 
-/// Norm and perceptron in one go, which has no backward pass.
+/// Fused norm and MLP, which has no backward pass.
 #[test]
 fn many_rows_without_gradients_are_in_the_precision_of_the_scope() {
     if !has_bf16() {

@@ -254,7 +254,7 @@ pub fn gradients(
     }
 }
 
-/// What the forward pass gave for a sample, and the gradient of its output.
+/// The results of the forward pass for a sample, and the gradient of its output.
 #[derive(Clone, Copy)]
 struct Results<'a> {
     out: &'a [f32],
@@ -262,7 +262,8 @@ struct Results<'a> {
     log_sums: &'a [f32],
 }
 
-/// Where a sample's gradients go: one tensor, or one of the queries and one of keys and values.
+/// The destination of a sample's gradients: one tensor, or one of the queries and one of keys and
+/// values.
 enum Destination<'a> {
     One(&'a mut [f32]),
     Two(&'a mut [f32], &'a mut [f32]),

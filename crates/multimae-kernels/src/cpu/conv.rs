@@ -1,8 +1,8 @@
 //! Convolutions of stride 1 whose borders are padded with zeros so that the size stays.
 //!
-//! A dense convolution is a matrix product with the unfolded image (Chellapilla et al., 2006), or, of
-//! 3x3 kernels, minimal filtering (`winograd`); the gradient of its input is the convolution of the output's gradient with the mirrored kernel. A
-//! depthwise one adds up shifted rows.
+//! A dense convolution is a GEMM with the unfolded image (im2col; Chellapilla et al., 2006), or,
+//! for 3x3 kernels, Winograd F(4x4, 3x3) (`winograd`); the gradient of its input is the convolution
+//! of the output's gradient with the mirrored kernel. A depthwise one adds up shifted rows.
 
 use multiversion::multiversion;
 
@@ -147,7 +147,7 @@ fn rounds_images(precision: Precision, shape: ConvShape) -> bool {
     precision == Precision::Bf16 && tiles::usable() && work && shape.batch * shape.area() > 0
 }
 
-/// Whether minimal filtering is faster; in bfloat16 its transforms would lose too many digits.
+/// Whether Winograd is faster; in bfloat16 its transforms would lose too many digits.
 fn filters_minimally(precision: Precision, shape: ConvShape) -> bool {
     precision == Precision::Fp32 && winograd::worth_it(shape)
 }

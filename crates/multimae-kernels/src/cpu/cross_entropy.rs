@@ -32,7 +32,7 @@ impl CrossEntropyShape {
     }
 }
 
-/// How much labels count.
+/// The weights of labels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Smoothing {
     /// The share that all classes have together, `s`.
@@ -121,7 +121,7 @@ pub fn gradient(
     gradient
 }
 
-/// Where some pixels are.
+/// The places of some pixels.
 #[derive(Clone, Copy)]
 struct Place {
     sample: usize,

@@ -54,7 +54,7 @@ pub(crate) fn sum(a: &[f32]) -> f32 {
     sum_of_pairs(a, a, |sum, a, _| sum + a)
 }
 
-/// The largest element, or minus infinity of none. A value that is no number does not count.
+/// Returns the largest element, or minus infinity of none. NaN is ignored.
 #[inline(always)]
 pub(crate) fn max(a: &[f32]) -> f32 {
     let (lanes, rest) = a.as_chunks::<LANES>();

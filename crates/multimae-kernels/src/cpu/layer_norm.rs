@@ -7,8 +7,8 @@ use super::linear::add_rows;
 use super::mlp::Norm;
 use super::parallel;
 
-/// What the forward pass leaves for the backward pass: of every row its mean and the reciprocal of
-/// its standard deviation.
+/// The statistics that the forward pass leaves for the backward pass: of every row its mean and the
+/// reciprocal of its standard deviation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Statistics {
     /// `(rows)`.

@@ -1,4 +1,4 @@
-//! Matrix products of strided views, checked before they reach the unchecked routine.
+//! GEMMs of strided views, checked before they reach the unchecked routine.
 
 use gemm::Parallelism;
 
@@ -12,11 +12,12 @@ const WORTH_SHARING: usize = 192 * 192 * 192;
 /// Multiplications below which rounding costs more than it saves.
 const WORTH_ROUNDING: usize = 16 * 16 * 16;
 
-/// Rows and columns, by their harmonic mean, and inner values from which on a product of split factors
-/// is faster than one of whole ones: the work of splitting is that of the factors.
+/// Rows and columns, by their harmonic mean, and inner values from which on a GEMM of split
+/// operands is faster than one of whole ones: the cost of splitting is that of reading the
+/// operands.
 const WORTH_SPLITTING: (usize, usize) = (96, 32);
 
-/// Where the elements of a matrix lie in a slice.
+/// The places of a matrix's elements in a slice.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
     pub rows: usize,
@@ -58,7 +59,7 @@ pub(crate) fn transposed((slice, shape): Matrix<'_>) -> Matrix<'_> {
     (slice, shape.transposed())
 }
 
-/// What becomes of the product.
+/// The use of the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Into {
     /// It takes the place of what was there.
@@ -100,10 +101,10 @@ pub(crate) fn multiplied(precision: Precision, a: Matrix<'_>, b: Matrix<'_>) -> 
     let threads = worth_sharing(rows, columns, inner);
     let place = (into.as_mut_ptr(), shape);
     let replace = (Into::Replace, 1.0);
-    // SAFETY: `check` asserted that the shapes fit and that every element of `a` and `b` lies in its
-    // slice. The product's rows lie one behind the other in the `len` places that were just allocated,
-    // which nobody else knows; the product replaces what is there, so that it is written to without
-    // being read, in each of them, before the length is set.
+    // SAFETY: `check` asserted that the shapes fit and that every element of `a` and `b` lies in
+    // its slice. The result's rows lie one behind the other in the `len` places that were just
+    // allocated and that nothing else refers to; the result replaces their content, so that it is
+    // written to without being read, in each of them, before the length is set.
     #[allow(unsafe_code)]
     unsafe {
         match in_parts(precision, rows, columns, inner) {
@@ -115,7 +116,7 @@ pub(crate) fn multiplied(precision: Precision, a: Matrix<'_>, b: Matrix<'_>) -> 
     into
 }
 
-/// In how many parts factors go to the processor's tiles, if the product does.
+/// The number of bfloat16 terms of operands on AMX tiles, if the GEMM runs there.
 fn in_parts(precision: Precision, rows: usize, columns: usize, inner: usize) -> Option<Parts> {
     let (side, depth) = WORTH_SPLITTING;
     let sides = rows.saturating_mul(columns);
@@ -127,7 +128,7 @@ fn in_parts(precision: Precision, rows: usize, columns: usize, inner: usize) -> 
     tiles::usable().then_some(parts)
 }
 
-/// The right factor of several products of one thread each.
+/// The right operand of several single-threaded GEMMs.
 #[derive(Debug, Clone)]
 pub(crate) enum Operand<'a> {
     /// As it is, in a precision.
@@ -137,7 +138,7 @@ pub(crate) enum Operand<'a> {
 }
 
 impl<'a> Operand<'a> {
-    /// Whether factors are packed once for all products.
+    /// Whether operands are packed once for all GEMMs.
     pub(crate) fn packs() -> bool {
         tiles::usable()
     }
@@ -153,7 +154,7 @@ impl<'a> Operand<'a> {
         Self::Packed(Packed::new(b, parts))
     }
 
-    /// The product in rows one behind the other.
+    /// The result in rows one behind the other.
     ///
     /// # Panics
     /// As [`multiply`], or if there is nothing to multiply.
@@ -175,7 +176,7 @@ fn worth_sharing(rows: usize, columns: usize, inner: usize) -> bool {
     work >= WORTH_SHARING && rayon::current_num_threads() > 1
 }
 
-/// [`multiply`] on this thread alone, where there are other products for the others.
+/// [`multiply`] on this thread alone, where there are other GEMMs for the others.
 ///
 /// # Panics
 /// As [`multiply`].
@@ -214,7 +215,7 @@ fn product(
         "elements of the product share a place: {shape:?}"
     );
     let (a, b) = ((a, a_shape), (b, b_shape));
-    // What is left takes products whose columns are neighbours, or their mirror images.
+    // The general routine takes columns that are neighbours, or their mirror images.
     let (shape_across, a_across, b_across) = if shape.column_stride == 1 {
         (shape, a, b)
     } else {
@@ -249,7 +250,7 @@ fn product(
 }
 
 /// # Panics
-/// If the shapes do not fit each other, or those of the factors their slices.
+/// If the shapes do not fit each other, or those of the operands their slices.
 fn check(shape: Shape, (a, a_shape): Matrix<'_>, (b, b_shape): Matrix<'_>) {
     assert!(
         a_shape.rows == shape.rows
@@ -263,12 +264,12 @@ fn check(shape: Shape, (a, a_shape): Matrix<'_>, (b, b_shape): Matrix<'_>) {
     );
 }
 
-/// The product in 32 bits.
+/// The fp32 GEMM.
 ///
 /// # Safety
-/// The shapes must fit each other and every element that their strides reach be there; those of
-/// `into` be writable, share no place with each other or with the factors, and hold numbers already
-/// if the product is added to them.
+/// The shapes must fit each other and every element that their strides reach must exist; those of
+/// `into` must be writable, share no place with each other or with the operands, and be initialised
+/// if the result is added to them.
 #[allow(unsafe_code)]
 unsafe fn gemm_into(
     (into, shape): (*mut f32, Shape),

@@ -1,5 +1,5 @@
-//! Norm and two-layer perceptron in one go, where nothing is needed for a backward pass: some rows at
-//! a time, whose hidden values stay near the processor and are never in memory as a whole.
+//! Fused norm and two-layer MLP for inference: some rows at a time, whose hidden values stay in the
+//! cache and are never in memory as a whole.
 
 use multiversion::multiversion;
 
@@ -10,7 +10,7 @@ use crate::precision::Precision;
 /// Hidden values of the rows that one thread takes at a time.
 const HIDDEN_AT_ONCE: usize = 1 << 18;
 
-/// Rows of which a thread should have at least so many: less of them cost the sharing of columns.
+/// The fewest rows per thread that are worth it: with fewer, columns are not shared among threads.
 const WORTH_ROWS: usize = 256;
 
 /// Scale and shift of the norm, and what is added to the variance.
@@ -34,14 +34,14 @@ pub struct Layer<'a> {
 }
 
 impl Layer<'_> {
-    /// The mirrored weight, ready for several products.
+    /// The mirrored weight, ready for several GEMMs.
     fn operand(&self, precision: Precision, inputs: usize) -> Operand<'_> {
         let weight = Shape::rows(self.bias.len(), inputs, inputs);
         Operand::new(precision, (self.weight, weight.transposed()))
     }
 }
 
-/// Whether so many rows are faster this way than layer by layer.
+/// Whether this number of rows is faster fused than layer by layer.
 #[must_use]
 pub fn worth_it(rows: usize) -> bool {
     Operand::packs() && rows >= WORTH_ROWS * rayon::current_num_threads()
@@ -69,7 +69,7 @@ pub fn forward(
             && norm.shift.len() == width
             && first.weight.len() == hidden * width
             && second.weight.len() == outputs * hidden,
-        "a perceptron of {width}, {hidden} and {outputs} over {} values",
+        "an MLP of {width}, {hidden} and {outputs} over {} values",
         x.len()
     );
     if rows == 0 || hidden == 0 || outputs == 0 {

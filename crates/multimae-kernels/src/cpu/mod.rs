@@ -1,8 +1,8 @@
 //! The kernels themselves: functions over slices of `f32` that know nothing of the engine.
 //!
-//! Sums run over a fixed number of lanes in a fixed order and products are fused everywhere, so
-//! that outside the matrix products the bits depend neither on the processor's vector width nor on
-//! the number of threads.
+//! Sums run over a fixed number of lanes in a fixed order, with fused multiply-add everywhere, so
+//! that outside GEMMs the bits depend neither on the processor's vector width nor on the number of
+//! threads.
 
 pub mod adamw;
 pub mod attention;

@@ -1,8 +1,8 @@
-//! Where processors have no tile registers.
+//! The stand-in for processors without AMX.
 
 use super::matrix::{Into, Matrix, Shape};
 
-/// By how many values of bfloat16 a factor is represented.
+/// By how many values of bfloat16 an operand is represented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Parts {
     /// The nearest one.

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 /// Elements below which a second thread costs more than it saves.
 const WORTH_SHARING: usize = 1 << 15;
 
-/// Whether work over so many elements is to be shared.
+/// Whether work over this number of elements is shared among threads.
 pub(crate) fn worth_sharing(elements: usize) -> bool {
     elements >= WORTH_SHARING && rayon::current_num_threads() > 1
 }

@@ -4,7 +4,7 @@ use multiversion::multiversion;
 
 use super::parallel;
 
-/// Where a value of the output comes from along one axis.
+/// The sources of an output value along one axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tap {
     /// The neighbour before it.

@@ -9,7 +9,7 @@ const SQUARE: usize = 32;
 /// Sizes of an array `(outer, first, second, tail)` whose middle axes change places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SwapShape {
-    /// What is in front of the axes.
+    /// The extent in front of the axes.
     pub outer: usize,
     /// The one axis.
     pub first: usize,
@@ -42,7 +42,7 @@ impl SwapShape {
 pub fn forward(shape: SwapShape, x: &[f32]) -> Vec<f32> {
     assert_eq!(x.len(), shape.len(), "an array of {shape:?}");
     let SwapShape { first, second, tail, .. } = shape;
-    // Rows of the second axis, so many that squares fit.
+    // Rows of the second axis per block, so that squares fit.
     let rows = parallel::rows_per_part(first * tail).next_multiple_of(SQUARE).min(second.max(1));
     let parts = (0..shape.outer).flat_map(|outer| {
         let row = move |at: usize| (rows.min(second - at) * first * tail, (outer, at));

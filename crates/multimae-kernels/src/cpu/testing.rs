@@ -27,7 +27,7 @@ pub(crate) fn assert_close(got: &[f32], expected: &[f32], tolerance: f32) {
     }
 }
 
-/// A matrix product, summed in 64 bits.
+/// A GEMM, summed in fp64.
 pub(crate) fn product((a, a_shape): Matrix<'_>, (b, b_shape): Matrix<'_>) -> Vec<f32> {
     let mut product = Vec::new();
     for row in 0..a_shape.rows {

@@ -1,10 +1,10 @@
-//! Dense 3x3 convolutions by minimal filtering, F(4x4, 3x3) (Winograd, 1980; Lavin and Gray, 2016):
-//! a tile of 4x4 output pixels takes 36 multiplications per pair of channels instead of 144.
+//! Dense 3x3 convolutions by Winograd F(4x4, 3x3) (Winograd, 1980; Lavin and Gray, 2016): a tile of
+//! 4x4 output pixels takes 36 multiplications per pair of channels instead of 144.
 //!
 //! `y = A^T [ (G g G^T) * (B^T d B) ] A` for a tile of 6x6 input pixels `d`, a kernel `g` and the
-//! elementwise product `*`, which summed over channels is a matrix product for each of the 36
-//! points. The weight's gradient is the same backwards: `dg = G^T [ (A dy A^T) * (B^T d B) ] G`,
-//! summed over tiles.
+//! elementwise product `*`, which summed over channels is a GEMM for each of the 36 points. The
+//! weight's gradient is the same backwards: `dg = G^T [ (A dy A^T) * (B^T d B) ] G`, summed over
+//! tiles.
 
 use multiversion::multiversion;
 

@@ -1,5 +1,5 @@
-//! The operations on devices other than the processor: the engine's own, with operands of products in
-//! bfloat16 where that is asked for, and its fused attention where nothing is to be learnt.
+//! The operations on devices other than the CPU: the engine's own, with bfloat16 operands of GEMMs
+//! where the precision says so, and its fused attention where no gradient is needed.
 
 use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
 use burn::tensor::{FloatDType, Tensor, activation};

@@ -35,8 +35,8 @@ use crate::precision::Precision;
 /// The CPU backend with gradients.
 type Tracked<C> = Autodiff<Flex, C>;
 
-/// What the backward pass of a map that is affine in its input and in its weight needs: the weight
-/// if the input has a gradient, and the input if the weight is trained.
+/// The state for the backward pass of an affine map: the weight if the input has a gradient, and
+/// the input if the weight is trained.
 trait AffineState: Clone + Send + fmt::Debug + 'static {
     /// Whether the input's own gradient needs the input.
     const OF_INPUT: bool = false;
@@ -308,7 +308,7 @@ impl AffineState for ScaleShiftState {
 #[derive(Debug)]
 struct CrossEntropyBackward;
 
-/// What the backward pass of cross-entropy needs.
+/// The state for the backward pass of cross-entropy.
 #[derive(Debug, Clone)]
 struct CrossEntropyState {
     shape: CrossEntropyShape,
@@ -341,7 +341,7 @@ impl Backward<Flex, 1> for CrossEntropyBackward {
 struct ResizeBackward;
 
 impl Backward<Flex, 1> for ResizeBackward {
-    /// How, and the extents of the input.
+    /// The resize, and the extents of the input.
     type State = (Resize, Vec<usize>);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
@@ -372,7 +372,7 @@ impl Backward<Flex, 1> for SwapAxesBackward {
 #[derive(Debug)]
 struct LayerNormBackward;
 
-/// What the backward pass of layer normalisation needs.
+/// The state for the backward pass of layer normalisation.
 #[derive(Debug, Clone)]
 struct LayerNormState {
     x: FlexTensor,
@@ -381,7 +381,7 @@ struct LayerNormState {
 }
 
 impl LayerNormState {
-    /// The gradients of input, weight and bias, where there is somebody to take them.
+    /// The gradients of input, weight and bias, where they are needed.
     fn register(&self, dy: &[f32], nodes: [Option<NodeId>; 3], grads: &mut Gradients) {
         let Self { x, weight, statistics } = self;
         let of = layer_norm::gradients(dy, &elements(x), &elements(weight), statistics);
@@ -407,7 +407,8 @@ impl Backward<Flex, 3> for LayerNormBackward {
 #[derive(Debug)]
 struct NormLinearBackward;
 
-/// What the backward pass of the linear map behind a norm needs. The norm's output is computed again.
+/// The state for the backward pass of the linear map behind a norm. The norm's output is
+/// recomputed.
 #[derive(Debug, Clone)]
 struct NormLinearState {
     precision: Precision,
@@ -462,7 +463,7 @@ impl Backward<Flex, 1> for GeluBackward {
 #[derive(Debug)]
 struct AttentionBackward;
 
-/// What the backward pass of attention needs: its inputs and results.
+/// The state for the backward pass of attention: its inputs and results.
 #[derive(Debug, Clone)]
 struct AttentionState<const N: usize> {
     precision: Precision,

@@ -9,7 +9,7 @@ use crate::cpu::resize::Resize;
 use crate::precision::Precision;
 
 /// Operations with a backward pass. Tensors are `f32`; the first argument's leading axes are
-/// rows. The precision is that of the products of both passes.
+/// rows. The precision is that of the GEMMs of both passes.
 #[backend_extension(Autodiff, Flex)]
 pub(crate) trait KernelOps: Backend {
     /// `x W^T + b`.
@@ -122,7 +122,7 @@ pub(crate) trait UpdateOps: Backend {
         step: AdamWStep,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
-    /// Norm and perceptron: scale and shift of the norm, and weight and bias of either layer.
+    /// Norm and MLP: scale and shift of the norm, and weight and bias of either layer.
     #[allow(clippy::too_many_arguments, reason = "an extension takes tensors one by one")]
     fn norm_mlp(
         x: FloatTensor<Self>,

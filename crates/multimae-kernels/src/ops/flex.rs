@@ -225,7 +225,7 @@ impl KernelOps for Flex {
         bias: FloatTensor<Self>,
         precision: Precision,
     ) -> FloatTensor<Self> {
-        // An input that nobody else has is not needed any more.
+        // An input without another owner is not needed any more.
         let mut activated = whole(x);
         gelu::forward_in_place(activated.storage_mut());
         linear_of(precision, &activated, &weight, Some(&bias))

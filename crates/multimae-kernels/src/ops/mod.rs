@@ -2,7 +2,7 @@
 //!
 //! Every function here has a plain twin in [`plain`], made of the engine's own operations: the
 //! oracle of its tests, and what runs when the environment variable `MULTIMAE_KERNELS` is `plain`,
-//! the tensors are not `f32`, or they are not the processor's. On other devices products go through
+//! the tensors are not `f32`, or they are not the processor's. On other devices GEMMs go through
 //! `accelerator`.
 //!
 //! Products are computed in the [precision](crate::precision) of the scope in which a function is
@@ -43,7 +43,7 @@ fn fused<const D: usize>(x: &Tensor<D>) -> bool {
     enabled() && x.dtype() == DType::F32 && on_cpu(&x.device())
 }
 
-/// Whether products are the plain ones, or those of an accelerator.
+/// Whether GEMMs are the plain ones, or those of an accelerator.
 fn accelerated<const D: usize>(x: &Tensor<D>) -> bool {
     enabled() && x.dtype() == DType::F32 && !on_cpu(&x.device())
 }
@@ -109,7 +109,7 @@ pub fn norm_linear<const D: usize>(
     ))
 }
 
-/// Layer normalisation and a perceptron of two layers (weight and bias each) with the exact GELU
+/// Computes layer normalisation and a two-layer MLP (weight and bias each) with the exact GELU
 /// between. Without gradients the hidden values are never in memory as a whole.
 ///
 /// # Shapes

@@ -80,7 +80,7 @@ pub fn swap_axes(x: Tensor<4>) -> Tensor<4> {
     x.swap_dims(1, 2)
 }
 
-/// The plain [`super::resize`]: a matrix product per axis.
+/// The plain [`super::resize`]: a GEMM per axis.
 #[must_use]
 pub fn resize(x: Tensor<4>, resize: &Resize) -> Tensor<4> {
     let device = x.device();
@@ -163,7 +163,7 @@ pub fn conv2d(
 ) -> Tensor<4> {
     let [outputs, inputs, kernel, _] = weight.dims();
     if kernel == 1 && !depthwise {
-        // A matrix product, whose backward is two more; the engine's convolution is slow backwards.
+        // A GEMM, whose backward is two more; the engine's convolution is slow backwards.
         let [batch, _, height, width] = x.dims();
         let y = weight
             .reshape([1, outputs, inputs])

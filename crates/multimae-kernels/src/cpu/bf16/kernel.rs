@@ -13,7 +13,7 @@ const LANES: usize = 16;
 /// Vectors of a row.
 const VECTORS: usize = COLUMNS / LANES;
 
-/// Where the product of two panels goes.
+/// The destination of the product of two panels.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tile {
     /// At most [`ROWS`].
@@ -24,7 +24,7 @@ pub(super) struct Tile {
     pub stride: usize,
     /// Whether it is added to what is there.
     pub add: bool,
-    /// What it is multiplied with.
+    /// The multiplier of the product.
     pub scale: f32,
 }
 
@@ -44,8 +44,9 @@ pub(super) fn multiply(into: &mut [f32], tile: Tile, left: &[u32], right: &[u32]
             && (tile.rows - 1) * tile.stride + tile.columns <= into.len(),
         "a tile that reaches over its matrix"
     );
-    // SAFETY: whoever calls has seen that the processor has these instructions (`supported`, asserted
-    // by `bf16::multiply`, the only way here); panels and tile lie in their slices (asserted above).
+    // SAFETY: the caller has seen that the processor has these instructions (`supported`, asserted
+    // by `bf16::multiply`, the only way here); panels and tile lie in their slices (asserted
+    // above).
     #[allow(unsafe_code)]
     unsafe {
         store(into.as_mut_ptr(), tile, &products(pairs, left.as_ptr(), right.as_ptr()));

@@ -1,6 +1,6 @@
-//! Matrix products of factors rounded to bfloat16, summed in 32 bits.
+//! GEMMs with operands rounded to bfloat16 and sums in fp32.
 //!
-//! Both factors are packed into panels in which a 32-bit word holds the values of two neighbours
+//! Both operands are packed into panels in which a 32-bit word holds the values of two neighbours
 //! along the inner axis: a panel of eight rows of `a`, a panel of 48 columns of `b`. The kernel
 //! multiplies a panel by a panel. Every element is summed in the same order whatever the number of
 //! threads.
@@ -49,22 +49,22 @@ pub(crate) fn multiply(
     assert!(supported(), "a processor without products in bfloat16");
 }
 
-/// Rows of a panel of the left factor.
+/// Rows of a panel of the left operand.
 pub(crate) const ROWS: usize = 8;
-/// Columns of a panel of the right factor.
+/// Columns of a panel of the right operand.
 pub(crate) const COLUMNS: usize = 48;
 /// Pairs along the inner axis that are multiplied before the next panel: a part of a right panel
 /// stays in the first cache.
 const PAIRS: usize = 192;
-/// Panels of the left factor that one thread packs at once.
+/// Panels of the left operand that one thread packs at once.
 const PANELS: usize = 8;
-/// Words of the right factor below which it is packed by one thread.
+/// Words of the right operand below which it is packed by one thread.
 #[cfg(target_arch = "x86_64")]
 const WORTH_SHARING: usize = 1 << 16;
 
 #[cfg(target_arch = "x86_64")]
 thread_local! {
-    /// Packed factors; their memory serves the next product.
+    /// Packed operands; their memory is reused by the next GEMM.
     static LEFT: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
     static RIGHT: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
 }
@@ -122,7 +122,7 @@ pub(crate) fn multiply(
     RIGHT.replace(right);
 }
 
-/// Some rows of the product: `count` from `first` on. `into` begins with the first.
+/// Some rows of the result: `count` from `first` on. `into` begins with the first.
 #[cfg(target_arch = "x86_64")]
 fn block_of_rows(
     (into, shape): (&mut [f32], Shape),
@@ -176,7 +176,7 @@ mod tests {
     use super::super::testing::{assert_close, values};
     use super::*;
 
-    /// The same factors, rounded, multiplied in 64 bits.
+    /// The same operands, rounded, multiplied in 64 bits.
     fn plain((a, a_shape): Matrix<'_>, (b, b_shape): Matrix<'_>) -> Vec<f32> {
         let round = |value: f32| f64::from(f32::from_bits(u32::from(pack::rounded(value)) << 16));
         let mut product = Vec::new();

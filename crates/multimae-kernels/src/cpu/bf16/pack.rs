@@ -93,7 +93,7 @@ pub(super) fn rounded(value: f32) -> u16 {
 /// Packs eight rows whose values are neighbours, `vectors` times 16 of them; gives the pairs.
 ///
 /// # Safety
-/// The rows must hold so many values and `panel` as many pairs of `LANES` words.
+/// The rows must hold `vectors` times 16 values and `panel` as many pairs of `LANES` words.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 #[allow(unsafe_code)]
 unsafe fn rows_of_neighbours<const LANES: usize>(
@@ -123,7 +123,7 @@ unsafe fn rows_of_neighbours<const LANES: usize>(
 /// Packs eight neighbouring rows, `pairs` times two of their values; gives the pairs.
 ///
 /// # Safety
-/// The rows must hold so many values and `panel` as many pairs of `LANES` words.
+/// The rows must hold `pairs` times two values and `panel` as many pairs of `LANES` words.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 #[allow(unsafe_code)]
 unsafe fn columns_of_neighbours<const LANES: usize>(
@@ -132,7 +132,7 @@ unsafe fn columns_of_neighbours<const LANES: usize>(
     pairs: usize,
     panel: *mut u32,
 ) -> usize {
-    let side_by_side = _mm256_setr_epi16(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
+    let interleaving = _mm256_setr_epi16(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
     for pair in 0..pairs {
         // SAFETY: both columns have eight rows from here on.
         let (first, second) = unsafe {
@@ -142,7 +142,7 @@ unsafe fn columns_of_neighbours<const LANES: usize>(
             )
         };
         let both = _mm512_insertf32x8::<1>(_mm512_castps256_ps512(first), second);
-        let lanes = _mm256_permutexvar_epi16(side_by_side, words(_mm512_cvtneps_pbh(both)));
+        let lanes = _mm256_permutexvar_epi16(interleaving, words(_mm512_cvtneps_pbh(both)));
         // SAFETY: the panel has this pair.
         unsafe { _mm256_storeu_si256(panel.add(pair * LANES).cast::<__m256i>(), lanes) };
     }

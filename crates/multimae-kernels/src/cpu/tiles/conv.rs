@@ -39,12 +39,12 @@ impl Padded {
         self.shape.kernel * self.shape.kernel
     }
 
-    /// How far the pixels of a tap are moved.
+    /// The offset of a tap's pixels.
     fn distance(self, tap: usize) -> usize {
         tap / self.shape.kernel * self.row + tap % self.shape.kernel
     }
 
-    /// Where a row of the image begins in the padded one.
+    /// The place of a row of the image in the padded one.
     fn start(self, y: usize) -> usize {
         let half = self.shape.kernel / 2;
         (y + half) * self.row + half
@@ -67,7 +67,7 @@ fn spread_over_cache(len: usize, of_line: usize) -> usize {
     (lines + (1 - lines % 2)) * of_line
 }
 
-/// The convolution, in one value of bfloat16 per factor.
+/// The convolution, in one value of bfloat16 per operand.
 ///
 /// # Panics
 /// If the processor is not [`supported`]. Slices are to have been checked.
@@ -105,7 +105,7 @@ pub(crate) fn forward(
                 let bias = bias.map(|bias| &bias[output..][..count]);
                 let rows = kernel::Rows { count, stride: area, bias };
                 for pixels in first..last {
-                    // SAFETY: the memory has room for all channels of all images, of which nobody else
+                    // SAFETY: the memory has room for all channels of all images; nothing else
                     // writes these pixels of these channels.
                     #[allow(unsafe_code)]
                     unsafe {
@@ -125,7 +125,7 @@ pub(crate) fn forward(
     y
 }
 
-/// One image as the right factor.
+/// One image as the right operand.
 #[derive(Debug, Clone, Copy)]
 struct Image<'a> {
     padded: Padded,
@@ -133,7 +133,7 @@ struct Image<'a> {
     pairs: &'a [u32],
     /// Words of a row of pairs.
     pitch: usize,
-    /// Where the tiles of every tap and block of channels begin, in bytes from the first place.
+    /// The places of the tiles of every tap and block of channels, in bytes from the first place.
     offsets: &'a [usize],
 }
 
@@ -141,7 +141,8 @@ impl Image<'_> {
     /// Some channels of the pixels among 32 places.
     ///
     /// # Safety
-    /// The image's pixels of so many channels must lie behind `to`, and these be nobody else's.
+    /// The image's pixels of these rows' channels must lie behind `to`, and nothing else may refer
+    /// to them.
     #[allow(unsafe_code)]
     unsafe fn write_pixels(
         self,
@@ -159,13 +160,13 @@ impl Image<'_> {
     }
 }
 
-/// Where threads write, each its own pixels.
+/// The destination of threads, each with its own pixels.
 #[derive(Clone, Copy)]
 struct Place(*mut f32);
 
 impl Place {
     /// # Safety
-    /// There must be so many elements.
+    /// There must be more than `offset` elements.
     #[allow(unsafe_code)]
     unsafe fn at(self, offset: usize) -> *mut f32 {
         // SAFETY: as the caller promises.
@@ -180,7 +181,7 @@ unsafe impl Send for Place {}
 #[allow(unsafe_code)]
 unsafe impl Sync for Place {}
 
-/// The kernels as left factors: `(panels of outputs, taps, blocks of inputs)` blocks of lines.
+/// The kernels as left operands: `(panels of outputs, taps, blocks of inputs)` blocks of lines.
 fn packed_kernels(padded: Padded, weight: &[f32]) -> Vec<Line> {
     let ConvShape { inputs, outputs, .. } = padded.shape;
     let (taps, blocks) = (padded.taps(), inputs.div_ceil(SIDE));
@@ -218,7 +219,7 @@ fn interleave(padded: Padded, x: &[f32], pitch: usize, pairs: &mut [u32]) {
     });
 }
 
-/// The gradient of the weight, in one value of bfloat16 per factor.
+/// The gradient of the weight, in one value of bfloat16 per operand.
 ///
 /// # Panics
 /// If the processor is not [`supported`]. Slices are to have been checked.
@@ -274,7 +275,7 @@ fn round(padded: Padded, x: &[f32], pitch: usize, planes: &mut [u16]) {
     });
 }
 
-/// The output's gradients as right factors, whose inner axis are the places of the output.
+/// The output's gradients as right operands, whose inner axis are the places of the output.
 fn packed_gradients(padded: Padded, dy: &[f32]) -> Vec<Line> {
     let ConvShape { outputs, height, width, .. } = padded.shape;
     let Padded { row, places, .. } = padded;

@@ -17,7 +17,7 @@ use super::{LINES, Line, Parts, SIDE};
 /// Rows and columns of the sums in a tile register.
 const TILE: usize = 16;
 
-/// Where the product of two panels goes.
+/// The destination of the product of two panels.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tile {
     /// At most [`SIDE`].
@@ -28,11 +28,11 @@ pub(super) struct Tile {
     pub stride: usize,
     /// Whether it is added to what is there.
     pub add: bool,
-    /// What it is multiplied with.
+    /// The multiplier of the product.
     pub scale: f32,
 }
 
-/// What `ldtilecfg` reads: palette 1, eight tiles of 16 rows of 64 bytes.
+/// The operand of `ldtilecfg`: palette 1, eight tiles of 16 rows of 64 bytes.
 #[repr(C, align(64))]
 struct Configuration([u8; 64]);
 
@@ -67,8 +67,8 @@ pub(super) struct Panels<'a> {
 /// `into (+)= scale * left right`.
 ///
 /// # Safety
-/// Every element of the tile must lie behind `into`, be writable and nobody else's, and a number if it
-/// is added to.
+/// Every element of the tile must lie behind `into`, be writable and referred to by nothing else,
+/// and be initialised if it is added to.
 ///
 /// # Panics
 /// If the panels are of different length or the tile is larger than a tile.
@@ -146,7 +146,7 @@ macro_rules! fetch {
     ($($place:literal),*) => { concat!($("prefetcht1 [{next} + ", $place, "]\n"),*) };
 }
 
-/// Products of factors of one part.
+/// Multiplies operands of one term.
 ///
 /// # Safety
 /// The processor must have tiles, and panels hold `blocks` blocks, at least one.
@@ -179,8 +179,8 @@ unsafe fn single(blocks: usize, panels: Panels<'_>, sums: *mut Sums) {
     }
 }
 
-/// Products of factors of three parts, the first the largest: those of parts `i` and `j` with
-/// `i + j <= 2`. What is left out is below the last bit of the product.
+/// Multiplies operands of three terms, the first the largest: the terms `i` and `j` with `i + j <=
+/// 2`. The others are below the last bit of the result.
 ///
 /// # Safety
 /// As [`single`].
@@ -277,23 +277,23 @@ unsafe fn store(into: *mut f32, tile: Tile, sums: &Sums) {
     }
 }
 
-/// The pixels of an image that products go to, and rows of which so many are channels.
+/// The destination of a convolution: pixels of an image, and rows, of which this many are channels.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rows<'a> {
     /// At most [`SIDE`].
     pub count: usize,
     /// From one row to the next.
     pub stride: usize,
-    /// What is added to each row.
+    /// The bias of each row.
     pub bias: Option<&'a [f32]>,
 }
 
-/// A right factor whose blocks lie anywhere.
+/// A right operand whose blocks lie anywhere.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moved<'a> {
     /// Words of two values.
     pub right: &'a [u32],
-    /// Where blocks begin, in bytes.
+    /// The places of blocks, in bytes.
     pub offsets: &'a [usize],
     /// Words from one row of a block to the next.
     pub pitch: usize,
@@ -305,12 +305,12 @@ pub(super) struct Moved<'a> {
 /// `left (offsets, 2, 16)` lines.
 ///
 /// # Safety
-/// From every offset on there must be 16 rows of 32 words behind `right`; the pixels among the places
-/// must lie behind `into`, where the first pixel of the image would be, in every row, and be nobody
-/// else's.
+/// From every offset on there must be 16 rows of 32 words behind `right`; the pixels among the
+/// places must lie behind `into`, where the first pixel of the image would be, in every row, and
+/// nothing else may refer to them.
 ///
 /// # Panics
-/// If the factors are of different length or there are more rows than a tile has.
+/// If the operands are of different length or there are more rows than a tile has.
 #[allow(unsafe_code)]
 pub(super) unsafe fn multiply_moved(
     into: *mut f32,
@@ -325,7 +325,7 @@ pub(super) unsafe fn multiply_moved(
     assert!(rows.bias.is_none_or(|bias| bias.len() == rows.count), "a bias of other rows");
     let mut sums = MaybeUninit::<Sums>::uninit();
     // SAFETY: the processor has tiles (`supported`, asserted by `conv`, the only way here); the left
-    // factor has a block per offset (asserted); the caller promises the right one and the pixels.
+    // operand has a block per offset (asserted); the caller promises the right one and the pixels.
     unsafe {
         over_blocks!(blocks, sums.as_mut_ptr(), [
             "mov {block}, [{offsets}]",
@@ -383,7 +383,7 @@ unsafe fn store_pixels(
     }
 }
 
-/// A left factor whose rows are planes.
+/// A left operand whose rows are planes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sliding<'a> {
     /// Values of bfloat16.
@@ -395,7 +395,7 @@ pub(super) struct Sliding<'a> {
 /// `into (+)= left right`.
 ///
 /// # Shapes
-/// `right (blocks, 2, 16)` lines; of the left factor 32 planes of `32 * blocks` values.
+/// `right (blocks, 2, 16)` lines; of the left operand 32 planes of `32 * blocks` values.
 ///
 /// # Safety
 /// The planes must be there, and the tile as in [`multiply`].
@@ -413,8 +413,8 @@ pub(super) unsafe fn multiply_sliding(
     assert!(blocks > 0 && right.len() == blocks * LINES, "a broken panel");
     assert!((1..=SIDE).contains(&tile.rows) && (1..=SIDE).contains(&tile.columns), "a large tile");
     let mut sums = MaybeUninit::<Sums>::uninit();
-    // SAFETY: the processor has tiles (`supported`, asserted by `conv`, the only way here); the right
-    // factor has so many blocks (asserted); the caller promises the planes and the tile.
+    // SAFETY: the processor has tiles (`supported`, asserted by `conv`, the only way here); the
+    // right operand has this many blocks (asserted); the caller promises the planes and the tile.
     unsafe {
         over_blocks!(blocks, sums.as_mut_ptr(), [
             "tileloadd tmm6, [{right} + {row}*1]",

@@ -1,17 +1,17 @@
-//! Matrix products on the processor's tile registers (AMX), which multiply values of bfloat16 and sum
-//! in 32 bits at sixteen times the rate of its vectors.
+//! GEMMs on AMX tiles, which multiply bfloat16 values and sum in fp32 at sixteen times the rate of
+//! the vector units.
 //!
-//! In [`Parts::One`] factors are rounded to bfloat16. In [`Parts::Three`] each factor is written as a
-//! sum of three values of bfloat16, together its 24 significant bits, and of the nine products of
-//! parts the six that reach into the 24 bits of the result are summed (Henry, Tang and Heinecke,
-//! 2019): as exact as products in 32 bits, in six products of a sixteenth of the time.
+//! In [`Parts::One`] operands are rounded to bfloat16. In [`Parts::Three`] each operand is a sum of
+//! three bfloat16 terms, together its 24 significant bits, and of the nine GEMMs of terms the six
+//! that reach into the 24 bits of the result are summed (Henry, Tang and Heinecke, 2019): as exact
+//! as an fp32 GEMM, in six GEMMs of a sixteenth of the time.
 //!
-//! Both factors are packed into panels of 32 lanes (rows of `a`, columns of `b`), and within a panel
+//! Both operands are packed into panels of 32 lanes (rows of `a`, columns of `b`), and within a panel
 //! into blocks of 32 values along the inner axis. The kernel multiplies a panel by a panel. Every
 //! element is summed in the same order whatever the number of threads.
 //!
-//! Different from products in 32 bits are factors that are infinite, which give NaN, denormal factors,
-//! which count as zero, and factors above 3.39e38, which count as infinite.
+//! Differences from fp32 GEMMs: infinite operands give NaN, denormal operands are taken as zero,
+//! and operands above 3.39e38 as infinite.
 
 pub(super) mod conv;
 mod kernel;
@@ -31,13 +31,13 @@ pub(crate) use permission::usable;
 const SIDE: usize = 32;
 /// Words of a panel's block per part: two tiles of 16 rows of 16 words of two values.
 const WORDS: usize = 2 * 16 * 16;
-/// Lines of the right factor that are packed at a time: what is kept for the next product stays small.
-/// Fewer in tests, so that small factors are packed several times.
+/// Lines of the right operand that are packed at a time, which bounds the memory that is kept for
+/// the next GEMM. Fewer in tests, so that small operands are packed several times.
 const PACKED_AT_ONCE: usize = if cfg!(test) { 1 << 10 } else { 1 << 17 };
-/// Words of the right factor below which it is packed by one thread.
+/// Words of the right operand below which it is packed by one thread.
 const WORTH_SHARING: usize = 1 << 14;
 
-/// By how many values of bfloat16 a factor is represented.
+/// By how many values of bfloat16 an operand is represented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Parts {
     /// The nearest one: 8 significant bits.
@@ -61,7 +61,7 @@ impl Parts {
     }
 
     /// Blocks along the inner axis that are multiplied before the next panel, and panels of rows that
-    /// one thread multiplies by every panel of columns: so much of both factors stays in the second
+    /// one thread multiplies by every panel of columns: so much of both operands stays in the second
     /// cache.
     fn at_once(self) -> (usize, usize) {
         match self {
@@ -72,7 +72,7 @@ impl Parts {
 }
 
 thread_local! {
-    /// Packed factors; their memory serves the next product.
+    /// Packed operands; their memory is reused by the next GEMM.
     static LEFT: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
     static RIGHT: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
 }
@@ -86,7 +86,7 @@ struct Line([u32; 16]);
 /// Lines of a panel's block per part.
 const LINES: usize = WORDS / 16;
 
-/// Where the product goes.
+/// The destination of a GEMM.
 #[derive(Clone, Copy)]
 struct Destination {
     place: *mut f32,
@@ -103,7 +103,7 @@ unsafe impl Send for Destination {}
 #[allow(unsafe_code)]
 unsafe impl Sync for Destination {}
 
-/// The right factor of products, packed.
+/// The right operand of GEMMs, packed.
 #[derive(Debug, Clone)]
 pub(crate) struct Packed {
     lines: Vec<Line>,
@@ -113,7 +113,7 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
-    /// Packs a factor, by all threads.
+    /// Packs an operand, by all threads.
     ///
     /// # Panics
     /// If the processor is not [`supported`], or the matrix reaches over its slice.
@@ -123,7 +123,7 @@ impl Packed {
         Self { lines, size: (b.1.rows, b.1.columns), parts }
     }
 
-    /// The product with a packed factor in rows one behind the other, by this thread alone.
+    /// Multiplies by a packed operand into rows one behind the other, on this thread alone.
     ///
     /// # Panics
     /// If there is nothing to multiply or sizes differ.
@@ -138,7 +138,7 @@ impl Packed {
         for area in areas(shape, self.parts.at_once().1, 1) {
             area_of_product(into, area, (a, &self.lines), self.parts);
         }
-        // SAFETY: there is room for as many, and areas make up the product, of which every element was
+        // SAFETY: there is room for as many, and areas make up the result, of which every element was
         // written.
         #[allow(unsafe_code)]
         unsafe {
@@ -152,9 +152,9 @@ impl Packed {
 /// product that replaces does not read what was there.
 ///
 /// # Safety
-/// Every element of `into` must be writable and known to nobody else, and no two share a place; if
-/// the product is added, they hold numbers. Shapes must fit each other, and those of the factors their
-/// slices.
+/// Every element of `into` must be writable and referred to by nothing else, and no two share a
+/// place; if the result is added, they are initialised. Shapes must fit each other, and those of
+/// the operands their slices.
 ///
 /// # Panics
 /// If the processor is not [`supported`], columns of `into` are no neighbours, or there is nothing
@@ -190,19 +190,19 @@ pub(crate) unsafe fn multiply(
     RIGHT.replace(right);
 }
 
-/// Values along the inner axis of which a right factor is packed at a time.
+/// Values along the inner axis of which a right operand is packed at a time.
 fn depth_at_once(columns: usize, parts: Parts) -> usize {
     let (blocks, _) = parts.at_once();
     let of_blocks = columns.div_ceil(SIDE) * blocks * parts.count() * LINES;
     blocks * SIDE * (PACKED_AT_ONCE / of_blocks.max(1)).max(1)
 }
 
-/// So many columns of a matrix from a first one on.
+/// Returns `count` columns of a matrix from a first one on.
 fn columns_of((slice, shape): Matrix<'_>, (first, count): (usize, usize)) -> Matrix<'_> {
     (&slice[first * shape.column_stride..], Shape { columns: count, ..shape })
 }
 
-/// Packs the right factor into the first of the lines, which become as many as it takes.
+/// Packs the right operand into the first of the lines, which become as many as it takes.
 fn pack_right(b: Matrix<'_>, (parts, sharers): (Parts, usize), right: &mut Vec<Line>) {
     assert!(supported(), "a processor without tiles of bfloat16");
     let blocks = b.1.rows.div_ceil(SIDE);
@@ -223,7 +223,7 @@ fn pack_right(b: Matrix<'_>, (parts, sharers): (Parts, usize), right: &mut Vec<L
     }
 }
 
-/// A part of the product: rows, and panels of columns.
+/// A part of the result: rows, and panels of columns.
 #[derive(Debug, Clone, Copy)]
 struct Area {
     first_row: usize,
@@ -232,7 +232,7 @@ struct Area {
     panels: usize,
 }
 
-/// The product in parts of about equal work; the elements' sums do not depend on the parts.
+/// The result in parts of about equal work; the elements' sums do not depend on the parts.
 fn areas(shape: Shape, panels_at_once: usize, threads: usize) -> Vec<Area> {
     let (of_rows, of_columns) = (shape.rows.div_ceil(SIDE), shape.columns.div_ceil(SIDE));
     // With few rows, threads share the columns: rows are packed by each, which are few.
@@ -254,7 +254,7 @@ fn areas(shape: Shape, panels_at_once: usize, threads: usize) -> Vec<Area> {
     areas
 }
 
-/// One part of the product.
+/// One part of the result.
 fn area_of_product(into: Destination, area: Area, (a, right): (Matrix<'_>, &[Line]), parts: Parts) {
     let blocks = a.1.columns.div_ceil(SIDE);
     let of_block = parts.count() * LINES;
@@ -283,8 +283,8 @@ fn area_of_product(into: Destination, area: Area, (a, right): (Matrix<'_>, &[Lin
                 };
                 let next = next.wrapping_add(row * count * parts.ahead());
                 let panels = kernel::Panels { left, right, next };
-                // SAFETY: rows and columns of the tile are those of the product, whose places are
-                // there and written by nobody else (`multiply`'s caller, and areas are disjoint).
+                // SAFETY: rows and columns of the tile are those of the result, whose places exist
+                // and are written by nothing else (`multiply`'s caller, and areas are disjoint).
                 #[allow(unsafe_code)]
                 unsafe {
                     let place = into.place.add(first_row * into.shape.row_stride + first_column);
@@ -320,7 +320,7 @@ mod tests {
         (values(seed, shape.extent()), shape)
     }
 
-    /// The product into memory of ones, with a gap behind every row.
+    /// The GEMM into memory of ones, with a gap behind every row.
     fn product(
         (a, b): (Matrix<'_>, Matrix<'_>),
         (how, scale): (Into, f32),
@@ -330,7 +330,7 @@ mod tests {
         let stride = columns + 3;
         let mut into = vec![1.0; rows * stride];
         let shape = Shape::rows(rows, columns, stride);
-        // SAFETY: rows of the product lie in the vector, apart; `matrix` gives slices that hold their
+        // SAFETY: rows of the result lie in the vector, apart; `matrix` gives slices that hold their
         // shapes, which fit each other.
         #[allow(unsafe_code)]
         unsafe {

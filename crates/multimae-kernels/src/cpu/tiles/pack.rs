@@ -1,4 +1,4 @@
-//! Bringing factors into tiles, as one or three values of bfloat16 each.
+//! Packing operands into AMX tiles, as one or three values of bfloat16 each.
 
 use std::arch::x86_64::{
     __m512, __m512bh, __m512i, __mmask16, _MM_HINT_T0, _mm_prefetch, _mm256_mask_storeu_epi16,
@@ -19,7 +19,7 @@ const TILE: usize = 16;
 /// for the processor to foresee them.
 const AHEAD: usize = 2 * SIDE;
 
-/// Which factor tiles are of.
+/// The operand that tiles belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// A row of a tile is a lane: 16 pairs of neighbours along the inner axis.
@@ -111,7 +111,7 @@ fn gather(from: &[f32], shape: Shape, region: Region) -> [f32; TILE * SIDE] {
     gathered
 }
 
-/// What of a tile is in the matrix.
+/// The part of a tile inside the matrix.
 #[derive(Debug, Clone, Copy)]
 struct Region {
     lanes: usize,
@@ -189,7 +189,7 @@ unsafe fn pairs_of_lanes<const PARTS: usize>(
     region: Region,
     to: *mut Line,
 ) {
-    let order = side_by_side();
+    let order = interleaving();
     let lanes = first(region.lanes);
     for pair in 0..region.columns.div_ceil(2) {
         let second = if 2 * pair + 1 < region.columns { lanes } else { 0 };
@@ -213,7 +213,7 @@ unsafe fn pairs_of_lanes<const PARTS: usize>(
 
 /// The order that brings values of two halves of a register side by side.
 #[target_feature(enable = "avx512f")]
-fn side_by_side() -> __m512i {
+fn interleaving() -> __m512i {
     const ORDER: [u16; 32] = {
         let mut order = [0; 32];
         let mut lane = 0;
@@ -231,19 +231,19 @@ fn side_by_side() -> __m512i {
     }
 }
 
-/// A mask of so many values, at most 16.
+/// A mask of the first `count` values, at most 16.
 fn first(count: usize) -> __mmask16 {
     ((1u32 << count.min(TILE)) - 1) as __mmask16
 }
 
-/// Two vectors as sums of so many of bfloat16; in the lower half of each the first.
+/// Splits two vectors into sums of bfloat16 terms; the lower half of each has the first.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 fn split<const PARTS: usize>((mut low, mut high): (__m512, __m512)) -> [__m512i; PARTS] {
     let mut parts = [_mm512_setzero_si512(); PARTS];
     for (index, part) in parts.iter_mut().enumerate() {
         *part = words(_mm512_cvtne2ps_pbh(high, low));
         if index + 1 < PARTS {
-            // What is left is exact: it has no more bits than the factor.
+            // The remainder is exact: it has no more bits than the operand.
             let half = _mm512_castsi512_si256(*part);
             low = _mm512_sub_ps(low, widened(_mm512_cvtepu16_epi32(half)));
             let half = _mm512_extracti64x4_epi64::<1>(*part);
@@ -272,7 +272,7 @@ fn words(halves: __m512bh) -> __m512i {
 /// Mirrors sixteen rows of sixteen words at the diagonal.
 ///
 /// # Safety
-/// There must be so many rows, aligned.
+/// There must be sixteen rows, aligned.
 #[target_feature(enable = "avx512f")]
 #[allow(unsafe_code)]
 unsafe fn mirror(tile: *mut __m512i) {
@@ -333,7 +333,7 @@ pub(super) fn interleave((first, second): (&[f32], &[f32]), to: &mut [u32]) {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 fn interleave_vectors((first, second): (&[f32], &[f32]), to: &mut [u32]) {
-    let order = side_by_side();
+    let order = interleaving();
     let rows = first.chunks(TILE).zip(second.chunks(TILE)).zip(to.chunks_mut(TILE));
     for ((first, second), to) in rows {
         let mask = self::first(to.len());

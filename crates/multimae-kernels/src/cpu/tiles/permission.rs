@@ -3,7 +3,7 @@
 use std::arch::x86_64::__cpuid_count;
 use std::sync::OnceLock;
 
-/// Whether products can be computed on tiles. The first call asks the system for their use, which
+/// Whether GEMMs can be computed on tiles. The first call asks the system for their use, which
 /// holds for all threads of the process.
 #[must_use]
 pub(crate) fn supported() -> bool {
@@ -11,7 +11,7 @@ pub(crate) fn supported() -> bool {
     *SUPPORTED.get_or_init(|| !cfg!(miri) && has_tiles() && packs() && permitted())
 }
 
-/// Whether products are to be computed on tiles: unless the environment variable `MULTIMAE_KERNELS`
+/// Whether GEMMs are to be computed on tiles: unless the environment variable `MULTIMAE_KERNELS`
 /// is `vectors`, which leaves them to the processor's vectors.
 #[must_use]
 pub(crate) fn usable() -> bool {
@@ -21,7 +21,7 @@ pub(crate) fn usable() -> bool {
     })
 }
 
-/// Tiles, and products of bfloat16 on them.
+/// Tiles, and bfloat16 GEMMs on them.
 fn has_tiles() -> bool {
     const BF16: u32 = 1 << 22;
     const TILES: u32 = 1 << 24;
@@ -29,7 +29,7 @@ fn has_tiles() -> bool {
     features & BF16 != 0 && features & TILES != 0
 }
 
-/// What packing takes, as its `target_feature`.
+/// The instruction sets of packing, as its `target_feature`.
 fn packs() -> bool {
     is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
@@ -50,7 +50,7 @@ fn permitted() -> bool {
     refused == 0
 }
 
-/// How other systems give tiles to processes was not tried.
+/// Not tried: other systems, which grant tiles to processes in other ways.
 #[cfg(not(target_os = "linux"))]
 fn permitted() -> bool {
     false
