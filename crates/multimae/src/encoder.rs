@@ -10,20 +10,21 @@ use crate::{Error, Result};
 /// The sizes of an encoder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EncoderConfig {
-    /// Width of the tokens.
+    /// Embedding dimension.
     pub width: usize,
     /// Number of blocks.
     pub depth: usize,
     /// Attention heads.
     pub heads: usize,
-    /// Hidden width of the perceptrons over the width.
+    /// Hidden dimension of the MLPs divided by the embedding dimension.
     pub mlp_ratio: f64,
     /// Stochastic depth of the last block; it rises linearly from 0 at the first.
     pub drop_path: f64,
 }
 
 impl EncoderConfig {
-    /// Width, depth and heads; perceptrons four times as wide, no stochastic depth.
+    /// Embedding dimension, depth and heads; MLPs with four times the dimension, no stochastic
+    /// depth.
     #[must_use]
     pub fn new(width: usize, depth: usize, heads: usize) -> Self {
         Self { width, depth, heads, mlp_ratio: 4.0, drop_path: 0.0 }

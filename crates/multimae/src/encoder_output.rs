@@ -1,4 +1,5 @@
-//! What heads see of the encoder: the outputs of its layers and where each modality's tokens are.
+//! The heads' input from the encoder: the outputs of its layers and the places of each modality's
+//! tokens.
 
 use burn::tensor::Tensor;
 use multimae_kernels::ops::swap_axes;
@@ -13,7 +14,7 @@ pub struct EncoderOutput {
     /// Per block `(B, S + G, width)`: the modalities' tokens in the order of the layout, then the
     /// global tokens. Not normalised.
     pub layers: Vec<Tensor<3>>,
-    /// Where the modalities' tokens are.
+    /// The places of the modalities' tokens.
     pub layout: TokenLayout,
     /// Global tokens at the end of every sequence.
     pub num_global_tokens: usize,
@@ -29,7 +30,7 @@ impl EncoderOutput {
     }
 }
 
-/// Which tokens a head reads, and who it is when it has to complain.
+/// The tokens that a head reads, and the name of the head for its errors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Source {
     /// The head's name.

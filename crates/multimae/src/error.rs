@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// What can go wrong while building, calling or loading a model.
+/// An error of building, calling or loading a model.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -15,7 +15,7 @@ pub enum Error {
     Input {
         /// The modality whose input is wrong.
         modality: String,
-        /// What is wrong and what to do.
+        /// The problem and its remedy.
         problem: String,
     },
 
@@ -24,7 +24,7 @@ pub enum Error {
     Head {
         /// The head's name.
         head: String,
-        /// What is wrong and what to do.
+        /// The problem and its remedy.
         problem: String,
     },
 
@@ -37,7 +37,7 @@ pub enum Error {
     Loss {
         /// The task whose loss was asked for.
         task: String,
-        /// What is wrong and what to do.
+        /// The problem and its remedy.
         problem: String,
     },
 
@@ -54,7 +54,7 @@ pub enum Error {
     WeightsFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
 

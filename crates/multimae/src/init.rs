@@ -14,7 +14,7 @@ use crate::state::{parameters, update};
 /// Standard deviation of the truncated normal of tokens and embeddings.
 const TOKEN_STD: f64 = 0.02;
 
-/// How a parameter is drawn.
+/// The distribution of a parameter's initial values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Rule {
     /// The same value everywhere.
@@ -30,10 +30,10 @@ enum Rule {
 /// Draws all parameters; `stream` gives the random numbers for a parameter's name.
 ///
 /// Linear weights are Xavier-uniform (fused q, k and v as separate matrices), patch embeddings
-/// Xavier-uniform as linear maps, other convolutions Kaiming-uniform with `a = sqrt(5)`; biases
-/// are zero, those of convolutions uniform in `±1/sqrt(fan in)`; LayerNorms start as the identity;
+/// Xavier-uniform as linear maps, other convolutions Kaiming-uniform with `a = sqrt(5)`; biases are
+/// zero, those of convolutions uniform in `±1/sqrt(fan in)`; LayerNorms start as the identity;
 /// tokens and embeddings are truncated normal with deviation 0.02, mask tokens zero; position
-/// tables stay. What tuning adds to layers begins without effect.
+/// tables stay. PEFT modules start without effect.
 #[must_use]
 pub fn initialise<M: Module, R: Rng>(module: M, mut stream: impl FnMut(&str) -> R) -> M {
     let shapes: IndexMap<String, Vec<usize>> =

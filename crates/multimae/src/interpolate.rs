@@ -1,8 +1,8 @@
-//! Resizing along the rows and along the columns: linear between two neighbours by an operation of
-//! its own, by other rules as two matrix products.
+//! Resizing along rows and columns: linear between two neighbours by an operation of its own, by
+//! other rules as two GEMMs.
 //!
-//! Either way every resize has a backward on every engine, and the sampling rule (half pixel
-//! centres or aligned corners) is ours to the last digit.
+//! Either way every resize has a backward on every engine, and the sampling rule (half-pixel
+//! centres or aligned corners) is defined here, not by the engine.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use multimae_kernels::cpu::resize::{Resize, Tap};
@@ -10,7 +10,7 @@ use multimae_kernels::ops;
 
 use crate::modality::Size;
 
-/// How values between grid points are computed. Half-pixel centres unless said otherwise.
+/// The rule for values between grid points. Half-pixel centres unless stated otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interpolation {
     /// Linear between the two neighbours, borders repeated.

@@ -1,4 +1,4 @@
-//! Which tokens the encoder sees (MultiMAE, section 3.2).
+//! The masks of the encoder's input (MultiMAE, section 3.2).
 //!
 //! A mask is per sample, over the tokens of all input modalities in order, each modality's tokens
 //! in row-major order. Everywhere 0 means visible and 1 means masked. Masks are made on the host,
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// How the visible tokens are shared out among the modalities.
+/// The distribution of the visible tokens over the modalities.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MaskingStrategy {
     /// Visible tokens per sample, over all modalities together.
@@ -40,9 +40,9 @@ impl SampleMask {
 
     /// Draws a mask.
     ///
-    /// Shares are drawn from the Dirichlet distribution and rounded half to even; so many tokens
-    /// are made visible in each modality, uniformly; then uniformly chosen tokens are hidden or
-    /// shown until exactly `num_encoded_tokens` are visible.
+    /// Shares are drawn from the Dirichlet distribution and rounded half to even; that number of
+    /// tokens is made visible in each modality, uniformly; then uniformly chosen tokens are hidden
+    /// or shown until exactly `num_encoded_tokens` are visible.
     ///
     /// # Errors
     /// If there are fewer tokens than are to be visible, or the alphas do not fit.

@@ -7,7 +7,7 @@ use crate::{Error, Result};
 /// Width of the class embedding of categorical modalities in the published models.
 pub const DEFAULT_DIM_CLASS_EMB: usize = 64;
 
-/// What the values of a modality are.
+/// The kind of a modality's values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ModalityKind {
@@ -35,7 +35,7 @@ pub struct Modality {
     pub name: String,
     /// The modality is stored at `1 / stride` of the image's resolution.
     pub stride: usize,
-    /// What its values are.
+    /// The kind of its values.
     pub kind: ModalityKind,
 }
 

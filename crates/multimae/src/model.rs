@@ -34,19 +34,19 @@ pub struct MultiMaeConfig {
     pub outputs: Vec<OutputTask>,
     /// The sizes of the decoders.
     pub decoder: DecoderConfig,
-    /// How position tables that are not square are built.
+    /// The layout of position tables that are not square.
     #[serde(default)]
     pub tables: NonSquareTables,
 }
 
-/// What a forward pass gives.
+/// The output of a forward pass.
 #[derive(Debug, Clone)]
 pub struct Reconstruction {
     /// `(B, C, H, W)` by decoder, at the modality's own resolution.
     pub predictions: IndexMap<String, Tensor<4>>,
     /// The last block's output `(B, visible + global, width)`, global tokens last.
     pub encoder_tokens: Tensor<3>,
-    /// Where the modalities' tokens were.
+    /// The places of the modalities' tokens.
     pub layout: TokenLayout,
 }
 

@@ -33,7 +33,7 @@ pub struct MultiVitConfig {
     pub inputs: Vec<Modality>,
     /// The heads.
     pub heads: Vec<TaskHead>,
-    /// How position tables that are not square are built.
+    /// The layout of position tables that are not square.
     #[serde(default)]
     pub tables: NonSquareTables,
 }
@@ -81,7 +81,7 @@ pub struct MultiVit {
 pub(crate) struct Embedded {
     /// `(B, S + G, width)`.
     pub(crate) sequence: Tensor<3>,
-    /// Where the modalities' tokens are.
+    /// The places of the modalities' tokens.
     pub(crate) layout: TokenLayout,
 }
 
@@ -174,7 +174,7 @@ impl MultiVit {
         Ok(Embedded { sequence, layout })
     }
 
-    /// What heads see of the outputs of all blocks.
+    /// Returns the heads' input from the outputs of all blocks.
     pub(crate) fn output(&self, embedded: &Embedded, layers: Vec<Tensor<3>>) -> EncoderOutput {
         let patch = self.config.patch_size;
         let grid = embedded.layout.grid;

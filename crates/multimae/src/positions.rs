@@ -8,15 +8,15 @@ use crate::interpolate::{Interpolation, resize};
 use crate::modality::Size;
 use crate::{Error, Result};
 
-/// Which position a cell of a table that is not square encodes.
+/// The position that a cell of a table that is not square encodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NonSquareTables {
     /// Its own row and column.
     #[default]
     RowColumn,
-    /// What the published code computes: cell `p` is taken to be at `(p / rows, p % rows)`.
-    /// Only for weights that were trained that way.
+    /// The published code's position: cell `p` is at `(p / rows, p % rows)`. Only for weights that
+    /// were trained with it.
     Scrambled,
 }
 

@@ -60,7 +60,7 @@ struct Visitor<F> {
     visit: F,
 }
 
-/// What a visitor does with a parameter of any rank.
+/// The function of a visitor for a parameter of any rank.
 trait VisitParameter {
     fn visit<const D: usize>(&mut self, name: String, param: &Param<Tensor<D>>);
 }
@@ -152,8 +152,8 @@ pub fn update<M: Module>(
     replace(module, |name, _, current| update(name, current()))
 }
 
-/// [`update`] of all parameters where they are: nobody else has their memory when they are changed, so
-/// that it need not be copied.
+/// Applies [`update`] to all parameters in place: their memory has no other owner when they are
+/// changed, so that it need not be copied.
 pub fn update_in_place<M: Module>(
     module: &mut M,
     mut update: impl FnMut(&str, Tensor<1>) -> Tensor<1>,
@@ -251,7 +251,8 @@ pub fn with_trained<M: Module>(module: M, choose: impl FnMut(&str, bool) -> bool
     module.map(&mut Choose { path: Path::default(), choose })
 }
 
-/// What loading may leave out, by prefix of the name. Empty lists allow nothing.
+/// The missing and unexpected keys that loading allows, by prefix of the name. Empty lists allow
+/// none.
 #[derive(Debug, Clone, Default)]
 pub struct AllowedKeys {
     /// Parameters of the model that the weights need not have.

@@ -13,7 +13,7 @@ use crate::{Error, Result};
 /// The values of a batch, by modality, in the order of their tokens.
 pub type Inputs = IndexMap<String, ModalityTensor>;
 
-/// Where one modality's tokens are in the sequence.
+/// The place of one modality's tokens in the sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskTokens {
     /// The modality.
@@ -42,7 +42,7 @@ impl TokenLayout {
         Self { tasks: names.into_iter().enumerate().map(place).collect(), grid }
     }
 
-    /// Where a modality's tokens are, if it is an input.
+    /// The place of a modality's tokens, if it is an input.
     #[must_use]
     pub fn task(&self, name: &str) -> Option<&TaskTokens> {
         self.tasks.iter().find(|task| task.name == name)

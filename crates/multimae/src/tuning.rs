@@ -1,4 +1,4 @@
-//! Which parameters of a pre-trained model training changes.
+//! The selection of trained parameters of a pre-trained model.
 //!
 //! A mode is an allow-list: what it does not name is frozen. Heads and the norms before them are
 //! always trained, since they begin with random values.
@@ -11,7 +11,7 @@ use burn::module::Module;
 use crate::state::{ParameterInfo, parameters, with_trained};
 use crate::{Error, Result};
 
-/// What a parameter belongs to, by its name.
+/// The kind of a parameter, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParameterKind {
     /// The pre-trained model: input adapters, tokens, encoder.
@@ -74,7 +74,7 @@ pub enum TuningPart {
     Bias,
     /// The scales and biases of all LayerNorms of the encoder.
     Norm,
-    /// The last blocks of the encoder, so many.
+    /// The last blocks of the encoder, this many.
     Last(usize),
     /// Scale and shift of features (Lian et al., 2022).
     Ssf,
@@ -107,7 +107,7 @@ impl TuningPart {
     }
 }
 
-/// What is trained besides the heads.
+/// The parameters that are trained besides the heads.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Tuning {
     /// Everything that is not fixed by its nature, such as position tables.
@@ -140,7 +140,7 @@ impl Tuning {
         }
     }
 
-    /// Freezes what the mode does not train. What was frozen before stays so.
+    /// Freezes the parameters that the mode does not train. Frozen ones stay frozen.
     ///
     /// # Errors
     /// If a group has no parameter in the model, or is of more blocks than it has.
@@ -231,7 +231,7 @@ impl FromStr for Tuning {
     }
 }
 
-/// What of a model is trained.
+/// Counts of the trained parameters of a model.
 #[derive(Debug, Clone, Default)]
 pub struct TrainedParameters {
     /// The tensors, in the order of the model.

@@ -1,5 +1,5 @@
-//! What tuning adds to a model: that it begins without effect where it should, that branches and
-//! merged weights give what they stand for, and that prompts of images lie among the tokens.
+//! PEFT modules: they start without effect, branches and merged weights agree with separate models,
+//! and prompts that start from images lie among the tokens.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 

@@ -54,7 +54,7 @@ fn last(model: &MultiVit, prompts: &[Prompts], device: &Device) -> multimae::Res
     Ok(output.layers.last().unwrap().clone())
 }
 
-/// What of a pool learns from the task, and the tokens that the prompts gave.
+/// The parameters of a pool that learn from the task, and the tokens that the prompts gave.
 fn learns<M: Module>(
     module: &M,
     forward: impl Fn(&M, Tensor<2>) -> multimae::Result<Selection>,

@@ -18,7 +18,7 @@ fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
-/// Equal to the last bit, whatever the order of the names.
+/// Equal in every bit, whatever the order of the names.
 fn assert_same(a: &StateDict, b: &StateDict) {
     assert_eq!(a.len(), b.len());
     for (name, data) in a {

@@ -43,16 +43,16 @@ impl ModalityTensor {
     }
 }
 
-/// What all adapters of a model share.
+/// The sizes that all adapters of a model share.
 #[derive(Debug, Clone, Copy)]
 pub struct InputAdapterConfig {
     /// Side of a patch at full resolution.
     pub patch_size: usize,
-    /// Width of the tokens.
+    /// Embedding dimension.
     pub width: usize,
     /// Image size that the position tables are built for.
     pub image_size: Size,
-    /// How tables that are not square are built.
+    /// The layout of position tables that are not square.
     pub tables: NonSquareTables,
 }
 

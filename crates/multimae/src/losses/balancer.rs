@@ -1,4 +1,4 @@
-//! How the losses of the tasks are added up.
+//! The weighted sum of the tasks' losses.
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};

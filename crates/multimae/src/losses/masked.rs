@@ -36,7 +36,7 @@ pub enum ReconstructionLoss {
     },
 }
 
-/// What a task is to predict.
+/// The target of a task.
 pub type ReconstructionTarget = ModalityTensor;
 
 /// A task's loss.

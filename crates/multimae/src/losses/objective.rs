@@ -1,4 +1,4 @@
-//! What pre-training minimises: one loss per decoder.
+//! The objective of pre-training: one loss per decoder.
 
 use indexmap::IndexMap;
 
@@ -14,7 +14,7 @@ pub struct TaskObjective {
     pub name: String,
     /// The modality whose values it is to predict.
     pub target: String,
-    /// How they are compared.
+    /// The loss function.
     pub loss: ReconstructionLoss,
     /// Side of a patch at that modality's own resolution.
     pub patch: usize,

@@ -16,7 +16,7 @@ const LENGTH_EPS: f64 = 1e-6;
 /// Added under silog's root, whose slope is infinite at zero.
 const SILOG_EPS: f64 = 1e-12;
 
-/// How values are compared.
+/// The loss of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RegressionLoss {
@@ -40,8 +40,8 @@ pub enum RegressionLoss {
 }
 
 impl RegressionLoss {
-    /// The loss over all valid values of the batch together. What the target holds where it is not
-    /// valid does not matter, not even a NaN.
+    /// Computes the loss over all valid values of the batch together. Invalid values of the target
+    /// are ignored, NaN included.
     ///
     /// # Shapes
     /// `prediction`, `target` and `valid` `(B, C, h, w)`.

@@ -23,7 +23,7 @@ pub enum SupervisedLoss {
     Regression(RegressionLoss),
 }
 
-/// What a head is to predict.
+/// The target of a head.
 #[derive(Debug, Clone)]
 #[allow(clippy::large_enum_variant, reason = "one per task and batch, and only handles")]
 pub enum SupervisedTarget {
@@ -37,7 +37,7 @@ pub enum SupervisedTarget {
     Values {
         /// `(B, C, H, W)`.
         values: Tensor<4>,
-        /// Where they count, `(B, C, H, W)` or `(B, 1, H, W)`; everywhere if absent.
+        /// The valid mask, `(B, C, H, W)` or `(B, 1, H, W)`; all pixels are valid if absent.
         valid: Option<Tensor<4, Bool>>,
     },
 }

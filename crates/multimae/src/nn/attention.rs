@@ -69,7 +69,8 @@ impl Attention {
         ops::cross_attention(q, kv, self.heads)
     }
 
-    /// How much every token attends to every token, and to further keys behind them.
+    /// Computes the attention weights of every token to every token, and to further keys behind
+    /// them.
     ///
     /// # Shapes
     /// `x (B, N, width)`, `keys (B, P, width)` to `(B, heads, N, N + P)`; rows sum to 1.

@@ -10,23 +10,23 @@ use crate::phase::Phase;
 /// The sizes of a block.
 #[derive(Debug, Clone, Copy)]
 pub struct BlockConfig {
-    /// Width of the tokens.
+    /// Embedding dimension.
     pub width: usize,
     /// Attention heads; must divide the width.
     pub heads: usize,
-    /// Hidden width of the perceptron over the width.
+    /// Hidden dimension of the MLP divided by the embedding dimension.
     pub mlp_ratio: f64,
 }
 
 impl BlockConfig {
-    /// The perceptron's hidden width.
+    /// The MLP's hidden dimension.
     #[must_use]
     pub fn hidden(&self) -> usize {
         (self.width as f64 * self.mlp_ratio) as usize
     }
 }
 
-/// What guides a block besides its tokens, per sample.
+/// The inputs of a block besides its tokens, per sample.
 #[derive(Debug, Clone, Default)]
 pub struct BlockConditioning {
     /// Keys and values that every token attends to besides those of the sequence, `(B, P, width)`
@@ -42,9 +42,9 @@ pub struct BlockConditioning {
 pub struct BlockInput<'a> {
     /// The block.
     pub block: &'a Block,
-    /// What goes through it.
+    /// The tokens.
     pub tokens: Tensor<3>,
-    /// What guides the block.
+    /// The further inputs of the block.
     pub conditioning: BlockConditioning,
     /// Its rate of stochastic depth.
     pub rate: f64,
@@ -57,9 +57,9 @@ pub struct Block {
     pub norm1: LayerNorm,
     /// Self-attention.
     pub attn: Attention,
-    /// Before the perceptron.
+    /// Before the MLP.
     pub norm2: LayerNorm,
-    /// Perceptron.
+    /// MLP.
     pub mlp: Mlp,
 }
 
@@ -194,7 +194,8 @@ impl Block {
 }
 
 impl Block {
-    /// How much every token of the block's input attends to every token and to a prefix.
+    /// Computes the attention weights of every token of the block's input to every token and to a
+    /// prefix.
     ///
     /// # Shapes
     /// `(B, N, width)` to `(B, heads, N, N + P)`; rows sum to 1.
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_side_by_side_do_what_each_does_alone() {
+    fn batched_blocks_agree_with_single_ones() {
         let device = Device::default();
         let config = BlockConfig { width: 8, heads: 2, mlp_ratio: 2.0 };
         let shared = |name: &str| Some(name.len() as f32);

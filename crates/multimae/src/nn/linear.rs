@@ -13,7 +13,7 @@ pub struct Linear {
     pub weight: Param<Tensor<2>>,
     /// `(outputs)`.
     pub bias: Option<Param<Tensor<1>>>,
-    /// A change of low rank, added to the output.
+    /// A low-rank update, added to the output.
     pub lora: Option<Lora>,
     /// Scale and shift of the output.
     pub ssf: Option<ScaleShift>,
@@ -127,7 +127,7 @@ impl Linear {
         Rows::of(parts.map(|((layer, x), y)| layer.added_to(y, x)).collect())
     }
 
-    /// What the layer makes of `x`, from what its weight and bias make of it.
+    /// Returns the output for `x`, from the output of its weight and bias.
     fn added_to(&self, y: Tensor<3>, x: Tensor<3>) -> Tensor<3> {
         let y = added(y, self.lora.as_ref().map(|lora| lora.forward(x)));
         match &self.ssf {

@@ -15,9 +15,9 @@ pub enum LoraTarget {
     Qkv,
     /// The projection of attention's output.
     Proj,
-    /// The perceptron's first layer.
+    /// The MLP's first layer.
     Fc1,
-    /// The perceptron's second layer.
+    /// The MLP's second layer.
     Fc2,
 }
 
@@ -31,7 +31,7 @@ pub struct LoraConfig {
     /// The change is multiplied by `alpha / rank`; `alpha` is the rank if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alpha: Option<f64>,
-    /// Which layers of every block are changed.
+    /// The layers of every block with an update.
     #[serde(default = "default_targets")]
     pub targets: Vec<LoraTarget>,
 }
@@ -80,7 +80,7 @@ impl Lora {
         ops::linear(narrow, self.b.val().mul_scalar(self.scale), None)
     }
 
-    /// What the layer's weight changes by: `scale * B A`, `(outputs, inputs)`.
+    /// Returns the update of the layer's weight: `scale * B A`, `(outputs, inputs)`.
     #[must_use]
     pub fn weight(&self) -> Tensor<2> {
         self.b.val().matmul(self.a.val()).mul_scalar(self.scale)

@@ -1,4 +1,4 @@
-//! The two-layer perceptron of a transformer block.
+//! The two-layer MLP of a transformer block.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -9,14 +9,14 @@ use super::{LayerNorm, Linear, Rows};
 /// `fc2(gelu(fc1(x)))` with the exact (erf) GELU.
 #[derive(Module, Debug)]
 pub struct Mlp {
-    /// Width to hidden width.
+    /// Embedding dimension to hidden dimension.
     pub fc1: Linear,
-    /// Hidden width to width.
+    /// Hidden dimension to embedding dimension.
     pub fc2: Linear,
 }
 
 impl Mlp {
-    /// A perceptron of zeros.
+    /// Creates an MLP of zeros.
     #[must_use]
     pub fn new(width: usize, hidden: usize, device: &Device) -> Self {
         Self { fc1: Linear::new(width, hidden, device), fc2: Linear::new(hidden, width, device) }
@@ -38,7 +38,7 @@ impl Mlp {
         Linear::norm_mlp(norm, (&self.fc1, &self.fc2), x)
     }
 
-    /// Perceptrons of the same weights side by side; see [`Linear::forward_batched`].
+    /// Runs MLPs of the same weights in one batch; see [`Linear::forward_batched`].
     pub(super) fn forward_batched(mlps: &[&Self], x: &Rows) -> Rows {
         let layers = |of: fn(&Self) -> &Linear| -> Vec<&Linear> {
             mlps.iter().map(|&mlp| of(mlp)).collect()

@@ -21,7 +21,8 @@ impl ScaleShift {
         Self { scale: parameter([width], device), shift: parameter([width], device) }
     }
 
-    /// What the bias of the operation before becomes: `scale * bias + shift`.
+    /// Returns the bias of the operation before, with scale and shift merged: `scale * bias +
+    /// shift`.
     #[must_use]
     pub fn bias(&self, bias: Option<Tensor<1>>) -> Tensor<1> {
         match bias {

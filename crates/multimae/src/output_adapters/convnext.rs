@@ -18,7 +18,7 @@ const KERNEL: usize = 7;
 /// Hidden channels of a block over its channels.
 const EXPANSION: usize = 4;
 
-/// How the prediction is brought to the image's resolution.
+/// The upsampling of the prediction to the image's resolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Upsampling {
@@ -43,7 +43,7 @@ pub struct ConvNeXtConfig {
     /// ConvNeXt blocks.
     #[serde(default = "default_depth")]
     pub depth: usize,
-    /// How the prediction is brought to the image's resolution.
+    /// The upsampling of the prediction to the image's resolution.
     #[serde(default)]
     pub interpolate_mode: Upsampling,
 }
@@ -74,7 +74,7 @@ impl ConvNeXtConfig {
     }
 }
 
-/// `x + MLP(LN(depthwise 7x7(x)))`, the norm and the perceptron over the channels.
+/// `x + MLP(LN(depthwise 7x7(x)))`, the norm and the MLP over the channels.
 #[derive(Module, Debug)]
 pub struct ConvNeXtBlock {
     /// Depthwise 7x7.

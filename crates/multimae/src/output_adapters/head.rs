@@ -12,7 +12,7 @@ use crate::encoder::Phase;
 use crate::encoder_output::{EncoderOutput, Source};
 use crate::{Error, Result};
 
-/// What a head predicts.
+/// The prediction of a head.
 #[derive(Debug, Clone)]
 pub enum Prediction {
     /// `(B, C, H, W)` at the resolution of the image: values, or logits of classes.
@@ -33,7 +33,7 @@ pub struct TaskHead {
     pub head: HeadConfig,
 }
 
-/// What a head takes from the rest of the model.
+/// The sizes that a head takes from the rest of the model.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadContext<'a> {
     /// The task's name.
@@ -86,7 +86,8 @@ impl HeadConfig {
         }
     }
 
-    /// The blocks whose outputs a head reads, of an encoder of so many, each once.
+    /// Returns the blocks whose outputs a head reads, each once, for an encoder with this number of
+    /// blocks.
     #[must_use]
     pub fn layers(&self, depth: usize) -> Vec<usize> {
         let mut hooks = match self {

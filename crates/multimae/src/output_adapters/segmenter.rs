@@ -28,7 +28,7 @@ pub struct SegmenterConfig {
     /// Width of the head's tokens.
     #[serde(default = "default_width")]
     pub embed_dim: usize,
-    /// Hidden width of the perceptrons over the width.
+    /// Hidden dimension of the MLPs divided by the embedding dimension.
     #[serde(default = "default_mlp_ratio")]
     pub mlp_ratio: f64,
     /// Stochastic depth of the last block; it rises linearly from 0 at the first.

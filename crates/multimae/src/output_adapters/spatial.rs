@@ -23,7 +23,7 @@ pub struct DecoderConfig {
     pub depth: usize,
     /// Attention heads.
     pub heads: usize,
-    /// Hidden width of the perceptrons over the width.
+    /// Hidden dimension of the MLPs divided by the embedding dimension.
     pub mlp_ratio: f64,
     /// Queries are the task's own tokens where it is an input, not mask tokens alone.
     pub use_task_queries: bool,
@@ -44,7 +44,7 @@ impl Default for DecoderConfig {
     }
 }
 
-/// What one decoder predicts.
+/// The prediction of one decoder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputTask {
     /// The name of the decoder and of its prediction, e.g. `norm_rgb`.
@@ -77,7 +77,7 @@ pub struct SpatialOutputAdapter {
     pub context_norm: Option<LayerNorm>,
     /// Before the cross-attention, of the queries.
     pub query_norm: Option<LayerNorm>,
-    /// Before the perceptron.
+    /// Before the MLP.
     pub out_norm: Option<LayerNorm>,
     /// After the cross-attention.
     pub mlp: Option<Mlp>,
@@ -105,7 +105,7 @@ pub struct DecoderContext<'a> {
     pub patch_size: usize,
     /// Image size that the position table is built for.
     pub image_size: Size,
-    /// How tables that are not square are built.
+    /// The layout of position tables that are not square.
     pub tables: NonSquareTables,
 }
 

@@ -1,4 +1,4 @@
-//! Where tokens look.
+//! Attention weights of blocks.
 
 use burn::tensor::Tensor;
 
@@ -8,15 +8,15 @@ use crate::encoder::Phase;
 use crate::tokens::{Inputs, TokenLayout};
 use crate::{Error, Result};
 
-/// How the tokens of a block attend to each other.
+/// The attention weights of a block.
 #[derive(Debug, Clone)]
 pub struct BlockAttention {
     /// The block, from 0.
     pub block: usize,
     /// The task whose prompts the block was given, where every task has its own.
     pub task: Option<String>,
-    /// `(B, heads, N + P, N + P + Q)`: rows look at columns, and sum to 1. The tokens in order: N of
-    /// the patches and global ones, P of prompts; then Q keys of prefixes.
+    /// `(B, heads, N + P, N + P + Q)`: rows are queries, columns are keys, and rows sum to 1. The
+    /// tokens in order: N of the patches and global ones, P of prompts; then Q keys of prefixes.
     pub weights: Tensor<4>,
     /// N: tokens of patches, modality by modality, and global tokens behind them.
     pub own: usize,

@@ -29,7 +29,7 @@ pub use prompt_init::{random_prompts, self_prompts};
 /// The name of the norms that the prompts of all tasks condition.
 const SHARED: &str = "shared";
 
-/// What tuning adds to a model. The default is nothing.
+/// The PEFT modules of a model. The default has none.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PeftConfig {
@@ -74,14 +74,14 @@ pub struct PeftModel {
     peft: PeftConfig,
 }
 
-/// What a tuned model makes of a batch.
+/// The output of a model with PEFT modules.
 #[derive(Debug, Clone, Default)]
 pub struct PeftOutput {
     /// By task.
     pub predictions: IndexMap<String, Prediction>,
-    /// What samples took from pools: `shared` from that of all tasks, and by task.
+    /// The selections from pools: `shared` for the pool of all tasks, and by task.
     pub selections: IndexMap<String, Selection>,
-    /// What pools add to the loss of the tasks, with their weights, `(1)` each.
+    /// The loss terms of pools, with their weights, `(1)` each.
     pub terms: IndexMap<String, Tensor<1>>,
 }
 
@@ -149,7 +149,7 @@ impl PeftModel {
         Ok(Self { prompts, task_prompts, ..self })
     }
 
-    /// What tuning has added.
+    /// The configuration of the PEFT modules.
     #[must_use]
     pub fn peft(&self) -> &PeftConfig {
         &self.peft
@@ -205,7 +205,7 @@ impl PeftModel {
         Ok(output)
     }
 
-    /// What pools choose by; none if there is no pool.
+    /// Computes the queries of pools; none if there is no pool.
     ///
     /// # Shapes
     /// To `(B, width)`.
@@ -219,13 +219,13 @@ impl PeftModel {
         Ok(queries)
     }
 
-    /// What the samples' queries are, if a source takes prompts from a pool.
+    /// The kind of the samples' queries, if a source takes prompts from a pool.
     fn query_kind(&self) -> Option<Query> {
         let of_tasks = self.task_prompts.iter().map(|(_, source)| source);
         self.prompts.iter().chain(of_tasks).find_map(PromptSource::query)
     }
 
-    /// What the heads make of their layers, one output each.
+    /// Computes the predictions of the heads from their layers, one output each.
     fn predict(
         &self,
         outputs: Vec<EncoderOutput>,
@@ -278,8 +278,8 @@ impl PeftModel {
 }
 
 impl PeftConfig {
-    /// Checks the sizes against an encoder of so many blocks. Returns the block at which tasks
-    /// branch.
+    /// Checks the sizes against an encoder with this number of blocks. Returns the block at which
+    /// tasks branch.
     fn check(&self, depth: usize) -> Result<usize> {
         let error = |problem: &str| Err(Error::Config(problem.to_owned()));
         if let Some(prompts) = &self.prompts {

@@ -16,8 +16,8 @@ use crate::prompts::{PromptSource, PromptedSequence, Prompts, Selection, SourceO
 use crate::tokens::Inputs;
 use crate::{Error, Result};
 
-/// Predicts batches of several tuned models with one pass through the encoder, whose linear layers
-/// multiply once for all of them: inputs, prompts, norms and low-rank changes are each model's own.
+/// Predicts batches of several models in one pass through the encoder, whose linear layers run one
+/// GEMM for all of them: inputs, prompts, norms and low-rank updates are each model's own.
 ///
 /// # Errors
 /// If the models' encoders are not alike (see [`PeftModel::can_batch_with`]), or inputs,
@@ -43,7 +43,7 @@ pub fn forward_batched(
 pub(super) struct ModelBatch<'a> {
     pub(super) model: &'a PeftModel,
     pub(super) embedded: Embedded,
-    /// What pools choose by, `(B, width)`; computed where it is needed and not given.
+    /// The queries of pools, `(B, width)`; computed on demand unless given.
     pub(super) queries: Option<Tensor<2>>,
 }
 
@@ -55,20 +55,20 @@ impl<'a> ModelBatch<'a> {
     }
 }
 
-/// What came out of a pass for a part.
+/// The output of a pass for a batch.
 pub(super) struct PassOutput {
-    /// What each head reads, in their order.
+    /// The input of each head, in their order.
     pub(super) outputs: Vec<EncoderOutput>,
-    /// What samples chose, in the order of the sources.
+    /// The selections of the samples, in the order of the sources.
     pub(super) selections: Vec<SourceSelection>,
 }
 
-/// What the samples of a source chose.
+/// The selections of a source's samples.
 pub(super) struct SourceSelection {
     /// The source: [`SHARED`] or a task.
     pub(super) source: String,
     pub(super) selection: Selection,
-    /// What it adds to the loss, with its weight.
+    /// The loss terms of the selection, with their weights.
     pub(super) terms: Vec<(&'static str, Tensor<1>)>,
 }
 
@@ -87,7 +87,7 @@ pub(super) struct HookInput<'a> {
     pub(super) batch: &'a BlockInput<'a>,
 }
 
-/// Runs the blocks, under the eyes of somebody.
+/// Runs the blocks and calls the hook before each.
 pub(super) fn encode(
     model_batches: &mut [ModelBatch<'_>],
     (phase, hook): (&mut Phase<'_>, &mut BlockHook<'_>),

@@ -91,7 +91,7 @@ pub fn self_prompts<R: Rng>(
     Ok(update(model, |name, _| values.swap_remove(name)))
 }
 
-/// Where prompts are taken from.
+/// The tokens that prompts start from.
 struct Picks<'a> {
     model: &'a PeftModel,
     /// The modality tokens in front of every block.
@@ -193,7 +193,7 @@ impl Picks<'_> {
         front.clone().reshape([batch * tokens, width]).select(0, places)
     }
 
-    /// What a block's attention makes of tokens, `(count, width)` each.
+    /// Returns the output of a block's attention for tokens, `(count, width)` each.
     fn keys_and_values(&self, block: usize, tokens: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         let [_, width] = tokens.dims();
         let block = &self.model.vit.encoder[block];

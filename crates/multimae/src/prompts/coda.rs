@@ -25,7 +25,7 @@ pub struct CodaConfig {
     pub first: usize,
     /// Blocks that get prompts, from `first` on.
     pub layers: usize,
-    /// What of a sample the mixture depends on.
+    /// The query of the mixture.
     pub query: Query,
     /// Weight of [`PoolLosses::orthogonality`]; with 0 the term is not computed.
     pub orthogonality_weight: f64,
@@ -71,7 +71,7 @@ impl CodaConfig {
 pub struct CodaPrompts {
     /// `(layers, M, width)`.
     pub keys: Param<Tensor<3>>,
-    /// What of a query each component looks at, `(layers, M, width)`.
+    /// The attention of each component over a query, `(layers, M, width)`.
     pub attention: Param<Tensor<3>>,
     /// `(layers, M, P, width)`; of P the first half are keys, the second half values, the heads side
     /// by side.
@@ -158,8 +158,8 @@ impl CodaPrompts {
         })
     }
 
-    /// `cos(query * attention, keys)`, `(B, layers, M)`: as two matrix products, so that no query is
-    /// repeated for every component.
+    /// `cos(query * attention, keys)`, `(B, layers, M)`: as two GEMMs, so that no query is repeated
+    /// for every component.
     fn weights(&self, query: Tensor<2>) -> Tensor<3> {
         let [layers, entries, width] = self.keys.dims();
         let rows = |param: &Param<Tensor<3>>| param.val().reshape([layers * entries, width]);
@@ -189,9 +189,9 @@ impl CodaPrompts {
         }
     }
 
-    /// How far keys, attention vectors and components (each as one long vector) are from
-    /// orthonormal: of each kind the mean over all pairs of `(<row_i, row_j> - [i = j])^2`, added up
-    /// over the kinds and the layers. `(1)`.
+    /// Computes the distance of keys, attention vectors and components (each as one long vector)
+    /// from orthonormal ones: per kind the mean over all pairs of `(<row_i, row_j> - [i = j])^2`,
+    /// added up over the kinds and the layers. `(1)`.
     #[must_use]
     pub fn orthogonality(&self) -> Tensor<1> {
         let [layers, entries, length, width] = self.components.dims();

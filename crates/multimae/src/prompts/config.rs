@@ -39,7 +39,7 @@ pub struct TokensConfig {
     /// The first block with prompts, counted from 0.
     #[serde(default)]
     pub first: usize,
-    /// So many blocks; all from the first on if absent.
+    /// The number of blocks; all from the first on if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layers: Option<usize>,
     /// Share of the values that training sets to zero.
@@ -65,7 +65,7 @@ pub struct PrefixConfig {
     /// The first block with prompts, counted from 0.
     #[serde(default)]
     pub first: usize,
-    /// So many blocks; all from the first on if absent.
+    /// The number of blocks; all from the first on if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layers: Option<usize>,
     /// Share of the values that training sets to zero.
@@ -100,7 +100,7 @@ impl PromptConfig {
         }
     }
 
-    /// Checks the sizes against an encoder of so many blocks.
+    /// Checks the sizes against an encoder with this number of blocks.
     ///
     /// # Errors
     /// Says which size does not fit.

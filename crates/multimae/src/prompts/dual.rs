@@ -31,7 +31,7 @@ pub struct DualConfig {
     pub entries: usize,
     /// Expert prefixes that a sample takes, N.
     pub top_n: usize,
-    /// What of a sample is compared with the keys.
+    /// The query that is compared with the keys.
     pub query: Query,
     /// Weight of [`PoolLosses::pull`](super::PoolLosses::pull).
     pub pull_weight: f64,

@@ -216,7 +216,7 @@ mod tests {
             .collect()
     }
 
-    /// Values that are alike for nobody.
+    /// Values that differ everywhere.
     fn values<const D: usize>(dims: [usize; D], seed: f32) -> Tensor<D> {
         let count: usize = dims.iter().product();
         let values: Vec<f32> = (0..count).map(|i| ((i as f32 + seed) * 1.7).sin()).collect();

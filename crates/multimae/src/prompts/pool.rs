@@ -15,11 +15,11 @@ use crate::{Error, Result};
 pub struct PoolConfig {
     /// Entries, M.
     pub entries: usize,
-    /// Prompts per entry and layer, P; in the prefix form so many keys and as many values.
+    /// Prompts per entry and layer, P; in the prefix form P keys and P values.
     pub length: usize,
     /// Entries that a sample takes, N.
     pub top_n: usize,
-    /// What the prompts are.
+    /// The form of the prompts.
     pub form: PoolForm,
     /// The first block that gets prompts, counted from 0.
     pub first: usize,
@@ -27,7 +27,7 @@ pub struct PoolConfig {
     pub layers: usize,
     /// Whether a sample chooses once, or in every layer anew.
     pub keys: PoolKeySharing,
-    /// What of a sample is compared with the keys.
+    /// The query that is compared with the keys.
     pub query: Query,
     /// Weight of [`PoolLosses::pull`].
     pub pull_weight: f64,
@@ -60,7 +60,7 @@ impl Default for PoolConfig {
     }
 }
 
-/// What the prompts of a pool are.
+/// The form of a pool's prompts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PoolForm {
@@ -71,7 +71,7 @@ pub enum PoolForm {
     Prefix,
 }
 
-/// How many choices a sample makes.
+/// The number of selections per sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PoolKeySharing {

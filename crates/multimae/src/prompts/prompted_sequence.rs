@@ -14,20 +14,21 @@ pub(super) struct PromptState {
     pub(super) output: Tensor<3>,
 }
 
-/// A batch with its prompts on its way through blocks. It [enters](Self::enter) every block and
-/// [leaves](Self::leave) it, so that whoever runs the blocks may run them for several batches.
+/// A batch with its prompts between two blocks. It gives every block its [input](Self::block_input)
+/// and takes its [output](Self::push_output), so that the caller can run the blocks for several
+/// batches.
 #[derive(Debug, Clone)]
 pub(crate) struct PromptedSequence {
     tokens: Tensor<3>,
     prompts: Vec<Prompts>,
-    /// What became of the tokens of each source; in a block, what it was given.
+    /// The tokens of each source behind the last block; inside a block, its input.
     carried: Vec<Option<PromptState>>,
     /// The number of the next block.
     index: usize,
 }
 
 impl PromptedSequence {
-    /// A batch before the first of so many blocks.
+    /// Creates a batch before the first of `blocks` blocks.
     ///
     /// # Shapes
     /// `(B, N, width)`.
@@ -48,8 +49,8 @@ impl PromptedSequence {
         &self.tokens
     }
 
-    /// What the next block is given: the tokens with those of prompts behind them, and what else
-    /// guides it.
+    /// Returns the input of the next block: the tokens with those of prompts behind them, and the
+    /// further inputs.
     pub(crate) fn block_input(&self) -> (Tensor<3>, BlockConditioning) {
         let slots = self.slots().flatten();
         let sequence = joined(std::iter::once(self.tokens.clone()).chain(slots));
@@ -57,7 +58,7 @@ impl PromptedSequence {
         let modulations =
             self.prompts.iter().filter_map(|prompts| prompts.modulation_of(self.index));
         let conditioning = BlockConditioning {
-            prefix: side_by_side(prefixes),
+            prefix: concatenated(prefixes),
             modulation: modulations.reduce(|sum, more| sum + more),
         };
         (sequence, conditioning)
@@ -117,7 +118,7 @@ fn joined(sequences: impl Iterator<Item = Tensor<3>>) -> Tensor<3> {
 }
 
 /// The keys and the values of all prefixes of a block.
-fn side_by_side(
+fn concatenated(
     prefixes: impl Iterator<Item = (Tensor<3>, Tensor<3>)>,
 ) -> Option<(Tensor<3>, Tensor<3>)> {
     let (keys, values): (Vec<_>, Vec<_>) = prefixes.unzip();

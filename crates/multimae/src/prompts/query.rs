@@ -7,7 +7,7 @@ use crate::encoder_output::EncoderOutput;
 use crate::tokens::TokenLayout;
 use crate::{Error, Result};
 
-/// What the query of a sample is. None has a gradient.
+/// The query of a sample. None has a gradient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Query {

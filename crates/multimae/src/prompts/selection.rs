@@ -1,4 +1,4 @@
-//! What samples take from a pool.
+//! The selections of samples from a pool.
 
 use burn::tensor::{Tensor, activation};
 
@@ -11,21 +11,21 @@ pub(super) const NORM_EPS: f64 = 1e-12;
 /// A smallest share, whose logarithm is finite.
 const SHARE_EPS: f64 = 1e-12;
 
-/// What the samples of a batch take from a pool.
+/// The selections of a batch's samples from a pool.
 #[derive(Debug, Clone)]
 pub struct Selection {
-    /// What the encoder gets.
+    /// The prompts for the encoder.
     pub prompts: Vec<Prompts>,
-    /// How well every entry fits every sample, `(B, sets, M)` in `[-1, 1]`. There is one set of keys
-    /// that all layers share, or one per layer.
+    /// The similarity of every sample to every entry, `(B, sets, M)` in `[-1, 1]`. There is one set
+    /// of keys that all layers share, or one per layer.
     pub similarity: Tensor<3>,
-    /// What follows from it.
+    /// The entries that are used.
     pub choice: EntryChoice,
-    /// What training may add to its loss.
+    /// The terms that training may add to its loss.
     pub losses: PoolLosses,
 }
 
-/// How entries become prompts.
+/// The combination of entries to prompts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryChoice {
     /// The entries of every sample, `sets * N` places: set after set, the most similar first.
@@ -41,10 +41,10 @@ pub struct PoolLosses {
     /// Minus the sum of the chosen similarities, over the batch size and the sets (Wang et al.,
     /// 2022): it pulls keys to the samples that chose them. From `-N` to `N`.
     pub pull: Option<Tensor<1>>,
-    /// How uneven the use of the entries is, at least 0, at most `ln M`; see
+    /// The unevenness of the use of the entries, at least 0, at most `ln M`; see
     /// [`PoolConfig::diversity_temperature`](super::PoolConfig::diversity_temperature).
     pub diversity: Option<Tensor<1>>,
-    /// How far entries are from orthonormal ones, at least 0; see
+    /// The distance of the entries from orthonormal ones, at least 0; see
     /// [`CodaPrompts::orthogonality`](super::CodaPrompts::orthogonality).
     pub orthogonality: Option<Tensor<1>>,
 }

@@ -42,7 +42,7 @@ impl PromptTokens {
         Self { tokens, projection: Some(Linear::new(rank, width, device)), ..self }
     }
 
-    /// The same with gates for so many blocks.
+    /// Returns the same prompts with gates for `blocks` blocks.
     #[must_use]
     pub fn with_gates(self, blocks: usize, device: &Device) -> Self {
         Self { gate: Some(parameter([blocks], device)), ..self }

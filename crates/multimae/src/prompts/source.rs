@@ -9,7 +9,7 @@ use super::{
 use crate::encoder::Phase;
 use crate::{Error, Result};
 
-/// What makes the prompts of a batch.
+/// A generator of a batch's prompts.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant, reason = "a model has a handful of them")]
 pub enum PromptSource {
@@ -17,7 +17,7 @@ pub enum PromptSource {
     Tokens(PromptTokens),
     /// Keys and values that all samples share.
     Prefix(PrefixPrompts),
-    /// What every sample takes from a pool.
+    /// The selections of every sample from a pool.
     Pool(PromptPool),
     /// Keys and values that all samples share, and others from a pool.
     Dual(DualPrompt),
@@ -28,14 +28,14 @@ pub enum PromptSource {
 /// The prompts of a batch, and how they were chosen if they were.
 #[derive(Debug, Clone)]
 pub struct SourceOutput {
-    /// What the encoder gets.
+    /// The prompts for the encoder.
     pub prompts: Vec<Prompts>,
-    /// What the samples took from a pool; its prompts are moved to `prompts`.
+    /// The selections from a pool; its prompts are moved to `prompts`.
     pub selection: Option<Selection>,
 }
 
 impl PromptSource {
-    /// What of a sample chooses its prompts; none where all samples have the same.
+    /// The kind of query that selects the prompts; none where all samples have the same.
     #[must_use]
     pub fn query(&self) -> Option<Query> {
         match self {
@@ -46,7 +46,7 @@ impl PromptSource {
         }
     }
 
-    /// The prompts of so many samples. `query` gives those of the samples, `(B, width)`.
+    /// Returns the prompts of `batch` samples. `query` gives their queries, `(B, width)`.
     ///
     /// # Errors
     /// If queries are needed and are not given or do not fit.

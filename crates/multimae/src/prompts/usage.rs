@@ -1,4 +1,4 @@
-//! How often the entries of a pool are used, by all samples and by kind of sample.
+//! Counts of the use of a pool's entries, by all samples and by kind of sample.
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -167,10 +167,10 @@ impl EntryUsage {
         self.amounts.iter().enumerate().flat_map(places).collect()
     }
 
-    /// What two kinds of samples have in common: `sum min(p, q) / sum max(p, q)` over the two
-    /// histograms, the weighted index of Jaccard; 1 for the same use, 0 if no entry is used by both.
-    /// Of even use it is the number of common entries over that of all used. `None` if either used
-    /// nothing.
+    /// Returns the overlap of two kinds of samples: `sum min(p, q) / sum max(p, q)` over the two
+    /// histograms, the weighted index of Jaccard; 1 for the same use, 0 if no entry is used by
+    /// both. Of even use it is the number of common entries divided by that of all used ones.
+    /// `None` if either used nothing.
     ///
     /// # Errors
     /// If the other usage is of a pool of another size.

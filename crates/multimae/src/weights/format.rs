@@ -40,7 +40,7 @@ impl fmt::Display for Format {
     }
 }
 
-/// What a file of weights holds.
+/// The content of a file of weights.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// The tensors. They keep their type.
@@ -49,7 +49,7 @@ pub struct Loaded {
     pub format: Format,
     /// The metadata of a safetensors file.
     pub metadata: IndexMap<String, String>,
-    /// What a PyTorch checkpoint holds besides, to look at.
+    /// The further content of a PyTorch checkpoint, for display.
     pub entries: IndexMap<String, Value>,
 }
 

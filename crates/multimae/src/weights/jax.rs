@@ -10,7 +10,7 @@ use indexmap::IndexSet;
 use crate::state::StateDict;
 use crate::{Error, Result};
 
-/// What some files put before every name.
+/// A prefix that some files put before every name.
 const PREFIXES: [&str; 2] = ["opt/target/", "params/"];
 const ENCODER: &str = "Transformer/encoderblock_";
 const ATTENTION: &str = "MultiHeadDotProductAttention_1";
@@ -37,7 +37,7 @@ const OUTSIDE: [(&str, &str); 4] = [
     ("Transformer/encoder_norm/scale", "norm.weight"),
     ("Transformer/encoder_norm/bias", "norm.bias"),
 ];
-/// What the classifier leaves: it is dropped.
+/// The classifier's tensors, which are dropped.
 const DROPPED: [&str; 2] = ["head/", "pre_logits/"];
 
 /// Renames and rearranges the weights of a ViT from its JAX names to those of timm. The classifier

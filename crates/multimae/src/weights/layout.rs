@@ -1,10 +1,10 @@
-//! Which model's names the names of tensors are.
+//! The model whose names a file's tensors have.
 
 use std::fmt;
 
 use crate::state::StateDict;
 
-/// What a file of weights looks like.
+/// The layout of a file of weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Layout {

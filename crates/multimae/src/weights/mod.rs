@@ -26,5 +26,5 @@ pub use self::safetensors::{read_metadata, read_safetensors, write_safetensors};
 pub use self::timm::{Converted, from_timm, to_timm};
 pub use self::value::Value;
 
-/// What is wrong with the content of a file; who knows the path adds it.
+/// The problem with the content of a file; the caller adds the path.
 type Problem = String;

@@ -17,7 +17,7 @@ use crate::state::StateDict;
 use crate::{Error, Result};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
-/// What the names of the entries end in, which is no part of an array's name.
+/// The suffix of the entries' names, which is no part of an array's name.
 const SUFFIX: &str = ".npy";
 /// NumPy's own limits.
 const MAX_RANK: usize = 64;
@@ -28,8 +28,8 @@ const MAX_BRACKETS: usize = 6;
 /// Reads all arrays of a file. They keep their type.
 ///
 /// # Errors
-/// If the file cannot be read, is damaged, or holds an array of something but little-endian
-/// numbers and truth values.
+/// If the file cannot be read, is damaged, or holds an array of something but little-endian numbers
+/// and booleans.
 pub fn read_npz(path: &Path) -> Result<StateDict> {
     let bytes = fs::read(path)?;
     let weights = Archive::open(&bytes).and_then(|archive| parse_archive(&archive));
@@ -63,7 +63,7 @@ fn read_npy(bytes: &[u8]) -> Result<TensorData, Problem> {
         NpyHeader::from_reader(&mut values).map_err(|error| format!("its header: {error}"))?;
     let dtype = dtype(&header.dtype()).ok_or_else(|| {
         let descr = header.dtype().descr();
-        format!("its type {descr} is not supported (little-endian numbers and truth values are)")
+        format!("its type {descr} is not supported (little-endian numbers and booleans are)")
     })?;
     let shape = header.shape().iter().map(|&n| usize::try_from(n).ok()).collect::<Option<Vec<_>>>();
     let shape = shape.filter(|shape| shape.len() <= MAX_RANK);

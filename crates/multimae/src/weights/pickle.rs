@@ -1,9 +1,9 @@
 //! A pickle machine that executes nothing.
 //!
 //! Python's pickle format is a program for a small stack machine, one of whose instructions calls
-//! any function of any installed package. Here a call is only noted: it becomes an
-//! [`Object`] with the name of the function and its arguments. What a few of them mean is
-//! read off afterwards, in `super::tensor`. Source: the documentation of Python's `pickletools`.
+//! any function of any installed package. Here a call is only noted: it becomes an [`Object`] with
+//! the name of the function and its arguments. The few known ones are interpreted afterwards, in
+//! `super::tensor`. Source: the documentation of Python's `pickletools`.
 //!
 //! Values live in one flat list and refer to each other by index, so that values that the file
 //! shares stay shared, cycles are harmless, and nothing here is recursive.
@@ -24,15 +24,15 @@ pub(super) type Id = u32;
 /// A call that was not made, or an instance that was not built.
 #[derive(Debug, Clone)]
 pub(super) struct Object {
-    /// What would be called, as a rule a [`Node::Global`].
+    /// The called object, as a rule a [`Node::Global`].
     pub(super) class: Id,
     /// Its arguments.
     pub(super) arguments: Id,
-    /// What would be handed to `__setstate__`, or be the attributes.
+    /// The argument of `__setstate__`, or the attributes.
     pub(super) state: Option<Id>,
-    /// What would be appended.
+    /// The values that `append` adds.
     pub(super) items: Vec<Id>,
-    /// What would be set by key.
+    /// The values that are set by key.
     pub(super) entries: Vec<(Id, Id)>,
 }
 
@@ -282,7 +282,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// How much of the stack can be reached: what is below a mark cannot.
+    /// The part of the stack that can be reached: values below a mark cannot.
     fn floor(&self) -> usize {
         self.marks.last().copied().unwrap_or(0)
     }

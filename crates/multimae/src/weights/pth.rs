@@ -36,8 +36,8 @@ pub struct Checkpoint {
     /// The state dict: what is under `model`, else `state_dict`, else `model_ema`, else the file
     /// itself. Tensors keep their type.
     pub weights: StateDict,
-    /// Everything else, such as `epoch`, `args` and `optimizer`, to look at. What is no tensor in
-    /// the state dict itself is here under its key.
+    /// Everything else, such as `epoch`, `args` and `optimizer`, for display. Entries of the state
+    /// dict that are no tensors are here under their keys.
     pub entries: IndexMap<String, Value>,
 }
 
@@ -56,7 +56,7 @@ pub(super) fn is_legacy(bytes: &[u8]) -> bool {
         || bytes.get(TAR_MAGIC.0..).is_some_and(|rest| rest.starts_with(TAR_MAGIC.1))
 }
 
-/// What to do about a file of an old format.
+/// The remedy for a file of an old format.
 pub(super) fn legacy() -> Problem {
     format!("written by PyTorch before version 1.6, or with its old format; {SAVE_AGAIN}")
 }

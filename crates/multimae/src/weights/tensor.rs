@@ -11,7 +11,7 @@ use super::pickle::{Graph, Id, Node, Object};
 
 /// PyTorch's own limit.
 const MAX_RANK: usize = 64;
-/// How often a parameter may be wrapped.
+/// The limit of nested parameter wrappers.
 const MAX_WRAPS: usize = 4;
 
 /// A view of a storage.
@@ -25,7 +25,7 @@ pub(super) struct TensorView<'a> {
     pub(super) offset: usize,
     /// Its shape.
     pub(super) shape: Vec<usize>,
-    /// How far apart neighbours are, in values, for every axis.
+    /// The distance of neighbours, in values, for every axis.
     pub(super) strides: Vec<usize>,
     /// Bytes that the storage is said to have.
     storage_len: usize,
@@ -48,12 +48,12 @@ pub(super) fn find<'a>(graph: &Graph<'a>, id: Id) -> Option<Result<TensorView<'a
             }
             _ => return None,
         };
-        return Some(rebuild(graph, object, version));
+        return Some(tensor_view(graph, object, version));
     }
     None
 }
 
-fn rebuild<'a>(
+fn tensor_view<'a>(
     graph: &Graph<'a>,
     object: &Object,
     version: usize,
@@ -165,10 +165,10 @@ impl TensorView<'_> {
 /// A tensor of these bytes.
 ///
 /// # Errors
-/// If a truth value is neither 0 nor 1, or the length is another than the shape says.
+/// If a boolean is neither 0 nor 1, or the length is another than the shape says.
 pub(super) fn data(bytes: Bytes, shape: &[usize], dtype: DType) -> Result<TensorData, Problem> {
     if matches!(dtype, DType::Bool(_)) && bytes.iter().any(|&byte| byte > 1) {
-        return Err("a truth value is neither 0 nor 1".to_owned());
+        return Err("a boolean is neither 0 nor 1".to_owned());
     }
     TensorData::try_from_bytes(bytes, shape.to_vec(), dtype).map_err(|e| e.to_string())
 }

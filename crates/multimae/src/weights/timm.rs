@@ -36,8 +36,8 @@ const GLOBAL: &str = "global_tokens";
 const POSITIONS: &str = "input_adapters.rgb.pos_emb";
 const VIT_CLASS: &str = "cls_token";
 const VIT_POSITIONS: &str = "pos_embed";
-/// What a ViT may have besides and MultiMAE has no place for: the final norm, the classifier and
-/// MAE's decoder.
+/// The tensors of a ViT that MultiMAE has no place for: the final norm, the classifier and MAE's
+/// decoder.
 const VIT_DROPPED: [&str; 6] =
     ["norm.", "fc_norm.", "head.", "decoder_", "mask_token", "pre_logits."];
 
@@ -160,7 +160,7 @@ fn positions_to_timm(table: &TensorData, width: usize) -> Result<TensorData> {
     let rows = transpose(table.as_bytes(), channels, cells, unit);
     let mut bytes = vec![0; channels * unit];
     bytes.extend(rows);
-    rebuilt(bytes, &[1, 1 + cells, channels], table.dtype())
+    tensor_data(bytes, &[1, 1 + cells, channels], table.dtype())
 }
 
 /// `(1, 1 + n·n, D)` to the first row as `(1, 1, D)` and the others as `(1, D, n, n)`.
@@ -180,8 +180,8 @@ fn positions_from_timm(table: &TensorData) -> Result<(TensorData, TensorData)> {
     let (first, grid) = table.as_bytes().split_at(width * unit);
     let grid = transpose(grid, rows - 1, width, unit);
     Ok((
-        rebuilt(first.to_vec(), &[1, 1, width], table.dtype())?,
-        rebuilt(grid, &[1, width, side, side], table.dtype())?,
+        tensor_data(first.to_vec(), &[1, 1, width], table.dtype())?,
+        tensor_data(grid, &[1, width, side, side], table.dtype())?,
     ))
 }
 
@@ -215,6 +215,6 @@ fn add(a: &TensorData, b: &TensorData) -> Result<TensorData> {
     }
 }
 
-fn rebuilt(bytes: Vec<u8>, shape: &[usize], dtype: DType) -> Result<TensorData> {
+fn tensor_data(bytes: Vec<u8>, shape: &[usize], dtype: DType) -> Result<TensorData> {
     TensorData::try_from_bytes_vec(bytes, shape.to_vec(), dtype).map_err(|e| problem(e.to_string()))
 }

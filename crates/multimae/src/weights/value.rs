@@ -1,4 +1,4 @@
-//! What a checkpoint holds besides weights, as plain data to look at.
+//! The content of a checkpoint besides weights, as plain data for display.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const MAX_COST: usize = 1 << 18;
 pub enum Value {
     /// Python's `None`.
     None,
-    /// A truth value.
+    /// A boolean.
     Bool(bool),
     /// An integer.
     Int(i64),
@@ -54,7 +54,7 @@ pub enum Value {
         /// Attributes and entries.
         fields: Vec<(Value, Value)>,
     },
-    /// Left out: nested too deeply, or too much.
+    /// Left out: nested too deeply, or too large.
     Omitted,
 }
 

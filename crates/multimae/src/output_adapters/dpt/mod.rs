@@ -24,7 +24,7 @@ const REGRESSION_HIDDEN: usize = 32;
 /// Dropout before the last map of classes.
 const SEMSEG_DROPOUT: f64 = 0.1;
 
-/// What a [`DptHead`] ends in.
+/// The last layers of a [`DptHead`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DptOutput {
@@ -39,7 +39,7 @@ pub enum DptOutput {
 pub struct DptConfig {
     /// Channels of the values, or number of classes.
     pub num_classes: usize,
-    /// What it ends in.
+    /// The last layers.
     pub head_type: DptOutput,
     /// The four blocks whose outputs are fused, counted from 0, early to late.
     #[serde(default = "default_hooks")]
