@@ -1,13 +1,13 @@
-//! How a server behaves.
+//! The configuration of a server.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How a server behaves.
+/// The configuration of a server.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// Where it listens. Loopback unless somebody says otherwise.
+    /// The address to listen on. The default is loopback.
     pub listen: SocketAddr,
     /// Requests that are decoded, wait or are computed at one time; further ones are refused.
     pub permits: usize,
@@ -17,17 +17,17 @@ pub struct ServerConfig {
     pub max_body: usize,
     /// Pixels of an image, told by its header before it is decoded.
     pub max_pixels: u64,
-    /// How long a request may take; a client may ask for less.
+    /// The deadline of a request; a client may set a shorter one.
     pub deadline: Duration,
-    /// What a client must know, as `Authorization: Bearer TOKEN`.
+    /// The token that clients send as `Authorization: Bearer TOKEN`.
     pub token: Option<String>,
     /// Folders of adapters that may be loaded at run time.
     pub adapter_folders: Vec<PathBuf>,
     /// Bytes of predictions that are kept, whose files are encoded when they are fetched.
     pub max_kept: usize,
-    /// How long they are kept.
+    /// The time that results are kept.
     pub kept_for: Duration,
-    /// What the model is called.
+    /// The model's name.
     pub model: String,
 }
 

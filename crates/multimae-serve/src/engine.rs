@@ -1,4 +1,4 @@
-//! What computes.
+//! The engine: the computation of batches.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,26 +11,26 @@ use multimae_infer::saved_model::ModelCard;
 use multimae_infer::visualize::{PretrainView, Pretrained};
 use multimae_kernels::precision::Precision;
 
-/// A piece of work.
+/// A request to the engine.
 #[derive(Debug, Clone)]
 pub enum InferenceRequest {
-    /// What an adapter says of a frame.
+    /// A prediction of an adapter for a frame.
     Predict {
         /// The adapter.
         adapter: String,
         /// The frame, prepared with the adapter's card.
         frame: Box<PreparedFrame>,
     },
-    /// What the pre-trained model rebuilds of a frame.
+    /// A reconstruction of a frame by the pre-trained model.
     Reconstruct {
         /// The frame as the model sees it.
         view: Box<PretrainView>,
-        /// Which patches are visible.
+        /// The mask of visible patches.
         masks: TokenMasks,
     },
 }
 
-/// What became of it.
+/// The result of an [`InferenceRequest`].
 #[derive(Debug, Clone)]
 pub enum InferenceOutput {
     /// Of [`InferenceRequest::Predict`]: what the heads say, not yet at the frame's size.
@@ -48,7 +48,7 @@ pub struct AdapterEntry {
     pub card: Arc<ModelCard>,
 }
 
-/// Whatever computes batches. It belongs to the thread of the queue.
+/// A computation of batches. It belongs to the thread of the queue.
 pub trait Engine: Send + 'static {
     /// The adapters that are loaded.
     fn adapters(&self) -> Vec<AdapterEntry>;
@@ -62,7 +62,7 @@ pub trait Engine: Send + 'static {
     /// Takes an adapter out; `false` if there is none of the name.
     fn unload(&mut self, name: &str) -> bool;
 
-    /// Tokens that a piece of work is.
+    /// Returns the number of tokens of a request.
     fn cost(&self, request: &InferenceRequest) -> usize;
 
     /// Computes a batch; a result per piece, in their order.
@@ -79,8 +79,8 @@ pub struct BankEngine {
 }
 
 impl BankEngine {
-    /// An engine without adapters on the backbone of a file or a run's folder. Without `pretrained`
-    /// it rebuilds nothing.
+    /// Creates an engine without adapters on the backbone of a file or a run's folder. Without
+    /// `pretrained` it reconstructs nothing.
     #[must_use]
     pub fn new(backbone: &Path, device: Device, pretrained: Option<Arc<Pretrained>>) -> Self {
         Self { predictor: BankPredictor::new(backbone, device), pretrained }
@@ -149,14 +149,14 @@ impl Engine for BankEngine {
         self.predict(&requests, &mut results);
         for (request, result) in requests.iter().zip(&mut results) {
             if let InferenceRequest::Reconstruct { view, masks } = request {
-                let model = self.pretrained.as_ref().ok_or("this server rebuilds nothing");
+                let model = self.pretrained.as_ref().ok_or("this server has no pre-trained model to reconstruct with; start it with `--model` of a run of `multimae pretrain`");
                 *result = Some(model.map_err(str::to_owned).and_then(|model| {
                     let maps = model.reconstruct(std::slice::from_ref(&**view), masks);
                     maps.map(InferenceOutput::Maps).map_err(|error| error.to_string())
                 }));
             }
         }
-        let lost = || Err("a piece of work was lost".to_owned());
+        let lost = || Err("a request of the batch has no result".to_owned());
         results.into_iter().map(|result| result.unwrap_or_else(lost)).collect()
     }
 }

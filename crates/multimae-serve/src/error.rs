@@ -1,4 +1,4 @@
-//! What can go wrong, and what a client is told.
+//! Errors, and the answers to clients about them.
 
 use std::path::PathBuf;
 
@@ -26,10 +26,10 @@ pub enum Error {
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
-    /// The engine's thread or the runtime could not be started, or the server broke down.
+    /// The engine's thread or the runtime could not be started, or the server failed.
     #[error("the server: {0}")]
     Io(#[from] std::io::Error),
     /// Load cannot be made on a server.

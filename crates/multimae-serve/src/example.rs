@@ -29,7 +29,7 @@ impl Rooms {
     }
 }
 
-/// Which map of a room is a file of this modality, if any is.
+/// The map of a room that a modality stores, if there is one.
 pub(crate) fn map_of(modality: &DataModality) -> Option<FrameMap> {
     match &modality.encoding {
         Encoding::Color { .. } => Some(FrameMap::Rgb),

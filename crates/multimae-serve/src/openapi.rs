@@ -1,4 +1,4 @@
-//! What the server understands, as an OpenAPI document.
+//! The routes of the server, as an OpenAPI document.
 
 use serde_json::{Value, json};
 
@@ -64,7 +64,7 @@ pub(crate) const ROUTES: [Route; 14] = [
     Route {
         path: "/v1/predict",
         method: "post",
-        summary: "What an adapter says of a frame: links to its files, or one of them. The body is an \
+        summary: "The predictions of an adapter for a frame: links to its files, or one of them. The body is an \
                   image of the colour input, or a form with a file per input, named as the input",
         query: &[
             ("adapter", "The adapter; may be left out if there is one only"),
@@ -76,7 +76,7 @@ pub(crate) const ROUTES: [Route; 14] = [
     Route {
         path: "/v1/reconstruct",
         method: "post",
-        summary: "What the pre-trained model rebuilds of a frame: pictures as data URLs. The body as of \
+        summary: "The reconstruction of a frame by the pre-trained model: pictures as data URLs. The body as of \
                   /v1/predict; a field `visible` holds JSON with the visible patches by modality, \
                   numbered row by row from 0",
         query: &[],

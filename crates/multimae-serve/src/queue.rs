@@ -13,10 +13,10 @@ use tokio::sync::oneshot;
 use crate::Metrics;
 use crate::engine::{AdapterEntry, Engine, InferenceOutput, InferenceRequest};
 
-/// How batches are made.
+/// The limits of batches.
 #[derive(Debug, Clone, Copy)]
 pub struct QueueConfig {
-    /// Tokens of a batch; a larger piece of work is a batch of its own.
+    /// Tokens of a batch; a larger request is a batch of its own.
     pub max_tokens: usize,
     /// Pieces of a batch.
     pub max_batch: usize,
@@ -28,7 +28,7 @@ impl Default for QueueConfig {
     }
 }
 
-/// Why a piece of work has no product.
+/// The reason why a request was not computed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// It was too late when its turn came.
@@ -39,7 +39,7 @@ pub enum Refusal {
     Closed,
 }
 
-/// What becomes of a piece of work, with the time it waited and that of its batch.
+/// The result of a request, with the time it waited and that of its batch.
 pub type Answer = Result<(InferenceOutput, Duration, Duration), Refusal>;
 
 struct Entry {
@@ -68,7 +68,7 @@ struct Shared {
     commands: Mutex<Sender<Command>>,
     catalog: RwLock<Vec<AdapterEntry>>,
     waiting: AtomicUsize,
-    /// Mean time of a piece of work in a batch, in microseconds.
+    /// Mean time of a request in a batch, in microseconds.
     pace: AtomicU64,
     metrics: Metrics,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -106,13 +106,13 @@ impl Queue {
         self.shared.catalog.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What is counted.
+    /// The metrics.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
     }
 
-    /// Pieces of work that wait.
+    /// The number of waiting requests.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.shared.waiting.load(Ordering::Relaxed)
@@ -125,7 +125,7 @@ impl Queue {
         Duration::from_micros(pace.saturating_mul(self.waiting() as u64 + 1))
     }
 
-    /// Hands in a piece of work. To stop waiting for it is to take it back.
+    /// Submits a request. Dropping the future withdraws it.
     pub async fn compute(&self, request: InferenceRequest, deadline: Instant) -> Answer {
         let (answer, product) = oneshot::channel();
         let entry = Entry { request, deadline, arrived: Instant::now(), answer };
@@ -192,7 +192,7 @@ impl<E: Engine> Owner<E> {
         let mut open = true;
         while open || !self.waiting.is_empty() {
             if self.waiting.is_empty() {
-                // Nothing to do but wait; without senders there is nobody left.
+                // Waits; without senders nothing can come any more.
                 match commands.recv() {
                     Ok(command) => open &= self.take(command),
                     Err(_) => return,
@@ -232,8 +232,7 @@ impl<E: Engine> Owner<E> {
         *catalog = self.engine.adapters();
     }
 
-    /// The next batch: in the order in which work came, without what nobody waits for or what is too
-    /// late.
+    /// Takes the next batch: in the order of arrival, without withdrawn and late requests.
     fn batch(&mut self) -> Vec<Entry> {
         let mut batch: Vec<Entry> = Vec::new();
         let mut tokens = 0;
@@ -278,7 +277,11 @@ impl<E: Engine> Owner<E> {
         // A panic of the model is an answer to those that wait, not the end of the server.
         let run = std::panic::AssertUnwindSafe(|| engine.run(requests));
         let results = std::panic::catch_unwind(run).unwrap_or_else(|_| {
-            (0..count).map(|_| Err("the model broke down".to_owned())).collect()
+            (0..count)
+                .map(|_| {
+                    Err("the model panicked on this batch; see the log of the server".to_owned())
+                })
+                .collect()
         });
         let took = begin.elapsed();
         self.shared.waiting.fetch_sub(count, Ordering::Relaxed);

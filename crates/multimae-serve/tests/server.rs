@@ -208,7 +208,10 @@ async fn what_is_late_or_not_waited_for_is_not_computed() {
 async fn a_broken_model_is_an_answer() {
     let server = server(Duration::ZERO, QueueConfig::default());
     let refusal = server.queue.compute(work("broken"), soon()).await.unwrap_err();
-    assert_eq!(refusal, Refusal::Failed("the model broke down".to_owned()));
+    assert_eq!(
+        refusal,
+        Refusal::Failed("the model panicked on this batch; see the log of the server".to_owned())
+    );
     assert!(server.queue.compute(work("a"), soon()).await.is_ok());
 }
 
@@ -550,7 +553,7 @@ fn malformed() -> impl Strategy<Value = Request<Body>> {
     )
 }
 
-/// Nothing that means nothing is an error of the server's, and the server goes on.
+/// Malformed requests are no errors of the server, and it continues to answer.
 #[test]
 fn ten_thousand_malformed_requests() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();

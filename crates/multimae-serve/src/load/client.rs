@@ -21,7 +21,7 @@ pub(super) struct Client {
     token: Option<String>,
 }
 
-/// What a server said.
+/// An answer of the server.
 #[derive(Debug, Clone)]
 pub(super) struct Reply {
     pub(super) status: u16,

@@ -1,4 +1,4 @@
-//! What load has shown.
+//! The results of a load test.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub struct Quantiles {
 }
 
 impl Quantiles {
-    /// Of so many durations; zeros of none.
+    /// Returns the quantiles of durations; zeros of none.
     #[must_use]
     pub fn of(mut took: Vec<Duration>) -> Self {
         took.sort_unstable();
@@ -63,7 +63,7 @@ pub struct Flood {
     pub expired: usize,
     /// Anything else: broken connections, other statuses.
     pub lost: usize,
-    /// What every request gave the server, in milliseconds.
+    /// The deadline of every request, in milliseconds.
     pub deadline_ms: u64,
     /// Of the answers.
     pub latency: Quantiles,
@@ -94,7 +94,7 @@ impl Flood {
     }
 }
 
-/// What load has shown.
+/// The results of a load test.
 #[derive(Debug, Clone, Serialize)]
 pub struct LoadTestReport {
     /// The adapters that were asked in turn; the first is the one asked alone.

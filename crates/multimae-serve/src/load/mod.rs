@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{Error, Result};
 
-/// What load is made.
+/// The settings of a load test.
 #[derive(Debug, Clone)]
 pub struct LoadTestOptions {
     /// The server, on loopback.
@@ -25,15 +25,15 @@ pub struct LoadTestOptions {
     pub adapters: Vec<String>,
     /// Clients that wait for an answer before they ask again.
     pub clients: usize,
-    /// How long each part lasts.
+    /// The duration of each part.
     pub part: Duration,
-    /// How often one adapter and mixed ones take turns.
+    /// The number of rounds of one adapter and of all in turn.
     pub rounds: usize,
     /// The rate of the flood, in multiples of the sustainable one.
     pub overload: f64,
-    /// What a client of the flood gives the server.
+    /// The deadline of the flood's requests.
     pub deadline: Duration,
-    /// What the server asks for, if it does.
+    /// The server's token, if it has one.
     pub token: Option<String>,
 }
 
@@ -56,8 +56,9 @@ impl LoadTestOptions {
     }
 }
 
-/// Makes load in three parts: clients that ask one adapter, clients that ask all in turn, and a flood of
-/// requests at a fixed rate, whether answered or not. `tell` hears what is done next.
+/// Runs a load test in three parts: clients that ask one adapter, clients that ask all in turn, and
+/// a flood of requests at a fixed rate, whether answered or not. `tell` is called with the next
+/// part.
 ///
 /// # Errors
 /// If the address is not of this machine, no server is there, or a request fails outside of the flood.
@@ -152,5 +153,5 @@ async fn flood(
 }
 
 fn joined<T>(result: std::result::Result<T, tokio::task::JoinError>) -> Result<T> {
-    result.map_err(|error| Error::Load(format!("a client broke down: {error}")))
+    result.map_err(|error| Error::Load(format!("a client failed: {error}")))
 }

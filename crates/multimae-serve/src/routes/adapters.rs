@@ -13,7 +13,7 @@ use super::App;
 use super::predict::colour;
 use crate::error::Problem;
 
-/// What is to be loaded.
+/// The adapter to load.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Load {

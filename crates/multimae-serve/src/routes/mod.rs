@@ -29,7 +29,7 @@ use crate::queue::{Queue, Refusal};
 use crate::results::Results;
 use crate::workers::Workers;
 
-/// What the routes share.
+/// The state that the routes share.
 #[derive(Clone)]
 pub struct App(Arc<Shared>);
 
@@ -113,7 +113,7 @@ impl App {
     }
 }
 
-/// What is said of work that has no product.
+/// The answer to a request that was not computed.
 fn refused(refusal: Refusal) -> Problem {
     match refusal {
         Refusal::Expired => Problem::late(),

@@ -1,4 +1,4 @@
-//! `/v1/reconstruct`: what is rebuilt from chosen patches.
+//! `/v1/reconstruct`: the reconstruction from chosen patches.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ pub(super) async fn reconstruct(
     let work = InferenceRequest::Reconstruct { view: Box::new(view.clone()), masks: masks.clone() };
     let (output, ..) = state.queue().compute(work, deadline).await.map_err(refused)?;
     let InferenceOutput::Maps(maps) = output else {
-        return Err(Problem::unfit("the model rebuilt nothing"));
+        return Err(Problem::unfit("the model reconstructed nothing"));
     };
     let describe = move || described(&model, &view, &masks, &maps);
     let answer = state.workers().run(deadline, describe).await?;

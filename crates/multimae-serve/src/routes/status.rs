@@ -1,4 +1,4 @@
-//! What the server is and how it does.
+//! The state and the description of the server.
 
 use axum::Json;
 use axum::extract::State;

@@ -92,7 +92,7 @@ impl RequestBody {
     }
 }
 
-/// What the framework says of a body that cannot be read.
+/// The framework's message about an unreadable body.
 fn of_body(status: axum::http::StatusCode, text: &str) -> Problem {
     match status {
         axum::http::StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large("the body is too large"),
