@@ -23,7 +23,7 @@ choice! {
 }
 
 choice! {
-    /// The precision of the operands of matrix products; sums and all else are 32 bits.
+    /// The precision of the operands of GEMMs; sums and all else are fp32.
     pub enum PrecisionChoice {
         /// 32 bits.
         Fp32 = "fp32",

@@ -31,7 +31,7 @@ pub trait RecipeValue: Sized {
     fn read(value: &Value) -> Result<Self, String>;
     /// The value as it is written into a file.
     fn write(&self) -> Value;
-    /// What values the type takes, in a few words.
+    /// The values of the type, in a few words.
     fn kind() -> String;
 }
 

@@ -10,7 +10,7 @@ pub(super) fn unknown<R: Recipe>(key: &str) -> String {
     unknown_of("key", key, &names_of::<R>(&known))
 }
 
-/// What is wrong with a key, if a kind of recipe does not have it.
+/// Returns the problem with a key, if a kind of recipe does not have it.
 pub fn check_key<R: Recipe>(key: &str) -> Result<(), String> {
     let known = R::keys();
     let names = names_of::<R>(&known);

@@ -1,4 +1,4 @@
-//! What a recipe says of modalities, over what is known of the usual ones.
+//! The modalities of a recipe, over the defaults of the usual ones.
 
 use indexmap::IndexMap;
 use multimae::losses::ReconstructionLoss;
@@ -17,7 +17,7 @@ const DEPTH_DIVISOR: f32 = 65536.0;
 /// Normalisation of RGB other than ImageNet's.
 const INCEPTION: [f32; 3] = [0.5; 3];
 
-/// How a modality's values are stored.
+/// The kind of a modality's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -29,7 +29,7 @@ pub enum Kind {
     Labels,
 }
 
-/// How prediction and target are compared.
+/// The loss between prediction and target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LossName {
@@ -41,7 +41,7 @@ pub enum LossName {
     CrossEntropy,
 }
 
-/// One entry under `modalities:`. What is left out keeps its usual value.
+/// One entry under `modalities:`. Absent keys keep their usual values.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModalityRecipe {
@@ -134,11 +134,11 @@ impl RecipeValue for Modalities {
 /// Everything that a run needs to know of a modality.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskModality {
-    /// How it is stored.
+    /// The storage of its files.
     pub data: DataModality,
-    /// How the model sees it.
+    /// The model's view of it.
     pub model: Modality,
-    /// What its decoder minimises.
+    /// The loss of its decoder.
     pub loss: ReconstructionLoss,
     /// Colours and names of its classes, if given.
     pub palette: Option<String>,
@@ -148,7 +148,7 @@ pub struct TaskModality {
     pub task: Option<String>,
 }
 
-/// What the recipe says outside `modalities:` that concerns them.
+/// The keys outside `modalities:` that concern them.
 #[derive(Debug, Clone, Copy)]
 pub struct ModalityDefaults {
     /// ImageNet's normalisation of RGB, not Inception's.

@@ -63,7 +63,7 @@ pub trait Recipe: Keys {
         text
     }
 
-    /// What must be the same when a run is resumed, as JSON.
+    /// The part of a recipe that must not change when a run is resumed, as JSON.
     #[must_use]
     fn fingerprint(&self) -> String {
         let fixed: Map<String, Value> = self
@@ -84,7 +84,7 @@ pub trait Recipe: Keys {
     }
 }
 
-/// Compares what a run was begun with to what it is to go on with.
+/// Compares the fingerprint of a run with that of the recipe that resumes it.
 ///
 /// # Errors
 /// Lists the keys that differ.

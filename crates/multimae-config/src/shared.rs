@@ -131,8 +131,8 @@ recipe_keys! {
             seed: u64 = 0,
             /// `cpu`, or a device that this build has.
             device: String = "cpu".to_owned(),
-            /// Precision of the operands of matrix products: fp32, or bf16 where the processor has
-            /// it; weights, sums and all else are 32 bits.
+            /// Precision of the operands of GEMMs: fp32, or bf16 where the processor has it;
+            /// weights, sums and all else are fp32.
             precision: PrecisionChoice = PrecisionChoice::Fp32,
             /// Folder of the run.
             output_dir: Option<String> = None,

@@ -65,7 +65,8 @@ impl FinetuneRecipe {
         }
         if let Some(both) = inputs.iter().find(|input| tasks.contains(input)) {
             return problem(format!(
-                "`{both}` is an input and a task: the answer would be given away"
+                "`{both}` is an input and a task: the input would leak the target; remove it from \
+                 one of the two"
             ));
         }
         if let Some(name) = self.decoder_main_tasks.0.iter().find(|name| !inputs.contains(name))
@@ -83,7 +84,7 @@ impl FinetuneRecipe {
         Ok(())
     }
 
-    /// What is added must be trained, and what is trained must be there.
+    /// PEFT modules must be trained, and trained ones must exist.
     pub(super) fn check_tuning(&self) -> Result<()> {
         let tuning = &self.tuning;
         let full = *tuning == Tuning::Full;

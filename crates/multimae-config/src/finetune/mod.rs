@@ -63,7 +63,7 @@ recipe_keys! {
             /// Largest valid depth in metres: annotations above do not count, predictions are
             /// clamped to it.
             depth_max: f64 = 10.0,
-            /// What a depth head's output stands for; log for the loss silog, else linear, if null.
+            /// Meaning of a depth head's output; log for the loss silog, else linear, if null.
             depth_output: Option<DepthOutput> = None,
             /// Mean depth in metres (of its logarithm for log) at an output of 0; that of the
             /// training samples if null.
@@ -75,14 +75,14 @@ recipe_keys! {
         group "Losses" {
             /// Loss of depth and other real values.
             loss: DownstreamLoss = DownstreamLoss::BerHu,
-            /// How far silog forgives an error of the scale: from 0, not at all, to 1.
+            /// Weight of silog's scale term: 0 penalises an error of the scale fully, 1 ignores it.
             silog_focus: f64 = 0.85,
             /// Share of a target's mass that is spread over all classes.
             smoothing: f64 = 0.0,
             /// Factors of the tasks' losses; 1 where none is given.
             task_weights: TaskWeights = TaskWeights::default(),
-            /// What else weights the tasks: `normalised` divides each loss by that of predicting a
-            /// constant, the mean depth or the class frequencies of the training samples.
+            /// Further weighting of the tasks: `normalised` divides each loss by that of predicting
+            /// a constant, the mean depth or the class frequencies of the training samples.
             task_balancer: WeightingChoice = WeightingChoice::None,
         }
         group "Model" {
@@ -110,7 +110,7 @@ recipe_keys! {
             decoder_main_tasks: Names = Names::joined("rgb"),
             /// Predictions per patch of ConvNeXt heads, a square number.
             decoder_preds_per_patch: usize = 16,
-            /// How ConvNeXt heads reach the resolution of the image.
+            /// Upsampling of ConvNeXt heads to the resolution of the image.
             decoder_interpolate_mode: InterpolateMode = InterpolateMode::Bilinear,
             /// Stochastic depth of Segmenter heads.
             drop_path_decoder: f64 = 0.0,
@@ -121,8 +121,8 @@ recipe_keys! {
             /// Parameters that are trained besides the heads: full (all), head (none), bias (all
             /// biases), norm (all LayerNorms of the encoder), ssf (scale and shift of features),
             /// lora (low-rank adaptation), prompts (see `prompts`), last-1, last-2 and so on (the
-            /// last blocks), or several of them as in prompts+norm. The rest stays as it is, to
-            /// the bit.
+            /// last blocks), or several of them as in prompts+norm. All other parameters stay
+            /// frozen.
             tuning: Tuning = Tuning::Full,
             /// Prompts of the encoder, for `tuning: prompts`: {kind: shallow | deep, count, first,
             /// layers, dropout, rank, gate} are tokens, {kind: prefix, count, first, layers,
@@ -137,8 +137,8 @@ recipe_keys! {
             /// Rank of scale and shift behind the norms of the blocks, which are made from the
             /// sample's prompts and begin without effect; none if null.
             prompt_norms: Option<usize> = None,
-            /// How prompts begin: random; self, from the tokens of training images in front of the
-            /// same block; or the values in an adapter, the file of another run.
+            /// First values of prompts: random; self, from the tokens of training images in front
+            /// of the same block; or the values in an adapter, the file of another run.
             prompt_init: PromptInit = PromptInit::Random,
             /// Sizes of low-rank adaptation, for `tuning: lora`: {rank, alpha, targets: [qkv, proj,
             /// fc1, fc2]}; rank 8 of qkv and proj if null.
@@ -226,7 +226,7 @@ recipe_keys! {
             mixup_prob: f64 = 1.0,
             /// Share of rectangles where both kinds of mixing are on.
             mixup_switch_prob: f64 = 0.5,
-            /// How samples are mixed.
+            /// Mixing of samples.
             mixup_mode: MixupMode = MixupMode::Batch,
         }
         group "Run" {
@@ -270,7 +270,7 @@ impl Recipe for FinetuneRecipe {
 }
 
 impl FinetuneRecipe {
-    /// What tuning adds to the model.
+    /// Returns the configuration of the PEFT modules.
     #[must_use]
     pub fn peft(&self) -> PeftConfig {
         let lora = self.tuning.has(TuningPart::Lora).then(LoraConfig::default);

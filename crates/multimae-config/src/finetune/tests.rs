@@ -109,7 +109,7 @@ log_images_freq: 250
     assert_eq!(recipe.tasks.out_domains.0, ["depth"]);
     assert_eq!((recipe.optim.epochs, recipe.optim.weight_decay), (2000, 1e-4));
     assert_eq!((recipe.aug_name, recipe.color_augs), (Augmentation::NyuAugs, Some(true)));
-    // What the file does not say is the depth script's own.
+    // Absent keys have the depth script's defaults.
     assert_eq!((recipe.decoder_preds_per_patch, recipe.run.save_ckpt_freq), (64, 200));
 }
 
@@ -199,7 +199,7 @@ fn keys_must_fit_together() {
     assert!(problem("epochs: 3").contains("out_domains"));
     assert!(problem("out_domains: depth\nlr: 1\nblr: 1").contains("`blr`"));
     assert!(problem("out_domains: cls-depth").contains("beside"));
-    assert!(problem("out_domains: depth\nin_domains: depth").contains("given away"));
+    assert!(problem("out_domains: depth\nin_domains: depth").contains("leak the target"));
     assert!(problem("out_domains: depth\nlayer_decay: 1.5").contains("layer_decay"));
     assert!(problem("out_domains: cls\nnb_classes: 3\nnum_classes: 3").contains("same key"));
     assert!(problem("out_domains: depth\ntask_weights: {semseg: 1}").contains("task_weights"));

@@ -45,7 +45,7 @@ impl RecipeValue for PromptConfig {
     }
 }
 
-/// How prompts begin.
+/// The first values of prompts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PromptInit {
     /// Uniformly random.
