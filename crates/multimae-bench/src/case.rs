@@ -1,4 +1,4 @@
-//! What is timed, and its sizes: `case.json`, which both programs read.
+//! Benchmark cases and their sizes: `case.json`, which both programs read.
 
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +40,7 @@ impl BenchmarkKind {
 /// Sizes of an encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EncoderSizes {
-    /// Width of tokens.
+    /// Embedding dimension.
     pub dim: usize,
     /// Blocks.
     pub depth: usize,
@@ -128,7 +128,7 @@ pub struct Files {
 pub struct BenchmarkCase {
     /// Its name.
     pub name: String,
-    /// What is done.
+    /// The kind of the case.
     #[serde(rename = "work")]
     pub kind: BenchmarkKind,
     /// Samples at once.

@@ -1,4 +1,4 @@
-//! What can go wrong.
+//! Errors of the benchmark.
 
 use std::path::PathBuf;
 
@@ -10,15 +10,15 @@ pub enum Error {
     CaseFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// A program that is timed did not do what it should.
     #[error("{program}: {problem}")]
     Worker {
-        /// Which.
+        /// The program.
         program: String,
-        /// What is wrong, with the end of its error output.
+        /// The problem, with the end of its error output.
         problem: String,
     },
     /// Both programs computed something else.
@@ -29,9 +29,9 @@ pub enum Error {
     NotTheSame {
         /// The case.
         case: String,
-        /// What ours computed first.
+        /// The first loss of multimae.
         ours: f64,
-        /// What PyTorch computed first.
+        /// The first loss of PyTorch.
         other: f64,
     },
     /// The model refuses.

@@ -10,8 +10,8 @@ fn patches(case: &BenchmarkCase) -> f64 {
     ((case.image[0] / case.patch) * (case.image[1] / case.patch)) as f64
 }
 
-/// Forward pass of a block of width `d` over `n` tokens: qkv and projection, scores and values,
-/// both layers of the perceptron.
+/// Forward pass of a block of dimension `d` over `n` tokens: qkv and projection, scores and values,
+/// both layers of the MLP.
 fn block(n: f64, d: f64) -> f64 {
     2.0 * n * d * d * 4.0 + 4.0 * n * n * d + 2.0 * n * d * (4.0 * d) * 2.0
 }

@@ -18,7 +18,7 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub struct CaseFolder {
     dir: PathBuf,
-    /// What is done.
+    /// The case.
     pub case: BenchmarkCase,
     /// The model's state dict; empty where there is no model.
     pub weights: StateDict,

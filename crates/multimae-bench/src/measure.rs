@@ -21,7 +21,7 @@ const SAME: f64 = 2e-4;
 /// With products in 16 bits.
 const SAME_IN_BF16: f64 = 3e-2;
 
-/// What one program took for a case.
+/// The times of one program for a case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProgramTimes {
     /// Seconds of every step.
@@ -40,7 +40,7 @@ impl ProgramTimes {
     }
 }
 
-/// What was measured of a case.
+/// The measurement of a case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
     /// The case.
@@ -112,7 +112,7 @@ pub fn measure(
     Ok(Measurement { case: case.clone(), programs: times.collect::<Result<_>>()? })
 }
 
-/// Which program goes first changes with the round.
+/// The program that goes first changes with the round.
 fn order(programs: usize, round: usize) -> Vec<usize> {
     let forward = 0..programs;
     if round.is_multiple_of(2) { forward.collect() } else { forward.rev().collect() }

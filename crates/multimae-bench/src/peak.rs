@@ -8,7 +8,7 @@ use multimae_kernels::precision::Precision;
 
 /// Side of the matrices: large enough to be limited by arithmetic.
 const SIDE: usize = 1536;
-/// The best of so many counts.
+/// The best of this many counts.
 const TRIES: usize = 8;
 
 /// Operations per second of a square product with all threads of this process in a precision, which

@@ -14,16 +14,16 @@ use crate::{Error, Result};
 /// Characters of a failed program's error output that are kept.
 const TAIL: usize = 2000;
 
-/// How a program is called.
+/// The command line of a program.
 #[derive(Debug, Clone)]
 pub struct Program {
     /// Its name in tables and messages.
     pub name: String,
     /// The file.
     pub file: PathBuf,
-    /// What comes before the case's folder.
+    /// The arguments before the case's folder.
     pub arguments: Vec<OsString>,
-    /// What comes behind it.
+    /// The arguments behind it.
     pub options: Vec<OsString>,
     /// Threads, for the environment.
     pub threads: usize,
@@ -54,7 +54,7 @@ pub struct Worker {
     child: Child,
     output: BufReader<ChildStdout>,
     errors: Option<JoinHandle<String>>,
-    /// What it computed first.
+    /// The first loss.
     pub first_loss: f64,
     /// All that it said of itself.
     pub about: Value,
@@ -78,7 +78,7 @@ impl Worker {
         };
         let errors = thread::spawn(move || {
             let mut text = String::new();
-            // What could not be read is not there to be shown.
+            // An unreadable error output is left out of the message.
             let _ = stderr.read_to_string(&mut text);
             text
         });

@@ -22,22 +22,22 @@ pub struct Results {
     pub about: IndexMap<String, String>,
     /// Operations per second of the fastest product seen.
     pub peak: f64,
-    /// What was measured.
+    /// The measurements.
     pub measured: Vec<Measurement>,
-    /// How times grow.
+    /// The growth curves.
     pub growth: Vec<Growth>,
 }
 
-/// How the time of some work grows with one of its sizes.
+/// The growth of a case's time with one of its sizes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Growth {
-    /// What grows, e.g. `batch`.
+    /// The size that grows, e.g. `batch`.
     pub axis: String,
     /// The work that it grows from.
     pub work: String,
     /// The sizes.
     pub values: Vec<f64>,
-    /// What was measured at each.
+    /// The measurement at each size.
     pub measured: Vec<Measurement>,
 }
 
@@ -117,7 +117,7 @@ impl Results {
         ratios.iter().map(row).collect()
     }
 
-    /// How near a case comes to the fastest product, in parts of 1.
+    /// Returns the rate of a case divided by that of the fastest GEMM.
     #[must_use]
     pub fn share_of_peak(&self, measured: &Measurement) -> Option<f64> {
         let (_, ours) = measured.programs.first()?;
@@ -145,7 +145,7 @@ impl Results {
         report.section("Times of the same work").table(table.headers(), table.rows());
         if !self.growth.is_empty() {
             let charts: Vec<Svg> = self.growth.iter().map(Growth::chart).collect();
-            report.section("How times grow").charts(&charts);
+            report.section("Growth of times").charts(&charts);
         }
         report
     }

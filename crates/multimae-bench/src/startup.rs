@@ -21,7 +21,7 @@ use crate::{Result, material};
 pub const MODEL: &str = "model.safetensors";
 /// The picture's.
 pub const PICTURE: &str = "picture.png";
-/// Where the predictions go.
+/// The folder of the predictions.
 pub const PREDICTIONS: &str = "predictions";
 
 /// Height and width of the picture: square, so that the whole of it is the model's input.
@@ -48,7 +48,7 @@ pub fn prepare(dir: &Path, case: &BenchmarkCase) -> Result<()> {
     Ok(Picture::new(SIZE, pixels)?.write_png(&picture)?)
 }
 
-/// What the other commands know of the model.
+/// The parts of the model card that other commands read.
 fn card(case: &BenchmarkCase, model: multimae::multivit::MultiVitConfig) -> Option<ModelCard> {
     let Heads { num_classes, .. } = case.task_heads?;
     let input = |name: &String| InputModality {

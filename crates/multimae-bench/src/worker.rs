@@ -19,7 +19,7 @@ use crate::workloads::{open, timed};
 /// Does a case's work in a precision, which the processor must have, until the input ends.
 ///
 /// # Errors
-/// If the case is not as it should be, a step fails, or nobody listens any more.
+/// If the case is not as it should be, a step fails, or the output is closed.
 pub fn serve(
     dir: &Path,
     threads: usize,

@@ -17,7 +17,7 @@ const SCALE: (f64, f64) = (0.2, 1.0);
 const RATIO: (f64, f64) = (0.75, 4.0 / 3.0);
 /// Classes of the 40 labels of NYUv2 and void.
 const CLASSES: usize = 41;
-/// Batches of a step: many more than are made ahead while nobody asks.
+/// Batches of a step: many more than the loader prefetches between steps.
 const BATCHES: usize = 16;
 /// More epochs than any measurement takes.
 const EPOCHS: u64 = 1 << 40;

@@ -1,4 +1,4 @@
-//! What is timed in our program.
+//! The workloads of our program.
 
 mod heads;
 mod loading;
@@ -25,14 +25,14 @@ const IGNORE: usize = 255;
 
 /// One step after the other of the same work.
 pub trait Workload {
-    /// Does a step and gives its loss. What is between the start and the end is timed.
+    /// Runs a step and returns its loss. The whole call is timed.
     ///
     /// # Errors
     /// If the model or the data refuse.
     fn step(&mut self) -> Result<f64>;
 }
 
-/// What a step took and computed.
+/// The time and the loss of a step.
 #[derive(Debug, Clone, Copy)]
 pub struct StepTime {
     /// Seconds.
@@ -102,7 +102,7 @@ fn peft_model(folder: &CaseFolder, weights: StateDict, device: &Device) -> Resul
     Ok(load(folder.case.peft_model(device)?, weights, &AllowedKeys::default())?)
 }
 
-/// What depth and labels should be.
+/// The targets of depth and labels.
 struct Targets {
     depth: SupervisedTarget,
     labels: SupervisedTarget,
