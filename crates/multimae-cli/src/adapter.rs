@@ -125,7 +125,7 @@ fn merge(backbone: &Path, adapter: &Path, out: &Path, force: bool) -> anyhow::Re
     Ok(())
 }
 
-/// How two adapters differ, by group.
+/// Differences of two adapters, by group.
 fn difference(one: &Adapter, other: &Adapter) -> String {
     let mut text = String::new();
     let mut compare = |what: &str, a: &dyn std::fmt::Display, b: &dyn std::fmt::Display| {
@@ -163,11 +163,11 @@ fn difference(one: &Adapter, other: &Adapter) -> String {
         other.tensors.get(*name).is_some_and(|b| b.as_bytes() == data.as_bytes())
     };
     let same = one.tensors.iter().filter(same).count();
-    let _ = writeln!(text, "{same} tensors are the same to the bit");
+    let _ = writeln!(text, "{same} tensors are identical");
     text
 }
 
-/// How far two tensors of one shape are from each other.
+/// Returns the distance of two tensors of one shape.
 fn distance(a: &TensorData, b: &TensorData) -> String {
     let (mut largest, mut squares, mut norm) = (0.0_f64, 0.0, 0.0);
     for (a, b) in a.iter::<f64>().zip(b.iter::<f64>()) {

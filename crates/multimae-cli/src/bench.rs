@@ -47,7 +47,7 @@ pub(crate) struct Bench {
     /// Threads of each program; all processors if absent
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     threads: Option<u64>,
-    /// Precision of the factors of products, in both programs: fp32, or bf16 where the processor has
+    /// Precision of the operands of GEMMs, in both programs: fp32, or bf16 where the processor has
     /// it
     #[arg(long, default_value = "fp32", value_parser = precision)]
     precision: PrecisionChoice,
@@ -91,7 +91,7 @@ pub(crate) struct BenchWorker {
     /// Threads
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// Precision of the factors of products
+    /// Precision of the operands of GEMMs
     #[arg(long, default_value = "fp32", value_parser = precision)]
     precision: PrecisionChoice,
     /// Predict the case's picture once
@@ -233,7 +233,7 @@ impl Bench {
         Ok(measured)
     }
 
-    /// How pre-training and prompt tuning grow.
+    /// The growth curves of pre-training and prompt tuning.
     fn growth(&self, threads: usize, torch: Option<&Torch>) -> anyhow::Result<Vec<Growth>> {
         let mut curves = Vec::new();
         for (axis, cases) in growing_cases(self.quick, threads) {
@@ -277,7 +277,7 @@ impl Bench {
         }
     }
 
-    /// What was measured where.
+    /// The machine and the programs of the measurement.
     fn about(&self, threads: usize, torch: Option<&Torch>) -> IndexMap<String, String> {
         let precision = self.precision.write().as_str().unwrap_or_default().to_owned();
         let torch = torch.map(|torch| ("PyTorch", torch.version.clone()));
@@ -292,7 +292,7 @@ impl Bench {
         entries.map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
-    /// What both programs understand.
+    /// The options that both programs understand.
     fn options(&self, threads: usize) -> Vec<OsString> {
         let precision = self.precision.write().as_str().unwrap_or_default().to_owned();
         let threads = threads.to_string();

@@ -20,18 +20,18 @@ use multimae_train::compare::{
 
 use crate::{interrupt, terminal};
 
-/// How often a running cell is looked at.
+/// The interval of looking at a running cell.
 const LOOK: Duration = Duration::from_millis(50);
-/// How often its progress is read from its records.
+/// The interval of reading its progress from its records.
 const READ: Duration = Duration::from_secs(2);
 /// Lines of a failed run's output that are kept.
 const TAIL: usize = 20;
 
 /// Train a grid of tuning modes from one backbone and compare what they cost and reach.
 ///
-/// Every cell and seed is an ordinary run of fine-tuning in DIR/cells/, in a process of its own, one
-/// after the other. Writes table.md, results.json and report.html after each. Finished runs are not
-/// trained again, unfinished ones go on. Ctrl-C stops at a checkpoint.
+/// Every cell and seed is an ordinary run of fine-tuning in DIR/cells/, in a process of its own,
+/// one after the other. Writes table.md, results.json and report.html after each. Finished runs are
+/// not trained again, unfinished ones are resumed. Ctrl-C stops at a checkpoint.
 #[derive(Debug, Args)]
 pub(crate) struct Compare {
     /// The grid in YAML: the recipe of every cell, and what is changed in it
@@ -73,7 +73,7 @@ impl Compare {
             .context("printing the table")?;
         terminal::line(&format!("look at {}", report.display()));
         if stop.load(Ordering::Relaxed) {
-            terminal::line("stopped; the same command goes on");
+            terminal::line("stopped; the same command resumes");
         }
         failures(&plan)
     }
@@ -153,7 +153,7 @@ fn outcome(state: &RunState, took: Duration) -> String {
     }
 }
 
-/// What the runs so far let expect of those that are left.
+/// Returns the expected time of the remaining runs, from those so far.
 fn time_left(seconds: &[f64], left: usize) -> String {
     if left == 0 || seconds.is_empty() {
         return String::new();

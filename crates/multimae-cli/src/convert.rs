@@ -15,13 +15,14 @@ use multimae_io::atomic::write_atomically;
 
 use crate::terminal;
 
-/// How many names of a kind are listed before the rest is counted.
+/// Names of a kind that are listed before the rest is counted.
 const LISTED: usize = 10;
 
 /// Convert weights between files and layouts: PyTorch, safetensors, npz; MultiMAE and timm.
 ///
-/// The format of the input is told by its content. A timm or MAE ViT becomes a MultiMAE encoder
-/// with RGB input, unless the output is to be timm's too. Prints what the output does not hold.
+/// The format of the input is inferred from its content. A timm or MAE ViT becomes a MultiMAE
+/// encoder with RGB input, unless the output is to be timm's too. Prints the tensors that the
+/// output does not hold.
 #[derive(Debug, Args)]
 pub(crate) struct Convert {
     /// Weights to read

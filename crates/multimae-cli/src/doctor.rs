@@ -23,7 +23,7 @@ pub(crate) struct Doctor {
     /// Folder to examine
     #[arg(value_name = "DIR")]
     dir: PathBuf,
-    /// What a folder holds, if its name does not tell: color, depth, labels, mask or other
+    /// Kind of a folder, if its name does not tell: color, depth, labels, mask or other
     #[arg(long = "kind", value_name = "FOLDER=KIND", value_parser = kind_of)]
     kinds: Vec<(String, Kind)>,
     /// Stored units of depth per metre, 1000 for millimetres
@@ -71,7 +71,7 @@ impl Doctor {
             report.parts.iter().map(part).collect()
         };
         match std::io::stdout().lock().write_all(text.as_bytes()) {
-            // Whoever reads, such as `head`, has seen enough.
+            // A closed pipe, as with `head`, is no failure.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
             result => result?,
         }

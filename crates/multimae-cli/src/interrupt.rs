@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What a shell expects after Ctrl-C.
+/// The exit code that a shell expects after Ctrl-C.
 const INTERRUPTED: i32 = 130;
 
 /// A flag that Ctrl-C and a request to terminate set.

@@ -12,14 +12,14 @@ use multimae_serve::load::{LoadTestOptions, load};
 use crate::serve::token;
 use crate::terminal;
 
-/// Make load on a running `multimae serve` of this machine, and tell what it bears.
+/// Load-test a running `multimae serve` of this machine: latency, throughput and load shedding.
 ///
 /// Clients that wait for each answer ask one adapter and then all in turn, some rounds; then requests
 /// come at a multiple of the rate that was answered, whether answered or not. The token is taken from
 /// the environment variable MULTIMAE_TOKEN.
 #[derive(Debug, Args)]
 pub(crate) struct Load {
-    /// Where the server listens
+    /// Address of the server
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     server: SocketAddr,
     /// The image that every request carries

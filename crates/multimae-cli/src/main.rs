@@ -40,7 +40,7 @@ struct Arguments {
     command: Command,
 }
 
-/// What each does is said where its arguments are.
+/// The commands; each is documented at its arguments.
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Demo),

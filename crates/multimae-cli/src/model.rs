@@ -21,10 +21,10 @@ pub(crate) struct Model {
     /// Adapter for the backbone: the adapter.safetensors of a run
     #[arg(long, value_name = "FILE")]
     adapter: Option<PathBuf>,
-    /// Where to compute
+    /// Device to compute on
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// Precision of the factors of matrix products: fp32, or bf16 where the processor has it
+    /// Precision of the operands of GEMMs: fp32, or bf16 where the processor has it
     #[arg(long, default_value = "fp32", value_parser = precision)]
     precision: PrecisionChoice,
 }
@@ -40,7 +40,7 @@ impl Model {
         Self { model, adapter: None, device: "cpu".to_owned(), precision: PrecisionChoice::Fp32 }
     }
 
-    /// What a report calls it.
+    /// The model's name in a report.
     pub(crate) fn name(&self) -> String {
         match &self.adapter {
             Some(adapter) => format!("{} on {}", adapter.display(), self.model.display()),
@@ -48,7 +48,7 @@ impl Model {
         }
     }
 
-    /// Where it computes.
+    /// The device.
     pub(crate) fn device(&self) -> anyhow::Result<Device> {
         Ok(device(&self.device)?)
     }

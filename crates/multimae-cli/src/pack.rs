@@ -13,14 +13,14 @@ use multimae_data::packed::{
 
 use crate::{interrupt, terminal};
 
-/// How many of many things are named.
+/// Names that are printed before the rest is counted.
 const NAMED: usize = 10;
 
 /// Decode a data set once, into one file to train from.
 ///
-/// Every epoch then reads the stored values instead of decoding images again. Wherever a folder of data
-/// is given, the file will do, and makes the same samples, bit for bit. It holds all lists of the
-/// folder. Stopped by Ctrl-C, nothing is left.
+/// Every epoch then reads the stored values instead of decoding images again. Every command that
+/// takes a folder of data takes the file, and makes exactly the same samples from it. It holds all
+/// lists of the folder. Stopped by Ctrl-C, nothing is left.
 #[derive(Debug, Args)]
 pub(crate) struct PackCommand {
     /// Folder of the data: a folder per modality, and the lists
@@ -32,13 +32,13 @@ pub(crate) struct PackCommand {
     /// Pack these folders only
     #[arg(long, value_name = "FOLDER", value_delimiter = ',')]
     folders: Vec<String>,
-    /// What a folder holds, if its name does not tell: color, depth, labels, mask or other
+    /// Kind of a folder, if its name does not tell: color, depth, labels, mask or other
     #[arg(long = "kind", value_name = "FOLDER=KIND", value_parser = kind_of)]
     kinds: Vec<(String, Kind)>,
-    /// Reduce larger frames to a shorter side of so many pixels; they make other samples, then
+    /// Reduce larger frames to a shorter side of this many pixels; the samples then differ
     #[arg(long, value_name = "PIXELS", conflicts_with = "max_side")]
     short_side: Option<usize>,
-    /// Reduce larger frames to a longer side of so many pixels
+    /// Reduce larger frames to a longer side of this many pixels
     #[arg(long, value_name = "PIXELS")]
     max_side: Option<usize>,
     /// Leave out samples that cannot be read, and name them

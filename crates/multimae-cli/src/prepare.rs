@@ -26,10 +26,10 @@ enum DataSet {
 
 /// NYU Depth V2: 1449 labelled frames, from its MATLAB files.
 ///
-/// Writes rgb/, depth/ (16-bit PNG, millimetres), label40/ or label13/ (0 is void), mask_valid/ (255
-/// where depth counts), lists (the official train and test, and train in two: train_fit, val),
-/// classes.txt, frames.csv and manifest.json. Names are the official ids. Every value is checked. Stopped by
-/// Ctrl-C, the same command goes on; a finished folder is left alone.
+/// Writes rgb/, depth/ (16-bit PNG, millimetres), label40/ or label13/ (0 is void), mask_valid/
+/// (255 where depth is valid), lists (the official train and test, and train in two: train_fit,
+/// val), classes.txt, frames.csv and manifest.json. Names are the official ids. Every value is
+/// checked. Stopped by Ctrl-C, the same command resumes; a finished folder is left alone.
 #[derive(Debug, Args)]
 struct Nyuv2 {
     /// nyu_depth_v2_labeled.mat
@@ -76,7 +76,7 @@ enum ClassCount {
 enum CropName {
     /// The whole frame
     None,
-    /// What the depth sensor sees, 561 x 427
+    /// The field of view of the depth sensor, 561 x 427
     Toolbox,
     /// Eigen et al., 560 x 426
     Eigen,
@@ -160,7 +160,7 @@ impl Nyuv2 {
         }
         let written = summary.written;
         let end = match summary.outcome {
-            Outcome::Stopped => "; stopped: the same command goes on",
+            Outcome::Stopped => "; stopped: the same command resumes",
             _ => "",
         };
         terminal::line(&format!("{written} of {frames} frames written now, in {out}{end}"));

@@ -16,7 +16,7 @@ use crate::training::{Resolution, TrainingArguments};
 ///
 /// Writes recipe.yaml, metrics.jsonl, TensorBoard events, checkpoints/, pictures/, report.html and,
 /// at the end, model.safetensors into the run's folder. Ctrl-C writes a checkpoint and ends;
-/// --resume goes on from the last one.
+/// --resume resumes from the last one.
 #[derive(Debug, Args)]
 pub(crate) struct Pretrain {
     #[command(flatten)]
@@ -31,7 +31,7 @@ impl Pretrain {
     }
 }
 
-/// Trains by a recipe, or goes on with the run that `out` holds.
+/// Trains by a recipe, or resumes the run that `out` holds.
 pub(crate) fn train(
     resolved: Resolved<PretrainRecipe>,
     out: &Path,

@@ -1,4 +1,4 @@
-//! What is generated from the commands and the recipes: the reference in `docs/reference`, manual
+//! Output generated from the commands and the recipes: the reference in `docs/reference`, manual
 //! pages, completions of shells.
 
 use std::fmt::Write as _;

@@ -25,13 +25,13 @@ use crate::terminal;
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// The backbone: a file of pre-trained weights or the folder of a run. A finished run of
-    /// pre-training also rebuilds masked patches
+    /// pre-training also reconstructs masked patches
     #[arg(long, value_name = "BACKBONE")]
     model: PathBuf,
     /// An adapter under a name; repeat for more
     #[arg(long = "adapter", value_name = "NAME=FILE")]
     adapters: Vec<Named>,
-    /// Where to listen
+    /// Address to listen on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
     /// Folder of adapters that may be loaded at run time; repeat for more
@@ -52,10 +52,10 @@ pub(crate) struct Serve {
     /// Pixels of an image
     #[arg(long, value_name = "COUNT", default_value_t = 16_000_000)]
     max_pixels: u64,
-    /// Where to compute
+    /// Device to compute on
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// Precision of the factors of matrix products: fp32, or bf16 where the processor has it
+    /// Precision of the operands of GEMMs: fp32, or bf16 where the processor has it
     #[arg(long, default_value = "fp32", value_parser = precision)]
     precision: PrecisionChoice,
 }
@@ -102,7 +102,7 @@ impl Serve {
         let precision = device::precision(self.precision, &self.device, &device)?;
         let rebuilds =
             SavedModel::file_of(&self.model).extension().is_some_and(|e| e == "safetensors");
-        // Weights without a recipe serve adapters, and rebuild nothing.
+        // Weights without a recipe serve adapters, but no reconstructions.
         let pretrained = if rebuilds { Pretrained::load(&self.model, &device).ok() } else { None };
         let pretrained = pretrained.map(|model| Arc::new(model.with_precision(precision)));
         let engine = BankEngine::new(&self.model, device, pretrained.clone());

@@ -12,9 +12,9 @@ use crate::{interrupt, terminal};
 
 /// Render furnished rooms: RGB, metric depth, labels in NYUv2-40 ids, surface normals.
 ///
-/// Writes rgb/, depth/ (16-bit PNG, millimetres), label40/, normal/, the lists train.txt and val.txt,
-/// and manifest.json. The same seed gives the same rooms. Stopped by Ctrl-C, the same command goes
-/// on where it was.
+/// Writes rgb/, depth/ (16-bit PNG, millimetres), label40/, normal/, the lists train.txt and
+/// val.txt, and manifest.json. The same seed gives the same rooms. Stopped by Ctrl-C, the same
+/// command resumes.
 #[derive(Debug, Args)]
 pub(crate) struct Synth {
     /// Folder to write

@@ -1,4 +1,4 @@
-//! What a person sees: a progress bar on a terminal, and lines that are worth keeping anywhere.
+//! Terminal output: a progress bar on a terminal, and lasting lines anywhere.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -34,7 +34,7 @@ pub(crate) fn line(text: &str) {
 /// Writes a result to standard output.
 pub(crate) fn result(text: &str) -> std::io::Result<()> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
-        // Whoever reads, such as `head`, has seen enough.
+        // A closed pipe, as with `head`, is no failure.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
@@ -157,7 +157,7 @@ impl Observer for TrainingTerminal {
                 self.bar.set_length(*total_steps);
                 self.bar.set_position(*done_steps);
                 let from = if *done_steps > 0 {
-                    format!(", going on at step {done_steps}")
+                    format!(", resuming at step {done_steps}")
                 } else {
                     String::new()
                 };
@@ -199,7 +199,7 @@ impl Observer for TrainingTerminal {
                     outcome.rejected,
                 ));
                 if outcome.interrupted {
-                    self.line("a checkpoint was written; go on with --resume");
+                    self.line("a checkpoint was written; continue with --resume");
                 }
                 if let Some(report) = &outcome.report {
                     self.line(&format!("look at {}", report.display()));

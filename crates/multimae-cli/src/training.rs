@@ -1,4 +1,4 @@
-//! What the commands that train have in common: their arguments.
+//! The arguments that the training commands share.
 
 use std::path::PathBuf;
 
@@ -23,18 +23,18 @@ pub(crate) struct TrainingArguments {
     /// Set a key of the recipe; dots go into maps, as in modalities.depth.divisor=1000
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<Override>,
-    /// Go on with the run that the folder holds, with its recipe unless one is given
+    /// Resume the run that the folder holds, with its recipe unless one is given
     #[arg(long)]
     resume: bool,
 }
 
-/// What follows from the arguments.
+/// The recipe and the folder that the arguments resolve to.
 pub(crate) struct Resolution<R> {
     /// The recipe.
     pub(crate) resolved: Resolved<R>,
     /// The folder of the run.
     pub(crate) out: PathBuf,
-    /// Whether the run that the folder holds goes on.
+    /// Whether the run that the folder holds is resumed.
     pub(crate) resume: bool,
 }
 

@@ -23,10 +23,10 @@ use crate::terminal;
 
 /// Show what a model makes of frames: reconstructions, attention, use of prompt pools.
 ///
-/// Of a pre-trained model (--model RUN), a figure per frame: what was visible, the prediction and the
-/// original of every modality. Visible are patches drawn as in pre-training, so many of each modality
-/// (--visible), or those that are named (--patches, numbered row by row from 0). Modalities that are
-/// not given are predicted from the others.
+/// Of a pre-trained model (--model RUN), a figure per frame: the visible patches, the prediction
+/// and the original of every modality. Visible are patches sampled as in pre-training, a number of
+/// each modality (--visible), or named ones (--patches, numbered row by row from 0). Modalities
+/// that are not given are predicted from the others.
 ///
 /// Of a fine-tuned model, or one with --adapter: where prompts and the global token look, or how much
 /// patches look at a prefix; with --usage, which entries of a pool are used by frames of which class.
@@ -44,7 +44,7 @@ pub(crate) struct Visualize {
     /// Only the frames that PATH/NAME.txt lists
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
-    /// At most so many frames
+    /// Largest number of frames
     #[arg(long, value_name = "COUNT", default_value_t = 16)]
     frames: usize,
     /// Visible patches: a number over all modalities, or MODALITY=NUMBER,...

@@ -1,5 +1,5 @@
-//! Comparing tuning modes from the command line: what is trained, what is written, how a comparison
-//! goes on, and that bad grids are errors that say what to do.
+//! Comparing tuning modes from the command line: trained parameters, outputs, resuming, and errors
+//! of bad grids with their remedies.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 #![cfg(unix)]
@@ -169,18 +169,18 @@ fn an_interrupted_grid_goes_on() {
     assert!(Command::new("kill").args(["-INT", "--", &group]).status().unwrap().success());
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
-    assert_says(&stderr(&output), &["stopped at a checkpoint", "the same command goes on"]);
+    assert_says(&stderr(&output), &["stopped at a checkpoint", "the same command resumes"]);
     let stopped = results(&scratch);
     assert_eq!(statuses(cell(&stopped, "head")), [RunStatus::Unfinished]);
     assert_eq!(cell(&stopped, "head").delta_m, None);
     assert_says(&read(&scratch, "table.md"), &["unfinished"]);
-    // Another backbone does not go on with it, though resuming alone would not mind.
+    // Another backbone does not continue the comparison, though resuming alone would not mind.
     let other = format!("finetune={}", scratch.path("out/cells/full-seed0").display());
     let other = [&longer[..], &["--set", &other]].concat();
     assert_says(&fail(&mut compare(&scratch, &other)), &["`finetune` was null"]);
 
     succeed(&mut compare(&scratch, &longer));
-    assert_says(&read(&scratch, "cells/head-seed0/log.txt"), &["--resume", "going on at step"]);
+    assert_says(&read(&scratch, "cells/head-seed0/log.txt"), &["--resume", "resuming at step"]);
     assert_eq!(statuses(cell(&results(&scratch), "head")), [RunStatus::Finished]);
     assert_eq!(modified(&scratch, "full-seed0"), full, "it was not trained again");
     assert_eq!(read(&scratch, "cells/full-seed0/log.txt").matches("$ multimae").count(), 1);

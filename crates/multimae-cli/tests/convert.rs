@@ -34,7 +34,7 @@ fn a_published_checkpoint_there_and_back() {
     }
     let bytes = |name: &str| fs::read(path(name)).unwrap();
     assert_eq!(bytes("a.safetensors"), bytes("c.safetensors"));
-    // What is there is not overwritten.
+    // Existing files are not overwritten.
     let again = convert(&golden(), &path("a.safetensors"));
     assert_eq!(again.status.code(), Some(1));
     let shown = multimae(&["inspect".as_ref(), &path("b.pth")]);

@@ -88,7 +88,7 @@ fn scores_come_with_their_protocol_and_pictures() {
     }
     let page = fs::read_to_string(out.join("report.html")).unwrap();
     assert!(page.contains("Missing modalities") && page.contains("valid pixels"));
-    // What is there is not replaced unasked.
+    // Existing files are not replaced without `--force`.
     let message = fail(bench.evaluate("depth").arg("--json").arg(&file));
     assert!(message.contains("scores.json") && message.contains("--force"), "{message}");
 }

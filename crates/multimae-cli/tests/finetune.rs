@@ -124,10 +124,10 @@ fn an_interrupted_run_ends_like_the_undisturbed_one() {
     child.wait().unwrap();
     let resumed =
         succeed(&mut finetune(&scratch, "stopped", &[&longer[..], &["--resume"]].concat()));
-    assert_says(&resumed, &["going on at step"]);
+    assert_says(&resumed, &["resuming at step"]);
     assert_eq!(scratch.tensors("stopped"), scratch.tensors("whole"), "weights differ");
     assert_eq!(scratch.records("stopped"), scratch.records("whole"));
-    // A finished run has nothing left to do, and another recipe does not go on with it.
+    // A finished run has nothing left to do, and another recipe does not resume it.
     succeed(&mut finetune(&scratch, "stopped", &[&longer[..], &["--resume"]].concat()));
     assert_eq!(scratch.records("stopped"), scratch.records("whole"));
     let other = [&longer[..], &["--resume", "--set", "layer_decay=0.5"]].concat();
@@ -150,7 +150,7 @@ fn pretrained_weights_are_loaded_and_what_is_not_is_listed() {
     // The checkpoint's averages are what the finished model holds.
     succeed(&mut finetune(&scratch, "b", &[&short[..], &[&checkpoint]].concat()));
     assert_eq!(scratch.tensors("a"), scratch.tensors("b"));
-    // What is frozen stays as it is, to the last bit; heads learn.
+    // Frozen tensors keep every bit; heads learn.
     let frozen = [&short[..], &[&pre, "--set", "freeze_transformer=true"]].concat();
     succeed(&mut finetune(&scratch, "frozen", &frozen));
     let [before, after, free] = ["pre", "frozen", "a"].map(|run| weights(&scratch, run));
@@ -231,8 +231,8 @@ fn a_finished_run_says_what_it_cost_and_reached() {
     assert_eq!(RunResult::read(&path).unwrap(), result);
 }
 
-/// The tensors of the pre-training run `pre` that a fine-tuned model has moved, and those that it
-/// has not, to the bit.
+/// The tensors of the pre-training run `pre` that a fine-tuned model has changed in any bit, and
+/// those that it has not.
 fn moved(scratch: &Scratch, run: &str) -> (Vec<String>, Vec<String>) {
     let read =
         |run: &str| read_weights(&scratch.path(run).join("model.safetensors")).unwrap().weights;
@@ -271,8 +271,8 @@ fn what_is_frozen_stays_to_the_bit_and_all_that_is_tuned_moves() {
     assert_says(&wrong("tuning=adapters"), &["adapters", "full | head | bias"]);
 }
 
-/// Where samples look alike in every epoch, a pool's queries are computed once; what is trained is
-/// the same as where they are computed every time.
+/// With samples that look alike in every epoch, a pool's queries are computed once; training gives
+/// the same as with queries that are computed every time.
 #[test]
 fn queries_that_are_kept_are_those_that_would_be_computed() {
     let scratch = scratch();

@@ -30,7 +30,7 @@ fn bfloat16_learns_the_same_a_little_differently() {
     for (fp32, bf16) in fp32.iter().zip(&bf16) {
         assert!((fp32 - bf16).abs() < 0.02 * fp32.abs(), "{fp32} {bf16}");
     }
-    // The weights are kept in 32 bits, and the run goes on only as it was begun.
+    // The weights are kept in fp32, and the run resumes only with its own precision.
     assert_eq!(scratch.tensors("fp32").len(), scratch.tensors("bf16").len());
     let message = fail(&mut scratch.pretrain("bf16", &["--resume"]));
     assert!(message.contains("`precision` was \"bf16\", now \"fp32\""), "{message}");

@@ -58,7 +58,7 @@ fn ctrl_c_writes_a_checkpoint_in_the_middle_of_an_epoch() {
         .output()
         .unwrap();
     assert!(resumed.status.success(), "{}", stderr(&resumed));
-    assert!(stderr(&resumed).contains("going on at step"), "{}", stderr(&resumed));
+    assert!(stderr(&resumed).contains("resuming at step"), "{}", stderr(&resumed));
     assert_same_run(&scratch, "stopped", "whole");
 }
 

@@ -198,34 +198,36 @@ fn the_page_works_in_a_browser() {
          document.getElementById('drop').dispatchEvent(new DragEvent('drop', \
          {dataTransfer: data, bubbles: true, cancelable: true})); })()",
     );
-    page.until("document.body.dataset.predicted && document.body.dataset.rebuilt");
+    page.until("document.body.dataset.predicted && document.body.dataset.reconstructed");
     let pixels = "(() => { const c = document.querySelector('#answers canvas'); \
                   return c.width + 'x' + c.height; })()";
     assert_eq!(page.value(pixels), "320x240");
-    // A patch of RGB is shown or hidden: every modality is rebuilt anew.
-    let rebuilt = "[...document.querySelectorAll('[data-rebuilt]')].map(i => i.src).join(' ')";
-    let before = page.value(rebuilt);
-    let run = page.value("document.body.dataset.rebuilt");
+    // A patch of RGB is shown or hidden: every modality is reconstructed anew.
+    let reconstructions =
+        "[...document.querySelectorAll('[data-reconstructed]')].map(i => i.src).join(' ')";
+    let before = page.value(reconstructions);
+    let run = page.value("document.body.dataset.reconstructed");
     page.value("document.querySelector('[data-patch=\"rgb-3\"]').click()");
-    page.until(&format!("document.body.dataset.rebuilt !== {run}"));
-    let after = page.value(rebuilt);
+    page.until(&format!("document.body.dataset.reconstructed !== {run}"));
+    let after = page.value(reconstructions);
     assert_ne!(before, after, "pixels did not change");
     // By keys alone: right, then space.
-    let run = page.value("document.body.dataset.rebuilt");
+    let run = page.value("document.body.dataset.reconstructed");
     page.value("document.querySelector('[data-patch=\"rgb-0\"]').focus()");
     page.press("ArrowRight", 39);
     assert_eq!(page.value("document.activeElement.dataset.patch"), "rgb-1");
     page.press(" ", 32);
-    page.until(&format!("document.body.dataset.rebuilt !== {run}"));
+    page.until(&format!("document.body.dataset.reconstructed !== {run}"));
     // An example room has further modalities, whose patches can be clicked too.
-    let run = page.value("document.body.dataset.rebuilt");
+    let run = page.value("document.body.dataset.reconstructed");
     page.value("document.getElementById('example').click()");
-    page.until(&format!("document.body.dataset.rebuilt !== {run}"));
+    page.until(&format!("document.body.dataset.reconstructed !== {run}"));
     page.until("document.querySelector('[data-patch=\"depth-0\"]')");
-    let (before, run) = (page.value(rebuilt), page.value("document.body.dataset.rebuilt"));
+    let (before, run) =
+        (page.value(reconstructions), page.value("document.body.dataset.reconstructed"));
     page.value("document.querySelector('[data-patch=\"depth-0\"]').click()");
-    page.until(&format!("document.body.dataset.rebuilt !== {run}"));
-    assert_ne!(before, page.value(rebuilt), "depth says nothing");
+    page.until(&format!("document.body.dataset.reconstructed !== {run}"));
+    assert_ne!(before, page.value(reconstructions), "depth says nothing");
     // Labels of the other adapter beside it, with their legend.
     page.value("beside.value = 'norm'; beside.dispatchEvent(new Event('change'))");
     page.value("[...document.querySelectorAll('#tasks button')].at(-1).click()");

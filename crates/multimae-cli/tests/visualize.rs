@@ -1,4 +1,4 @@
-//! What is drawn of models.
+//! Figures of models.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 

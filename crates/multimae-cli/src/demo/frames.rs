@@ -12,7 +12,7 @@ pub(super) struct Frames {
     pub(super) root: PathBuf,
     /// The list of the frames to learn from.
     pub(super) train: String,
-    /// How many it names.
+    /// The number of names in it.
     pub(super) count: usize,
     /// The list of the frames that are scored besides `val`.
     pub(super) test: Option<String>,
@@ -25,7 +25,7 @@ const TRAIN: [&str; 2] = ["train_fit", "train"];
 const TEST: &str = "test";
 
 impl Frames {
-    /// What the folder holds.
+    /// Opens the folder and reads its lists.
     pub(super) fn of(root: &Path) -> anyhow::Result<Self> {
         for folder in ["rgb", "depth", "label40"] {
             if !root.join(folder).is_dir() {
@@ -58,7 +58,7 @@ impl Frames {
         })
     }
 
-    /// Epochs after which about so many frames were seen.
+    /// Returns the epochs after which about `frames` frames were seen.
     pub(super) fn epochs(&self, samples: usize) -> usize {
         samples.div_ceil(self.count).max(2)
     }

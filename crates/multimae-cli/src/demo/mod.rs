@@ -33,10 +33,10 @@ const SIZE: (usize, usize) = (120, 160);
 
 /// From nothing to a picture: render rooms, pre-train, tune prompts, compare, report.
 ///
-/// Pre-trains a small model on generated rooms or on frames of your own, then trains depth and
-/// segmentation on it three times: by prompts, by the heads alone, and everything. Writes DIR with
-/// all of it, and report.html. About five minutes on two cores. Stopped by Ctrl-C, the same command
-/// goes on.
+/// Pre-trains a small model on generated rooms or on custom frames, then trains depth and
+/// segmentation on it three times: prompts with LayerNorms, heads only, and full fine-tuning.
+/// Writes DIR with all of it, and report.html. Expect about five minutes on two cores. Stopped by
+/// Ctrl-C, the same command resumes.
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
     /// Folder of the frames, the runs and the report
@@ -54,7 +54,7 @@ pub(crate) struct Demo {
     seed: u64,
 }
 
-/// How much is done.
+/// The amount of data and training.
 struct Budget {
     /// Frames to render.
     rooms: usize,
@@ -85,7 +85,7 @@ impl Demo {
         let frames = Frames::of(&rendered)?;
         stages.push(Stage::new("frames", begin.elapsed(), frames.count));
 
-        heading(2, "pre-training: rebuild what is masked");
+        heading(2, "pre-training: reconstruct masked patches");
         let begin = Instant::now();
         let backbone = self.pretrain(&recipes, &frames, &budget, &stop)?;
         let seen = frames.epochs(budget.pretrain) * frames.count;
@@ -94,7 +94,7 @@ impl Demo {
             return Ok(());
         }
 
-        heading(3, "depth and segmentation: prompts, heads alone, everything");
+        heading(3, "depth and segmentation: prompts and LayerNorms, heads only, full fine-tuning");
         let begin = Instant::now();
         let mut plan = self.plan(&recipes, &frames, &budget, &backbone)?;
         let (comparison, _) = compare::train_all(&mut plan, &stop)?;
@@ -135,7 +135,7 @@ impl Demo {
         Ok(dir)
     }
 
-    /// Trains the backbone, or goes on with it; its folder.
+    /// Trains the backbone, or resumes it; returns its folder.
     fn pretrain(
         &self,
         recipes: &Path,
@@ -233,7 +233,7 @@ fn heading(number: usize, text: &str) {
 fn stopped(stop: &AtomicBool) -> bool {
     let stopped = stop.load(Ordering::Relaxed);
     if stopped {
-        terminal::line("stopped; the same command goes on");
+        terminal::line("stopped; the same command resumes");
     }
     stopped
 }

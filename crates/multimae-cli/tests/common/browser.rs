@@ -12,7 +12,7 @@ use fs_err as fs;
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
 
-/// How long anything in the browser may take.
+/// The longest that anything in the browser may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A page of a browser that ends with it.
