@@ -9,7 +9,7 @@ use crate::{Error, Result};
 /// Draws of a crop before the fallback.
 const ATTEMPTS: usize = 10;
 
-/// Which part of an image becomes a sample, and at which size.
+/// The part of an image that becomes a sample, and the size of the sample.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Geometry {
@@ -51,7 +51,7 @@ pub enum Geometry {
     ScaleJitter {
         /// Height and width of the result.
         size: (usize, usize),
-        /// What a factor of 1 means.
+        /// The size that a factor of 1 refers to.
         base: Base,
         /// Smallest and largest factor, drawn uniformly.
         zoom: (f64, f64),
@@ -60,7 +60,7 @@ pub enum Geometry {
     },
 }
 
-/// How an image is brought to a size of another aspect.
+/// The resizing of an image to a size of another aspect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Base {
@@ -80,8 +80,8 @@ pub struct Placement {
     /// Height and width of the part of the result that shows the crop, at the top left. The rest
     /// is padding.
     pub shown: (usize, usize),
-    /// How many times larger things look than without random scaling. Who enlarges an image
-    /// brings its content nearer: distances are divided by this.
+    /// The zoom: the magnification of the content compared with the sample without random scaling.
+    /// A zoomed image brings its content nearer, so distances are divided by it.
     pub zoom: f64,
 }
 
@@ -201,8 +201,8 @@ fn scaled(pixels: usize, factor: f64, most: usize) -> usize {
     ((pixels as f64 * factor).round_ties_even() as usize).clamp(1, most.max(1))
 }
 
-/// Along one side: the first pixel and the number of pixels of the crop, and how many pixels of
-/// the result show them. What does not fit is cropped at random.
+/// Along one side: the first pixel and the number of pixels of the crop, and the pixels of the
+/// result that show them. A crop that does not fit is chosen at random.
 fn window(pixels: usize, factor: f64, size: usize, rng: &mut dyn Rng) -> (usize, usize, usize) {
     // The same number of draws whatever comes out.
     let draw = rng.random::<f64>();

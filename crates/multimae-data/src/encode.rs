@@ -126,7 +126,7 @@ mod tests {
     use super::*;
     use crate::{DataModality, Dataset, Encoding, Interpolation, Layout, RawMap};
 
-    /// What the data set reads of a file.
+    /// The values that the data set reads from a file.
     fn read(name: &str, bytes: &[u8], encoding: Encoding) -> RawMap {
         let dir = tempfile::tempdir().unwrap();
         fs_err::create_dir(dir.path().join("m")).unwrap();

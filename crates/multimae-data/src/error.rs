@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::dataset::PairingProblems;
 use crate::loader::Rejected;
 
-/// What can go wrong between the files of a data set and a batch.
+/// An error between the files of a data set and a batch.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -23,7 +23,7 @@ pub enum Error {
     MissingFolder {
         /// The modality.
         modality: String,
-        /// Where its folder should be.
+        /// The expected place of its folder.
         path: PathBuf,
     },
 
@@ -41,7 +41,7 @@ pub enum Error {
     List {
         /// The list.
         path: PathBuf,
-        /// What is wrong and what to do.
+        /// The problem and its remedy.
         problem: String,
     },
 
@@ -50,7 +50,7 @@ pub enum Error {
     File {
         /// The file or folder.
         path: PathBuf,
-        /// What is wrong and what to do.
+        /// The problem and its remedy.
         problem: String,
     },
 
@@ -59,7 +59,7 @@ pub enum Error {
     Pack {
         /// The file.
         path: PathBuf,
-        /// What is wrong and what to do.
+        /// The problem and its remedy.
         problem: String,
     },
 
@@ -72,7 +72,7 @@ pub enum Error {
         modality: String,
         /// The file.
         path: PathBuf,
-        /// What is wrong and what to do.
+        /// The problem and its remedy.
         problem: String,
     },
 
@@ -124,7 +124,7 @@ pub enum Error {
         sample: String,
         /// The epoch.
         epoch: u64,
-        /// What the failing thread said.
+        /// The message of the failing thread.
         problem: String,
     },
 
@@ -144,7 +144,7 @@ impl Error {
 /// The result of this crate's fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// How many items of a long list an error message shows.
+/// The items of a long list that an error message shows.
 const SHOWN: usize = 20;
 
 /// A list in an error message: every item after the separator, the end of a long list as a count.

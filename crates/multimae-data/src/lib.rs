@@ -10,8 +10,8 @@
 //! * a [`Loader`] puts samples into batches, in an order that depends on the seed and the epoch
 //!   alone, with any number of threads.
 //!
-//! Every random choice comes from a [named stream](stream), so a run that was interrupted goes on
-//! with the same samples, crops and flips.
+//! Every random choice comes from a [named stream](stream), so an interrupted run resumes with the
+//! same samples, crops and flips.
 //!
 //! ```
 //! use std::path::Path;

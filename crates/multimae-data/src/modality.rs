@@ -1,4 +1,4 @@
-//! How one modality is stored and what is made of it.
+//! The storage of one modality, and its conversion to values.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// Standard deviation of the RGB channels over ImageNet.
 pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
-/// How one modality is stored.
+/// The storage of one modality.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataModality {
@@ -17,13 +17,13 @@ pub struct DataModality {
     pub name: String,
     /// Its folder below the root of the data set.
     pub folder: String,
-    /// What its files hold.
+    /// The encoding of its files.
     pub encoding: Encoding,
     /// Its maps have 1/stride of the geometry's size.
     pub stride: usize,
 }
 
-/// What the files of a modality hold, and how it becomes the values of the model.
+/// The content of a modality's files, and its conversion to the values of the model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Encoding {
@@ -46,7 +46,7 @@ pub enum Encoding {
         mean: Vec<f32>,
         /// Standard deviation per channel, empty for none.
         std: Vec<f32>,
-        /// How values between the pixels are found.
+        /// The interpolation between pixels.
         interpolation: Interpolation,
         /// Standardise each sample at the end, see [`robust_standardize`](crate::robust_standardize).
         standardize: bool,
@@ -89,7 +89,7 @@ impl Quantity {
     }
 }
 
-/// How values between the pixels are found. The first two smooth when they reduce, as Pillow does.
+/// The interpolation between pixels. The first two smooth when they reduce, as Pillow does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Interpolation {
@@ -168,7 +168,7 @@ impl Encoding {
             }
             Self::Labels { classes: 0, .. } => Some("it needs at least one class".to_owned()),
             Self::Labels { classes, ignore: Some(ignore), offset } if *offset != 0 => {
-                // A shifted label could then not be told from an ignored one.
+                // A shifted label would then be the same as an ignored one.
                 (0..*classes as i64).contains(ignore).then(|| {
                     format!(
                         "the ignored label {ignore} is one of the {classes} classes after the \

@@ -91,7 +91,7 @@ impl Pipeline {
     /// [`Error::Sample`] if a file is bad; [`Error::Index`] if there is no such sample.
     pub fn sample(&self, epoch: u64, index: usize) -> Result<Sample> {
         let mut placement = None;
-        // What lies outside the crop has no influence, so it need not be decoded.
+        // The pixels outside the crop have no influence, so they need not be decoded.
         let raw = self.dataset.decode_window(index, |height, width| {
             placement.insert(self.place_at(epoch, index, (height, width))).crop
         })?;
@@ -180,7 +180,7 @@ pub fn view(
 /// Padding of colours, 8 bits.
 const GREY: u8 = 128;
 
-/// What is to be made of every map of one sample.
+/// The views of every map of one sample.
 struct CropView {
     from: (usize, usize),
     placement: Placement,
@@ -296,7 +296,7 @@ impl CropView {
             full_columns.reverse();
         }
         let (height, width) = self.size();
-        // What lies beyond the part that is shown is padding.
+        // Beyond the visible part is padding.
         let pick = |full: &[usize], all: usize, to: usize| -> Vec<usize> {
             let chosen = nearest_indices(all, to).into_iter();
             chosen.map_while(|index| full.get(index).copied()).collect()

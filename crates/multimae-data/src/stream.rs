@@ -1,8 +1,8 @@
 //! Named random streams.
 //!
-//! Every random choice comes from a stream of its own, named by the seed of the run, what the
-//! choice is for, the epoch and the sample. What a sample looks like in an epoch thus depends on
-//! nothing else: not on the number of threads, not on where a run was interrupted.
+//! Every random choice comes from a stream of its own, named by the seed of the run, the purpose of
+//! the choice, the epoch and the sample. A sample of an epoch thus depends on nothing else: not on
+//! the number of threads, not on where a run was interrupted.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;

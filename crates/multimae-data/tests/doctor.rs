@@ -235,7 +235,7 @@ fn depth_of_another_scale() {
     data.options.per_metre = Some(100.0);
     data.finds(&[(WARNING, "depth_scale", "depth")]);
 
-    // What a manifest says is believed.
+    // The manifest is believed.
     data.options.per_metre = None;
     fs::write(data.path("manifest.json"), "{\"depth_per_metre\": 6553.6}").unwrap();
     data.finds(&[]);

@@ -1,8 +1,8 @@
-//! How the files of a data set are arranged.
+//! The arrangement of a data set's files.
 
 use serde::{Deserialize, Serialize};
 
-/// How the files of a data set are arranged below its root.
+/// The arrangement of a data set's files below its root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Layout {

@@ -26,7 +26,7 @@ use crate::{DataModality, Error, RawSample, Result, stream};
 pub struct Dataset {
     modalities: Vec<DataModality>,
     samples: Vec<SampleEntry>,
-    /// Where the samples are, if not in files of their own.
+    /// The source of the samples, if they are not in files of their own.
     pack: Option<Arc<Pack>>,
 }
 
@@ -175,7 +175,7 @@ impl Dataset {
 }
 
 /// Whether there is a folder of a modality below the folder or in the [pack](crate::packed) `root`.
-/// What cannot be read has none.
+/// An unreadable one has none.
 #[must_use]
 pub fn has_folder(root: &Path, folder: &str) -> bool {
     if packed::is_pack(root) {

@@ -1,4 +1,4 @@
-//! Which files make up a sample. Files are paired by their names, never by their position.
+//! Pairing of files to samples, by their names, never by their position.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -6,7 +6,7 @@ use super::{Problem, READ_AS_COLORS};
 use crate::RawMap;
 use crate::resize::CropBox;
 
-/// Is this a file for so many channels of real values?
+/// Returns whether this is a file with this number of channels of real values.
 pub(super) fn check_kind(frame: &Frame, channels: usize) -> Result<(), Problem> {
     let info = &frame.info;
     match info.form {

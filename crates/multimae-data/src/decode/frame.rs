@@ -1,4 +1,4 @@
-//! What a file stores, before a modality makes something of it.
+//! The stored values of a file, before a modality interprets them.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ pub(crate) struct Frame {
     pub(crate) pixels: Pixels,
 }
 
-/// What kind of values a file stores.
+/// The kind of values that a file stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct FrameInfo {
     pub(crate) height: usize,
@@ -23,7 +23,7 @@ pub(crate) struct FrameInfo {
     pub(crate) order: Order,
 }
 
-/// What the file was.
+/// The container of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Form {
     /// An image read as colours: palettes applied, grey spread over three channels, no alpha.
@@ -44,7 +44,7 @@ pub(crate) enum Form {
     },
 }
 
-/// Which index of a value moves fastest.
+/// The index of a value that moves fastest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Order {
     /// `(H, W, C)`.

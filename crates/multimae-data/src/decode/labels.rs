@@ -9,7 +9,7 @@ use crate::RawMap;
 use crate::error::Capped;
 use crate::resize::CropBox;
 
-/// Which labels are allowed.
+/// The allowed labels.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Classes {
     classes: i64,

@@ -23,7 +23,7 @@ pub(crate) use stored::{Container, Stored};
 use crate::resize::CropBox;
 use crate::{Encoding, RawMap};
 
-/// What is wrong with a file, and what to do; the caller adds the sample, modality and path.
+/// The problem with a file, and its remedy; the caller adds the sample, modality and path.
 pub(crate) type Problem = String;
 
 /// The accepted file extensions, in lower case.
@@ -95,7 +95,7 @@ pub(crate) fn check_values(frame: &Frame, encoding: &Encoding) -> Result<(), Pro
     }
 }
 
-/// What a window of a checked frame holds.
+/// Returns the values of a window of a checked frame.
 pub(crate) fn convert(
     frame: Frame,
     encoding: &Encoding,

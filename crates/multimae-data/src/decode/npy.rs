@@ -82,7 +82,7 @@ fn values<S: Deserialize>(file: File<'_>) -> Result<Vec<S>, Problem> {
     Ok(in_order.collect())
 }
 
-/// Where the value with the row-major index `index` is stored: arrays may be column-major.
+/// Returns the place of the value with the row-major index `index`: arrays may be column-major.
 fn stored_index(mut index: usize, shape: &[usize], strides: &[usize]) -> usize {
     let mut stored = 0;
     for (&len, &stride) in shape.iter().zip(strides).rev() {

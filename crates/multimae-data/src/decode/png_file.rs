@@ -43,7 +43,7 @@ pub(super) fn describe(bits: u8, palette: bool, channels: usize) -> String {
     format!("{bits}-bit {}", kind_of_pixels(palette, channels))
 }
 
-/// For messages: what pixels of so many values are.
+/// A name for pixels with this number of values, for messages.
 pub(super) fn kind_of_pixels(palette: bool, channels: usize) -> String {
     match (palette, channels) {
         (true, _) => "palette".to_owned(),

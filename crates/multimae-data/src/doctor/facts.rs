@@ -1,4 +1,4 @@
-//! What one file is like.
+//! Facts about one file.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,11 +11,11 @@ use crate::decode::{Container, Stored};
 pub(super) struct File {
     pub(super) id: String,
     pub(super) path: PathBuf,
-    /// What it is like, or why it cannot be read.
+    /// The facts, or the reason why the file cannot be read.
     pub(super) facts: Result<FileFacts, String>,
 }
 
-/// What a file is like.
+/// Facts about a file.
 pub(super) struct FileFacts {
     /// (height, width).
     pub(super) size: (usize, usize),
@@ -35,7 +35,7 @@ pub(super) struct FileFacts {
 pub(super) struct ValueFacts {
     pub(super) min: f32,
     pub(super) max: f32,
-    /// Values that are no number or infinite.
+    /// NaN and infinite values.
     pub(super) not_finite: usize,
     /// Values that are 0.
     pub(super) zeros: usize,

@@ -1,4 +1,4 @@
-//! What a manifest beside the data says about it.
+//! Hints of a manifest beside the data.
 
 use std::collections::BTreeMap;
 use std::path::Path;

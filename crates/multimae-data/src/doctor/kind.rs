@@ -1,4 +1,4 @@
-//! What the files of a folder are.
+//! The kind of a folder's files.
 
 use std::str::FromStr;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::decode::{Container, Stored};
 
-/// What the files of a folder are.
+/// The kind of a folder's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -22,7 +22,7 @@ pub enum Kind {
     Other,
 }
 
-/// How the names of folders begin.
+/// Prefixes of folder names.
 const NAMES: [(&str, Kind); 16] = [
     ("rgb", Kind::Color),
     ("color", Kind::Color),

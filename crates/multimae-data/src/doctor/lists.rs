@@ -24,7 +24,7 @@ struct List {
     unknown: Vec<String>,
 }
 
-/// What a list is for, by how its name begins.
+/// The use of a list, by the beginning of its name.
 const ROLES: [&str; 3] = ["train", "val", "test"];
 
 fn role(name: &str) -> Option<&'static str> {

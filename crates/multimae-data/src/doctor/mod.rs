@@ -1,4 +1,4 @@
-//! What is wrong with a folder of data, before a training run finds out.
+//! Checks of a folder of data, before a training run.
 //!
 //! [`examine`] reads every file once, whatever recipe will use it: it tells by the names of the
 //! folders, or by what is in them, which hold pictures, depth, labels and masks. It looks for files
@@ -22,10 +22,10 @@ use crate::{Error, Result};
 pub use kind::Kind;
 pub use report::{DataSetReport, Finding, Folder, LabelShare, Report, Severity, Values};
 
-/// What is known about the data.
+/// Known facts about the data.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// What the files of these folders are, where it cannot be told from their names.
+    /// The kinds of these folders, where their names do not tell.
     pub kinds: BTreeMap<String, Kind>,
     /// Stored units of depth per metre.
     pub per_metre: Option<f64>,

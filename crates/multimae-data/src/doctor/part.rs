@@ -14,7 +14,7 @@ use crate::Result;
 use crate::dataset::Files;
 use crate::decode::Stored;
 
-/// How many files are looked at to tell what a folder holds.
+/// The number of files that are read to infer a folder's kind.
 const PROBED: usize = 5;
 
 /// A part whose files are known by name only.
@@ -151,7 +151,7 @@ impl ReadFolder {
     }
 }
 
-/// What most of the first files are.
+/// Returns the kind of most of the first files.
 fn probe(files: &[(&String, &PathBuf)]) -> Kind {
     let kinds = files.iter().filter_map(|(_, path)| Stored::read(path).ok());
     let kinds: Vec<Kind> = kinds.take(PROBED).map(|stored| Kind::of_file(&stored)).collect();

@@ -1,4 +1,4 @@
-//! What was found.
+//! The findings.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Kind;
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
@@ -22,21 +22,21 @@ pub enum Severity {
 /// One thing that is wrong, or worth knowing.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Finding {
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
     /// A name for programs, for example `missing_file`.
     pub code: &'static str,
     /// The folder or list it is about.
     pub place: String,
-    /// What is wrong and what to do.
+    /// The problem and its remedy.
     pub message: String,
-    /// How many files, samples or labels it is about.
+    /// The number of affected files, samples or labels.
     pub count: usize,
     /// Some of them.
     pub examples: Vec<String>,
 }
 
-/// How many examples a finding keeps.
+/// The number of examples that a finding keeps.
 const EXAMPLES: usize = 5;
 
 impl Finding {
@@ -90,7 +90,7 @@ pub struct DataSetReport {
     pub lists: BTreeMap<String, usize>,
     /// The folders.
     pub folders: Vec<Folder>,
-    /// What was found, the worst first.
+    /// The findings, the worst first.
     pub findings: Vec<Finding>,
 }
 
@@ -99,7 +99,7 @@ pub struct DataSetReport {
 pub struct Folder {
     /// Its name.
     pub name: String,
-    /// What its files were taken for.
+    /// The kind of its files, given or inferred.
     pub kind: Kind,
     /// Files that are images or arrays by their names.
     pub files: usize,
@@ -107,11 +107,11 @@ pub struct Folder {
     pub sizes: BTreeMap<String, usize>,
     /// Files by how they are stored, for example `16-bit grey png`.
     pub stored: BTreeMap<String, usize>,
-    /// What the values look like.
+    /// The distribution of the values.
     pub values: Values,
 }
 
-/// What the values of a folder look like.
+/// The distribution of a folder's values.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Values {
@@ -151,7 +151,7 @@ pub enum Values {
     },
 }
 
-/// How often a label occurs.
+/// The frequency of a label.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LabelShare {
     /// The stored value.

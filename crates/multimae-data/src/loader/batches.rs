@@ -140,11 +140,11 @@ impl Loader {
     }
 }
 
-/// Which samples to make next.
+/// The order of the next samples.
 struct BatchPlan {
     epoch: u64,
     end_epoch: u64,
-    /// Where in the order of the epoch we are.
+    /// The place in the order of the epoch.
     position: usize,
     /// The order of the epoch, once it is needed.
     order: Option<Vec<usize>>,

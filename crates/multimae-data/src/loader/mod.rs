@@ -15,7 +15,7 @@ pub use source::SampleSource;
 
 use crate::{Error, Result, Sample, stream};
 
-/// How samples become batches.
+/// The batching of samples.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoaderConfig {
@@ -34,11 +34,11 @@ pub struct LoaderConfig {
     pub reshuffle: bool,
     /// Leave out the last batch of an epoch if it is smaller.
     pub drop_last: bool,
-    /// What to do with bad samples.
+    /// The handling of bad samples.
     pub bad_samples: BadSamples,
 }
 
-/// What to do with a sample whose files are bad.
+/// The handling of a sample with bad files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BadSamples {
@@ -67,7 +67,7 @@ pub struct Batch {
 pub struct Rejected {
     /// The id of the sample.
     pub id: String,
-    /// What is wrong with it: the text of its error.
+    /// The text of its error.
     pub problem: String,
 }
 

@@ -1,4 +1,4 @@
-//! Where the samples of a loader come from.
+//! The source of a loader's samples.
 
 use std::sync::Arc;
 

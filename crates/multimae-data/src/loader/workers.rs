@@ -19,7 +19,8 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// Makes the sample. A panic becomes an error: nobody waits for a sample that never comes.
+    /// Makes the sample. A panic becomes an error, so that no consumer waits for a sample that
+    /// never comes.
     pub(super) fn run(self, source: &dyn SampleSource) -> Result<Sample> {
         let Self { epoch, index } = self;
         catch_unwind(AssertUnwindSafe(|| source.sample(epoch, index))).unwrap_or_else(|panic| {

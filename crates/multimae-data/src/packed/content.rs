@@ -1,4 +1,4 @@
-//! What the files of a folder are read as.
+//! The type of a folder's files in a pack.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use crate::decode::{self, Frame, Problem};
 use crate::doctor::Kind;
 use crate::{Encoding, Interpolation};
 
-/// What the files of a folder are read as.
+/// The type of a folder's files in a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Content {
@@ -19,7 +19,7 @@ pub enum Content {
 }
 
 impl Content {
-    /// What a modality reads its files as.
+    /// Returns the type as which a modality reads its files.
     #[must_use]
     pub fn of(encoding: &Encoding) -> Self {
         match encoding {

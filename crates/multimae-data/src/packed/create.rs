@@ -17,7 +17,7 @@ use crate::decode::{self, Frame, FrameInfo, Order, Pixels, Problem, Stored, of_a
 use crate::doctor::Kind;
 use crate::{DataModality, Encoding, Error, PairingProblems, Rejected, Result};
 
-/// How many files are looked at to tell what a folder holds.
+/// The number of files that are read to infer a folder's kind.
 const PROBED: usize = 5;
 /// Samples that a thread decodes ahead of the one that writes.
 const AHEAD: usize = 4;
@@ -29,13 +29,13 @@ const MOST_LABELS: usize = 1024;
 pub struct PackFolder {
     /// Its path below the data folder.
     pub folder: String,
-    /// What its files are read as.
+    /// The type of its files.
     pub content: Content,
     /// Every file must fit each of these; without any, it need only be of the content's kind.
     pub encodings: Vec<Encoding>,
 }
 
-/// What to pack, and how.
+/// The options of packing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// The folders.
@@ -51,7 +51,7 @@ pub struct Options {
     pub threads: usize,
 }
 
-/// How it ended.
+/// The end of packing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// The pack is in its place.
@@ -60,10 +60,10 @@ pub enum Outcome {
     Stopped,
 }
 
-/// What was packed.
+/// The summary of packing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// How it ended.
+    /// The end of packing.
     pub outcome: Outcome,
     /// Bytes of the pack; 0 if it was stopped.
     pub bytes: u64,
@@ -77,8 +77,8 @@ pub struct Summary {
     pub ignored: usize,
 }
 
-/// The folders right below `root` that hold images or arrays. What they hold is told by `kinds`,
-/// else by their names, else by their first files.
+/// The folders right below `root` that hold images or arrays. Their kinds are given by `kinds`,
+/// else inferred from their names, else from their first files.
 ///
 /// # Errors
 /// [`Error::File`] if there is none, or if the folders of modalities are one level lower;
@@ -233,7 +233,7 @@ fn subfolders(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
     Ok(found)
 }
 
-/// What most of the first files are.
+/// Returns the kind of most of the first files.
 fn probe(files: &Files) -> Kind {
     let stored = files.usable.values().flatten().filter_map(|path| Stored::read(path).ok());
     let kinds: Vec<Kind> = stored.take(PROBED).map(|stored| Kind::of_file(&stored)).collect();
@@ -241,7 +241,7 @@ fn probe(files: &Files) -> Kind {
     kinds.iter().copied().max_by_key(count).unwrap_or(Kind::Other)
 }
 
-/// What is packed.
+/// The source of a pack.
 struct Source<'a> {
     folders: &'a [PackFolder],
     /// In the order of the folders.
@@ -287,7 +287,7 @@ impl<'a> Source<'a> {
         Ok(Self { folders, files, ids: ids.into_iter().collect(), lists })
     }
 
-    /// Decodes every `step`-th sample until all are done, nobody wants them, or it is to end.
+    /// Decodes every `step`-th sample until all are done, the receiver is gone, or packing stops.
     fn work(
         &self,
         samples: std::ops::Range<usize>,

@@ -12,7 +12,7 @@ pub(super) const HEADER_LEN: usize = 64;
 /// Frames begin at multiples of this.
 pub(super) const ALIGNMENT: u64 = 64;
 
-/// Where the index is.
+/// The place of the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) index_offset: u64,
@@ -38,7 +38,7 @@ impl Header {
     /// Reads the header of a file of `file_len` bytes, from its beginning.
     ///
     /// # Errors
-    /// What is wrong with the file and what to do.
+    /// The problem with the file and its remedy.
     pub(super) fn parse(bytes: &[u8], file_len: u64) -> Result<Self, String> {
         if !bytes.starts_with(&SIGNATURE) {
             return Err(

@@ -1,4 +1,4 @@
-//! What a pack holds, and where.
+//! The content of a pack, and its places.
 
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +50,7 @@ pub(super) struct SampleRecord {
     pub(super) frames: Vec<Option<FrameRecord>>,
 }
 
-/// Where a frame is.
+/// The place of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct FrameRecord {
     pub(super) offset: u64,
@@ -79,7 +79,7 @@ impl Index {
     /// Reads an index, and checks that every frame lies between the header and `end`.
     ///
     /// # Errors
-    /// What is wrong.
+    /// The problem.
     pub(super) fn parse(bytes: &[u8], end: u64) -> Result<Self, String> {
         let damaged = |what: &str| format!("its index is damaged ({what}); pack again");
         let index: Self = postcard::from_bytes(bytes).map_err(|e| damaged(&e.to_string()))?;

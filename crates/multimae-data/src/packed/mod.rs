@@ -1,11 +1,11 @@
 //! Packed data sets: one file with every frame of a folder, decoded once.
 //!
-//! Every epoch decodes the same files again. [`create`](fn@create) decodes them once and writes the
-//! stored values (8-bit RGB, depth and labels in the type of their files) into one file, together
-//! with the ids, the lists of samples and where everything came from. Wherever a data folder is
-//! read, [`Dataset::open`](crate::Dataset::open) takes the pack as well, and makes the same samples
-//! of it, bit for bit: it applies a modality's encoding (divisor, classes, offset, mean) to the same
-//! stored values. A shrunk pack holds smaller frames and makes other samples, of course.
+//! Without a pack, every epoch decodes the same files again. [`create`](fn@create) decodes them
+//! once and writes the stored values (8-bit RGB, depth and labels in the type of their files) into
+//! one file, together with the ids, the lists of samples and their source. In place of a data
+//! folder, [`Dataset::open`](crate::Dataset::open) takes the pack, and makes exactly the same
+//! samples from it: it applies a modality's encoding (divisor, classes, offset, mean) to the same
+//! stored values. A shrunk pack holds smaller frames and makes other samples.
 //!
 //! # The file
 //!

@@ -1,4 +1,4 @@
-//! What one should know of a pack before its samples are used.
+//! Notices about a pack, before its samples are used.
 
 use std::path::Path;
 
@@ -36,7 +36,7 @@ impl Pack {
         notices
     }
 
-    /// How the source differs from what was packed, if it is there.
+    /// Returns the differences between the source and the pack, if the source exists.
     fn change(&self) -> Option<String> {
         let source = &self.index.source;
         let root = Path::new(&source.root);

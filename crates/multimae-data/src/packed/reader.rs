@@ -31,7 +31,7 @@ pub struct Damaged {
     pub sample: String,
     /// The folder.
     pub folder: String,
-    /// What is wrong.
+    /// The problem.
     pub problem: String,
 }
 
@@ -236,8 +236,8 @@ impl PackedFrame<'_> {
         (self.shape.info.height, self.shape.info.width)
     }
 
-    /// What a window holds. Reads no more than the rows of the window, unless the frame has to be
-    /// checked.
+    /// Returns the values of a window. Reads no more than the rows of the window, unless the frame
+    /// has to be checked.
     pub(crate) fn window(self, encoding: &Encoding, window: CropBox) -> Result<RawMap, Problem> {
         if self.checked.load(Ordering::Relaxed) && self.is_allowed(encoding) {
             let frame = self.read_rows(window.top, window.height)?;

@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 use crate::decode::{Form, Frame, FrameInfo, Order, Pixels, Problem};
 use crate::resize::{CropBox, nearest_indices, resize_rgb};
 
-/// How far frames are reduced. Smaller ones stay as they are.
+/// The reduction of frames. Smaller ones keep their size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shrink {
-    /// The shorter side has at most so many pixels.
+    /// The largest shorter side, in pixels.
     ShortSide(usize),
-    /// The longer side has at most so many pixels.
+    /// The largest longer side, in pixels.
     MaxSide(usize),
 }
 

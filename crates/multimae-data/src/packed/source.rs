@@ -1,4 +1,4 @@
-//! Where a pack came from, so that an outdated one is noticed.
+//! The source of a pack, so that an outdated one is noticed.
 
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::dataset::Files;
 
-/// What the files of a data folder were like.
+/// Facts about the files of a data folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SourceFacts {
     /// The folder, as a whole path.
@@ -53,7 +53,7 @@ impl SourceFacts {
         })
     }
 
-    /// How the folder differs now, if it does.
+    /// Returns the differences to the folder now, if there are any.
     pub(super) fn difference(&self, now: &Self) -> Option<String> {
         if self.files != now.files {
             Some(format!("{} has {} files now and had {}", self.root, now.files, self.files))

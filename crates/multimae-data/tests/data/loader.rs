@@ -25,7 +25,7 @@ fn config(batch_size: usize, workers: usize) -> LoaderConfig {
     }
 }
 
-/// What sample `index` of an epoch is to do.
+/// The behaviour of sample `index` of an epoch.
 type Rule = fn(u64, usize) -> Option<&'static str>;
 
 /// Samples without files, which take a moment and may be bad.
@@ -203,7 +203,7 @@ fn a_panic_becomes_an_error_even_when_bad_samples_are_skipped() {
     }
 }
 
-/// Waits until so many samples were begun, and a little longer for one too many.
+/// Waits until this number of samples was begun, and a little longer for one too many.
 fn started(source: &Made, count: usize) -> usize {
     let deadline = Instant::now() + Duration::from_secs(20);
     while source.started.load(Ordering::SeqCst) < count && Instant::now() < deadline {

@@ -207,7 +207,7 @@ fn what_cannot_be_is_said() {
     assert!(find_folders(empty.root(), &Default::default()).is_err());
 }
 
-/// What else lies beside the folders and lists.
+/// A further file beside the folders and lists.
 fn leftovers(files: &Files) -> Vec<String> {
     let names = fs_err::read_dir(files.root()).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());

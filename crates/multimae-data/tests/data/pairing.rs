@@ -174,6 +174,6 @@ fn modalities_must_make_sense() {
     let mut stride = rgb();
     stride.stride = 0;
     assert!(matches!(open(&[stride]), Err(Error::Config(_))));
-    // After the shift, label 1 could not be told from the ignored 0.
+    // After the shift, label 1 would be the same as the ignored 0.
     assert!(matches!(open(&[crate::files::semseg(40, Some(0), -1)]), Err(Error::Config(_))));
 }

@@ -1,4 +1,4 @@
-//! What the model sees of a sample.
+//! The model's view of a sample.
 
 use std::sync::Arc;
 

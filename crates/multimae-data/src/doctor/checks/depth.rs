@@ -20,7 +20,7 @@ const UNITS: [(f64, &str); 6] = [
 
 /// Median depths between which a room, or a street, may be: metres.
 const PLAUSIBLE: (f64, f64) = (0.3, 12.0);
-/// What the unit that is proposed must give: median and greatest depth of a room, metres.
+/// The plausible range of a proposed unit: median and greatest depth of a room, metres.
 const TYPICAL: (f64, f64, f64) = (0.8, 6.0, 16.0);
 /// A file whose median differs from that of the folder by more than this factor has another unit,
 /// or shows something unusual.
@@ -46,7 +46,7 @@ pub(super) fn check(
     (seen, found)
 }
 
-/// The unit that is assumed where nobody says: metres in arrays of reals, millimetres otherwise.
+/// The default unit: metres in arrays of reals, millimetres otherwise.
 fn usual(folder: &ReadFolder) -> f64 {
     let arrays = folder.good().filter(|(_, facts)| facts.container == Container::Npy).count();
     if 2 * arrays > folder.files.len() { 1.0 } else { 1000.0 }

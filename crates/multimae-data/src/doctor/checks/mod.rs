@@ -49,7 +49,7 @@ fn range(folder: &ReadFolder) -> Values {
     Values::Other { min: fold(|f| f.values.min, f64::min), max: fold(|f| f.values.max, f64::max) }
 }
 
-/// What is wrong with any file.
+/// The checks of any file.
 fn common(folder: &ReadFolder) -> Vec<Finding> {
     let broken = folder.files.iter().filter_map(|file| {
         file.facts.as_ref().err().map(|problem| format!("{} ({problem})", file.path.display()))
@@ -64,7 +64,7 @@ fn common(folder: &ReadFolder) -> Vec<Finding> {
             Severity::Error,
             "not_finite",
             &those(folder, |facts| facts.values.not_finite > 0),
-            "files hold infinite values or such that are no numbers; replace them",
+            "files hold NaN or infinite values; replace them",
         ),
         about(
             Severity::Warning,
