@@ -237,7 +237,7 @@ fn an_interrupted_call_goes_on_and_a_finished_folder_stays() {
     let summary = prepare(&scratch.out(), &scratch.options, progress, &stop).unwrap();
     assert_eq!((summary.outcome, summary.written), (Outcome::Stopped, 2));
     assert!(!scratch.out().join("train.txt").exists(), "lists come when all frames are there");
-    // What a killed process may leave.
+    // The files that a killed process may leave.
     let torn = scratch.out().join("rgb/.0001.png.4294967290.0.part");
     fs::write(&torn, "torn").unwrap();
 

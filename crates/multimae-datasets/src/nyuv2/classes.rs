@@ -85,7 +85,7 @@ const THIRTEEN: [u8; 41] = [
     7, 7, 7, 6, 7, 7, 7, 7, 7, 7, 6, 7,
 ];
 
-/// What every label id becomes.
+/// The class of every label id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ClassMap {
     to: Vec<u8>,
@@ -139,7 +139,7 @@ fn read_forty(path: &Path) -> Result<Vec<u8>> {
 /// Checks by their names that the label ids of a file mean what the map takes them for.
 ///
 /// # Errors
-/// What does not fit, in words.
+/// Returns the differences, in words.
 pub(super) fn check_names(names: &[String]) -> std::result::Result<(), String> {
     if names.len() != IDS {
         return Err(format!("it names {} labels, and NYUv2 has {IDS}", names.len()));

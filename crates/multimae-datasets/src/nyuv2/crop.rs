@@ -11,7 +11,7 @@ use super::source::Shape;
 pub enum Crop {
     /// The whole frame.
     None,
-    /// What the depth sensor sees: the projection mask of the NYUv2 toolbox, 427 x 561.
+    /// The field of view of the depth sensor: the projection mask of the NYUv2 toolbox, 427 x 561.
     Toolbox,
     /// The crop of Eigen et al., usual for depth scores, 426 x 560.
     Eigen,

@@ -1,8 +1,8 @@
-//! What can go wrong when NYUv2 is prepared.
+//! Errors of preparing NYUv2.
 
 use std::path::PathBuf;
 
-/// What can go wrong when NYUv2 is prepared.
+/// An error of preparing NYUv2.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -11,7 +11,7 @@ pub enum Error {
     Input {
         /// The file.
         path: PathBuf,
-        /// What is wrong and what to do.
+        /// The problem and its remedy.
         problem: String,
     },
 
@@ -22,7 +22,7 @@ pub enum Error {
         path: PathBuf,
         /// The official 1-based id of the frame.
         id: u32,
-        /// What is wrong and what to do.
+        /// The problem and its remedy.
         problem: String,
     },
 
@@ -35,7 +35,7 @@ pub enum Error {
         "{} is there, and was not written by `prepare`; choose another folder", path.display()
     )]
     Foreign {
-        /// What is in the way.
+        /// The obstacle.
         path: PathBuf,
     },
 
@@ -47,7 +47,7 @@ pub enum Error {
     OtherOptions {
         /// The manifest.
         path: PathBuf,
-        /// What differs.
+        /// The differences.
         difference: String,
     },
 

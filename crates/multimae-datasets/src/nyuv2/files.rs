@@ -13,7 +13,7 @@ use multimae_data::encode::encoded_png;
 /// Folders of pictures, whatever the classes.
 pub(super) const FOLDERS: [&str; 5] = ["rgb", "depth", "label40", "label13", "mask_valid"];
 
-/// The folders that a folder of so many classes has.
+/// Returns the folders of a prepared data set with this number of classes.
 pub(super) fn folders(classes: Classes) -> [&'static str; 4] {
     ["rgb", "depth", classes.folder(), "mask_valid"]
 }

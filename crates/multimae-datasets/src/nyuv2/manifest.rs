@@ -1,4 +1,4 @@
-//! What is in the prepared folder, for people and programs that find it.
+//! The content of the prepared folder, for people and programs that find it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,7 +18,7 @@ pub(super) const FILE: &str = "manifest.json";
 pub(super) const CLASSES_FILE: &str = "classes.txt";
 pub(super) const FRAMES_FILE: &str = "frames.csv";
 
-/// How far the folder is.
+/// The progress of the folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum State {
@@ -73,7 +73,7 @@ pub(super) struct SourceFile {
     pub(super) published: bool,
 }
 
-/// What the manifest is made of.
+/// The data of the manifest.
 pub(super) struct ManifestFacts {
     pub(super) source: SourceFile,
     pub(super) frames: usize,
@@ -164,8 +164,8 @@ impl Manifest {
             .map_err(|source| Error::Manifest { path: path.to_owned(), source })
     }
 
-    /// Removes all that this program may have written, but the manifest. Interrupted, the next
-    /// call goes on with it.
+    /// Removes all files that this program may have written, but the manifest. After an
+    /// interruption, the next call resumes.
     fn clear(mut self, dir: &Path) -> Result<()> {
         self.state = State::Clearing;
         self.write(dir)?;
@@ -178,7 +178,7 @@ impl Manifest {
         files::clear(dir, 1..=FRAMES)
     }
 
-    /// What differs from the manifest that is there, in words.
+    /// Returns the differences from the existing manifest, in words.
     fn difference(&self, there: &Self) -> Option<String> {
         let or = |digest: &Option<String>, text: &str| digest.as_deref().unwrap_or(text).to_owned();
         let map = |m: &Self| or(&m.class_map, "built in");

@@ -16,7 +16,7 @@ use super::splits::{FRAMES, Splits, read_ids};
 use super::statistics::{FrameStatistics, Statistics};
 use super::{Classes, Crop, Error, Result, checksum};
 
-/// What to prepare, and how.
+/// The options of preparing.
 #[derive(Debug, Clone)]
 pub struct Prepare {
     /// `nyu_depth_v2_labeled.mat`, or an excerpt in the same layout.
@@ -40,7 +40,7 @@ pub struct Prepare {
     pub threads: usize,
 }
 
-/// How far the work is.
+/// The progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
     /// Bytes of the .mat file whose checksum was computed.
@@ -59,21 +59,21 @@ pub enum Progress {
     },
 }
 
-/// How it ended.
+/// The end of preparing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// The folder is complete.
     Complete,
     /// The folder was complete before; nothing was done.
     CompleteBefore,
-    /// `stop` was set. The same call goes on.
+    /// `stop` was set. The same call resumes.
     Stopped,
 }
 
-/// What was done.
+/// The summary.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
-    /// How it ended.
+    /// The end of preparing.
     pub outcome: Outcome,
     /// Frames of the file.
     pub frames: usize,
@@ -90,10 +90,10 @@ pub struct Summary {
 /// Prepares the labelled set of NYUv2 in the folder `out`. The layout is that of
 /// [the module](super).
 ///
-/// Files appear whole or not at all. When `stop` is set, the frames at work are finished and the
-/// call returns; the same call later goes on. A finished folder is left alone unless it is to be
-/// overwritten. The frames are streamed: some hundred MB are in memory, whatever the file.
-/// `progress` is called in rising order, from the threads that work.
+/// Files are complete or absent. When `stop` is set, the frames at work are finished and the call
+/// returns; the same call later resumes. A finished folder is left alone unless it is to be
+/// overwritten. The frames are streamed: some hundred MB are in memory, whatever the size of the
+/// file. `progress` is called in rising order, from the threads that work.
 ///
 /// # Errors
 /// If a file is damaged or is not that of NYUv2, down to the pixel with an impossible value; if the
@@ -219,7 +219,7 @@ fn digest(path: Option<&Path>, stop: &AtomicBool) -> Result<Option<String>> {
     }
 }
 
-/// Where the frames were taken, as far as the file says.
+/// The scenes of the frames, as far as the file has them.
 struct Scenes {
     scenes: Vec<String>,
     types: Vec<String>,

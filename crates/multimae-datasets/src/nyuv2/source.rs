@@ -95,8 +95,9 @@ impl Source {
         Ok(Self { path: path.to_owned(), file, images, depths, labels, raw_depths, shape })
     }
 
-    /// How many frames to read at a time when so many threads do: as many as share a chunk of the
-    /// file, since a chunk can only be unpacked as a whole; fewer if they do not fit into memory.
+    /// Returns the number of frames to read at a time with this number of threads: as many as share
+    /// a chunk of the file, since a chunk can only be unpacked as a whole; fewer if they do not fit
+    /// into memory.
     pub(super) fn frames_at_a_time(&self, threads: usize) -> Result<usize> {
         let arrays =
             [Some(&self.images), Some(&self.depths), Some(&self.labels), self.raw_depths.as_ref()];

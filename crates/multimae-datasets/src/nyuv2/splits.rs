@@ -1,4 +1,4 @@
-//! Which frames are for training, validation and testing. Ids are the official ones: 1-based.
+//! The frames for training, validation and testing. Ids are the official ones: 1-based.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -86,7 +86,8 @@ impl Splits {
         Ok(Self { train: train.iter().copied().collect(), test: test.iter().copied().collect() })
     }
 
-    /// How many frames are on other lists than in the official split, in words; `None` if none are.
+    /// Returns the number of frames on other lists than in the official split, in words; `None` if
+    /// there are none.
     pub(super) fn difference(&self, official: &Self) -> Option<String> {
         let moved = |&id: &u32| self.official_list(id) != official.official_list(id);
         let moved: Vec<u32> = (1..=FRAMES).filter(moved).collect();

@@ -1,4 +1,4 @@
-//! What the values of the frames look like. Sums of integers: exact, and in any order.
+//! Statistics of the frames' values. Sums of integers: exact, and in any order.
 
 use serde::{Deserialize, Serialize};
 
