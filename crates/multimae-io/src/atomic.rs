@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fs_err as fs;
 
-/// What the names of temporary files end in.
+/// The suffix of temporary files.
 const SUFFIX: &str = ".part";
 
 /// Distinguishes the temporary files of one process.
@@ -89,7 +89,7 @@ impl Seek for AtomicFile {
 impl Drop for AtomicFile {
     fn drop(&mut self) {
         if self.file.take().is_some() {
-            // Whoever gave up has the error to report.
+            // The caller that gave up reports the error.
             let _ = fs::remove_file(&self.part);
         }
     }
