@@ -82,8 +82,8 @@ impl ValueRange {
         Self { min, max: max.max(min) }
     }
 
-    /// Where a value lies between the ends, 0 at `min` and 1 at `max`. In an empty range all values
-    /// lie in the middle. Values that are not finite become NaN.
+    /// Returns the place of a value between the ends, 0 at `min` and 1 at `max`. In an empty range
+    /// all values lie in the middle. Values that are not finite become NaN.
     #[must_use]
     pub fn position(self, value: f64) -> f64 {
         if !value.is_finite() {

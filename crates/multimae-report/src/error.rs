@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// What can go wrong while writing down a run.
+/// An error of recording a run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -23,7 +23,7 @@ pub enum Error {
     MetricsLog {
         /// The log.
         path: PathBuf,
-        /// What is wrong and what to do.
+        /// The problem and its remedy.
         problem: String,
     },
 }

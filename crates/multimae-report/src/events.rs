@@ -13,7 +13,7 @@ use prost::Message;
 
 use crate::Result;
 
-/// What the first record of a file says.
+/// The content of a file's first record.
 const FILE_VERSION: &str = "brain.Event:2";
 
 /// `SessionLog.SessionStatus.START`.
@@ -35,8 +35,8 @@ impl EventWriter {
     /// Opens a new event file `events.out.tfevents.<seconds>.multimae.<pid>.<n>` in `dir`, which is
     /// made if it is not there.
     ///
-    /// A run that goes on at `resume_step` says so in the file; TensorBoard then forgets what
-    /// earlier files of the directory hold at that step and later.
+    /// A run that resumes at `resume_step` says so in the file; TensorBoard then forgets the
+    /// records of earlier files of the directory from that step on.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -51,7 +51,7 @@ impl EventWriter {
         Ok(writer)
     }
 
-    /// Where the events go.
+    /// The directory of the events.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.file.get_ref().path()

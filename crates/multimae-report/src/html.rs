@@ -10,7 +10,7 @@ use crate::chart::Svg;
 use crate::picture::Picture;
 use multimae_io::atomic::write_atomically;
 
-/// How the page looks.
+/// The style of the page.
 const STYLE: &str = include_str!("report.css");
 
 /// The browser is to load nothing from elsewhere and to run nothing.
@@ -27,7 +27,7 @@ pub struct Report {
     body: Vec<Markup>,
 }
 
-/// How much a notice matters.
+/// The importance of a notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     /// Good to know.

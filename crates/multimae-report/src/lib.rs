@@ -1,5 +1,4 @@
-//! What a training run leaves behind to look at: pictures, curves, HTML reports, TensorBoard event
-//! files and the metrics log.
+//! Reports of a training run: pictures, curves, HTML, TensorBoard event files and the metrics log.
 //!
 //! The main nouns:
 //!

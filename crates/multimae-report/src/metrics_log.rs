@@ -28,8 +28,8 @@ impl MetricsLog {
         Self::open(path)
     }
 
-    /// Goes on with a log at `step`: keeps the complete records of earlier steps and drops all
-    /// else, also the last line that a killed process may have torn. A missing log starts empty.
+    /// Resumes a log at `step`: keeps the complete records of earlier steps and drops all else,
+    /// also the last line that a killed process may have torn. A missing log starts empty.
     ///
     /// # Errors
     /// If the file cannot be read or written.

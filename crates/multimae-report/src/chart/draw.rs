@@ -26,7 +26,7 @@ const COLORS: [&str; 7] =
 /// Curves with fewer points show them, and are never smoothed.
 const FEW_POINTS: usize = 25;
 
-/// Longer curves are thinned out to four points for each of so many runs.
+/// Longer curves are thinned out to four points for each run of this length.
 const RUNS: usize = 400;
 
 /// The rectangle that curves are drawn in.
@@ -122,12 +122,12 @@ impl Plot {
         Some((self.along(self.x.position(x)?), self.up(self.y.position(y)?)))
     }
 
-    /// Where a position on the x axis is, from 0 to 1.
+    /// Returns the place of a position on the x axis, from 0 to 1.
     pub(super) fn along(&self, position: f64) -> f64 {
         self.left + self.inset + position * (self.width - self.inset)
     }
 
-    /// Where a position on the y axis is, from 0 to 1.
+    /// Returns the place of a position on the y axis, from 0 to 1.
     pub(super) fn up(&self, position: f64) -> f64 {
         self.bottom() - position * self.height
     }

@@ -20,14 +20,14 @@ impl Area {
         (f64::midpoint(self.left, self.right), f64::midpoint(self.top, self.bottom))
     }
 
-    /// What two rectangles share, in square units.
+    /// Returns the intersection of two rectangles, in square units.
     pub(super) fn overlap(&self, other: &Self) -> f64 {
         let width = self.right.min(other.right) - self.left.max(other.left);
         let height = self.bottom.min(other.bottom) - self.top.max(other.top);
         width.max(0.0) * height.max(0.0)
     }
 
-    /// How much of it lies outside another, in square units.
+    /// Returns the area outside another rectangle, in square units.
     fn outside(&self, other: &Self) -> f64 {
         (self.right - self.left) * (self.bottom - self.top) - self.overlap(other)
     }

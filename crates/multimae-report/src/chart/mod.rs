@@ -15,9 +15,9 @@ pub use scatter::{Point, ScatterChart};
 pub struct LineChart {
     /// Stands above the chart.
     pub title: String,
-    /// What x is, with its unit.
+    /// The meaning of x, with its unit.
     pub x_label: String,
-    /// What y is, with its unit.
+    /// The meaning of y, with its unit.
     pub y_label: String,
     /// Logarithmic y axis; values that are not positive are then gaps.
     pub log_y: bool,
@@ -41,12 +41,12 @@ pub struct Series {
     pub points: Vec<(f64, f64)>,
     /// Solid or dashed.
     pub style: LineStyle,
-    /// Which of the chart's colours; by its place among the series if not given. Curves that
+    /// The number of the chart's colour; by its place among the series if not given. Curves that
     /// belong together, such as training and validation, share a colour and differ in style.
     pub color: Option<usize>,
 }
 
-/// How a curve is drawn.
+/// The style of a curve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LineStyle {
     /// Without gaps.

@@ -28,9 +28,9 @@ const PADDING: f64 = 6.0;
 pub struct ScatterChart {
     /// Stands above the chart.
     pub title: String,
-    /// What x is, with its unit.
+    /// The meaning of x, with its unit.
     pub x_label: String,
-    /// What y is, with its unit.
+    /// The meaning of y, with its unit.
     pub y_label: String,
     /// Logarithmic x axis; points at 0 then stand apart at its left.
     pub log_x: bool,
@@ -51,7 +51,7 @@ pub struct Point {
     pub y: f64,
     /// Half the length of the bar through the point, such as a standard deviation of y.
     pub spread: Option<f64>,
-    /// Which of the chart's colours; by its place among the points if not given.
+    /// The number of the chart's colour; by its place among the points if not given.
     pub color: Option<usize>,
 }
 
@@ -111,7 +111,7 @@ struct Placed<'a> {
     color: &'static str,
 }
 
-/// Where everything is.
+/// The places of all elements.
 struct Drawing<'a> {
     plot: Plot,
     /// The x of points at 0 left of a logarithmic axis, if there are some.
@@ -127,7 +127,7 @@ struct PlacedReference<'a> {
     y: f64,
     /// Whether the label stands at the left end, not the right one.
     at_left: bool,
-    /// What the label covers.
+    /// The area of the label.
     area: Area,
 }
 
@@ -219,7 +219,7 @@ fn placed<'a>(
     Some(Placed { label: &point.label, at: (x, height(point.y)?), bar, color })
 }
 
-/// What points and their bars cover.
+/// The areas of points and their bars.
 fn covered(points: &[Placed<'_>]) -> Vec<Area> {
     let mut areas: Vec<Area> =
         points.iter().map(|point| Area::around(point.at, 2.0 * RADIUS, 2.0 * RADIUS)).collect();

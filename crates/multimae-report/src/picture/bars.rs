@@ -17,13 +17,13 @@ const TEXT: TextStyle = TextStyle::Regular;
 /// One bar.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bar {
-    /// What stands before it.
+    /// The text before it.
     pub name: String,
     /// Its colour.
     pub color: [u8; 3],
     /// Its length from 0 to 1; none if there is no value.
     pub value: Option<f64>,
-    /// What stands behind it.
+    /// The text behind it.
     pub note: String,
 }
 

@@ -35,7 +35,7 @@ struct Group {
     columns: Vec<String>,
 }
 
-/// Where everything lies, in pixels.
+/// The places of all elements, in pixels.
 struct Layout {
     /// Left edge and width of every column.
     columns: Vec<(usize, usize)>,

@@ -10,7 +10,7 @@ const HEIGHT: RasterHeight = RasterHeight::Size16;
 /// Height of a line of text in pixels.
 pub const LINE_HEIGHT: usize = 18;
 
-/// How text looks.
+/// The style of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum TextStyle {
