@@ -6,7 +6,7 @@ use crate::vec3::{Vec3, vec3};
 /// Focal length of the NYUv2 colour camera, in widths of the picture.
 const FOCAL_PER_WIDTH: f32 = 519.0 / 640.0;
 
-/// How points project to pixels. In pixels; the first pixel's centre is at `(0.5, 0.5)`.
+/// The projection of points to pixels. In pixels; the first pixel's centre is at `(0.5, 0.5)`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Intrinsics {
     /// Focal length, the same along both axes.

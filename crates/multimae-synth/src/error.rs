@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-/// What can go wrong when rooms are written.
+/// An error of writing rooms.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -14,13 +14,13 @@ pub enum Error {
     /// The folder holds rooms of other options.
     #[error(
         "{} was made with other options ({difference}); choose another folder, or the same options \
-         to go on with this one",
+         to resume this one",
         path.display()
     )]
     OtherOptions {
         /// The manifest.
         path: PathBuf,
-        /// What differs.
+        /// The differences.
         difference: String,
     },
 
@@ -36,16 +36,16 @@ pub enum Error {
     Manifest {
         /// The manifest.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         source: serde_json::Error,
     },
 
     /// A picture cannot be encoded.
     #[error("{}: cannot encode the picture", path.display())]
     Picture {
-        /// Where the picture was to be.
+        /// The place of the picture.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         source: png::EncodingError,
     },
 

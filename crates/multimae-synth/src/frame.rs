@@ -3,7 +3,7 @@
 use multimae_data::encode::encoded_png;
 use png::{BitDepth, ColorType, Compression, EncodingError};
 
-/// What the camera sees: aligned maps of the same height and width, all in row-major order.
+/// A rendered frame: aligned maps of the same height and width, all in row-major order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Frame {
     /// Rows.
@@ -52,8 +52,8 @@ impl Frame {
     }
 }
 
-/// Depth as 16-bit millimetres, big-endian as PNG wants it. What is too far gets the largest
-/// number, and nothing gets 0, which would mean that the depth is not known.
+/// Depth as 16-bit millimetres, big-endian as PNG wants it. Depth beyond the range gets the largest
+/// number, and no pixel gets 0, which would mean that the depth is not known.
 fn millimetres(depth: &[f32]) -> Vec<u8> {
     let number = |metres: f32| (metres * 1000.0).round().clamp(1.0, 65535.0) as u16;
     depth.iter().flat_map(|&metres| number(metres).to_be_bytes()).collect()

@@ -6,7 +6,7 @@
 //! makes the maps: there is no file to download and no other program to run.
 //!
 //! * [`render()`] makes one [`Frame`];
-//! * [`write_dataset`] writes many of them to a folder, and goes on where it was interrupted;
+//! * [`write_dataset`] writes many of them to a folder, and resumes after an interruption;
 //! * [`LABEL_NAMES`] and [`intrinsics`] say what the numbers mean.
 //!
 //! A frame depends on its seed, its index and its size alone: never on threads, nor on the frames

@@ -1,4 +1,4 @@
-//! Where a piece of furniture stands, and the floor that it takes.
+//! The place of a piece of furniture, and the floor that it takes.
 
 use crate::geometry::Rotation;
 use crate::vec3::{Vec3, vec3};

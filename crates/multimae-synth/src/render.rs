@@ -9,9 +9,9 @@ use crate::shading::{Ambient, Sample, radiance};
 use crate::vec3::{Vec3, vec3};
 use crate::viewpoint;
 
-/// Where in a pixel its colour is sampled, and what each sample asks of lights and surroundings:
-/// the same four for every pixel, so that soft shadows have no grain. The first two are asked
-/// first; where they agree, they stand for all.
+/// The places in a pixel at which its colour is sampled, and the lights and surroundings of each
+/// sample: the same four for every pixel, so that soft shadows have no grain. The first two are
+/// taken first; if they agree, they stand for all.
 const SAMPLES: [((f32, f32), Sample); 4] = [
     ((0.375, 0.125), Sample { on_light: (-0.5, -0.75), around: vec3(0.55, 0.55, 0.55) }),
     ((0.625, 0.875), Sample { on_light: (0.25, 0.75), around: vec3(-0.55, -0.55, 0.55) }),
@@ -128,7 +128,7 @@ mod tests {
         assert!(found > 1000, "{found}");
     }
 
-    /// Where neighbours show the ceiling, its normal is that of the depth.
+    /// If its neighbours show the ceiling, its normal is that of the depth.
     #[test]
     fn normals_fit_the_depth() {
         let at = intrinsics(SIZE);

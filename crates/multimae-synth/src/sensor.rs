@@ -5,7 +5,7 @@ use rand::Rng;
 use crate::draw::{Stream, between};
 use crate::vec3::{Vec3, vec3};
 
-/// What the eye is to see as the mean brightness, before the tone curve.
+/// The mean brightness of a picture, before the tone curve.
 const MEAN: (f32, f32) = (0.26, 0.55);
 
 /// Brighter pixels do not pull the exposure down further.

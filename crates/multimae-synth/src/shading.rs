@@ -1,4 +1,4 @@
-//! How much light comes from a place to the eye.
+//! The light that comes from a place to the camera.
 
 use crate::geometry::Ray;
 use crate::scene::{Hit, Light, Scene};
@@ -7,10 +7,10 @@ use crate::vec3::Vec3;
 /// Shadow rays start this far off the surface, in metres.
 const OFF_SURFACE: f32 = 1e-3;
 
-/// How far a place looks around for things that hide the surroundings from it, in metres.
+/// The distance at which things still hide the surroundings from a place, in metres.
 const NEARBY: f32 = 0.45;
 
-/// What one sample of a pixel asks.
+/// The light queries of one sample of a pixel.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
     /// The point of each light's area, each coordinate from -1 to 1.
@@ -27,7 +27,7 @@ pub(crate) struct Ambient {
 }
 
 impl Ambient {
-    /// What the walls give back of the room's lamps: a share of the mean light.
+    /// The share of the mean light of the room's lamps that walls reflect.
     pub(crate) fn of(scene: &Scene) -> Self {
         let size = scene.room.size;
         let area = 2.0 * (size.x * size.y + (size.x + size.y) * size.z);
@@ -92,7 +92,7 @@ fn direct(
     (arriving * angle, arriving * shine)
 }
 
-/// How much of the surroundings a place sees: less in the corners of the room and close to
+/// Returns the visible share of the surroundings: less in the corners of the room and close to
 /// furniture.
 fn openness(scene: &Scene, point: Vec3, normal: Vec3, sample: &Sample) -> f32 {
     let start = point + normal * OFF_SURFACE;

@@ -4,7 +4,7 @@ use crate::draw::{Stream, between, chance, hsv, pick};
 use crate::material::{Material, Texture};
 use crate::vec3::Vec3;
 
-/// What the things of one room have in common. Colours are linear RGB.
+/// The style that the things of one room share. Colours are linear RGB.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Style {
     pub(crate) wall: Vec3,

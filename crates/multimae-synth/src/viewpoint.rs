@@ -1,4 +1,4 @@
-//! Where the camera stands and what it looks at.
+//! The place and the direction of the camera.
 
 use crate::camera::{Camera, Intrinsics, intrinsics};
 use crate::draw::{Stream, between};
@@ -9,7 +9,7 @@ use crate::vec3::vec3;
 /// Viewpoints that are tried; the best one is taken.
 const CANDIDATES: usize = 24;
 
-/// A viewpoint is judged by a grid of so many rays each way.
+/// A viewpoint is judged by a grid of this number of rays each way.
 const GRID: usize = 12;
 
 /// Nothing of the picture should be nearer, in metres.
@@ -52,7 +52,7 @@ fn candidate(scene: &Scene, rng: &mut Stream) -> Camera {
     Camera::new(position, way.y.atan2(way.x), pitch.clamp(-0.55, 0.12), between(rng, -0.03, 0.03))
 }
 
-/// How good a view is: its classes, less what spoils it.
+/// Returns the quality of a view: its classes, less its flaws.
 fn score(scene: &Scene, camera: &Camera) -> f32 {
     let rays = grid(&intrinsics((GRID, GRID)));
     let mut seen = [0_u32; 41];
@@ -64,7 +64,7 @@ fn score(scene: &Scene, camera: &Camera) -> f32 {
         too_far += u32::from(hit.distance > FARTHEST_DEPTH);
     }
     let classes = seen.iter().filter(|&&n| n > 0).count() as f32;
-    // What the room is about should be in the picture, and not just a corner of it.
+    // The room's main furniture should be in the picture, and not just a corner of it.
     let main = [Label::Bed, Label::Sofa, Label::Desk, Label::Counter];
     let about = main.iter().filter(|&&label| seen[label as usize] > 3).count() as f32;
     let floor = seen[Label::Floor as usize];

@@ -1,4 +1,4 @@
-//! What rendered frames hold.
+//! The content of rendered frames.
 
 use std::collections::BTreeSet;
 

@@ -9,7 +9,7 @@ use crate::{Error, Frame, FrameMap, Result};
 
 /// Folders of the four maps.
 pub(super) const FOLDERS: [&str; 4] = ["rgb", "depth", "label40", "normal"];
-/// What is in them.
+/// The map of the folder.
 const MAPS: [FrameMap; 4] = [FrameMap::Rgb, FrameMap::Depth, FrameMap::Labels, FrameMap::Normals];
 
 /// The name of a frame, without folder and extension.
@@ -37,7 +37,7 @@ pub(super) fn write_frame(dir: &Path, index: usize, frame: &Frame) -> Result<()>
     Ok(())
 }
 
-/// Writes a file beside its place and renames it into it. What an interruption leaves behind ends
+/// Writes a file beside its place and renames it into it. An interruption leaves a file that ends
 /// in `.part`, and is replaced the next time.
 pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let part = path.with_added_extension("part");

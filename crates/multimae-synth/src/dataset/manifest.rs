@@ -1,4 +1,4 @@
-//! What is in the folder, for people and programs that find it.
+//! The content of the folder, for people and programs that find it.
 
 use std::collections::BTreeMap;
 use std::path::Path;

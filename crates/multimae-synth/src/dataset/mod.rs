@@ -15,7 +15,7 @@ use crate::{Error, Result, render};
 use files::FOLDERS;
 use manifest::Manifest;
 
-/// What data set to write.
+/// The options of a data set.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SynthOptions {
     /// Frames.
@@ -31,7 +31,7 @@ pub struct SynthOptions {
     pub threads: usize,
 }
 
-/// What was done.
+/// The summary of writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
     /// Frames rendered and written now.
@@ -40,7 +40,7 @@ pub struct Summary {
     pub skipped: usize,
     /// Frames of the whole data set.
     pub count: usize,
-    /// Whether all frames and lists are there. If not, `stop` was set: the same call goes on.
+    /// Whether all frames and lists exist. If not, `stop` was set: the same call resumes.
     pub complete: bool,
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { written, skipped, count, complete } = self;
         write!(f, "{written} rooms rendered, {skipped} were there before, {count} in all")?;
-        if *complete { Ok(()) } else { f.write_str("; stopped: the same command goes on") }
+        if *complete { Ok(()) } else { f.write_str("; stopped: the same command resumes") }
     }
 }
 
@@ -73,14 +73,13 @@ impl SynthOptions {
 /// coordinates as in [`Frame`](crate::Frame)); then `train.txt` and `val.txt` with one frame name
 /// per line; and before all of them `manifest.json`, which says what the files are.
 ///
-/// Files appear whole or not at all. When `stop` is set, the frames at work are finished and the
-/// call returns; the same call later goes on, and renders only the frames that are not complete.
-/// `progress` gets the frames done so far and the frames in all, in rising order, from the
-/// threads that render.
+/// Files are complete or absent. When `stop` is set, the frames at work are finished and the call
+/// returns; the same call later resumes, and renders only the missing frames. `progress` gets the
+/// frames done so far and the frames in all, in rising order, from the threads that render.
 ///
 /// # Errors
-/// If the options make no sense, if the folder holds rooms of other options or files of somebody
-/// else, or if a file cannot be written.
+/// If the options make no sense, if the folder holds rooms of other options or files of another
+/// program, or if a file cannot be written.
 pub fn write_dataset(
     dir: &Path,
     options: &SynthOptions,

@@ -1,4 +1,4 @@
-//! Which frames are for training and which for validation.
+//! The split of the frames into training and validation.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Where rays meet solids.
+//! Intersections of rays and solids.
 //!
 //! Every shape is the image of a shape of size one: the ray is brought into the local coordinates,
 //! divided by the half sizes, and met there. Distances along the ray stay the same.

@@ -40,7 +40,8 @@ impl Bounds {
         self.low.max(p) == p && self.high.min(p) == p
     }
 
-    /// Where the ray enters the box; infinity if it does not before `limit`.
+    /// Returns the distance at which the ray enters the box; infinity if it does not before
+    /// `limit`.
     fn enter(&self, origin: Vec3, inverse: Vec3, limit: f32) -> f32 {
         let a = (self.low - origin) * inverse;
         let b = (self.high - origin) * inverse;
@@ -160,7 +161,7 @@ impl Tree {
                 (near, far) = (far, near);
                 (enter_near, enter_far) = (enter_far, enter_near);
             }
-            // The nearer child goes on top.
+            // The nearer child is pushed last.
             for (child, entered) in [(far, enter_far), (near, enter_near)] {
                 if entered < f32::INFINITY {
                     stack[len] = (child, entered);
@@ -176,8 +177,8 @@ impl Tree {
 }
 
 /// Orders the entries so that two compact halves come one after the other; returns the length of
-/// the first. Of all cuts across an axis it takes the one whose halves have the least surface,
-/// each counted once per entry: so many rays will meet them.
+/// the first. Of all cuts across an axis it takes the one whose halves have the least surface, each
+/// counted once per entry: the expected number of rays that meet them.
 fn sort_into_halves(entries: &mut [u32], bounds: &[Bounds]) -> usize {
     let (mut best, mut least) = ((0, entries.len() / 2), f32::INFINITY);
     for axis in 0..3 {

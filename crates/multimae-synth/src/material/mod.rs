@@ -1,4 +1,4 @@
-//! What surfaces are made of.
+//! The materials of surfaces.
 
 mod noise;
 mod texture;
@@ -8,7 +8,7 @@ pub(crate) use texture::{Patch, Texture};
 use crate::labels::Label;
 use crate::vec3::Vec3;
 
-/// How a surface looks. Colours are linear RGB.
+/// The appearance of a surface. Colours are linear RGB.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Material {
     pub(crate) texture: Texture,

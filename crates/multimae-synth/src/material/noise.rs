@@ -24,7 +24,7 @@ pub(super) fn floor(x: f32) -> f32 {
     if whole > x { whole - 1.0 } else { whole }
 }
 
-/// What is above the whole number below.
+/// The fraction above the whole number below.
 pub(super) fn fraction(x: f32) -> f32 {
     x - floor(x)
 }

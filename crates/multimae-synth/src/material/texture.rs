@@ -88,7 +88,7 @@ pub(crate) enum Texture {
     Medallion,
     /// A painting.
     Painting,
-    /// What is seen through a window: sky above, trees or houses below.
+    /// The view through a window: sky above, trees or houses below.
     Outside,
     /// A switched-on screen.
     Screen,

@@ -1,4 +1,4 @@
-//! What every room has: doors, windows, lamps, skirting boards, and things that fill it up.
+//! The fittings of every room: doors, windows, lamps, skirting boards, and small things.
 
 use super::{Kind, Layout, Light, Needs};
 use crate::draw::{Stream, between, chance, count, pick};

@@ -1,4 +1,4 @@
-//! Where things go: on free floor, along free wall.
+//! The placement of things: on free floor, along free wall.
 
 use super::light::Light;
 use super::room::Room;
@@ -11,10 +11,10 @@ use crate::style::Style;
 /// Furniture keeps this far off the wall, for the skirting board.
 const OFF_WALL: f32 = 0.02;
 
-/// How often a place is tried before a thing is left out.
+/// The number of tries before a thing is left out.
 const ATTEMPTS: usize = 40;
 
-/// What a thing needs of the room. Metres.
+/// The needs of a thing in the room. Metres.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Needs {
     /// Along the wall.
@@ -86,7 +86,8 @@ impl Layout {
         })
     }
 
-    /// Where the middle of something this wide can be along a wall. Corners are liked.
+    /// Returns the places of the middle of a thing of this width along a wall. Corners are
+    /// preferred.
     fn draw_along(&self, side: usize, width: f32, rng: &mut Stream) -> Option<f32> {
         let length = self.room.wall_length(side);
         let margin = 0.5 * width + 2.0 * OFF_WALL;

@@ -1,4 +1,4 @@
-//! Where the light comes from.
+//! The lights of a room.
 
 use crate::vec3::{Vec3, vec3};
 

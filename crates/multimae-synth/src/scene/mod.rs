@@ -28,7 +28,7 @@ pub(crate) struct Scene {
     tree: Tree,
 }
 
-/// What a ray meets.
+/// The hit of a ray.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hit {
     /// Along the ray.
@@ -56,7 +56,7 @@ impl Scene {
         Self { room, solids, lights, tree }
     }
 
-    /// What the ray meets first. In a closed room it always meets something.
+    /// Returns the first hit of a ray. In a closed room there always is one.
     pub(crate) fn hit(&self, ray: &Ray) -> Hit {
         let room = self.room.hit(ray);
         let Some((index, distance)) = self.tree.nearest(ray, room.distance) else {

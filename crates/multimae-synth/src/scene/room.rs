@@ -10,7 +10,7 @@ use crate::pose::{Pose, Rect};
 use crate::style::Style;
 use crate::vec3::{Vec3, vec3};
 
-/// What people do in a room.
+/// The use of a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Bedroom,
@@ -30,7 +30,7 @@ pub(crate) struct Room {
     pub(crate) walls: [Surface; 4],
 }
 
-/// Where a ray from inside meets the room.
+/// Returns the hit of a ray from inside with the room.
 pub(crate) struct RoomHit {
     pub(crate) distance: f32,
     pub(crate) surface: Surface,
@@ -68,7 +68,7 @@ impl Room {
         Rect { x: (0.0, self.size.x), y: (0.0, self.size.y) }
     }
 
-    /// How long a wall is.
+    /// Returns the length of a wall.
     pub(crate) fn wall_length(&self, side: usize) -> f32 {
         if side.is_multiple_of(2) { self.size.x } else { self.size.y }
     }
