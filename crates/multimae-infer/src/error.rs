@@ -23,7 +23,7 @@ pub enum Error {
     SavedModel {
         /// The file or folder.
         path: PathBuf,
-        /// What is wrong and what to do.
+        /// The problem and its remedy.
         problem: String,
     },
 

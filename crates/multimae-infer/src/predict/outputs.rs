@@ -13,7 +13,7 @@ use super::{FramePrediction, TaskPrediction};
 use crate::saved_model::ModelCard;
 use crate::{Error, Result};
 
-/// What is written.
+/// The files to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutputOptions {
     /// Pictures of the predictions over the frames too.

@@ -1,4 +1,4 @@
-//! Which files are predicted.
+//! The files to predict.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;

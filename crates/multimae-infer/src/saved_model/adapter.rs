@@ -1,4 +1,4 @@
-//! What tuning trained, without the backbone, in one file.
+//! The tuned parameters, without the backbone, in one file.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ use crate::{Error, Result};
 
 /// The value of `format` in the file's metadata.
 pub(super) const FORMAT: &str = "multimae-adapter";
-/// What the names of the parameters of the backbone's blocks begin with.
+/// The prefix of the backbone's blocks in names of parameters.
 pub(super) const ENCODER: &str = "encoder.";
 const BACKBONE: &str = "backbone";
 const TUNING: &str = "tuning";
@@ -29,13 +29,13 @@ const TUNING: &str = "tuning";
 pub struct Adapter {
     /// The tensors by the names of their parameters.
     pub tensors: StateDict,
-    /// What the tuned model says of itself.
+    /// The model card of the tuned model.
     pub card: ModelCard,
     /// The mode of tuning.
     pub tuning: Tuning,
     /// The backbone that it belongs to.
     pub backbone: Backbone,
-    /// What is worth knowing besides.
+    /// Further information.
     pub notes: IndexMap<String, String>,
 }
 

@@ -1,4 +1,4 @@
-//! Which pre-trained weights a model began with.
+//! The pre-trained weights that a model started from.
 
 use std::path::Path;
 
@@ -51,7 +51,7 @@ impl Backbone {
         Ok(write_atomically(path, text.as_bytes())?)
     }
 
-    /// What [`Self::write`] wrote.
+    /// Reads the entries that [`Self::write`] wrote.
     ///
     /// # Errors
     /// If the file cannot be read or is damaged.

@@ -215,7 +215,7 @@ impl AdapterBank {
     }
 }
 
-/// What samples of a batch have in common: an adapter and a size.
+/// The properties that samples of a batch share: an adapter and a size.
 type Kind<'a> = (&'a str, Option<(usize, usize)>);
 
 /// An adapter and the places of its samples.

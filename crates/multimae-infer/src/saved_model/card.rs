@@ -1,4 +1,4 @@
-//! What a fine-tuned model says of itself.
+//! The model card of a fine-tuned model.
 
 use indexmap::IndexMap;
 use multimae::modality::{Modality, ModalityKind, Size};
@@ -14,17 +14,17 @@ use serde::{Deserialize, Serialize};
 pub struct ModelCard {
     /// The model's shape.
     pub model: MultiVitConfig,
-    /// What tuning added to the model.
+    /// The PEFT modules.
     #[serde(default, rename = "additions")]
     pub peft: PeftConfig,
     /// The input modalities, in the order of their tokens.
     pub inputs: Vec<InputModality>,
     /// The tasks, by the name of their head.
     pub tasks: IndexMap<String, TaskCard>,
-    /// How an image is brought to the model's size; with its size.
+    /// The geometry that brings an image to the model's size; with its size.
     pub geometry: Geometry,
-    /// Where annotations and inputs of real values are valid, if the data has such a mask: 255
-    /// means valid.
+    /// The valid mask of annotations and inputs of real values, if the data has one: 255 means
+    /// valid.
     pub valid_mask: Option<DataModality>,
 }
 
@@ -32,17 +32,17 @@ pub struct ModelCard {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputModality {
-    /// How it is stored and normalised. For depth, values are in metres after that.
+    /// The storage and the normalisation. Depth is in metres after that.
     pub data: DataModality,
     /// The input adapter that it goes to.
     pub adapter: String,
-    /// What is made of its values before they enter the model.
+    /// The normalisation of its values in front of the model.
     pub normalisation: Normalisation,
     /// The unit of its values, for people.
     pub unit: Option<String>,
 }
 
-/// What is made of an input's values after decoding and resizing.
+/// The normalisation of an input's values after decoding and resizing.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Normalisation {

@@ -98,7 +98,7 @@ impl ModelCard {
     }
 }
 
-/// Where a sample is valid by its mask, if it has one at this size.
+/// Returns the valid mask of a sample, if it has one at this size.
 ///
 /// # Shapes
 /// `(H, W)`.

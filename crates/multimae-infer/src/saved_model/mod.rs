@@ -62,7 +62,7 @@ pub struct SavedModel {
     pub model: PeftModel,
     /// Everything else that predicting needs.
     pub card: ModelCard,
-    /// What is worth knowing besides: recipe, step, scores. Predicting does not need it.
+    /// Further information: recipe, step, scores. Predicting does not need it.
     pub notes: IndexMap<String, String>,
     /// The precision of the matrix multiplications of predictions, 32 bits after loading. Whether
     /// there is another one depends on the device, so it is no part of the file.

@@ -16,7 +16,7 @@ use crate::{Error, Result, checkpoint};
 const HEADS: &str = "output_adapters.";
 const ADAPTERS: &str = "input_adapters.";
 
-/// What was done with a file of weights.
+/// The report of loading a file of weights.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LoadReport {
     /// The file.
@@ -27,9 +27,9 @@ pub struct LoadReport {
     pub missing: Vec<String>,
     /// Tensors of the file that the model has no place for.
     pub unused: Vec<String>,
-    /// Tensors that were brought to another size, in words.
+    /// Tensors that were resized, in words.
     pub resized: Vec<String>,
-    /// What the model began with: the weights of the file that it uses.
+    /// The weights of the file that the model starts from.
     pub backbone: Backbone,
 }
 
@@ -136,7 +136,7 @@ fn in_words(fitted: &Fitted) -> String {
     format!("{} from {:?} to {:?}", fitted.name, fitted.from, fitted.to)
 }
 
-/// Names of one adapter as one entry: hundreds of names help nobody.
+/// Summarises the names of an adapter in one entry: hundreds of names help no reader.
 fn grouped(names: Vec<String>) -> Vec<String> {
     let mut groups: Vec<(String, usize)> = Vec::new();
     for name in names {

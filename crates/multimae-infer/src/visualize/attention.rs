@@ -1,4 +1,4 @@
-//! Where the tokens besides the patches look.
+//! Attention of prompts, the global token and prefixes.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ const OPACITY: f32 = 0.65;
 /// Pictures smaller than this are enlarged, in pixels.
 const SMALLEST: usize = 160;
 
-/// What looks, or is looked at.
+/// The queries and keys of an attention map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttentionKind {
     /// From the tokens of prompts to the patches, the mean over prompts.
@@ -41,14 +41,14 @@ impl AttentionKind {
     }
 }
 
-/// How a block's attention goes over the patches of the inputs.
+/// The attention of a block over the patches of the inputs.
 #[derive(Debug, Clone)]
 pub struct AttentionMap {
     /// The block, from 0.
     pub block: usize,
     /// The task, where each has prompts of its own.
     pub task: Option<String>,
-    /// What looks.
+    /// The queries and keys.
     pub kind: AttentionKind,
     /// A weight per patch, row by row, by input modality.
     pub patches: IndexMap<String, Vec<f32>>,
@@ -132,7 +132,7 @@ impl Weights {
         mean
     }
 
-    /// How much each of the first rows looks at the last columns.
+    /// Returns the mean attention of the given rows to the last columns.
     fn to_prefix(&self, attention: &BlockAttention, rows: usize) -> Vec<f32> {
         let begin = attention.own + attention.prompts;
         let of = |row: usize| self.values[row * self.columns..][begin..self.columns].iter().sum();

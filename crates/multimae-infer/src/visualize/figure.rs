@@ -91,7 +91,7 @@ impl ReconstructionFigure<'_> {
     }
 }
 
-/// How one task is drawn.
+/// The drawing of one task.
 struct TaskView<'a> {
     task: &'a TaskObjective,
     modality: &'a TaskModality,

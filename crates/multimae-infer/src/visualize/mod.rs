@@ -1,5 +1,5 @@
-//! Looking into models: what a pre-trained one rebuilds from chosen patches, where prompts look, which
-//! entries of a pool a class uses.
+//! Visualisation of models: reconstructions from chosen patches, attention of prompts, and use of
+//! prompt pools by class.
 //!
 //! * [`Pretrained`] is a pre-trained model with its recipe; [`VisiblePatches`] chooses the patches that it
 //!   sees; a [`PretrainView`] is a frame as it sees it, and [`figure`] draws what it makes of one.

@@ -1,4 +1,4 @@
-//! How classes use the entries of prompt pools.
+//! The use of prompt pools' entries by class.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Which patches a model sees.
+//! The visible patches.
 
 use indexmap::IndexMap;
 use multimae::masking::{MaskingStrategy, SampleMask, TokenMasks};
@@ -10,9 +10,9 @@ use crate::{Error, Result};
 /// A choice of visible patches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VisiblePatches {
-    /// So many over all modalities, shared among them as in pre-training.
+    /// This many over all modalities, distributed as in pre-training.
     Sampled(usize),
-    /// So many of each modality, drawn uniformly; none of the others.
+    /// This many of each modality, drawn uniformly; none of the others.
     Counts(IndexMap<String, usize>),
     /// These patches of each modality, numbered row by row from 0; none of the others.
     Patches(IndexMap<String, Vec<usize>>),
@@ -152,7 +152,7 @@ fn some(
 /// Numbers of patches from a text such as `0,5,17-30`.
 ///
 /// # Errors
-/// Says which part is no number or range.
+/// Names the part that is neither a number nor a range.
 pub fn patches_of(text: &str) -> std::result::Result<Vec<usize>, String> {
     let mut patches = Vec::new();
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
