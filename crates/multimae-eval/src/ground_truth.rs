@@ -9,16 +9,16 @@ use crate::{Error, Result};
 /// The folder of the masks of valid pixels.
 pub const MASK_FOLDER: &str = "mask_valid";
 
-/// Where frames carry the annotation of one task.
+/// The place of one task's annotation in frames.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Annotation {
     /// The modality.
     pub modality: String,
-    /// How its files hold the values.
+    /// The encoding of its files.
     pub encoding: Encoding,
 }
 
-/// Where frames carry everything that predictions are compared with.
+/// The places of the annotations in frames.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct GroundTruth {
     /// By task; tasks without an entry have no stored annotations.
@@ -61,7 +61,7 @@ impl GroundTruth {
         }
     }
 
-    /// Which pixels of a frame the data marks as valid, if it marks them.
+    /// Returns the valid mask of a frame, if the data has one.
     #[must_use]
     pub fn valid_of(&self, frame: &RawSample) -> Option<Vec<bool>> {
         match frame.maps.get(self.mask.as_ref()?) {

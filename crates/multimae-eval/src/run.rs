@@ -31,7 +31,7 @@ pub struct Evaluator<'a> {
     pub data: String,
     /// The list of the split, if there is one.
     pub split: Option<String>,
-    /// Where frames carry the annotations.
+    /// The places of the annotations in frames.
     pub ground_truth: &'a GroundTruth,
     /// The number of worst frames that are drawn.
     pub worst: usize,

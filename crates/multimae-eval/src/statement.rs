@@ -12,7 +12,7 @@ const OFFICIAL_IMAGES: usize = 654;
 /// Height and width of its frames.
 const OFFICIAL_SIZE: (usize, usize) = (480, 640);
 
-/// What the statement says besides the protocol.
+/// The facts of a statement besides the protocol.
 #[derive(Debug, Clone)]
 pub struct ProtocolFacts<'a> {
     /// The model's file.
@@ -27,9 +27,9 @@ pub struct ProtocolFacts<'a> {
     pub of_images: usize,
     /// Heights and widths at which they were scored.
     pub sizes: &'a BTreeSet<(usize, usize)>,
-    /// What the model saw: modalities and sizes.
+    /// The model's inputs: modalities and sizes.
     pub input: String,
-    /// The precision of the model's matrix multiplications.
+    /// The precision of the model's GEMMs.
     pub precision: Precision,
     /// Whether predictions are the mean with those of the mirrored image.
     pub flip: bool,
@@ -53,7 +53,7 @@ pub(crate) fn statement(
     line("images", images(protocol.images, facts));
     line("model input", facts.input.clone());
     if facts.precision == Precision::Bf16 {
-        line("precision", "products of factors in bfloat16, sums in 32 bits".to_owned());
+        line("precision", "GEMMs with operands in bfloat16, sums in fp32".to_owned());
     }
     line("scored at", view(protocol.view, facts));
     let passes = if facts.flip {

@@ -1,4 +1,4 @@
-//! What the published evaluation makes of a frame before the model sees it.
+//! The published evaluation's view of a frame.
 
 use indexmap::IndexMap;
 use multimae::burn::tensor::{Device, Tensor, TensorData};
