@@ -17,7 +17,7 @@ use crate::{Task, from_json, to_json};
 pub struct TaskCard {
     /// The task.
     pub task: Arc<dyn Task>,
-    /// How its annotations are stored; none for classes, which are folders.
+    /// The storage of its annotations; none for classes, which are folders.
     pub target: Option<DataModality>,
 }
 

@@ -1,4 +1,4 @@
-//! What pictures and scores know of classes: their colours, and the most likely one.
+//! Colours of classes, and the most likely class.
 
 use multimae_data::Encoding;
 use multimae_report::palette::Palette;

@@ -9,7 +9,7 @@ pub enum Error {
     Task {
         /// The task.
         task: String,
-        /// What is wrong and what to do.
+        /// The problem and its remedy.
         problem: String,
     },
 
@@ -20,7 +20,7 @@ pub enum Error {
         sample: String,
         /// The modality.
         modality: String,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
 

@@ -60,7 +60,7 @@ pub struct BuildContext<'a> {
     pub recipe: &'a FinetuneRecipe,
     /// The task's name.
     pub name: &'a str,
-    /// How its annotations are stored; none for classes of images.
+    /// The storage of its annotations; none for classes of images.
     pub modality: Option<&'a TaskModality>,
     /// The statistics of the training annotations.
     pub constant: Option<&'a Constant>,

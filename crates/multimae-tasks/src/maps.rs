@@ -110,7 +110,7 @@ mod tests {
         (0..channels * CANVAS.area()).map(|i| ((i * 37) % 23) as f32 / 7.0).collect()
     }
 
-    /// What tensors make of the shown part.
+    /// Applies a function of tensors to the shown part.
     fn expected(values: &[f32], channels: usize, shown: Size, to: Size) -> Vec<f32> {
         let data = TensorData::new(values.to_vec(), [1, channels, CANVAS.height, CANVAS.width]);
         let maps = Tensor::<4>::from_data(data, &Device::default());

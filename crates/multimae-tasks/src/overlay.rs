@@ -7,9 +7,9 @@ use multimae_report::picture::{Picture, color_bar, palette_legend};
 
 use crate::Result;
 
-/// How much of the colours of labels shows over the frame.
+/// The opacity of the labels' colours over the frame.
 const LABEL_OPACITY: f32 = 0.6;
-/// How much of the colours of values shows over the grey frame.
+/// The opacity of the values' colours over the grey frame.
 const DEPTH_OPACITY: f32 = 0.75;
 /// Legends are at least so wide, in pixels, even below a small frame.
 const LEGEND: usize = 320;

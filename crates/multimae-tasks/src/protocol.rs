@@ -41,7 +41,7 @@ impl Serialize for Protocol {
     }
 }
 
-/// Which images of a split are scored.
+/// The scored images of a split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Images {
@@ -50,12 +50,12 @@ pub enum Images {
     /// The first of a permutation of the images in the order of their names, drawn by NumPy's
     /// legacy generator with seed 0, in the order of the permutation.
     Permuted {
-        /// At most so many.
+        /// The largest number.
         first: usize,
     },
 }
 
-/// What the model sees of a frame, and at which size predictions are scored.
+/// The model's view of a frame, and the size at which predictions are scored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EvaluationView {

@@ -17,7 +17,7 @@ pub struct AnnotationBatch<'a> {
     pub samples: &'a [Sample],
     /// Per sample, the pixels that its mask calls valid, if there is a mask.
     pub valid: &'a [Option<Vec<bool>>],
-    /// Where the target is made.
+    /// The device of the target.
     pub device: &'a Device,
 }
 

@@ -1,4 +1,4 @@
-//! Which annotated pixels are valid.
+//! The valid mask of annotated pixels.
 
 /// The value of masks for "valid".
 const VALID: i64 = 255;

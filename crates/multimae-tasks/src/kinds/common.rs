@@ -1,4 +1,4 @@
-//! What several kinds share.
+//! Helpers that several kinds share.
 
 use multimae::burn::tensor::{Tensor, TensorData};
 use multimae::losses::RegressionLoss;

@@ -1,4 +1,4 @@
-//! What the pictures of evaluations share: rows of frames with their errors.
+//! Pictures of evaluations: rows of frames with their errors.
 
 mod worst;
 
@@ -20,7 +20,7 @@ const WIDEST: usize = 320;
 pub(crate) struct PictureRow<T> {
     /// Its name and score.
     pub(crate) title: String,
-    /// What the model saw.
+    /// The model's input.
     pub(crate) input: Option<Picture>,
     /// The size of the maps.
     pub(crate) size: Size,

@@ -118,7 +118,9 @@ impl DepthScale {
 fn build(context: &BuildContext<'_>) -> Result<Built> {
     let recipe = context.recipe;
     let Some(Constant::Values(moments)) = context.constant else {
-        return Err(context.problem("its annotations are no numbers"));
+        return Err(context.problem(
+            "its annotations are not continuous values; give the modality `channels: 1`",
+        ));
     };
     let usual =
         if recipe.loss == DownstreamLoss::Silog { DepthOutput::Log } else { DepthOutput::Linear };

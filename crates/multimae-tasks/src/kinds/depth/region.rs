@@ -13,7 +13,7 @@ const FULL: Size = Size { height: 480, width: 640 };
 const EIGEN_ROWS: Range<usize> = 45..471;
 /// Columns of the Eigen crop at 480x640.
 const EIGEN_COLUMNS: Range<usize> = 41..601;
-/// How far the sides' ratio may be from 4:3, as a share.
+/// The largest difference of the sides' ratio from 4:3, as a share.
 const RATIO_TOLERANCE: f64 = 0.02;
 
 /// The part of a frame that is scored.
@@ -52,7 +52,7 @@ impl Region {
         }
     }
 
-    /// Which pixels of a frame belong to it, row-major.
+    /// Returns the mask of the region in a frame, row-major.
     ///
     /// # Errors
     /// As [`Self::of`].

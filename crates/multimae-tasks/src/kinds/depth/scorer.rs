@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 use super::region::Region;
 use crate::{Error, Result};
 
-/// How depth is scored.
+/// The rules of scoring depth.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DepthProtocol {
-    /// Which depths count.
+    /// The bounds of valid depth.
     pub caps: Option<Caps>,
     /// Each is scored by itself.
     pub regions: Vec<Region>,
     /// Each is computed.
     pub averages: Vec<Average>,
-    /// What the published code calls `log10` is the root mean squared difference of natural
-    /// logarithms; this gives it that name.
+    /// Whether the root mean squared difference of natural logarithms has the name `log10`, as in
+    /// the published code.
     pub published_log10: bool,
 }
 
@@ -30,7 +30,7 @@ pub struct Caps {
     pub max: Option<f32>,
 }
 
-/// What a mean is taken over.
+/// The set that a mean is taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Average {
@@ -38,7 +38,7 @@ pub enum Average {
     Pixels,
     /// The images' scores.
     Images,
-    /// The scores of batches of so many images, all batches alike.
+    /// The scores of batches of this many images, all batches alike.
     Batches(usize),
 }
 
@@ -85,7 +85,7 @@ pub struct DepthFrame<'a> {
 }
 
 impl DepthFrame<'_> {
-    /// Which pixels count under a protocol, in all of the frame.
+    /// Returns the valid mask of a frame under a protocol.
     #[must_use]
     pub fn counted(&self, protocol: &DepthProtocol) -> Vec<bool> {
         let holds = |target: f32| protocol.caps.is_none_or(|caps| caps.hold(target));
@@ -124,7 +124,7 @@ pub struct DepthImage {
 pub struct DepthRow {
     /// The part of the frames.
     pub region: Region,
-    /// What the mean is over.
+    /// The set that the mean is over.
     pub average: Average,
     /// Pixels that count.
     pub pixels: u64,

@@ -39,7 +39,7 @@ impl LabelSet {
         }
     }
 
-    /// How labels become its classes.
+    /// Returns the map of labels to its classes.
     ///
     /// # Errors
     /// If the labels are of another kind.

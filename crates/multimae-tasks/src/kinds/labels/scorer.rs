@@ -9,7 +9,7 @@ use super::label_names::LabelNames;
 use super::label_sets::{LabelMap, LabelSet, VOID};
 use crate::{Error, Result};
 
-/// How labels are scored.
+/// The rules of scoring labels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SemsegProtocol {
     /// Each is scored by itself.
