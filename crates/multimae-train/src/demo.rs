@@ -15,7 +15,7 @@ use crate::compare::report::{failures, scatter_charts, validation_curves};
 use crate::compare::{Columns, Comparison, ComparisonPlan, table};
 use crate::report_parts::{Record, last, loss_chart, number, picture_files, value};
 
-/// What was done, and how long it took. A stage that was finished before takes no time again.
+/// A stage, and the time it took. A stage that was finished before takes no time again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
     name: String,
@@ -44,8 +44,8 @@ pub fn write_report(
 ) -> Result<PathBuf> {
     let mut report = Report::new("From nothing to depth and segmentation");
     report.paragraph(
-        "A masked autoencoder sees a few patches of each modality and rebuilds the others. What it \
-         learns that way is then used for depth and labels from RGB alone.",
+        "A masked autoencoder sees a few patches of each modality and reconstructs the others. \
+         The pre-trained encoder is then used for depth and labels from RGB.",
     );
     summary(&mut report, stages);
     reconstructions(&mut report, backbone)?;
@@ -69,13 +69,13 @@ fn summary(report: &mut Report, stages: &[Stage]) {
         format!("{:.1}", all.as_secs_f64() / 60.0),
         String::new(),
     ]);
-    report.section("What was done");
+    report.section("Stages");
     report.table(&["stage", "minutes", "frames seen"], &rows);
 }
 
 /// The last picture of pre-training and the losses on the way there.
 fn reconstructions(report: &mut Report, backbone: &Path) -> Result<()> {
-    report.section("Rebuilding what is masked");
+    report.section("Reconstruction of masked patches");
     let caption = "For every modality the visible patches, the prediction, the original. Visible \
                    patches are shown as they are in the prediction.";
     last_picture(report, &backbone.join("pictures"), caption)?;
@@ -88,7 +88,7 @@ fn reconstructions(report: &mut Report, backbone: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A modality that is rebuilt: its loss at the end, and that of predicting the mean.
+/// A reconstructed modality: its loss at the end, and that of predicting the mean.
 struct Reconstructions {
     name: String,
     loss: f64,
@@ -122,7 +122,7 @@ fn tasks(records: &[Record]) -> Vec<Reconstructions> {
     measured.filter_map(loss).collect()
 }
 
-/// What every cell predicts for the same frames.
+/// Adds the predictions of every cell for the same frames.
 fn predictions(report: &mut Report, plan: &ComparisonPlan) -> Result<()> {
     report.section("Depth and labels from RGB");
     for run in &plan.runs {
@@ -140,7 +140,7 @@ fn last_picture(report: &mut Report, dir: &Path, caption: &str) -> Result<()> {
 }
 
 fn results(report: &mut Report, plan: &ComparisonPlan, comparison: &Comparison) -> Result<()> {
-    for (title, columns) in [("What was reached", Columns::Quality), ("Its cost", Columns::Cost)] {
+    for (title, columns) in [("Scores", Columns::Quality), ("Its cost", Columns::Cost)] {
         let table = table(comparison, columns);
         report.section(title).table(table.headers(), table.rows());
     }

@@ -1,4 +1,4 @@
-//! What training changes, and one step of changing it.
+//! The trained state, and one step of training.
 
 use indexmap::IndexMap;
 use multimae::burn::module::Module;

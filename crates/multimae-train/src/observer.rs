@@ -1,10 +1,11 @@
-//! What a run tells whoever watches it.
+//! Events of a run for its observer.
 
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
 
-/// What predicting a constant gives: the mean of every channel, the frequency of every class.
+/// The losses and scores of predicting a constant: the mean of every channel, the frequency of
+/// every class.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Baseline {
     /// By task.
@@ -21,7 +22,7 @@ pub struct Baseline {
 pub enum Event {
     /// Something that a person should know.
     Notice(String),
-    /// Training is about to begin or to go on.
+    /// Training starts or resumes.
     Started {
         /// Steps of the whole run.
         total_steps: u64,
@@ -31,7 +32,7 @@ pub enum Event {
         samples: usize,
         /// Parameters that are trained.
         parameters: usize,
-        /// What predicting the mean gives, if it was measured.
+        /// The losses of predicting the mean, if measured.
         baseline: Option<Baseline>,
     },
     /// A step of the optimiser.
@@ -53,7 +54,7 @@ pub enum Event {
         on: String,
         /// By name.
         scores: IndexMap<String, f64>,
-        /// What predicting a constant gives there.
+        /// The scores of predicting a constant there.
         baseline: IndexMap<String, f64>,
     },
     /// A checkpoint was written.
@@ -62,7 +63,7 @@ pub enum Event {
     Ended(Outcome),
 }
 
-/// What one step of the optimiser did.
+/// The numbers of one optimiser step.
 #[derive(Debug, Clone, Default)]
 pub struct StepReport {
     /// The step, from 0.
@@ -97,7 +98,7 @@ impl StepReport {
     }
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// Whether it was stopped before its last step.
@@ -120,7 +121,7 @@ pub struct Outcome {
 
 /// Watches a run.
 pub trait Observer {
-    /// Is told of everything in order.
+    /// Receives all events in order.
     fn event(&mut self, event: &Event);
 }
 

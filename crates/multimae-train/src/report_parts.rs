@@ -1,4 +1,4 @@
-//! What the reports of all kinds of runs share.
+//! Parts of the reports of all kinds of runs.
 
 use std::path::{Path, PathBuf};
 
@@ -76,7 +76,7 @@ pub(crate) fn number(value: Option<f64>) -> String {
     value.map_or("–".to_owned(), |value| format!("{value:.4}"))
 }
 
-/// How far a run of so many epochs is.
+/// Returns the progress of a run with this number of epochs.
 pub(crate) fn progress(position: &Position, epochs: usize) -> [(&'static str, String); 4] {
     [
         ("Steps done", format!("{} (epoch {} of {epochs})", position.step, position.epoch)),

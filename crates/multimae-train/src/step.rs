@@ -13,7 +13,7 @@ use crate::optim::StepRates;
 use crate::optim::{GradientMap, accumulate, clip, norm};
 use crate::{Error, Result};
 
-/// Where a step is in the run.
+/// The place of a step in the run.
 #[derive(Debug, Clone, Copy)]
 pub struct StepPlace {
     /// The step, from 0.
@@ -32,7 +32,7 @@ impl StepPlace {
     }
 }
 
-/// What a step computed.
+/// The numbers of a step.
 #[derive(Debug, Clone, Default)]
 pub struct StepNumbers {
     /// Unweighted losses by task.
@@ -45,7 +45,7 @@ pub struct StepNumbers {
     pub skipped: bool,
 }
 
-/// How a step is done, but for the losses.
+/// The rules of a step, but for the losses.
 #[derive(Debug, Clone, Copy)]
 pub struct StepRules {
     /// Samples per forward pass.
@@ -116,9 +116,9 @@ struct MicroBatch {
     of_balancer: GradientMap,
 }
 
-/// All passes of a batch, in order. They run side by side as far as there are processors: the
-/// engine uses one for most of what it does between matrix products. The numbers are those of one
-/// pass after the other, which other devices do.
+/// Runs all passes of a batch, in order. They run in parallel as far as there are processors: the
+/// engine uses one for most operations between GEMMs. The numbers are those of one pass after the
+/// other, which other devices do.
 fn parts<M, F>(
     rules: &StepRules,
     learner: &Learner<M>,

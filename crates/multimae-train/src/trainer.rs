@@ -19,7 +19,7 @@ use crate::schedule::CosineSchedule;
 use crate::step::{StepNumbers, StepPlace, number};
 use crate::{Error, Result};
 
-/// What a run does when.
+/// The plan of a run.
 #[derive(Debug, Clone)]
 pub struct TrainingPlan {
     /// Passes over the data.
@@ -44,29 +44,29 @@ pub struct TrainingPlan {
     pub ema_decay: Option<f64>,
     /// The constants of the optimiser.
     pub optimiser: AdamWConfig,
-    /// Where the run computes, without autodiff.
+    /// The device, without autodiff.
     pub device: Device,
 }
 
-/// What evaluating a model gives.
+/// The result of evaluating a model.
 #[derive(Debug, Clone, Default)]
 pub struct ValidationResult {
     /// Unweighted losses by task.
     pub losses: IndexMap<String, f64>,
     /// Scores by name.
     pub scores: IndexMap<String, f64>,
-    /// What chooses the best model; lower is better.
+    /// The criterion of the best model; lower is better.
     pub rank: f64,
 }
 
 /// A kind of training: what a step computes, what evaluation measures, what is shown.
 pub trait TrainingTask {
-    /// What is trained.
+    /// The trained model.
     type Model: Module + Send + Sync;
     /// The tag of pictures in the records.
     const PICTURES: &'static str;
 
-    /// What is done when.
+    /// The plan.
     fn plan(&self) -> &TrainingPlan;
 
     /// A learner as it is before the first step; for resuming, values do not matter.
@@ -78,10 +78,10 @@ pub trait TrainingTask {
     /// The resolved recipe, as text.
     fn recipe(&self) -> String;
 
-    /// What must be the same when the run is resumed.
+    /// The fingerprint that must not change when the run is resumed.
     fn fingerprint(&self) -> String;
 
-    /// Checks that a run that was begun with `fingerprint` may go on with this recipe.
+    /// Checks that a run with this `fingerprint` may be resumed with this recipe.
     ///
     /// # Errors
     /// Says what differs.
@@ -109,7 +109,7 @@ pub trait TrainingTask {
     /// If a sample cannot be read.
     fn evaluate(&self, learner: &Learner<Self::Model>) -> Result<Option<ValidationResult>>;
 
-    /// What predicting a constant gives.
+    /// The losses and scores of predicting a constant.
     fn baseline(&self) -> Option<&Baseline>;
 
     /// A picture of what a learner without autodiff predicts, if one is wanted.
@@ -172,7 +172,7 @@ struct Clock {
     memory_read: bool,
 }
 
-/// The folder for a new run, or that of the run to go on with.
+/// Opens the folder for a new run, or that of the run to resume.
 ///
 /// # Errors
 /// If the folder holds a run and `resume` is not set, or holds none and it is.
@@ -181,7 +181,7 @@ pub fn open_folder(out: &Path, resume: bool) -> Result<RunFolder> {
 }
 
 impl<'a, T: TrainingTask> Trainer<'a, T> {
-    /// Begins a run in an empty folder, or goes on from the newest checkpoint in it.
+    /// Starts a run in an empty folder, or resumes from the newest checkpoint in it.
     ///
     /// # Errors
     /// If the checkpoint or the recipe are not as they should be.
@@ -193,7 +193,7 @@ impl<'a, T: TrainingTask> Trainer<'a, T> {
     ) -> Result<Self> {
         let plan = task.plan();
         let checkpoints = folder.checkpoints(plan.keep_ckpt);
-        // What a killed process left half-written.
+        // The half-written files of a killed process.
         for dir in [folder.dir(), checkpoints.dir()].into_iter().filter(|dir| dir.is_dir()) {
             remove_stale_parts(dir)?;
         }

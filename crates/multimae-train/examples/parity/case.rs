@@ -9,7 +9,7 @@ use multimae::masking::{SampleMask, TokenMasks};
 use multimae::state::StateDict;
 use multimae::weights::{read_safetensors, write_safetensors};
 
-/// What can go wrong with a case.
+/// An error of a case.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ParityError {
     /// A kind that this program does not compute.
@@ -20,7 +20,7 @@ pub(crate) enum ParityError {
     Config {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// A tensor is missing or of the wrong kind.
@@ -30,7 +30,7 @@ pub(crate) enum ParityError {
         path: PathBuf,
         /// The tensor.
         name: String,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// The model refuses.

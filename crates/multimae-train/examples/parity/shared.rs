@@ -1,4 +1,4 @@
-//! What several kinds of cases share about the model.
+//! The parts of the model that several kinds of cases share.
 
 use multimae::burn::module::Module;
 use multimae::burn::tensor::TensorData;

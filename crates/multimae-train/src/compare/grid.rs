@@ -17,17 +17,17 @@ const RECIPE: &str = "recipe";
 const OWN: [(&str, &str); 3] = [
     ("seed", "give `seeds: [...]`"),
     ("output_dir", "every run has its own folder in --out"),
-    ("auto_resume", "unfinished runs always go on"),
+    ("auto_resume", "unfinished runs are always resumed"),
 ];
 
-/// What is compared.
+/// The grid of a comparison.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Grid {
     /// The file.
     pub path: PathBuf,
     /// The recipe of the cells that name none.
     pub base: Option<PathBuf>,
-    /// What all cells change in it.
+    /// The changes of all cells.
     pub set: Vec<Override>,
     /// The cell that others are compared with.
     pub reference: String,
@@ -46,7 +46,7 @@ pub struct GridCell {
     pub recipe: PathBuf,
     /// It is trained once with each.
     pub seeds: Vec<u64>,
-    /// What it changes in the recipe.
+    /// The changes of the recipe.
     pub set: Vec<Override>,
 }
 

@@ -27,7 +27,7 @@ const WITHOUT_EFFECT: [&str; 10] = [
     "log_images",
 ];
 
-/// What a person asks for.
+/// A request for a comparison.
 #[derive(Debug, Clone, Default)]
 pub struct ComparisonRequest {
     /// The grid's file.
@@ -36,7 +36,7 @@ pub struct ComparisonRequest {
     pub out: PathBuf,
     /// The folder of the data, over the recipes'.
     pub data: Option<PathBuf>,
-    /// What is changed in all cells, over the grid.
+    /// Changes of all cells, over those of the grid.
     pub set: Vec<Override>,
     /// The cells to train; all if empty.
     pub only: Vec<String>,
@@ -68,20 +68,20 @@ pub struct PlannedRun {
     pub chosen: bool,
     /// The file that its recipe begins with.
     pub base: PathBuf,
-    /// What it changes there.
+    /// The changes of the cell.
     pub overrides: Vec<Override>,
     /// Its recipe.
     pub recipe: FinetuneRecipe,
-    /// How far it is.
+    /// The state of the run.
     pub state: RunState,
 }
 
-/// How far a run is.
+/// The state of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RunState {
     /// Not begun.
     Absent,
-    /// It can go on from a checkpoint.
+    /// It can be resumed from a checkpoint.
     Unfinished,
     /// With what it reached.
     Finished(Box<RunResult>),
@@ -149,7 +149,7 @@ impl ComparisonPlan {
         self.runs.iter().all(|run| tests(&run.recipe))
     }
 
-    /// What would be done, in words.
+    /// Describes the plan in words.
     #[must_use]
     pub fn describe(&self) -> String {
         let mut text = format!("reference    {}\n", self.grid.reference);
@@ -159,7 +159,7 @@ impl ComparisonPlan {
             let state = match (&run.state, run.chosen) {
                 (RunState::Finished(_), _) => "finished",
                 (_, false) => "left out",
-                (RunState::Unfinished, true) => "goes on",
+                (RunState::Unfinished, true) => "resumes",
                 (RunState::Absent | RunState::Failed(_), true) => "begins",
             };
             let changes: Vec<String> = run.overrides.iter().map(Override::to_string).collect();
@@ -177,13 +177,13 @@ impl PlannedRun {
         format!("{}, seed {}", self.cell, self.seed)
     }
 
-    /// Where the output of its process goes.
+    /// Returns the file for the output of its process.
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.dir.join("log.txt")
     }
 
-    /// What it reached, if it is finished.
+    /// Returns its result, if it is finished.
     #[must_use]
     pub fn result(&self) -> Option<&RunResult> {
         match &self.state {
@@ -254,7 +254,7 @@ fn differing(begun: &Map<String, Value>, recipe: &FinetuneRecipe) -> Vec<String>
         .collect()
 }
 
-/// What a cell with a seed changes in the recipe that it begins with, and the result.
+/// Returns the changes of a cell with a seed to its base recipe, and the resulting recipe.
 fn resolve(
     grid: &Grid,
     cell: &GridCell,
@@ -267,7 +267,7 @@ fn resolve(
     }
     overrides.push(Override::new("seed", json!(seed)));
     let recipe = Resolved::<FinetuneRecipe>::load(Some(&cell.recipe), &overrides)?.recipe;
-    // Whole paths, so that a comparison goes on from any folder.
+    // Absolute paths, so that a comparison can be resumed from any folder.
     let paths = [
         ("data_path", &recipe.data.data_path),
         ("eval_data_path", &recipe.data.eval_data_path),
@@ -310,7 +310,7 @@ fn check_files(recipe: &FinetuneRecipe) -> Result<(), String> {
     for (key, root, split) in sets {
         let root = Path::new(root.unwrap_or(data));
         if is_pack(root) {
-            // What it lacks, it says itself when the run opens it.
+            // A run names its missing files itself when it opens them.
             continue;
         }
         if !root.is_dir() {

@@ -17,7 +17,7 @@ use crate::report_parts::series;
 use crate::{Error, Result};
 use multimae_config::Recipe as _;
 
-/// So many colours there are; further curves are dashed.
+/// The number of colours; further curves are dashed.
 const COLORS: usize = 7;
 
 /// Writes what the runs say so far; gives the report's path.
@@ -66,7 +66,7 @@ fn report(plan: &ComparisonPlan, comparison: &Comparison) -> Result<Report> {
     report.charts(&scatter_charts(comparison));
     report.section("On the validation set while training");
     report.charts(&validation_curves(plan)?);
-    report.section("What the cells change");
+    report.section("Changes of the cells");
     let rows: Vec<Vec<String>> = comparison
         .cells
         .iter()

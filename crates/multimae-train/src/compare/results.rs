@@ -1,4 +1,4 @@
-//! What the runs of a comparison say, cell by cell.
+//! The results of a comparison's runs, by cell.
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -15,9 +15,9 @@ use crate::run::{ParameterCounts, RunResult, SetScores};
 pub struct Comparison {
     /// [`Self::VERSION`].
     pub format_version: u32,
-    /// What is compared, in words.
+    /// The comparison, in words.
     pub statement: IndexMap<String, String>,
-    /// What may make the comparison unfair.
+    /// Possible reasons why the comparison is unfair.
     pub notices: Vec<String>,
     /// The cell that others are compared with.
     pub reference: String,
@@ -36,13 +36,13 @@ pub struct CellResult {
     pub cell: String,
     /// Its name for people.
     pub label: String,
-    /// What was trained besides the heads.
+    /// The parameters that were trained besides the heads.
     pub tuning: Option<String>,
     /// Its recipe where that is not the one of all cells, and what is changed in it.
     pub changes: Vec<String>,
     /// Its runs, one per seed.
     pub runs: Vec<CellRun>,
-    /// How much is trained.
+    /// The number of trained parameters.
     pub parameters: Option<ParameterCounts>,
     /// Trained values outside the heads over all values of the backbone, in percent.
     pub trained_share: Option<f64>,
@@ -83,21 +83,21 @@ pub struct CellRun {
     pub seed: u64,
     /// Its folder.
     pub folder: String,
-    /// How far it is.
+    /// The state of the run.
     pub status: RunStatus,
     /// The end of its error output, if it failed.
     pub error: Option<String>,
-    /// What it reached, if it is finished.
+    /// Its result, if it is finished.
     pub result: Option<RunResult>,
 }
 
-/// How far a run is.
+/// The state of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
     /// Not begun.
     NotRun,
-    /// It can go on from a checkpoint.
+    /// It can be resumed from a checkpoint.
     Unfinished,
     /// Trained and measured.
     Finished,
@@ -109,7 +109,7 @@ impl Comparison {
     /// The version of the file's format.
     pub const VERSION: u32 = 1;
 
-    /// What the runs of a plan say as far as they are.
+    /// Collects the results of a plan's finished runs.
     #[must_use]
     pub fn of(plan: &ComparisonPlan) -> Self {
         let delta_on_test = plan.tests();

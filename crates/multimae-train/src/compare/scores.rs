@@ -47,8 +47,8 @@ impl TaskScore {
         }
     }
 
-    /// How much better `score` is than `reference`, as a share of the latter; negative is worse.
-    /// `None` if the reference is 0.
+    /// Returns the improvement of `score` over `reference`, as a share of the latter; negative is
+    /// worse. `None` if the reference is 0.
     #[must_use]
     pub fn relative_difference(&self, score: f64, reference: f64) -> Option<f64> {
         let difference = (score - reference) / reference;

@@ -1,4 +1,4 @@
-//! What is compared, in words, and what may make it unfair.
+//! The comparison in words, and possible reasons why it is unfair.
 
 use indexmap::IndexMap;
 use serde_json::Value;
@@ -25,7 +25,7 @@ const BUDGET: [&str; 14] = [
     "num_classes",
 ];
 
-/// What is compared.
+/// Describes the comparison.
 pub(super) fn statement(plan: &ComparisonPlan) -> IndexMap<String, String> {
     let mut entries: IndexMap<&str, String> = IndexMap::new();
     if let Some(base) = &plan.grid.base {

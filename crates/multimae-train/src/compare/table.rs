@@ -5,12 +5,12 @@ use multimae_report::Table;
 use super::results::{CellResult, Comparison, RunStatus};
 use super::statistic::Statistic;
 
-/// Which columns a table has, besides the cell.
+/// The columns of a table, besides the cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Columns {
     /// All.
     All,
-    /// How far the cell is, scores and delta m.
+    /// The state of the cell, scores and delta m.
     Quality,
     /// Parameters, time, memory, sizes.
     Cost,
@@ -43,7 +43,7 @@ pub fn table(comparison: &Comparison, which: Columns) -> Table {
     table
 }
 
-/// How many runs are finished, and what became of the others.
+/// Describes the number of finished runs, and the state of the others.
 fn runs(cell: &CellResult) -> String {
     let count = |status: RunStatus| cell.runs.iter().filter(|run| run.status == status).count();
     let finished = count(RunStatus::Finished);

@@ -1,4 +1,4 @@
-//! What the training annotations say before any training: their mean, their class frequencies.
+//! Statistics of the training annotations before any training: their mean, their class frequencies.
 
 use indexmap::IndexMap;
 use multimae_data::{Dataset, Encoding, RawMap, RawSample};

@@ -73,7 +73,7 @@ pub(super) fn class_names(data: &Dataset) -> Vec<String> {
     folders.into_iter().map(str::to_owned).collect()
 }
 
-/// How the whole set of evaluation sees images.
+/// Returns the geometry of evaluation.
 pub(super) fn evaluation_geometry(recipe: &FinetuneRecipe) -> Geometry {
     let size = (recipe.arch.input_size.height, recipe.arch.input_size.width);
     if recipe.classifies() {

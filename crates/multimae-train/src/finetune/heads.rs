@@ -8,7 +8,7 @@ use crate::{Error, Result};
 use multimae_config::keys::RecipeValue as _;
 use multimae_config::{FinetuneRecipe, HeadChoice};
 
-/// The head of a task with so many outputs.
+/// Returns the head of a task with this number of outputs.
 ///
 /// # Errors
 /// If the recipe's sizes are none of the head's.

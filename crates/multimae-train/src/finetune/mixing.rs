@@ -10,7 +10,7 @@ use crate::{Error, Result};
 use multimae_config::FinetuneRecipe;
 use multimae_infer::saved_model::ModelCard;
 
-/// How the images of a batch are mixed: each with the one at the same place from the end.
+/// The mixing of a batch's images: each with the one at the same place from the end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mixing {
     /// Parameter of the beta distribution of mixup; 0 for none.
@@ -30,7 +30,7 @@ pub struct Mixing {
     pub classes: usize,
 }
 
-/// What is done to a batch.
+/// The mix of a batch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Mix {
     Nothing,
@@ -41,7 +41,7 @@ enum Mix {
 }
 
 impl Mixing {
-    /// What the recipe says, if it classifies images.
+    /// Returns the mixing of a recipe, if it classifies images.
     pub(super) fn of(recipe: &FinetuneRecipe, card: &ModelCard) -> Result<Option<Self>> {
         let classes = card.tasks.values().next().map_or(0, |card| card.task.image_classes().len());
         if classes == 0 {

@@ -1,4 +1,4 @@
-//! What fine-tuning reads: inputs, annotations and the mask of valid pixels.
+//! The files that fine-tuning reads: inputs, annotations and the mask of valid pixels.
 
 use multimae::modality::{Modality, ModalityKind};
 use multimae_data::{DataModality, Encoding, Interpolation, Quantity};
@@ -133,7 +133,7 @@ fn other(recipe: &FinetuneRecipe, name: &str) -> Result<TaskModality> {
     Ok(recipe.tasks.modalities.resolve_over(name, usual(name, defaults))?)
 }
 
-/// How the annotations of a task are stored.
+/// Returns the storage of a task's annotations.
 ///
 /// # Errors
 /// If the properties do not fit together.
@@ -209,7 +209,7 @@ fn values(recipe: &FinetuneRecipe, name: &str) -> Result<TaskModality> {
     Ok(recipe.tasks.modalities.resolve_over(name, usual)?)
 }
 
-/// How masks of valid pixels are stored, if the recipe uses them.
+/// Returns the storage of valid masks, if the recipe uses them.
 pub(super) fn valid_mask(recipe: &FinetuneRecipe) -> Option<DataModality> {
     let own = recipe.tasks.modalities.0.get(MASK);
     recipe.use_mask_valid.then(|| DataModality {

@@ -118,7 +118,7 @@ fn enlarged(setup: &FinetuneSetup, picture: Picture) -> Picture {
     picture.upscale(SMALLEST.div_ceil(size.height.min(size.width).max(1)))
 }
 
-/// How one task is drawn.
+/// The drawing of one task.
 struct TaskView<'a> {
     task: &'a Task,
     range: ValueRange,

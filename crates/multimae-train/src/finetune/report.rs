@@ -21,7 +21,7 @@ use crate::run::{RunFolder, State};
 use multimae_config::Recipe as _;
 use multimae_infer::saved_model::LoadReport;
 
-/// What a report is made of.
+/// The parts of a report.
 pub(super) struct Parts<'a> {
     pub(super) setup: &'a FinetuneSetup,
     pub(super) state: &'a State<PeftModel>,
@@ -201,7 +201,7 @@ fn groups(report: &mut Report, groups: &ParameterGroups) {
     report.table(&titles, &rows);
 }
 
-/// How often the entries of prompt pools are used, by source.
+/// Adds the use of prompt pools' entries, by source.
 fn pools(report: &mut Report, parts: &Parts<'_>) -> Result<()> {
     let Some((on, evaluated, _)) = parts.finished.last() else { return Ok(()) };
     if evaluated.usage.is_empty() {
@@ -237,7 +237,7 @@ fn pools(report: &mut Report, parts: &Parts<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What is trained, tensor by tensor.
+/// Adds the trained parameters, tensor by tensor.
 fn trained(report: &mut Report, parts: &Parts<'_>) {
     let trained = TrainedParameters::of(&parts.state.learner.model);
     report.section("Trained parameters");

@@ -36,7 +36,7 @@ use multimae_infer::saved_model::LoadReport;
 use multimae_infer::saved_model::{Adapter, Backbone, SavedModel};
 use multimae_tasks::class_of;
 
-/// Pictures show training samples from the first so many where there are no evaluation samples.
+/// Without evaluation samples, pictures show training samples among this many first ones.
 const SHOWN_FROM: usize = 64;
 
 /// Names of sets of samples.
@@ -48,11 +48,11 @@ pub struct Finetuning<'a> {
     trainer: Trainer<'a, Supervised>,
 }
 
-/// What fine-tuning does in the loop.
+/// The task of fine-tuning in the training loop.
 struct Supervised {
     setup: FinetuneSetup,
     plan: TrainingPlan,
-    /// What prompt pools choose by, where it stays the same.
+    /// The queries of prompt pools, if they stay the same.
     queries: Option<QueryCache>,
     /// The learner before the first step.
     first: Learner<PeftModel>,
@@ -69,7 +69,7 @@ struct Supervised {
 }
 
 impl<'a> Finetuning<'a> {
-    /// Begins a run in an empty folder, or goes on with the one in `out`.
+    /// Starts a run in an empty folder, or resumes the one in `out`.
     ///
     /// # Errors
     /// If the folder holds a run and `resume` is not set, or holds none and it is; if the data, the
@@ -258,7 +258,7 @@ impl Supervised {
 }
 
 impl Supervised {
-    /// What the finished run cost and reached.
+    /// Returns the cost and the scores of the finished run.
     fn result(&self, run: &Finished<'_, PeftModel>) -> Result<RunResult> {
         let (recipe, position) = (&self.setup.recipe, &run.state.position);
         let mut measured = self.finished.iter().map(|(set, model, constant)| SetScores {
@@ -289,7 +289,7 @@ impl Supervised {
     }
 }
 
-/// What predicting constants gives on a set.
+/// Evaluates constant predictions on a set.
 fn constant_on(setup: &FinetuneSetup, data: &Loader) -> Result<Evaluated> {
     evaluate(setup, data, &|samples| constant_predictions(setup, samples))
 }

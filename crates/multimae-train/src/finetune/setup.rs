@@ -34,7 +34,7 @@ use multimae_tasks::{BuildContext, Built, Constant, kind_of, kinds};
 
 /// Losses are normalised by those of a constant on no more training samples than this.
 const NORMALISED_BY: usize = 128;
-/// Prompts that begin with tokens of images take them from so many training samples.
+/// The number of training samples whose tokens prompts can start from.
 const PROMPTS_FROM: usize = 32;
 /// Below this share of valid depth, something is likely wrong with its unit.
 const FEW_VALID: f64 = 0.5;
@@ -44,9 +44,9 @@ const FEW_VALID: f64 = 0.5;
 pub struct Task {
     /// Its name, of its head too.
     pub name: String,
-    /// What it predicts, and how annotations are stored.
+    /// Its prediction, and the storage of its annotations.
     pub card: TaskCard,
-    /// What it minimises.
+    /// Its loss.
     pub loss: SupervisedLoss,
     /// Factor of its loss.
     pub weight: f64,
@@ -57,19 +57,19 @@ pub struct Task {
 pub struct FinetuneSetup {
     /// The recipe.
     pub recipe: FinetuneRecipe,
-    /// What the trained model will say of itself.
+    /// The model card of the trained model.
     pub card: ModelCard,
     /// The tasks, in the order of the heads.
     pub tasks: Vec<Task>,
-    /// What the training annotations say.
+    /// Statistics of the training annotations.
     pub constants: Constants,
-    /// How images of a batch are mixed, if they are.
+    /// The mixing of a batch's images, if they are mixed.
     pub mixing: Option<Mixing>,
-    /// Where the run computes, without autodiff.
+    /// The device, without autodiff.
     pub device: Device,
-    /// The precision of the model's matrix products.
+    /// The precision of the model's GEMMs.
     pub precision: Precision,
-    /// What a person should know before the run begins.
+    /// Notices for the user before the run starts.
     pub notices: Vec<String>,
     /// The training samples.
     pub(super) training: Arc<Dataset>,
@@ -251,7 +251,7 @@ impl FinetuneSetup {
         Ok(ParameterGroups::new(&rules, &parameters))
     }
 
-    /// What is done when, with so many steps in an epoch.
+    /// Returns the plan of a run with this number of steps in an epoch.
     #[must_use]
     pub fn plan(&self, steps_per_epoch: u64) -> TrainingPlan {
         let recipe = &self.recipe;
@@ -277,7 +277,7 @@ impl FinetuneSetup {
         }
     }
 
-    /// How a step is done.
+    /// Returns the rules of a step.
     #[must_use]
     pub fn step_rules(&self) -> StepRules {
         StepRules {
@@ -288,7 +288,8 @@ impl FinetuneSetup {
         }
     }
 
-    /// What must be the same when a run is resumed: the recipe, and what follows from the data.
+    /// Returns the fingerprint that must not change when a run is resumed: the recipe, and the
+    /// statistics of the data.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let mut text: serde_json::Map<String, serde_json::Value> =

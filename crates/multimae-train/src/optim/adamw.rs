@@ -25,7 +25,7 @@ impl Default for AdamWConfig {
     }
 }
 
-/// What AdamW remembers of one parameter.
+/// The moments of one parameter.
 #[derive(Debug, Clone)]
 struct Moments {
     steps: u64,

@@ -11,7 +11,7 @@ use super::StepRates;
 const UNDECAYED: [&str; 6] =
     ["global_tokens", "pos_emb", "class_emb", "cls_emb", "mask_token", "task_embeddings"];
 
-/// What the groups follow from.
+/// The rules of the groups.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GroupRules {
     /// Factor of the learning rate from each layer to the one before it.

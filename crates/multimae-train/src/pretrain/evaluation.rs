@@ -39,9 +39,9 @@ pub fn evaluate(
     Ok(sums.into_iter().map(|(task, (sum, count))| (task, sum / count.max(1) as f64)).collect())
 }
 
-/// What the losses would be if every pixel were predicted as the mean over the set: the mean of
-/// each channel, and the frequency of each class. The constants are fitted to the set they are
-/// measured on, which flatters them.
+/// Computes the losses of predicting the mean over the set for every pixel: the mean of each
+/// channel, and the frequency of each class. The constants are fitted to the set they are measured
+/// on, which flatters them.
 ///
 /// # Errors
 /// If a sample cannot be read.

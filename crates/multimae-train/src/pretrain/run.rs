@@ -34,7 +34,7 @@ pub struct Pretraining<'a> {
     trainer: Trainer<'a, Masked>,
 }
 
-/// What pre-training does in the loop.
+/// The task of pre-training in the training loop.
 struct Masked {
     setup: PretrainSetup,
     plan: TrainingPlan,
@@ -45,7 +45,7 @@ struct Masked {
 }
 
 impl<'a> Pretraining<'a> {
-    /// Begins a run in an empty folder, or goes on with the one in `out`.
+    /// Starts a run in an empty folder, or resumes the one in `out`.
     ///
     /// # Errors
     /// If the folder holds a run and `resume` is not set, or holds none and it is; if the data, the

@@ -26,7 +26,7 @@ use multimae_kernels::precision::Precision;
 pub struct PretrainSetup {
     /// The recipe, the modalities, the model's shape and its losses.
     pub spec: PretrainSpec,
-    /// Where the run computes, without autodiff.
+    /// The device, without autodiff.
     pub device: Device,
     /// The precision of the model's matrix multiplications.
     pub precision: Precision,
@@ -90,7 +90,7 @@ impl PretrainSetup {
         )
     }
 
-    /// What is done when, with so many steps in an epoch.
+    /// Returns the plan of a run with this number of steps in an epoch.
     #[must_use]
     pub fn plan(&self, steps_per_epoch: u64) -> TrainingPlan {
         let recipe = &self.spec.recipe;
@@ -111,7 +111,7 @@ impl PretrainSetup {
         }
     }
 
-    /// How a step is done.
+    /// Returns the rules of a step.
     #[must_use]
     pub fn step_rules(&self) -> StepRules {
         StepRules {

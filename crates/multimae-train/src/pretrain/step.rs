@@ -1,4 +1,4 @@
-//! What a step of pre-training computes from samples.
+//! The computation of a pre-training step.
 
 use multimae::encoder::Phase;
 use multimae::masking::TokenMasks;

@@ -15,7 +15,7 @@ use crate::{Error, Result};
 /// The key of the position in a file's metadata.
 const POSITION: &str = "position";
 
-/// Where in its work a run is.
+/// The position of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Position {
     /// Optimiser steps done.
@@ -39,7 +39,7 @@ pub struct Position {
     /// Largest resident memory in bytes before the first evaluation of any part of the run.
     #[serde(default)]
     pub peak_memory: Option<u64>,
-    /// What must not change when a run is resumed.
+    /// The fingerprint that must not change when a run is resumed.
     pub fingerprint: String,
 }
 
@@ -66,7 +66,7 @@ impl Position {
 /// A run's state.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
-    /// Where the run is.
+    /// The position of the run.
     pub position: Position,
     /// Model, balancer, optimiser and averages; names are prefixed by the part.
     pub tensors: StateDict,

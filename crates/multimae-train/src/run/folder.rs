@@ -63,7 +63,7 @@ impl RunFolder {
                 path: dir.to_owned(),
                 problem: "another process works on this run; wait for it or stop it".to_owned(),
             }),
-            // A file system without locks: go on without.
+            // A file system without locks: continue without.
             Err(std::fs::TryLockError::Error(error))
                 if error.kind() == std::io::ErrorKind::Unsupported =>
             {
@@ -73,7 +73,7 @@ impl RunFolder {
         }
     }
 
-    /// Where the recipe of a run in `dir` is.
+    /// Returns the recipe's file of a run in `dir`.
     #[must_use]
     pub fn recipe_in(dir: &Path) -> PathBuf {
         dir.join("recipe.yaml")
@@ -115,7 +115,7 @@ impl RunFolder {
         self.dir.join("pictures")
     }
 
-    /// The picture after so many steps; names sort by step.
+    /// Returns the file of the picture after this number of steps; names sort by step.
     #[must_use]
     pub fn picture(&self, step: u64) -> PathBuf {
         self.pictures().join(format!("step-{step:09}.png"))
@@ -127,31 +127,32 @@ impl RunFolder {
         self.dir.join("model.safetensors")
     }
 
-    /// What tuning trained, without the backbone.
+    /// Returns the adapter's file: the tuned parameters, without the backbone.
     #[must_use]
     pub fn adapter(&self) -> PathBuf {
         self.dir.join("adapter.safetensors")
     }
 
-    /// Which pre-trained weights the run began with.
+    /// Returns the file of the backbone's identity: the pre-trained weights that the run started
+    /// from.
     #[must_use]
     pub fn backbone(&self) -> PathBuf {
         self.dir.join("backbone.json")
     }
 
-    /// What people look at.
+    /// Returns the report's file.
     #[must_use]
     pub fn report(&self) -> PathBuf {
         self.dir.join("report.html")
     }
 
-    /// Where the result of a finished run in `dir` is.
+    /// Returns the result's file of a finished run in `dir`.
     #[must_use]
     pub fn result_in(dir: &Path) -> PathBuf {
         dir.join("result.json")
     }
 
-    /// What a finished run cost and reached.
+    /// Returns the file with cost and scores of a finished run.
     #[must_use]
     pub fn result(&self) -> PathBuf {
         Self::result_in(&self.dir)

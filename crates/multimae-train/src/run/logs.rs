@@ -17,7 +17,7 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// Records of a run that goes on at `step`; what was recorded of that step and later is
+    /// Opens the records of a run that resumes at `step`; those of that step and later are
     /// replaced.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! How much memory this process has used.
+//! The memory use of this process.
 
 /// Largest resident memory of this process so far, in bytes; `None` where the system does not tell
 /// (Linux does).

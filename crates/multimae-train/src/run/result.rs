@@ -16,12 +16,12 @@ use crate::{Error, Result};
 /// The first steps of a process are slower: memory is claimed, caches are cold.
 const WARM_UP: usize = 2;
 
-/// What a finished run cost and what it reached.
+/// The cost and the scores of a finished run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunResult {
     /// [`Self::VERSION`].
     pub format_version: u32,
-    /// What was trained besides the heads, as the recipe says it.
+    /// The parameters that were trained besides the heads, as the recipe names them.
     pub tuning: String,
     /// The seed of every random choice.
     pub seed: u64,
@@ -34,7 +34,7 @@ pub struct RunResult {
     /// Largest resident memory in bytes before anything was evaluated; none where the system does
     /// not tell.
     pub peak_memory: Option<u64>,
-    /// How much there is, and how much of it is trained.
+    /// The number of parameters, and of trained ones.
     pub parameters: ParameterCounts,
     /// Size of the whole model's file in bytes.
     pub model_bytes: u64,
@@ -135,7 +135,7 @@ impl ParameterCounts {
         counts
     }
 
-    /// What is trained outside the heads, as a share of the backbone.
+    /// Returns the number of parameters trained outside the heads, as a share of the backbone.
     #[must_use]
     pub fn trained_share(&self) -> f64 {
         (self.backbone + self.added) as f64 / self.of_backbone.max(1) as f64

@@ -15,14 +15,14 @@ use crate::{Error, Result};
 const BALANCER: &str = "balancer";
 const OPTIMISER: &str = "optimiser";
 
-/// What changes during a run.
+/// The changing state of a run.
 #[derive(Debug, Clone)]
 pub struct State<M> {
     /// Model, balancer, optimiser.
     pub learner: Learner<M>,
     /// Averaged weights, if the recipe asks for them.
     pub ema: Option<Ema>,
-    /// Where the run is.
+    /// The position of the run.
     pub position: Position,
 }
 
