@@ -219,7 +219,7 @@ fn the_precision_of_a_statement_is_that_of_the_predictor() {
     let says =
         |fake: &Fake| run(fake, &["depth"])[0].evaluation.statement.get("precision").cloned();
     assert!(says(&bf16).unwrap().contains("bfloat16"));
-    // It is not that of whoever asks.
+    // The scope of the caller does not matter.
     assert_eq!(Precision::Bf16.scope(|| says(&Fake::new(None))), None);
 }
 

@@ -54,7 +54,7 @@ pub struct StepRules {
     pub clip_grad: Option<f64>,
     /// Steps with at least this gradient norm are left out.
     pub skip_grad: Option<f64>,
-    /// The precision of the matrix products of forward and backward passes.
+    /// The precision of the GEMMs of forward and backward passes.
     pub precision: Precision,
 }
 

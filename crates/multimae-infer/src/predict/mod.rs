@@ -62,7 +62,7 @@ pub trait Predictor {
     /// If it cannot predict from these inputs, or not at this size.
     fn describe_input(&self, size: Size, options: &PredictOptions) -> Result<String>;
 
-    /// The precision of the matrix products of its predictions.
+    /// The precision of the GEMMs of its predictions.
     fn precision(&self) -> Precision;
 
     /// The modalities that it can be given.
