@@ -143,7 +143,7 @@ fn values(values: &Values) -> String {
     match values {
         Values::Color { mean, std } => format!("mean {}, deviation {}", three(mean), three(std)),
         Values::Depth { per_metre, min, median, max, holes } => format!(
-            "{min:.2} to {max:.2} m, median {median:.2} m at {per_metre} per metre; {:.1} % holes",
+            "{min:.2} to {max:.2} m, median {median:.2} m at {per_metre} per metre; {:.1} % invalid",
             100.0 * holes
         ),
         Values::Labels(shares) => match (shares.first(), shares.last()) {

@@ -169,7 +169,7 @@ pub(super) const WITHOUT_MEANING: &[(&str, &str)] = &[
     ("dist_on_itp", "a run uses one device"),
     ("dist_url", "a run uses one device"),
     ("find_unused_params", "parameters without gradient are left alone"),
-    ("fp32_output_adapters", "`precision` is that of all products; sums are 32 bits"),
+    ("fp32_output_adapters", "`precision` is that of all GEMMs; sums are fp32"),
     ("local_rank", "a run uses one device"),
     ("log_wandb", "metrics go to metrics.jsonl and TensorBoard events"),
     ("momentum", "AdamW has none"),

@@ -275,7 +275,7 @@ fn depth_that_is_none() {
     assert_eq!(codes["depth_in_8_bits"], "0002");
     assert_eq!(codes["no_depth"], "0003");
     assert_eq!(codes["constant"], "0004");
-    assert_eq!(codes["many_holes"], "0005 (75 % holes)");
+    assert_eq!(codes["many_holes"], "0005 (75 % invalid)");
 }
 
 #[test]

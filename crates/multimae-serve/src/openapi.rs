@@ -19,17 +19,11 @@ const JSON: &str = "application/json";
 /// All routes.
 pub(crate) const ROUTES: [Route; 14] = [
     Route { path: "/", method: "get", summary: "The page", query: &[], body: None },
-    Route {
-        path: "/health",
-        method: "get",
-        summary: "Whether the server lives",
-        query: &[],
-        body: None,
-    },
+    Route { path: "/health", method: "get", summary: "Liveness", query: &[], body: None },
     Route {
         path: "/ready",
         method: "get",
-        summary: "Whether it takes work: a permit is free and an adapter or decoder is there",
+        summary: "Readiness: a permit is free, and an adapter or decoder is loaded",
         query: &[],
         body: None,
     },
@@ -178,7 +172,7 @@ pub(crate) fn page() -> String {
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport \
          content=\"width=device-width\"><title>multimae: interface</title><style>body{{font:16px/1.5 \
          system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem}}h2{{font-size:1.1rem;\
-         margin:1.5rem 0 0}}code{{font-family:ui-monospace,monospace}}</style><h1>What the server \
-         understands</h1><p><a href=/openapi.json>openapi.json</a></p>{rows}</html>"
+         margin:1.5rem 0 0}}code{{font-family:ui-monospace,monospace}}</style><h1>Routes of \
+         the server</h1><p><a href=/openapi.json>openapi.json</a></p>{rows}</html>"
     )
 }

@@ -52,7 +52,7 @@ pub(super) fn check_values(frame: &Frame) -> Result<(), Problem> {
     };
     if bad > 0 {
         return Err(format!(
-            "{bad} of its {} values are infinite or not numbers; replace them, for example by 0",
+            "{bad} of its {} values are NaN or infinite; replace them, for example by 0",
             frame.pixels.len()
         ));
     }

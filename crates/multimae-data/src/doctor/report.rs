@@ -132,7 +132,7 @@ pub enum Values {
         median: f64,
         /// The greatest value.
         max: f64,
-        /// Share of the pixels that are 0: holes.
+        /// Share of invalid pixels: those that are 0.
         holes: f64,
     },
     /// Class indices.

@@ -89,7 +89,7 @@ impl App {
     fn admit(&self) -> Result<OwnedSemaphorePermit, Problem> {
         Arc::clone(&self.0.permits).try_acquire_owned().map_err(|_| {
             self.queue().metrics().dropped("overload");
-            let text = "the server has as much work as it takes; try again later";
+            let text = "the server is at its limit of requests (--permits); try again later";
             let seconds = self.queue().backlog().as_secs_f64().ceil().max(1.0) as u64;
             Problem {
                 retry_after: Some(seconds),

@@ -103,7 +103,7 @@ pub(crate) fn scatter_charts(comparison: &Comparison) -> Vec<Svg> {
     let on = if comparison.delta_on_test { "test" } else { "validation" };
     let y = format!("delta m on {on}, %");
     let mut by_share =
-        ScatterChart::new("Quality over what is trained", "trained outside the heads, %", &y);
+        ScatterChart::new("Quality over trained parameters", "trained outside the heads, %", &y);
     by_share.log_x = true;
     let mut by_time = ScatterChart::new("Quality over the time of a step", "median step, ms", &y);
     for (index, cell) in comparison.cells.iter().enumerate() {

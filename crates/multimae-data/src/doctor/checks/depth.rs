@@ -25,7 +25,7 @@ const TYPICAL: (f64, f64, f64) = (0.8, 6.0, 16.0);
 /// A file whose median differs from that of the folder by more than this factor has another unit,
 /// or shows something unusual.
 const UNUSUAL: f64 = 5.0;
-/// More holes than this are worth a look.
+/// A larger share of invalid pixels is reported.
 const MANY_HOLES: f64 = 0.5;
 
 pub(super) fn check(
@@ -162,7 +162,7 @@ fn stored_badly(folder: &ReadFolder) -> Vec<Finding> {
             Severity::Error,
             "no_depth",
             &good(&empty),
-            "files have no depth at all, only holes (0); remove these samples",
+            "files have no depth at all, only invalid pixels (0); remove these samples",
         ),
         about(
             Severity::Warning,
@@ -175,7 +175,7 @@ fn stored_badly(folder: &ReadFolder) -> Vec<Finding> {
             "many_holes",
             &those_with(folder, |_, facts| {
                 let many = !wrong(facts) && !empty(facts) && holes(facts) > MANY_HOLES;
-                many.then(|| format!("{:.0} % holes", 100.0 * holes(facts)))
+                many.then(|| format!("{:.0} % invalid", 100.0 * holes(facts)))
             }),
             "more than half of the depth is unknown (0)",
         ),

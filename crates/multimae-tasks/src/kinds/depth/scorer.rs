@@ -199,7 +199,7 @@ impl DepthScorer {
             return Ok(());
         }
         Err(Error::Evaluation(format!(
-            "frame `{}`: {bad} predicted depths are infinite or not numbers, so there is no score",
+            "frame `{}`: {bad} predicted depths are NaN or infinite, so there is no score",
             frame.id
         )))
     }
@@ -217,7 +217,7 @@ impl DepthScorer {
             let scores = scores.ok_or_else(|| {
                 let (images, region) = (self.images.len(), region.name());
                 Error::Evaluation(format!(
-                    "no pixel of {images} images has a depth that counts in the {region}; check \
+                    "no pixel of {images} images has a valid depth in the {region}; check \
                      the unit of depth (`divisor`) and the protocol's bounds"
                 ))
             })?;

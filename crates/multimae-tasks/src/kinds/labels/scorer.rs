@@ -171,7 +171,7 @@ impl SemsegScorer {
         let row = |(set, _, metrics): &(LabelSet, LabelMap, SemsegMetrics)| {
             let scores = metrics.scores().ok_or_else(|| {
                 Error::Evaluation(format!(
-                    "no pixel of {} images has a label that counts; check `ignore` and `offset` of \
+                    "no pixel of {} images has a valid label; check `ignore` and `offset` of \
                      the labels",
                     self.images.len()
                 ))
