@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Command, CommandFactory};
-use multimae_config::keys::KeyInfo;
-use multimae_config::{FinetuneRecipe, PretrainRecipe, Recipe};
+use multimae_config::reference::{self, GENERATED};
 use multimae_io::atomic::write_atomically;
 
 use crate::{Arguments, terminal};
@@ -78,17 +77,15 @@ pub(crate) struct Reference {
 }
 
 const NAME: &str = "multimae";
-const GENERATED: &str = "<!-- Written by `multimae reference --out docs/reference`. -->";
 
 impl Reference {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         fs_err::create_dir_all(&self.out)?;
         self.write("commands.md", &commands())?;
-        let about = "Recipes of `multimae pretrain`.";
-        self.write("pretrain.md", &recipe::<PretrainRecipe>("Keys of pre-training", about))?;
-        let about =
-            "Recipes of `multimae finetune`; cells of `multimae compare` change the same keys.";
-        self.write("finetune.md", &recipe::<FinetuneRecipe>("Keys of fine-tuning", about))
+        for (name, text) in reference::files() {
+            self.write(name, &text)?;
+        }
+        Ok(())
     }
 
     fn write(&self, name: &str, text: &str) -> anyhow::Result<()> {
@@ -177,42 +174,4 @@ fn argument_line(argument: &clap::Arg) -> String {
 /// Text in which `<` stands for itself.
 fn prose(text: &str) -> String {
     text.trim().replace('<', "\\<")
-}
-
-/// The keys of a recipe, a table per group.
-fn recipe<R: Recipe>(title: &str, about: &str) -> String {
-    let mut text = format!(
-        "{GENERATED}\n\n# {title}\n\n{about} A key is set in the recipe's file, or by `--set \
-         key=value`.\n"
-    );
-    let mut group = "";
-    for key in R::keys() {
-        if key.group != group {
-            group = key.group;
-            let head = "| key | meaning | values | default |\n|---|---|---|---|";
-            let _ = write!(text, "\n## {group}\n\n{head}\n");
-        }
-        text.push_str(&row(&key));
-    }
-    let head =
-        "Published files may set these; each is named in a notice.\n\n| key | why |\n|---|---|";
-    let _ = write!(text, "\n## Keys that change nothing here\n\n{head}\n");
-    for (key, why) in R::WITHOUT_MEANING {
-        let _ = writeln!(text, "| `{key}` | {why} |");
-    }
-    if !R::ALIASES.is_empty() {
-        text.push_str("\n## Other names\n\n| published | here |\n|---|---|\n");
-        for (published, here) in R::ALIASES {
-            let _ = writeln!(text, "| `{published}` | `{here}` |");
-        }
-    }
-    text
-}
-
-fn row(key: &KeyInfo) -> String {
-    let doc: Vec<&str> = key.doc.iter().map(|line| line.trim()).collect();
-    let cell = |text: &str| text.replace('|', "\\|");
-    let default = cell(&key.default.to_string());
-    let (doc, kind) = (cell(&doc.join(" ")), cell(&key.kind));
-    format!("| `{}` | {doc} | {kind} | `{default}` |\n", key.name)
 }

@@ -5,6 +5,8 @@
 
 use serde_json::Value;
 
+use super::range::Range;
+
 /// The declaration of one key.
 #[derive(Debug, Clone)]
 pub struct KeyInfo {
@@ -18,6 +20,8 @@ pub struct KeyInfo {
     pub doc: &'static [&'static str],
     /// The values it takes, in a few words.
     pub kind: String,
+    /// The numbers it takes, if they are bounded.
+    pub range: Option<Range>,
     /// Its value where nothing sets it.
     pub default: Value,
 }
@@ -64,7 +68,8 @@ pub(super) fn taken<S: Keys>(group: &'static str, docs: &[OtherDoc]) -> Vec<KeyI
 /// Declares keys: a struct with one documented field per key.
 ///
 /// A group may begin with `use field: Shared { ... }`, which takes in the keys of a shared struct;
-/// the braces name those whose default, or meaning, is another in this recipe.
+/// the braces name those whose default, or meaning, is another in this recipe. A range of numbers
+/// stands in brackets behind the type.
 macro_rules! recipe_keys {
     (
         $(#[$meta:meta])*
@@ -76,7 +81,7 @@ macro_rules! recipe_keys {
                 )* } )?
                 $(
                     $(#[doc = $doc:literal])+
-                    $key:ident: $kind:ty = $default:expr,
+                    $key:ident: $kind:ty $([$range:expr])? = $default:expr,
                 )*
             } )*
         }
@@ -107,21 +112,22 @@ macro_rules! recipe_keys {
 
         impl $crate::keys::Keys for $name {
             fn keys() -> Vec<$crate::keys::KeyInfo> {
-                let mut keys = Vec::new();
-                $(
-                    $( keys.extend($crate::keys::taken::<$shared_type>(
+                let groups: Vec<Vec<$crate::keys::KeyInfo>> = vec![ $(
+                    $( $crate::keys::taken::<$shared_type>(
                         $group,
                         &[$( (stringify!($other), &[$( $other_doc ),*]) ),*],
-                    )); )?
-                    $( keys.push($crate::keys::KeyInfo {
+                    ), )?
+                    vec![ $( $crate::keys::KeyInfo {
                         name: stringify!($key),
                         group: $group,
                         declared_in: stringify!($name),
                         doc: &[$($doc),+],
                         kind: <$kind as $crate::keys::RecipeValue>::kind(),
+                        range: None $(.or(Some($range)))?,
                         default: serde_json::Value::Null,
-                    }); )*
-                )*
+                    }, )* ],
+                )* ];
+                let mut keys = groups.concat();
                 // A shared key's default may be this recipe's own.
                 for (key, (_, value)) in keys.iter_mut().zip(Self::default().values()) {
                     key.default = value;
@@ -144,15 +150,14 @@ macro_rules! recipe_keys {
             }
 
             fn values(&self) -> Vec<(&'static str, serde_json::Value)> {
-                let mut values = Vec::new();
-                $(
-                    $( values.extend(self.$shared.values()); )?
-                    $( values.push((
+                let groups: Vec<Vec<(&'static str, serde_json::Value)>> = vec![ $(
+                    $( self.$shared.values(), )?
+                    vec![ $( (
                         stringify!($key),
                         $crate::keys::RecipeValue::write(&self.$key),
-                    )); )*
-                )*
-                values
+                    ), )* ],
+                )* ];
+                groups.concat()
             }
         }
     };

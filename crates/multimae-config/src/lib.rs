@@ -12,7 +12,9 @@ mod known;
 mod modalities;
 mod overrides;
 mod pretrain;
+pub mod range;
 mod recipe;
+pub mod reference;
 mod shared;
 mod values;
 

@@ -3,6 +3,7 @@
 use super::choices::{BalancerChoice, NanSamplesChoice};
 use super::keys::recipe_keys;
 use super::modalities::{ModalityDefaults, TaskModality};
+use super::range::at_least;
 use super::recipe::Recipe;
 use super::shared::{DataKeys, ModelKeys, OptimisationKeys, RunKeys, TaskKeys, problem};
 use super::values::{Alphas, Names};
@@ -21,9 +22,9 @@ recipe_keys! {
         group "Model" {
             use arch: ModelKeys {}
             /// Stochastic depth of the last block; it rises linearly from 0 at the first.
-            drop_path: f64 = 0.0,
+            drop_path: f64 [at_least(0.0).below(1.0)] = 0.0,
             /// Attention heads of the decoders.
-            decoder_num_heads: usize = 8,
+            decoder_num_heads: usize [at_least(1.0)] = 8,
             /// Queries of a decoder are its task's own tokens, not mask tokens alone.
             decoder_use_task_queries: bool = true,
             /// Cross-attention of the decoders to the visible tokens.
@@ -31,7 +32,7 @@ recipe_keys! {
         }
         group "Masking and losses" {
             /// Visible tokens per sample, over all modalities together.
-            num_encoded_tokens: usize = 98,
+            num_encoded_tokens: usize [at_least(1.0)] = 98,
             /// Concentration of the Dirichlet distribution that shares them out; smaller is more
             /// one-sided.
             alphas: Alphas = Alphas(vec![1.0]),
@@ -47,12 +48,12 @@ recipe_keys! {
         group "Optimisation" {
             use optim: OptimisationKeys {}
             /// Learning rate per 256 samples of a step.
-            blr: f64 = 1e-4,
+            blr: f64 [at_least(0.0)] = 1e-4,
         }
         group "Data" {
             use data: DataKeys {}
             /// Use no more than this many samples, drawn with `seed`.
-            max_images: Option<usize> = None,
+            max_images: Option<usize> [at_least(1.0)] = None,
         }
         group "Run" {
             use run: RunKeys {}
@@ -65,25 +66,7 @@ impl Recipe for PretrainRecipe {
         &[("train_interpolation", "no published script of pre-training uses it")];
     const FREE_ON_RESUME: &'static [&'static str] = &[];
 
-    fn check(&self) -> Result<()> {
-        let positive = [
-            ("batch_size", self.optim.batch_size),
-            ("update_freq", self.optim.update_freq),
-            ("epochs", self.optim.epochs),
-            ("save_ckpt_freq", self.run.save_ckpt_freq),
-            ("eval_freq", self.run.eval_freq),
-            ("log_freq", self.run.log_freq),
-            ("log_images_freq", self.run.log_images_freq),
-        ];
-        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return problem(format!("`{key}` must be at least 1"));
-        }
-        if self.run.save_ckpt_steps == Some(0) {
-            return problem("`save_ckpt_steps` must be at least 1, or null".to_owned());
-        }
-        if !(0.0..1.0).contains(&self.drop_path) {
-            return problem(format!("`drop_path` {} must be in [0, 1)", self.drop_path));
-        }
+    fn check_rules(&self) -> Result<()> {
         self.tasks.check()?;
         self.optim.check()?;
         if self.extra_norm_pix_loss && !self.domains().iter().any(|name| name == "rgb") {

@@ -37,11 +37,27 @@ pub trait Recipe: Keys {
         Ok((Self::default(), Vec::new()))
     }
 
-    /// Checks what single keys cannot say.
+    /// Checks that every number is in the range of its key, and that keys fit together.
     ///
     /// # Errors
-    /// If keys do not fit together.
-    fn check(&self) -> Result<()>;
+    /// Names all keys that are out of range with their ranges, or the keys that do not fit
+    /// together.
+    fn check(&self) -> Result<()> {
+        let keys = Self::keys();
+        let ranges = keys.iter().map(|key| key.range).zip(self.values());
+        let problems: Vec<String> =
+            ranges.filter_map(|(range, (key, value))| range?.problem(key, &value)).collect();
+        if !problems.is_empty() {
+            return Err(Error::Recipe(problems.join("; ")));
+        }
+        self.check_rules()
+    }
+
+    /// Checks that keys fit together.
+    ///
+    /// # Errors
+    /// If they do not.
+    fn check_rules(&self) -> Result<()>;
 
     /// The recipe as a file that sets every key, with what each means.
     #[must_use]

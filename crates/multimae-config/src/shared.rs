@@ -7,6 +7,7 @@ use multimae::modality::Size;
 use super::choices::{BadSamplesChoice, OptimiserChoice, PrecisionChoice, TablesChoice};
 use super::keys::recipe_keys;
 use super::modalities::Modalities;
+use super::range::{above, at_least};
 use super::values::{EncoderChoice, Names};
 use crate::{Error, Result};
 
@@ -36,7 +37,7 @@ recipe_keys! {
             /// Size of the encoder.
             model: EncoderChoice = EncoderChoice::default(),
             /// Side of a patch at full resolution.
-            patch_size: usize = 16,
+            patch_size: usize [at_least(1.0)] = 16,
             /// Size of the images.
             input_size: Size = Size::square(224),
             /// Learned tokens that belong to no patch.
@@ -45,7 +46,7 @@ recipe_keys! {
             /// published code does.
             nonsquare_tables: TablesChoice = TablesChoice::RowColumn,
             /// Embedding dimension of the decoders.
-            decoder_dim: usize = 256,
+            decoder_dim: usize [at_least(1.0)] = 256,
             /// Self-attention blocks of the decoders.
             decoder_depth: usize = 2,
         }
@@ -57,38 +58,38 @@ recipe_keys! {
     pub struct OptimisationKeys {
         group "Optimisation" {
             /// Samples per forward pass.
-            batch_size: usize = 256,
+            batch_size: usize [at_least(1.0)] = 256,
             /// Forward passes per step of the optimiser; they run side by side where there are
             /// processors.
-            update_freq: usize = 1,
+            update_freq: usize [at_least(1.0)] = 1,
             /// Passes over the data.
-            epochs: usize = 1600,
+            epochs: usize [at_least(1.0)] = 1600,
             /// Optimiser.
             opt: OptimiserChoice = OptimiserChoice::AdamW,
             /// Added to the optimiser's denominator.
-            opt_eps: f64 = 1e-8,
+            opt_eps: f64 [above(0.0)] = 1e-8,
             /// Decay of the optimiser's means.
-            opt_betas: Option<[f64; 2]> = Some([0.9, 0.95]),
+            opt_betas: Option<[f64; 2]> [at_least(0.0).below(1.0)] = Some([0.9, 0.95]),
             /// Weight decay, of every trained parameter.
-            weight_decay: f64 = 0.05,
+            weight_decay: f64 [at_least(0.0)] = 0.05,
             /// Weight decay at the end of a cosine; the same all along if null.
-            weight_decay_end: Option<f64> = None,
+            weight_decay_end: Option<f64> [at_least(0.0)] = None,
             /// Learning rate at the end of the cosine.
-            min_lr: f64 = 0.0,
+            min_lr: f64 [at_least(0.0)] = 0.0,
             /// Epochs of linear warm-up from 0.
             warmup_epochs: usize = 40,
             /// Steps of warm-up; overrides `warmup_epochs` if above 0.
-            warmup_steps: i64 = -1,
+            warmup_steps: i64 [at_least(-1.0)] = -1,
             /// Largest L2 norm of the gradients; larger ones are scaled down to it.
-            clip_grad: Option<f64> = None,
+            clip_grad: Option<f64> [above(0.0)] = None,
             /// Steps whose gradients have at least this L2 norm are left out. Not with `clip_grad`.
-            skip_grad: Option<f64> = None,
+            skip_grad: Option<f64> [above(0.0)] = None,
             /// Keep an exponential moving average of the weights.
             model_ema: bool = false,
             /// Decay of that average per step.
-            model_ema_decay: f64 = 0.9999,
+            model_ema_decay: f64 [at_least(0.0).at_most(1.0)] = 0.9999,
             /// Multiplier of the learning rate of the uncertainty weighting (`task_balancer`).
-            balancer_lr_scale: f64 = 1.0,
+            balancer_lr_scale: f64 [at_least(0.0)] = 1.0,
         }
     }
 }
@@ -106,11 +107,11 @@ recipe_keys! {
             /// Folder of those samples, if not `data_path`.
             eval_data_path: Option<String> = None,
             /// Smallest and largest share of the image that a crop covers.
-            crop_scale: [f64; 2] = [0.2, 1.0],
+            crop_scale: [f64; 2] [above(0.0).at_most(1.0).ordered()] = [0.2, 1.0],
             /// Smallest and largest aspect of a crop over that of `input_size`.
-            crop_ratio: [f64; 2] = [3.0 / 4.0, 4.0 / 3.0],
+            crop_ratio: [f64; 2] [above(0.0).ordered()] = [3.0 / 4.0, 4.0 / 3.0],
             /// Probability of a horizontal flip.
-            hflip: f64 = 0.5,
+            hflip: f64 [at_least(0.0).at_most(1.0)] = 0.5,
             /// Treatment of samples that cannot be read.
             bad_samples: BadSamplesChoice = BadSamplesChoice::Fail,
             /// A new order in every epoch; `false` is what the published code does on one device.
@@ -139,17 +140,17 @@ recipe_keys! {
             /// Continue the run that the folder holds, as `--resume` does.
             auto_resume: bool = false,
             /// Epochs between checkpoints; one is also written after the last.
-            save_ckpt_freq: usize = 20,
+            save_ckpt_freq: usize [at_least(1.0)] = 20,
             /// Steps between further checkpoints; none if null.
-            save_ckpt_steps: Option<usize> = None,
+            save_ckpt_steps: Option<usize> [at_least(1.0)] = None,
             /// Checkpoints that are kept.
-            keep_ckpt: usize = 3,
+            keep_ckpt: usize [at_least(1.0)] = 3,
             /// Epochs between evaluations on `eval_split`.
-            eval_freq: usize = 1,
+            eval_freq: usize [at_least(1.0)] = 1,
             /// Steps between entries of `metrics.jsonl`.
-            log_freq: usize = 10,
+            log_freq: usize [at_least(1.0)] = 10,
             /// Epochs between pictures.
-            log_images_freq: usize = 5,
+            log_images_freq: usize [at_least(1.0)] = 5,
             /// Samples in a picture.
             log_images: usize = 4,
         }

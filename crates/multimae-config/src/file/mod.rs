@@ -46,8 +46,7 @@ impl<R: Recipe> Resolved<R> {
     pub fn from_map(map: &Map<String, Value>, source: &str) -> Result<Self> {
         let mut problems = Vec::new();
         let map = without_aliases::<R>(map, &mut problems);
-        let (recipe, notices) =
-            R::start(&map).map_err(|error| Error::Recipe(format!("{source}: {error}")))?;
+        let (recipe, notices) = R::start(&map).map_err(|error| named(error, source))?;
         let mut resolved = Self { recipe, notices };
         for (key, value) in &map {
             match resolved.recipe.set(key, value) {
@@ -65,8 +64,16 @@ impl<R: Recipe> Resolved<R> {
         if !problems.is_empty() {
             return Err(Error::Recipe(format!("{source}: {}", problems.join("; "))));
         }
-        resolved.recipe.check()?;
+        resolved.recipe.check().map_err(|error| named(error, source))?;
         Ok(resolved)
+    }
+}
+
+/// A problem of a recipe with the file that it comes from.
+fn named(error: Error, source: &str) -> Error {
+    match error {
+        Error::Recipe(problem) => Error::Recipe(format!("{source}: {problem}")),
+        other => other,
     }
 }
 

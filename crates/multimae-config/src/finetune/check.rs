@@ -8,52 +8,15 @@ use crate::shared::problem;
 use crate::values::PromptInit;
 
 impl FinetuneRecipe {
-    pub(super) fn check_numbers(&self) -> Result<()> {
-        let positive = [
-            ("batch_size", self.optim.batch_size),
-            ("update_freq", self.optim.update_freq),
-            ("epochs", self.optim.epochs),
-            ("save_ckpt_freq", self.run.save_ckpt_freq),
-            ("save_ckpt_steps", self.run.save_ckpt_steps.unwrap_or(1)),
-            ("eval_freq", self.run.eval_freq),
-            ("log_freq", self.run.log_freq),
-            ("log_images_freq", self.run.log_images_freq),
-            ("num_classes", self.num_classes.unwrap_or(1)),
-        ];
-        let shares = [
-            ("smoothing", self.smoothing),
-            ("mixup_prob", self.mixup_prob),
-            ("mixup_switch_prob", self.mixup_switch_prob),
-            ("hflip", self.data.hflip),
-            ("silog_focus", self.silog_focus),
-            ("crop_pct", self.crop_pct.unwrap_or(1.0)),
-        ];
-        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return problem(format!("`{key}` must be at least 1"));
-        }
-        if let Some((key, value)) = shares.iter().find(|(_, value)| !(0.0..=1.0).contains(value)) {
-            return problem(format!("`{key}` {value} must be from 0 to 1"));
-        }
+    pub(super) fn check_rates_and_depth(&self) -> Result<()> {
         if self.lr.is_some() == self.blr.is_some() {
             return problem("set one of `lr` and `blr`, and not both");
         }
-        if !(0.0..1.0).contains(&self.drop_path_encoder) {
+        if self.depth_min >= self.depth_max {
             return problem(format!(
-                "`drop_path_encoder` {} must be in [0, 1)",
-                self.drop_path_encoder
+                "`depth_min: {}` must be below `depth_max: {}`",
+                self.depth_min, self.depth_max
             ));
-        }
-        if !(self.layer_decay > 0.0 && self.layer_decay <= 1.0) {
-            return problem(format!("`layer_decay` {} must be in (0, 1]", self.layer_decay));
-        }
-        if !(self.depth_min > 0.0 && self.depth_min < self.depth_max) {
-            return problem("`depth_min` must be above 0 and below `depth_max`");
-        }
-        if self.depth_std.is_some_and(|std| std <= 0.0) {
-            return problem("`depth_std` must be above 0");
-        }
-        if !(self.added_lr_scale > 0.0 && self.backbone_lr_scale > 0.0) {
-            return problem("`added_lr_scale` and `backbone_lr_scale` must be above 0");
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ use super::choices::{
     MixupMode, WeightingChoice,
 };
 use super::keys::recipe_keys;
+use super::range::{above, at_least};
 use super::recipe::Recipe;
 use super::shared::{DataKeys, ModelKeys, OptimisationKeys, RunKeys, TaskKeys};
 use super::values::{EncoderChoice, Heads, Names, PromptInit, TaskWeights};
@@ -47,7 +48,7 @@ recipe_keys! {
                 standardize_depth = true,
             }
             /// Number of classes; of cls, that of the folders if null.
-            num_classes: Option<usize> = None,
+            num_classes: Option<usize> [at_least(1.0)] = None,
             /// Data set whose class names and colours are shown: ade20k, hypersim, nyu.
             dataset_name: Option<String> = None,
             /// Stored label 0 is unlabelled, the others count from 1.
@@ -59,10 +60,10 @@ recipe_keys! {
             /// Read depth from the folder pseudo_depth.
             load_pseudo_depth: bool = false,
             /// Smallest valid depth in metres; 0 and less are holes.
-            depth_min: f64 = 1e-3,
+            depth_min: f64 [above(0.0)] = 1e-3,
             /// Largest valid depth in metres: annotations above do not count, predictions are
             /// clamped to it.
-            depth_max: f64 = 10.0,
+            depth_max: f64 [above(0.0)] = 10.0,
             /// Meaning of a depth head's output; log for the loss silog, else linear, if null.
             depth_output: Option<DepthOutput> = None,
             /// Mean depth in metres (of its logarithm for log) at an output of 0; that of the
@@ -70,15 +71,15 @@ recipe_keys! {
             depth_mean: Option<f64> = None,
             /// Deviation of depth in metres (of its logarithm for log) at an output of 1; that of
             /// the training samples if null.
-            depth_std: Option<f64> = None,
+            depth_std: Option<f64> [above(0.0)] = None,
         }
         group "Losses" {
             /// Loss of depth and other real values.
             loss: DownstreamLoss = DownstreamLoss::BerHu,
             /// Weight of silog's scale term: 0 penalises an error of the scale fully, 1 ignores it.
-            silog_focus: f64 = 0.85,
+            silog_focus: f64 [at_least(0.0).at_most(1.0)] = 0.85,
             /// Share of a target's mass that is spread over all classes.
-            smoothing: f64 = 0.0,
+            smoothing: f64 [at_least(0.0).below(1.0)] = 0.0,
             /// Factors of the tasks' losses; 1 where none is given.
             task_weights: TaskWeights = TaskWeights::default(),
             /// Further weighting of the tasks: `normalised` divides each loss by that of predicting
@@ -95,7 +96,7 @@ recipe_keys! {
                 decoder_depth = 4,
             }
             /// Stochastic depth of the last block; it rises linearly from 0 at the first.
-            drop_path_encoder: f64 = 0.0,
+            drop_path_encoder: f64 [at_least(0.0).below(1.0)] = 0.0,
             /// Train the position tables of the inputs.
             learnable_pos_emb: bool = false,
             /// Leave the encoder's blocks as they are.
@@ -109,11 +110,11 @@ recipe_keys! {
             /// Input modalities whose tokens heads read.
             decoder_main_tasks: Names = Names::joined("rgb"),
             /// Predictions per patch of ConvNeXt heads, a square number.
-            decoder_preds_per_patch: usize = 16,
+            decoder_preds_per_patch: usize [at_least(1.0)] = 16,
             /// Upsampling of ConvNeXt heads to the resolution of the image.
             decoder_interpolate_mode: InterpolateMode = InterpolateMode::Bilinear,
             /// Stochastic depth of Segmenter heads.
-            drop_path_decoder: f64 = 0.0,
+            drop_path_decoder: f64 [at_least(0.0).below(1.0)] = 0.0,
             /// Classify the mean of all tokens, not the last one.
             use_mean_pooling: bool = true,
         }
@@ -136,7 +137,7 @@ recipe_keys! {
             branch_at: Option<usize> = None,
             /// Rank of scale and shift behind the norms of the blocks, which are made from the
             /// sample's prompts and begin without effect; none if null.
-            prompt_norms: Option<usize> = None,
+            prompt_norms: Option<usize> [at_least(1.0)] = None,
             /// First values of prompts: random; self, from the tokens of training images in front
             /// of the same block; or the values in an adapter, the file of another run.
             prompt_init: PromptInit = PromptInit::Random,
@@ -147,10 +148,10 @@ recipe_keys! {
             entry_norms: bool = false,
             /// Learning rate of what tuning adds (prompts, low-rank adaptation, scale and shift)
             /// over that of the heads. It is not decayed by layer and has no weight decay.
-            added_lr_scale: f64 = 1.0,
+            added_lr_scale: f64 [above(0.0)] = 1.0,
             /// Learning rate of the pre-trained weights over that of the heads, besides
             /// `layer_decay`.
-            backbone_lr_scale: f64 = 1.0,
+            backbone_lr_scale: f64 [above(0.0)] = 1.0,
         }
         group "Pre-trained weights" {
             /// Weights to begin with: a run's folder, or a file in safetensors, .pth or .npz, of
@@ -174,11 +175,11 @@ recipe_keys! {
                 model_ema,
             }
             /// Learning rate of the heads. Set this or `blr`.
-            lr: Option<f64> = Some(1e-4),
+            lr: Option<f64> [at_least(0.0)] = Some(1e-4),
             /// Learning rate of the heads per 256 samples of a step.
-            blr: Option<f64> = None,
+            blr: Option<f64> [at_least(0.0)] = None,
             /// Factor of the learning rate from each block to the one before it.
-            layer_decay: f64 = 0.75,
+            layer_decay: f64 [above(0.0).at_most(1.0)] = 0.75,
             /// Whether input adapters and global tokens, before the first block, are slowed too.
             scale_input_lr: bool = true,
             /// Parameters that learn at the full rate, joined by `-` or in a list.
@@ -197,11 +198,11 @@ recipe_keys! {
             /// Folder of those samples, if not `data_path`.
             test_data_path: Option<String> = None,
             /// Use no more than this many training samples, drawn with `seed`.
-            max_train_images: Option<usize> = None,
+            max_train_images: Option<usize> [at_least(1.0)] = None,
             /// Use no more than this many evaluation samples, drawn with `seed`.
-            max_val_images: Option<usize> = None,
+            max_val_images: Option<usize> [at_least(1.0)] = None,
             /// Use no more than this many test samples, drawn with `seed`.
-            max_test_images: Option<usize> = None,
+            max_test_images: Option<usize> [at_least(1.0)] = None,
             /// Classes of images are folders.
             data_set: ClassFolders = ClassFolders::ImageFolder,
             /// Augmentation of dense tasks.
@@ -210,22 +211,22 @@ recipe_keys! {
             color_augs: Option<bool> = None,
             /// Smallest and largest factor of random scaling; [0.1, 2] for `simple` and none for
             /// `nyu-augs` if null. Depth is divided by the factor.
-            scale_jitter: Option<[f64; 2]> = None,
+            scale_jitter: Option<[f64; 2]> [above(0.0).ordered()] = None,
             /// Share of the centre that is evaluated, for cls; 224/256 below 384 pixels, else 1, if
             /// null.
-            crop_pct: Option<f64> = None,
+            crop_pct: Option<f64> [above(0.0).at_most(1.0)] = None,
             /// Strength of random brightness, contrast and saturation, for cls.
-            color_jitter: f64 = 0.4,
+            color_jitter: f64 [at_least(0.0)] = 0.4,
             /// Mixing of two images' pixels: both parameters of the beta distribution; 0 for none.
-            mixup: f64 = 0.8,
+            mixup: f64 [at_least(0.0)] = 0.8,
             /// Mixing of two images by a rectangle, likewise.
-            cutmix: f64 = 1.0,
+            cutmix: f64 [at_least(0.0)] = 1.0,
             /// Smallest and largest side of the rectangle over the image's, instead of `cutmix`.
-            cutmix_minmax: Option<[f64; 2]> = None,
+            cutmix_minmax: Option<[f64; 2]> [above(0.0).below(1.0).ordered()] = None,
             /// Probability that a batch is mixed.
-            mixup_prob: f64 = 1.0,
+            mixup_prob: f64 [at_least(0.0).at_most(1.0)] = 1.0,
             /// Share of rectangles where both kinds of mixing are on.
-            mixup_switch_prob: f64 = 0.5,
+            mixup_switch_prob: f64 [at_least(0.0).at_most(1.0)] = 0.5,
             /// Mixing of samples.
             mixup_mode: MixupMode = MixupMode::Batch,
         }
@@ -260,10 +261,10 @@ impl Recipe for FinetuneRecipe {
         kinds::start(map)
     }
 
-    fn check(&self) -> Result<()> {
-        self.check_numbers()?;
+    fn check_rules(&self) -> Result<()> {
         self.tasks.check()?;
         self.optim.check()?;
+        self.check_rates_and_depth()?;
         self.check_tuning()?;
         self.check_tasks()
     }

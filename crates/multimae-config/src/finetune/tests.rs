@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Resolved;
+use crate::keys::Keys as _;
 
 fn load(text: &str) -> Result<Resolved<FinetuneRecipe>> {
     let value: Value = serde_saphyr::from_str(text).unwrap();
@@ -191,6 +192,52 @@ fn the_written_recipe_reads_back() {
         assert_eq!(again.recipe, recipe);
         assert!(again.notices.is_empty(), "{:?}", again.notices);
     }
+}
+
+#[test]
+fn numbers_out_of_range_are_named_with_the_range() {
+    let problem =
+        |text: &str| load(&format!("out_domains: depth\n{text}")).unwrap_err().to_string();
+    for (text, range) in [
+        ("layer_decay: 1.5", "in (0, 1]"),
+        ("drop_path_encoder: 1.0", "in [0, 1)"),
+        ("smoothing: 1.0", "in [0, 1)"),
+        ("batch_size: 0", "at least 1"),
+        ("lr: -0.1", "at least 0"),
+        ("opt_betas: [0.9,1.0]", "in [0, 1)"),
+        ("crop_scale: [0.5,0.1]", "in (0, 1], the smaller number first"),
+        ("warmup_steps: -2", "at least -1"),
+        ("clip_grad: 0.0", "above 0"),
+        ("mixup_prob: 2.0", "in [0, 1]"),
+    ] {
+        let expected = format!("recipe.yaml: `{text}` must be {range}");
+        assert!(problem(text).contains(&expected), "{}", problem(text));
+    }
+    let both = problem("layer_decay: 2.0\nhflip: 3.0");
+    assert!(both.contains("`layer_decay: 2.0`") && both.contains("`hflip: 3.0`"), "{both}");
+    assert!(problem("depth_min: 20").contains("below `depth_max: 10`"));
+}
+
+#[test]
+fn the_defaults_are_in_range() {
+    for tasks in ["depth", "semseg", "cls", "depth-semseg", "normal"] {
+        load(&format!("out_domains: {tasks}")).unwrap();
+    }
+    crate::PretrainRecipe::default().check().unwrap();
+}
+
+/// What both kinds of recipes have is declared once, unless it takes other values in each.
+#[test]
+fn shared_keys_are_declared_once() {
+    let pretraining = crate::PretrainRecipe::keys();
+    let mut shared = 0;
+    for key in FinetuneRecipe::keys() {
+        let Some(other) = pretraining.iter().find(|other| other.name == key.name) else { continue };
+        let other_values = ["task_balancer", "blr"].contains(&key.name) && key.kind != other.kind;
+        assert!(key.declared_in == other.declared_in || other_values, "{}", key.name);
+        shared += 1;
+    }
+    assert!(shared > 50, "{shared}");
 }
 
 #[test]
