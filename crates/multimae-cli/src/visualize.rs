@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::model::Model;
 use crate::terminal;
 
-/// Show what a model makes of frames: reconstructions, attention, use of prompt pools.
+/// Draw reconstructions, attention and the use of prompt pools of a model.
 ///
 /// Of a pre-trained model (--model RUN), a figure per frame: the visible patches, the prediction
 /// and the original of every modality. Visible are patches sampled as in pre-training, a number of

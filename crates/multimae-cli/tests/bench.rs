@@ -1,4 +1,4 @@
-//! The benchmark: our side of it, and what it makes of the other side.
+//! The benchmark: our side of it, and the handling of the other side.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 #![cfg(unix)]
 

@@ -21,7 +21,7 @@ const TUNE: &str = "in_domains: rgb\nout_domains: depth-semseg\nmodel: {width: 3
                     warmup_epochs: 0\nbatch_size: 4\nnum_classes: 6\nlr: 0.01\nsplit: train\n\
                     dataset_name: nyu\nmodalities: {depth: {divisor: 1000}, semseg: {folder: label}}\n";
 
-/// Where the server would find no folder for temporary files: it needs none.
+/// A path without a folder for temporary files: the server needs none.
 const NO_FOLDER: &str = "no-folder";
 
 /// A pre-trained run and two adapters on it.

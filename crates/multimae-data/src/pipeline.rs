@@ -112,9 +112,9 @@ impl Pipeline {
         self.geometry.place(height, width, &mut rng)
     }
 
-    /// The sample that a placement makes of decoded files. Padding is grey in colours, NaN in
-    /// real values (0 where they are standardised), and the ignored label, or the first one that
-    /// is no class, in labels.
+    /// Makes a sample of decoded files by a placement. Padding is grey in colours, NaN in real
+    /// values (0 where they are standardised), and the ignored label, or the first one that is no
+    /// class, in labels.
     ///
     /// # Errors
     /// [`Error::Config`] if the maps are not those of the data set's modalities.

@@ -43,7 +43,7 @@ pub enum RawMap {
 /// The file of one modality, in memory.
 #[derive(Debug, Clone, Copy)]
 pub struct ModalityFile<'a> {
-    /// What the file holds.
+    /// The content of the file.
     pub modality: &'a DataModality,
     /// The name of the file, for messages. The format is inferred from the bytes.
     pub name: &'a str,

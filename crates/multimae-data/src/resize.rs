@@ -179,7 +179,7 @@ fn check(len: usize, (height, width): (usize, usize), crop: CropBox) -> Result<(
 mod tests {
     use super::*;
 
-    /// A small image with strong contrasts, and constants that Pillow 10.4 makes of it.
+    /// A small image with strong contrasts, and the result of Pillow 10.4.
     fn image() -> Vec<u8> {
         let value = |y: usize, x: usize, c: usize| (37 * y + 59 * x + 83 * c + 11 * x * y) % 256;
         let pixels = (0..4).flat_map(|y| (0..5).map(move |x| (y, x)));

@@ -12,7 +12,7 @@ const FRAME: &str = "image";
 /// A file of a request.
 #[derive(Debug, Clone)]
 pub(crate) struct Upload {
-    /// What the client calls it.
+    /// The client's name for it.
     pub(crate) name: String,
     pub(crate) bytes: Bytes,
 }

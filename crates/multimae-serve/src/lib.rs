@@ -1,14 +1,14 @@
 //! One backbone and many adapters behind HTTP.
 //!
-//! * An [`Engine`] computes: the [real one](BankEngine) is a backbone with adapters, and a pre-trained
-//!   model that rebuilds what is masked.
-//! * The [`Queue`] is a thread that owns the engine: prepared frames come in, are put together into
-//!   batches by a budget of tokens, and leave through a channel of their own. What nobody waits for any
-//!   more, or what is too late, is not computed.
+//! * An [`Engine`] computes: the [real one](BankEngine) is a backbone with adapters, and a
+//!   pre-trained model that reconstructs masked patches.
+//! * The [`Queue`] is a thread that owns the engine: prepared frames come in, form batches by a
+//!   budget of tokens, and leave through a channel of their own. Requests that are late, or whose
+//!   client has disconnected, are not computed.
 //! * [`app`] is the router: it bounds what comes in and admits by permits. A bounded number of worker
 //!   threads decodes images and brings them to the model's size, and brings what the engine says back to
 //!   the frame's size and encodes the one file that is asked for. Nothing is written to disk.
-//! * [`load`] makes load on a running server, to see what it bears.
+//! * [`load`] runs a load test against a server, and measures its throughput and load shedding.
 //!
 //! ```
 //! use multimae_serve::{Engine, InferenceOutput, InferenceRequest};

@@ -1,4 +1,4 @@
-//! What is counted, for Prometheus.
+//! Metrics for Prometheus.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,11 +67,11 @@ impl Metrics {
         let batches = Histogram::new(exponential_buckets(1.0, 2.0, 8));
         let waiting = Gauge::default();
         registry.register("responses", "Responses by route and status", responses.clone());
-        registry.register("refused", "Work that was not computed", refused.clone());
+        registry.register("refused", "Requests that were not computed", refused.clone());
         registry.register("encoded_files", "Files that were encoded, by format", encoded.clone());
         registry.register("stage_seconds", "Time by stage", stages.clone());
-        registry.register("batch_size", "Pieces of work of a batch", batches.clone());
-        registry.register("queue_length", "Pieces of work that wait", waiting.clone());
+        registry.register("batch_size", "Requests of a batch", batches.clone());
+        registry.register("queue_length", "Requests that wait", waiting.clone());
         Self { registry: Arc::new(registry), responses, refused, encoded, stages, batches, waiting }
     }
 

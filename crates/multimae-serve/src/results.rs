@@ -24,7 +24,8 @@ impl<T> Results<T> {
         Self { kept: Mutex::new(VecDeque::new()), most, lasts }
     }
 
-    /// Keeps a result of so many bytes under an id that cannot be guessed. Older ones make room.
+    /// Keeps a result of this number of bytes under an id that cannot be guessed. Older ones make
+    /// room.
     pub(crate) fn keep(&self, id: String, result: T, bytes: usize) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.push_back(Kept { id, result: Arc::new(result), bytes, since: Instant::now() });

@@ -40,7 +40,7 @@ impl Workers {
             return Err(Problem::late());
         };
         let done = tokio::task::spawn_blocking(move || {
-            // Held until the work is done, also when nobody waits for it any more.
+            // Held until the work is done, also after the client has disconnected.
             let _permit = permit;
             work()
         });

@@ -285,7 +285,7 @@ async fn answers_are_files_and_links() {
     assert_eq!(answer(&router, gone).await.0, StatusCode::NOT_FOUND);
 }
 
-/// What the server has counted.
+/// The server's counters.
 async fn metrics(router: &Router) -> String {
     let request = Request::get("/metrics").body(Body::empty()).unwrap();
     text(&answer(router, request).await.1)

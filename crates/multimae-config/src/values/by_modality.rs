@@ -91,8 +91,8 @@ impl RecipeValue for Alphas {
     }
 }
 
-/// The entries of a map as what `read` makes of each; null is a map of none. `None` if the value is
-/// no map.
+/// Reads the entries of a map, each by `read`; null is a map of none. `None` if the value is no
+/// map.
 pub(super) fn by_name<T>(
     value: &Value,
     read: impl Fn((&String, &Value)) -> Result<(String, T), String>,

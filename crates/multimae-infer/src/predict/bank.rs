@@ -44,13 +44,13 @@ impl BankPredictor {
         &mut self.bank
     }
 
-    /// What an adapter's inputs and tasks are.
+    /// Returns the inputs and tasks of an adapter.
     #[must_use]
     pub fn card(&self, adapter: &str) -> Option<&Arc<ModelCard>> {
         self.bank.card(adapter)
     }
 
-    /// What each adapter says of its frame; a frame that does not fit is an error of its own.
+    /// Predicts each frame with its adapter; a frame that does not fit is an error of its own.
     #[must_use]
     pub fn predict(&self, frames: &[(&str, &RawSample)]) -> Vec<Result<FramePrediction>> {
         let prepared = frames.iter().map(|(adapter, frame)| {

@@ -27,7 +27,7 @@ pub use stages::{FrameOutputs, PreparedFrame, prepare};
 use crate::Result;
 use crate::saved_model::{ModelCard, TaskCard};
 
-/// How a frame is to be predicted.
+/// The options of predicting a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PredictOptions {
     /// The modalities that the model gets; it does without the others.
@@ -48,15 +48,15 @@ impl PredictOptions {
     }
 }
 
-/// Whatever predicts frames.
+/// A predictor of frames.
 pub trait Predictor {
-    /// What it predicts for a frame that holds at least the requested inputs.
+    /// Predicts for a frame that holds at least the requested inputs.
     ///
     /// # Errors
     /// If the frame or the request do not fit the model.
     fn predict(&self, frame: &RawSample, options: &PredictOptions) -> Result<FramePrediction>;
 
-    /// What it does with a frame of that size, in words.
+    /// Describes the model's input for a frame of that size.
     ///
     /// # Errors
     /// If it cannot predict from these inputs, or not at this size.

@@ -26,7 +26,7 @@ pub struct PreparedFrame {
     samples: Vec<Sample>,
 }
 
-/// What the outputs of a pass must know of the frame that they are for.
+/// The facts about a frame that finishing its prediction needs.
 #[derive(Debug, Clone)]
 struct FrameView {
     card: Arc<ModelCard>,
@@ -95,7 +95,7 @@ impl PreparedFrame {
         self.samples.iter().map(|sample| patches * sample.maps.len()).sum()
     }
 
-    /// What the heads say of this frame, read back from the device of the model.
+    /// The outputs of the heads for this frame, read back from the model's device.
     ///
     /// # Shapes
     /// Predictions with a batch of one, or of two with the mirrored frame.
@@ -182,7 +182,8 @@ fn with_stand_ins(card: &ModelCard, mut sample: Sample, canvas: Size) -> Result<
     Ok(sample)
 }
 
-/// What stands for a missing modality: its mean, which is 0 after normalisation, or padding.
+/// Returns the stand-in of a missing modality: its mean, which is 0 after normalisation, or
+/// padding.
 fn stand_in(name: &str, kind: &ModalityKind, [height, width]: [usize; 2]) -> Result<Map> {
     let values = match kind {
         ModalityKind::Continuous { channels } => {

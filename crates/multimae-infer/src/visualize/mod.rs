@@ -1,9 +1,11 @@
 //! Visualisation of models: reconstructions from chosen patches, attention of prompts, and use of
 //! prompt pools by class.
 //!
-//! * [`Pretrained`] is a pre-trained model with its recipe; [`VisiblePatches`] chooses the patches that it
-//!   sees; a [`PretrainView`] is a frame as it sees it, and [`figure`] draws what it makes of one.
-//! * [`attention`] says where the tokens besides the patches look, block by block.
+//! * [`Pretrained`] is a pre-trained model with its recipe; [`VisiblePatches`] chooses the visible
+//!   patches; a [`PretrainView`] is a frame at the model's size, and [`figure`] draws its
+//!   reconstruction.
+//! * [`attention`] computes attention maps of prompts, the global token and prefixes, block by
+//!   block.
 //! * [`usage`] counts how classes use the entries of prompt pools.
 
 pub mod attention;

@@ -1,4 +1,4 @@
-//! A pre-trained model, and what it rebuilds.
+//! A pre-trained model, and its reconstructions.
 
 use std::path::Path;
 
@@ -68,7 +68,7 @@ impl Pretrained {
         let recipe = metadata.get("recipe").ok_or_else(|| {
             problem(
                 "has no recipe of pre-training; give the model.safetensors of a finished run of \
-                 `multimae pretrain`, whose decoders rebuild what is masked"
+                 `multimae pretrain`, whose decoders reconstruct masked patches"
                     .to_owned(),
             )
         })?;
@@ -171,7 +171,8 @@ impl Pretrained {
         )))
     }
 
-    /// What the decoders make of views, of which only the visible patches are seen.
+    /// Computes the decoders' predictions for views, of which only the visible patches enter the
+    /// encoder.
     ///
     /// # Shapes
     /// `(B, C, h, w)` by task, flat.
@@ -231,7 +232,7 @@ pub struct Frames<'a> {
 }
 
 impl Frames<'_> {
-    /// How many there are.
+    /// Returns the number of frames.
     #[must_use]
     pub fn len(&self) -> usize {
         self.dataset.len()
@@ -252,7 +253,8 @@ impl Frames<'_> {
     }
 }
 
-/// What stands for a modality that a frame does not have; none of its patches is ever visible.
+/// Returns the stand-in of a modality that a frame does not have; none of its patches is ever
+/// visible.
 fn zeros(modality: &DataModality, size: (usize, usize)) -> Map {
     let (height, width) = (size.0 / modality.stride, size.1 / modality.stride);
     let values = match &modality.encoding {

@@ -21,7 +21,7 @@ use crate::engine::{AdapterEntry, InferenceOutput, InferenceRequest};
 use crate::error::Problem;
 use crate::images::{Uploads, decode};
 
-/// What a client chooses.
+/// The query of a request.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PredictQuery {
@@ -118,7 +118,7 @@ async fn prepared(
     state.workers().run(deadline, work).await
 }
 
-/// What is made of the finished prediction of a frame, by a worker.
+/// The answer that a worker computes from a finished prediction.
 async fn finished<T: Send + 'static>(
     state: &App,
     deadline: Instant,

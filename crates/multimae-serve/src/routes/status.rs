@@ -33,7 +33,7 @@ pub(super) async fn ready(State(state): State<App>) -> impl IntoResponse {
 
 pub(super) async fn info(State(state): State<App>) -> Json<Value> {
     let config = state.config();
-    let rebuilds = state.pretrained().map(|model| {
+    let reconstruct = state.pretrained().map(|model| {
         let (rows, columns) = model.grid();
         let inputs = model.inputs();
         let names: Vec<&str> = inputs.iter().map(|(name, _)| *name).collect();
@@ -45,7 +45,7 @@ pub(super) async fn info(State(state): State<App>) -> Json<Value> {
         "model": config.model,
         "version": env!("CARGO_PKG_VERSION"),
         "adapters": described(&state),
-        "reconstruct": rebuilds,
+        "reconstruct": reconstruct,
         "limits": {
             "body_bytes": config.max_body,
             "pixels": config.max_pixels,

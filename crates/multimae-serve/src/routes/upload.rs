@@ -12,7 +12,7 @@ const MAX_FIELD: usize = 1 << 16;
 /// Fields of a form.
 const MAX_FIELDS: usize = 32;
 
-/// What a file without a name is called in messages.
+/// The name of an unnamed file in messages.
 const UNNAMED: &str = "image";
 /// Names of files are cut to this, in characters: they only stand in messages.
 const MAX_NAME: usize = 64;

@@ -280,7 +280,7 @@ fn resolve(
             overrides.push(Override::new(key, json!(absolute(path)?.to_string_lossy())));
         }
     }
-    // The recipe is what a process makes of the overrides as text.
+    // The recipe is the one that a process resolves from the overrides as text.
     let written: Vec<Override> = overrides
         .iter()
         .map(|change| change.to_string().parse().map_err(Error::Recipe))

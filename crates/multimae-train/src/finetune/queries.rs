@@ -25,7 +25,8 @@ pub(super) struct QueryCache {
 pub(super) const TRAINING: &str = "training";
 
 impl QueryCache {
-    /// A cache for a run; none if tuning changes what the encoder makes of a sample without prompts.
+    /// Creates a cache for a run; none if tuning changes the encoder's output for a sample without
+    /// prompts.
     pub(super) fn of(recipe: &FinetuneRecipe) -> Option<Self> {
         let prompts_alone =
             matches!(&recipe.tuning, Tuning::Parts(parts) if parts == &[TuningPart::Prompts]);

@@ -25,7 +25,7 @@ impl Rows {
         Self { rows: Tensor::cat(flat, 0), sizes }
     }
 
-    /// The rows that a function makes of these; as many.
+    /// Returns the rows that a function computes from these; as many.
     pub(super) fn map(&self, f: impl FnOnce(Tensor<2>) -> Tensor<2>) -> Self {
         Self { rows: f(self.rows.clone()), sizes: self.sizes.clone() }
     }

@@ -157,7 +157,7 @@ fn step(
     }
 }
 
-/// A part on its way through the encoder: in one lane, behind the branch in one per task.
+/// The pass of a batch through the encoder: one stream, behind the branch one per task.
 struct EncoderPass<'a> {
     batch: &'a ModelBatch<'a>,
     streams: Vec<TaskStream<'a>>,
@@ -212,7 +212,7 @@ impl<'a> EncoderPass<'a> {
         Ok(())
     }
 
-    /// The prompts of a source, and what the norms that it conditions make of them.
+    /// Returns the prompts of a source, and the modulation of the norms that they condition.
     fn prompts(
         &mut self,
         (name, source): (&str, &PromptSource),

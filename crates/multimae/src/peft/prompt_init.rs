@@ -55,9 +55,9 @@ pub fn random_prompts<R: Rng>(
     })
 }
 
-/// Begins prompts with what the encoder makes of images (self-prompt tuning; Wang et al., 2024):
+/// Starts prompts from the encoder's tokens of images (self-prompt tuning; Wang et al., 2024):
 /// those of a block are modality tokens in front of it, of images and places drawn at random;
-/// prefix prompts are the keys and values that the block makes of such tokens.
+/// prefix prompts are the keys and values of such tokens.
 ///
 /// # Errors
 /// If the prompts are of a kind that does not lie among the tokens, or the inputs do not fit.

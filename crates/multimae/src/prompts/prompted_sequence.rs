@@ -1,4 +1,4 @@
-//! A batch with its prompts on its way through the blocks of an encoder.
+//! A batch with its prompts between the blocks of an encoder.
 
 use burn::tensor::Tensor;
 
