@@ -1,99 +1,140 @@
-//! `multimae prepare`.
+//! `multimae prepare`: a command per data set, generated from the registry.
 
 use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
 use anyhow::Context;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::builder::PossibleValue;
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use indicatif::{ProgressBar, ProgressStyle};
-use multimae_datasets::nyuv2::{self, Classes, Crop, Outcome, Progress, Summary};
+use multimae_datasets::{
+    Choice, OptionInfo, OptionKind, OptionValues, Outcome, PrepareDataset, PrepareRun, Progress,
+    Statistics, Summary, registry,
+};
 
 use crate::{interrupt, terminal};
 
-/// Bring a published data set into a folder that can be trained on.
-#[derive(Debug, Args)]
+const ABOUT: &str = "Bring a published data set into a folder that can be trained on";
+/// The end of the description of every data set.
+const RESUMING: &str =
+    "Stopped by Ctrl-C, the same command resumes; a finished folder is left alone.";
+
+/// A data set to prepare, with its options.
+#[derive(Debug)]
 pub(crate) struct Prepare {
-    #[command(subcommand)]
-    dataset: DataSet,
-}
-
-#[derive(Debug, Subcommand)]
-enum DataSet {
-    /// NYU Depth V2: 1449 labelled frames, from its MATLAB files.
-    Nyuv2(Nyuv2),
-}
-
-/// NYU Depth V2: 1449 labelled frames, from its MATLAB files.
-///
-/// Writes rgb/, depth/ (16-bit PNG, millimetres), label40/ or label13/ (0 is void), mask_valid/
-/// (255 where depth is valid), lists (the official train and test, and train in two: train_fit,
-/// val), classes.txt, frames.csv and manifest.json. Names are the official ids. Every value is
-/// checked. Stopped by Ctrl-C, the same command resumes; a finished folder is left alone.
-#[derive(Debug, Args)]
-struct Nyuv2 {
-    /// nyu_depth_v2_labeled.mat
-    #[arg(long, value_name = "FILE")]
-    mat: PathBuf,
-    /// Folder to write
-    #[arg(long, value_name = "DIR")]
+    dataset: &'static dyn PrepareDataset,
+    options: OptionValues,
     out: PathBuf,
-    /// splits.mat, with trainNdxs and testNdxs, to use in place of the built-in official split
-    #[arg(long, value_name = "FILE")]
-    splits: Option<PathBuf>,
-    /// Classes of the labels
-    #[arg(long, default_value = "40")]
-    classes: ClassCount,
-    /// classMapping40.mat, to use in place of the built-in map of the 894 labels
-    #[arg(long, value_name = "FILE")]
-    class_map: Option<PathBuf>,
-    /// For an excerpt of the .mat file: a text file with the ids of its frames, in their order
-    #[arg(long, value_name = "FILE")]
-    ids: Option<PathBuf>,
-    /// Let depth count only inside this part of the frame
-    #[arg(long, default_value = "none")]
-    crop: CropName,
-    /// Let depth count only where the sensor measured it (rawDepths), not where it was in-painted
-    #[arg(long)]
-    measured_only: bool,
-    /// Write the folder again if it was prepared before
-    #[arg(long)]
     overwrite: bool,
-    /// Threads; all processors if 0
-    #[arg(long, default_value_t = 0)]
     threads: usize,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum ClassCount {
-    #[value(name = "40")]
-    Forty,
-    #[value(name = "13")]
-    Thirteen,
+impl Args for Prepare {
+    fn augment_args(command: Command) -> Command {
+        let datasets = registry().iter().map(|dataset| dataset_command(*dataset));
+        command
+            .about(ABOUT)
+            .subcommand_required(true)
+            .arg_required_else_help(true)
+            .subcommands(datasets)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum CropName {
-    /// The whole frame
-    None,
-    /// The field of view of the depth sensor, 561 x 427
-    Toolbox,
-    /// Eigen et al., 560 x 426
-    Eigen,
-    /// Gupta et al., 560 x 425
-    Gupta,
+impl FromArgMatches for Prepare {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let missing = |what: &str| clap::Error::raw(ErrorKind::MissingRequiredArgument, what);
+        let (name, matches) = matches.subcommand().ok_or_else(|| missing("no data set"))?;
+        let dataset = registry().iter().copied().find(|dataset| dataset.name() == name);
+        let dataset = dataset.ok_or_else(|| missing("no such data set"))?;
+        let out = matches.get_one::<PathBuf>("out").ok_or_else(|| missing("no --out"))?;
+        Ok(Self {
+            dataset,
+            options: dataset.needs().iter().fold(OptionValues::default(), |values, option| {
+                with_value(values, option, matches)
+            }),
+            out: out.clone(),
+            overwrite: matches.get_flag("overwrite"),
+            threads: matches.get_one("threads").copied().unwrap_or(0),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// The command of a data set: its own options, and those that all share.
+fn dataset_command(dataset: &dyn PrepareDataset) -> Command {
+    let is_required = |option: &&OptionInfo| option.kind == OptionKind::RequiredFile;
+    let (required, other): (Vec<_>, Vec<_>) = dataset.needs().iter().partition(is_required);
+    let out = Arg::new("out").long("out").value_name("DIR").help("Folder to write").required(true);
+    let overwrite = Arg::new("overwrite")
+        .long("overwrite")
+        .action(ArgAction::SetTrue)
+        .help("Write the folder again if it was prepared before");
+    let threads = Arg::new("threads")
+        .long("threads")
+        .value_name("THREADS")
+        .value_parser(value_parser!(usize))
+        .default_value("0")
+        .help("Threads; all processors if 0");
+    Command::new(dataset.name())
+        .about(dataset.title())
+        .long_about(format!("{}.\n\n{} {RESUMING}", dataset.title(), dataset.writes()))
+        .args(required.into_iter().map(argument))
+        .arg(out.value_parser(value_parser!(PathBuf)))
+        .args(other.into_iter().map(argument))
+        .arg(overwrite)
+        .arg(threads)
+}
+
+fn argument(option: &OptionInfo) -> Arg {
+    let argument = Arg::new(option.name).long(option.name).help(option.help);
+    let file = |argument: Arg| argument.value_name("FILE").value_parser(value_parser!(PathBuf));
+    match option.kind {
+        OptionKind::RequiredFile => file(argument).required(true),
+        OptionKind::OptionalFile => file(argument),
+        OptionKind::Flag => argument.action(ArgAction::SetTrue),
+        OptionKind::Choice(choices) => argument
+            .value_name(option.name.to_uppercase())
+            .value_parser(choices.iter().map(possible_value).collect::<Vec<_>>())
+            .default_value(choices.first().map_or("", |choice| choice.word)),
+    }
+}
+
+fn possible_value(choice: &Choice) -> PossibleValue {
+    let value = PossibleValue::new(choice.word);
+    if choice.help.is_empty() { value } else { value.help(choice.help) }
+}
+
+/// Adds the value of an option, if it is given.
+fn with_value(values: OptionValues, option: &OptionInfo, matches: &ArgMatches) -> OptionValues {
+    let name = option.name;
+    match option.kind {
+        OptionKind::RequiredFile | OptionKind::OptionalFile => {
+            match matches.get_one::<PathBuf>(name) {
+                Some(path) => values.with_file(name, path.clone()),
+                None => values,
+            }
+        }
+        OptionKind::Choice(_) => match matches.get_one::<String>(name) {
+            Some(word) => values.with_choice(name, word),
+            None => values,
+        },
+        OptionKind::Flag if matches.get_flag(name) => values.with_flag(name),
+        OptionKind::Flag => values,
+    }
 }
 
 impl Prepare {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        match self.dataset {
-            DataSet::Nyuv2(nyuv2) => nyuv2.run(),
-        }
-    }
-}
-
-impl Nyuv2 {
-    fn run(self) -> anyhow::Result<()> {
         let stop = interrupt::flag()?;
         let bars = Mutex::new(Bars::default());
         let progress = |progress| {
@@ -101,35 +142,21 @@ impl Nyuv2 {
                 bars.show(progress);
             }
         };
-        let summary = nyuv2::prepare(&self.out, &self.options(), progress, &stop)
-            .with_context(|| format!("preparing NYUv2 in {}", self.out.display()))?;
+        let run = PrepareRun {
+            out: &self.out,
+            overwrite: self.overwrite,
+            threads: self.threads,
+            progress: &progress,
+            stop: &stop,
+        };
+        let summary = self.dataset.prepare(&self.options, &run).with_context(|| {
+            format!("preparing {} in {}", self.dataset.name(), self.out.display())
+        })?;
         if let Ok(bars) = bars.lock() {
             bars.clear();
         }
         self.report(&summary);
         Ok(())
-    }
-
-    fn options(&self) -> nyuv2::Prepare {
-        nyuv2::Prepare {
-            mat: self.mat.clone(),
-            splits: self.splits.clone(),
-            ids: self.ids.clone(),
-            classes: match self.classes {
-                ClassCount::Forty => Classes::Forty,
-                ClassCount::Thirteen => Classes::Thirteen,
-            },
-            class_map: self.class_map.clone(),
-            crop: match self.crop {
-                CropName::None => Crop::None,
-                CropName::Toolbox => Crop::Toolbox,
-                CropName::Eigen => Crop::Eigen,
-                CropName::Gupta => Crop::Gupta,
-            },
-            measured_only: self.measured_only,
-            overwrite: self.overwrite,
-            threads: self.threads,
-        }
     }
 
     fn report(&self, summary: &Summary) {
@@ -143,20 +170,8 @@ impl Nyuv2 {
             ));
             return;
         }
-        if !summary.published {
-            terminal::line("note: the .mat file is not the published one, by its MD5");
-        }
-        for (list, of) in &summary.statistics {
-            terminal::line(&format!(
-                "{list:<9}  {:>4} frames, depth {:.3} m on average (deviation {:.3}, from {:.3} to \
-                 {:.3}), void {:.1} %",
-                of.frames,
-                of.depth_mean,
-                of.depth_std,
-                of.depth_min,
-                of.depth_max,
-                100.0 * of.label_share.first().copied().unwrap_or_default(),
-            ));
+        for (list, statistics) in &summary.statistics {
+            terminal::line(&describe(list, statistics));
         }
         let written = summary.written;
         let end = match summary.outcome {
@@ -165,6 +180,21 @@ impl Nyuv2 {
         };
         terminal::line(&format!("{written} of {frames} frames written now, in {out}{end}"));
     }
+}
+
+/// A line about the frames of a list.
+fn describe(list: &str, of: &Statistics) -> String {
+    let mut line = format!("{list:<9}  {:>4} frames", of.frames);
+    if of.depth_valid > 0.0 {
+        line += &format!(
+            ", depth {:.3} m on average (deviation {:.3}, from {:.3} to {:.3})",
+            of.depth_mean, of.depth_std, of.depth_min, of.depth_max
+        );
+    }
+    if let Some(void) = of.label_share.first() {
+        line += &format!(", void {:.1} %", 100.0 * void);
+    }
+    line
 }
 
 /// A bar for each of the two parts of the work, from when it begins.

@@ -1,6 +1,35 @@
 //! Published data sets, prepared for training: a module per data set.
 //!
-//! The published files come in; folders of frames, lists of splits and a manifest go out, in the
+//! The published files come in; a folder of frames, lists of splits and a manifest go out, in the
 //! layout that `multimae-data` reads.
+//!
+//! * [`PrepareDataset`] is the interface of a data set: its name, its input files and options, its
+//!   output, and [`prepare`](PrepareDataset::prepare).
+//! * [`registry`] lists all of them; the command line is generated from it.
+//! * One writer serves all data sets: names of files, lists, manifest, checksums, statistics,
+//!   threads, resuming. A data set only turns its files into frames.
+//!
+//! A further data set is a module with an implementation of [`PrepareDataset`], and its lines here: the
+//! module and an entry of [`registry`].
 
+mod checksum;
+mod dataset;
+mod error;
+mod folder;
+mod frame;
 pub mod nyuv2;
+mod options;
+mod run;
+mod statistics;
+
+pub use dataset::PrepareDataset;
+pub use error::{Error, Result};
+pub use options::{Choice, OptionInfo, OptionKind, OptionValues};
+pub use run::{Outcome, PrepareRun, Progress, Summary};
+pub use statistics::Statistics;
+
+/// All data sets, in the order of the command line.
+#[must_use]
+pub fn registry() -> &'static [&'static dyn PrepareDataset] {
+    &[&nyuv2::Nyuv2]
+}

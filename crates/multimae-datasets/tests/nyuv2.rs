@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use fs_err as fs;
 use multimae_data::{DataModality, Dataset, Encoding, Interpolation, Layout, RawMap};
-use multimae_datasets::nyuv2::{Classes, Crop, Outcome, Prepare, Result, Summary, prepare};
+use multimae_datasets::nyuv2::{Classes, Crop, Nyuv2Options, prepare};
+use multimae_datasets::{Outcome, PrepareRun, Progress, Result, Summary};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -23,7 +24,9 @@ fn fixture(name: &str) -> PathBuf {
 
 struct Scratch {
     dir: TempDir,
-    options: Prepare,
+    options: Nyuv2Options,
+    overwrite: bool,
+    threads: usize,
 }
 
 impl Scratch {
@@ -31,7 +34,7 @@ impl Scratch {
         let dir = tempfile::tempdir().unwrap();
         let ids = dir.path().join("ids.txt");
         fs::write(&ids, IDS.map(|id| id.to_string()).join(" ")).unwrap();
-        let options = Prepare {
+        let options = Nyuv2Options {
             mat: fixture("nyuv2_small.mat"),
             splits: None,
             ids: Some(ids),
@@ -39,10 +42,8 @@ impl Scratch {
             class_map: None,
             crop: Crop::None,
             measured_only: false,
-            overwrite: false,
-            threads: 2,
         };
-        Self { dir, options }
+        Self { dir, options, overwrite: false, threads: 2 }
     }
 
     fn out(&self) -> PathBuf {
@@ -50,7 +51,16 @@ impl Scratch {
     }
 
     fn prepare(&self) -> Result<Summary> {
-        prepare(&self.out(), &self.options, |_| {}, &AtomicBool::new(false))
+        self.prepare_until(&|_| {}, &AtomicBool::new(false))
+    }
+
+    fn prepare_until(
+        &self,
+        progress: &(dyn Fn(Progress) + Sync),
+        stop: &AtomicBool,
+    ) -> Result<Summary> {
+        let (out, overwrite, threads) = (&self.out(), self.overwrite, self.threads);
+        prepare(&self.options, &PrepareRun { out, overwrite, threads, progress, stop })
     }
 
     fn fails(&self, words: &[&str]) {
@@ -160,7 +170,13 @@ fn the_folder_says_what_it_is() {
          0300,test,\"den, ü\",den\n0314,val,office_2,office\n0700,train_fit,kitchen_1,kitchen\n\
          1200,train_fit,office_2,office\n"
     );
-    assert_eq!(summary.notes, ["2 scenes have frames in train_fit and in val, kitchen_1 for one"]);
+    assert_eq!(
+        summary.notes,
+        [
+            "the .mat file is not the published one, by its MD5",
+            "2 scenes have frames in train_fit and in val, kitchen_1 for one"
+        ]
+    );
     let manifest: serde_json::Value = serde_json::from_str(&scratch.text("manifest.json")).unwrap();
     assert_eq!(manifest["state"], "complete");
     assert_eq!(manifest["depth_unit"], "millimetre");
@@ -189,7 +205,7 @@ fn thirteen_classes_another_map_and_measured_depth() {
     scratch.options.classes = Classes::Forty;
     scratch.options.class_map = Some(fixture("class_map.mat"));
     scratch.fails(&["was prepared otherwise", "classes: 13 there, 40 asked for"]);
-    scratch.options.overwrite = true;
+    scratch.overwrite = true;
     assert_eq!(scratch.prepare().unwrap().written, 6);
     assert_eq!(values(&open(&scratch), 80, "semseg"), labels(1, [0, 1, 1, 1, 2, 1, 1]));
     assert!(!scratch.out().join("label13").exists(), "labels of other classes do not stay");
@@ -225,19 +241,19 @@ fn another_split_is_used_with_a_notice() {
 #[test]
 fn an_interrupted_call_goes_on_and_a_finished_folder_stays() {
     let mut scratch = Scratch::new();
-    scratch.options.threads = 1;
+    scratch.threads = 1;
     let (stop, frames) = (AtomicBool::new(false), AtomicUsize::new(0));
     let progress = |progress| {
-        if let multimae_datasets::nyuv2::Progress::Frames { done, total } = progress {
+        if let Progress::Frames { done, total } = progress {
             assert_eq!(total, 6);
             assert_eq!(frames.fetch_add(1, Ordering::Relaxed) as u64 + 1, done);
             stop.store(done == 2, Ordering::Relaxed);
         }
     };
-    let summary = prepare(&scratch.out(), &scratch.options, progress, &stop).unwrap();
+    let summary = scratch.prepare_until(&progress, &stop).unwrap();
     assert_eq!((summary.outcome, summary.written), (Outcome::Stopped, 2));
     assert!(!scratch.out().join("train.txt").exists(), "lists come when all frames are there");
-    // The files that a killed process may leave.
+    // A killed process may leave this.
     let torn = scratch.out().join("rgb/.0001.png.4294967290.0.part");
     fs::write(&torn, "torn").unwrap();
 
@@ -254,15 +270,14 @@ fn an_interrupted_call_goes_on_and_a_finished_folder_stays() {
     fs::remove_file(scratch.out().join("rgb/0080.png")).unwrap();
     let again = scratch.prepare().unwrap();
     assert_eq!((again.outcome, again.written), (Outcome::CompleteBefore, 0));
-    scratch.options.overwrite = true;
+    scratch.overwrite = true;
     assert_eq!(scratch.prepare().unwrap().written, 6);
 }
 
 #[test]
 fn stopped_before_the_first_frame_nothing_is_there() {
     let scratch = Scratch::new();
-    let summary =
-        prepare(&scratch.out(), &scratch.options, |_| {}, &AtomicBool::new(true)).unwrap();
+    let summary = scratch.prepare_until(&|_| {}, &AtomicBool::new(true)).unwrap();
     assert_eq!(summary.outcome, Outcome::Stopped);
     assert!(!scratch.out().exists());
 }
@@ -270,7 +285,7 @@ fn stopped_before_the_first_frame_nothing_is_there() {
 #[test]
 fn what_others_wrote_is_left_alone() {
     let mut scratch = Scratch::new();
-    scratch.options.overwrite = true;
+    scratch.overwrite = true;
     fs::create_dir_all(scratch.out().join("depth")).unwrap();
     scratch.fails(&["depth", "not written by `prepare`"]);
     fs::remove_dir(scratch.out().join("depth")).unwrap();
@@ -278,6 +293,24 @@ fn what_others_wrote_is_left_alone() {
     scratch.fails(&["manifest.json", "not written by `prepare`"]);
     fs::write(scratch.out().join("manifest.json"), "{").unwrap();
     scratch.fails(&["manifest.json"]);
+}
+
+#[test]
+fn folders_of_this_data_set_alone_are_continued() {
+    let mut scratch = Scratch::new();
+    scratch.prepare().unwrap();
+    let change = |from: &str, to: &str| {
+        let text = scratch.text("manifest.json");
+        assert!(text.contains(from), "{from}");
+        fs::write(scratch.out().join("manifest.json"), text.replace(from, to)).unwrap();
+    };
+    // The crate that prepared data sets before this one.
+    change("\"multimae-datasets\"", "\"multimae-data\"");
+    assert_eq!(scratch.prepare().unwrap().outcome, Outcome::CompleteBefore);
+    change("NYU Depth V2", "Another");
+    scratch.overwrite = true;
+    scratch.fails(&["prepared from another data set", "Another"]);
+    assert!(scratch.out().join("rgb/0080.png").is_file());
 }
 
 #[test]
@@ -365,7 +398,7 @@ fn an_excerpt_of_the_published_file() {
     assert!(!summary.notes.iter().any(|note| note.contains("split")), "{:?}", summary.notes);
     // The built-in map of the classes is the published one.
     let mut published = Scratch::new();
-    published.options = Prepare {
+    published.options = Nyuv2Options {
         class_map: Some(folder.join("classMapping40.mat")),
         crop: Crop::Eigen,
         ..scratch.options.clone()

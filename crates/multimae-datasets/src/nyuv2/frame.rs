@@ -1,59 +1,51 @@
-//! From the stored arrays of one frame to its pictures, with checks of every value.
+//! From the stored arrays of one frame to its maps, with checks of every value.
 
 use super::classes::ClassMap;
 use super::crop::Crop;
 use super::source::{Shape, Stored};
+use crate::frame::{DEPTH_PER_METRE, Frame};
 
-/// The greatest depth of the set, metres. The sensor's range ends before it.
+/// The greatest depth of the set, metres. The range of the sensor ends before it.
 const MAX_DEPTH: f32 = 10.0;
-/// Stored units per metre.
-pub(super) const PER_METRE: f32 = 1000.0;
 
-/// The pictures of one frame, row by row.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Frame {
-    /// `(H, W, 3)`.
-    pub(super) rgb: Vec<u8>,
-    /// Millimetres; 0 is a hole.
-    pub(super) depth: Vec<u16>,
-    /// Classes, 0 is void.
-    pub(super) label: Vec<u8>,
-    /// 255 where depth is to be believed, 0 elsewhere.
-    pub(super) valid: Vec<u8>,
-}
-
-impl Frame {
-    /// Turns a frame upright and converts its values.
-    ///
-    /// # Errors
-    /// The first value that NYUv2 does not have, with its pixel.
-    pub(super) fn new(
-        stored: Stored<'_>,
-        shape: Shape,
-        map: &ClassMap,
-        crop: Crop,
-    ) -> Result<Self, String> {
-        let depth = upright(stored.depth, shape, millimetres)?;
-        let label = upright(stored.label, shape, |id| {
-            map.get(id).ok_or_else(|| format!("label {id}; labels end at 894"))
-        })?;
-        let measured = match stored.raw_depth {
-            Some(raw) => Some(upright(raw, shape, |metres: f32| Ok(metres > 0.0))?),
-            None => None,
-        };
-        let valid = (0..depth.len()).map(|at| {
-            let inside = crop.contains(at / shape.width, at % shape.width);
-            let known = depth[at] > 0 && measured.as_ref().is_none_or(|measured| measured[at]);
-            if inside && known { 255 } else { 0 }
-        });
-        Ok(Self { rgb: pixels(stored.image, shape), valid: valid.collect(), depth, label })
-    }
+/// Turns a frame upright and converts its values.
+///
+/// # Errors
+/// The first value that NYUv2 does not have, with its pixel.
+pub(super) fn convert(
+    stored: Stored<'_>,
+    shape: Shape,
+    map: &ClassMap,
+    crop: Crop,
+) -> Result<Frame, String> {
+    let Shape { height, width, .. } = shape;
+    let depth = upright(stored.depth, shape, millimetres)?;
+    let labels = upright(stored.label, shape, |id| {
+        map.get(id).ok_or_else(|| format!("label {id}; labels end at 894"))
+    })?;
+    let measured = match stored.raw_depth {
+        Some(raw) => Some(upright(raw, shape, |metres: f32| Ok(metres > 0.0))?),
+        None => None,
+    };
+    let valid = (0..depth.len()).map(|at| {
+        let inside = crop.contains(at / width, at % width);
+        let known = depth[at] > 0 && measured.as_ref().is_none_or(|measured| measured[at]);
+        if inside && known { 255 } else { 0 }
+    });
+    Ok(Frame {
+        height,
+        width,
+        rgb: pixels(stored.image, shape),
+        valid: Some(valid.collect()),
+        depth: Some(depth),
+        labels: Some(labels),
+    })
 }
 
 fn millimetres(metres: f32) -> Result<u16, String> {
-    // Also false for what is not a number.
+    // Also false for NaN.
     if (0.0..=MAX_DEPTH).contains(&metres) {
-        return Ok((metres * PER_METRE).round() as u16);
+        return Ok((metres * DEPTH_PER_METRE).round() as u16);
     }
     Err(format!(
         "depth {metres}; depths are metres from 0 to {MAX_DEPTH}, so this is damaged or in other \
@@ -102,7 +94,7 @@ mod tests {
         let image: Vec<u8> = (0..18).collect();
         let map = ClassMap::new(Classes::Forty, None).unwrap();
         let stored = Stored { image: &image, depth, label, raw_depth: raw };
-        Frame::new(stored, SHAPE, &map, Crop::None)
+        convert(stored, SHAPE, &map, Crop::None)
     }
 
     #[test]
@@ -111,9 +103,9 @@ mod tests {
         let raw = [1.0, 0.0, 2.0, 2.0, 2.0, 2.0];
         let frame = frame(&depth, &[0, 21, 11, 894, 8, 12], Some(&raw)).unwrap();
         // Stored column by column: (0,0) (1,0) (0,1) (1,1) (0,2) (1,2).
-        assert_eq!(frame.depth, [713, 2000, 10000, 1000, 2001, 0]);
-        assert_eq!(frame.label, [0, 2, 38, 1, 40, 39]);
-        assert_eq!(frame.valid, [255, 255, 255, 0, 255, 0]);
+        assert_eq!(frame.depth.unwrap(), [713, 2000, 10000, 1000, 2001, 0]);
+        assert_eq!(frame.labels.unwrap(), [0, 2, 38, 1, 40, 39]);
+        assert_eq!(frame.valid.unwrap(), [255, 255, 255, 0, 255, 0]);
         assert_eq!(frame.rgb[..6], [0, 6, 12, 2, 8, 14]);
         assert_eq!(frame.rgb[15..], [5, 11, 17]);
     }

@@ -17,22 +17,18 @@
 //! and checks every value on the way. The files of MATLAB are turned upright: their axes are stored
 //! in the opposite order.
 
-mod checksum;
 mod classes;
 mod crop;
-mod error;
-mod files;
+mod dataset;
 mod frame;
-mod manifest;
 mod mat5;
-
 mod prepare;
 mod source;
 mod splits;
-mod statistics;
 
 pub use classes::Classes;
 pub use crop::Crop;
-pub use error::{Error, Result};
-pub use prepare::{Outcome, Prepare, Progress, Summary, prepare};
-pub use statistics::Statistics;
+pub use dataset::Nyuv2;
+pub use prepare::{Nyuv2Options, prepare};
+
+use crate::{Error, Result};

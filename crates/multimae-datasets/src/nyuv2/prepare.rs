@@ -1,24 +1,41 @@
-//! The whole way from the MATLAB files to the folder.
+//! From the MATLAB files to the folder.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
-use multimae_io::atomic::{remove_stale_parts, write_atomically};
+use serde_json::{Map, Value, json};
 
 use super::classes::{self, ClassMap};
-use super::files;
-use super::frame::Frame;
-use super::manifest::{CLASSES_FILE, FRAMES_FILE, Manifest, ManifestFacts, SourceFile, State};
-use super::source::{Shape, Source, Stored};
-use super::splits::{FRAMES, Splits, read_ids};
-use super::statistics::{FrameStatistics, Statistics};
-use super::{Classes, Crop, Error, Result, checksum};
+use super::frame::convert;
+use super::source::{Shape, Source};
+use super::splits::{FRAMES, LISTS, Splits, read_ids};
+use super::{Classes, Crop, Error, Result};
+use crate::folder::{
+    ComparedKey, Extent, FrameFolder, FrameSource, Manifest, ManifestFacts, Maps, table_row,
+};
+use crate::frame::Frame;
+use crate::{PrepareRun, Summary, checksum};
 
-/// The options of preparing.
-#[derive(Debug, Clone)]
-pub struct Prepare {
+/// The published `nyu_depth_v2_labeled.mat`: bytes and MD5.
+const PUBLISHED: (u64, &str) = (2_972_037_809, "520609c519fba3ba5ac58c8fefcc3530");
+/// Raised whenever the same input gives other files.
+const VERSION: u32 = 1;
+/// The folders of the maps, whatever the options.
+const FOLDERS: [&str; 5] = ["rgb", "depth", "label40", "label13", "mask_valid"];
+
+const COMPARED: [ComparedKey; 6] = [
+    ComparedKey { name: "MD5 of the .mat file", pointer: "/source/md5", absent: "none" },
+    ComparedKey { name: "classes", pointer: "/classes", absent: "none" },
+    ComparedKey { name: "class map", pointer: "/class_map", absent: "built in" },
+    ComparedKey { name: "split", pointer: "/splits", absent: "official" },
+    ComparedKey { name: "crop", pointer: "/mask_crop", absent: "none" },
+    ComparedKey { name: "measured depth only", pointer: "/mask_measured_only", absent: "false" },
+];
+
+/// The input files and options of NYUv2.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nyuv2Options {
     /// `nyu_depth_v2_labeled.mat`, or an excerpt in the same layout.
     pub mat: PathBuf,
     /// `splits.mat` with `trainNdxs` and `testNdxs`, if not the built-in official split.
@@ -31,125 +48,129 @@ pub struct Prepare {
     pub class_map: Option<PathBuf>,
     /// `mask_valid` is 0 outside of this.
     pub crop: Crop,
-    /// `mask_valid` is 0 where the sensor saw nothing and depth was in-painted.
+    /// `mask_valid` is 0 where the sensor measured nothing and depth was in-painted.
     pub measured_only: bool,
-    /// Write again what an earlier call wrote.
-    pub overwrite: bool,
-    /// Frames that are converted at the same time; 0 means as many as there are processors. The
-    /// files do not depend on it.
-    pub threads: usize,
 }
 
-/// The progress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
-    /// Bytes of the .mat file whose checksum was computed.
-    Checksum {
-        /// So far.
-        done: u64,
-        /// In all.
-        total: u64,
-    },
-    /// Frames converted.
-    Frames {
-        /// So far.
-        done: u64,
-        /// In all.
-        total: u64,
-    },
-}
-
-/// The end of preparing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The folder is complete.
-    Complete,
-    /// The folder was complete before; nothing was done.
-    CompleteBefore,
-    /// `stop` was set. The same call resumes.
-    Stopped,
-}
-
-/// The summary.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Summary {
-    /// The end of preparing.
-    pub outcome: Outcome,
-    /// Frames of the file.
-    pub frames: usize,
-    /// Frames whose pictures were written now.
-    pub written: usize,
-    /// Whether the .mat file is the published one, by its MD5.
-    pub published: bool,
-    /// Means and deviations of every list; empty unless the folder was completed now.
-    pub statistics: BTreeMap<String, Statistics>,
-    /// Things to know about the data, in words.
-    pub notes: Vec<String>,
-}
-
-/// Prepares the labelled set of NYUv2 in the folder `out`. The layout is that of
+/// Prepares the labelled set of NYUv2 in the folder [`PrepareRun::out`]. The layout is that of
 /// [the module](super).
 ///
-/// Files are complete or absent. When `stop` is set, the frames at work are finished and the call
-/// returns; the same call later resumes. A finished folder is left alone unless it is to be
-/// overwritten. The frames are streamed: some hundred MB are in memory, whatever the size of the
-/// file. `progress` is called in rising order, from the threads that work.
+/// The frames are streamed: a few hundred MB are in memory, whatever the size of the file. See
+/// [`PrepareDataset::prepare`](crate::PrepareDataset::prepare) for stopping and resuming.
 ///
 /// # Errors
 /// If a file is damaged or is not that of NYUv2, down to the pixel with an impossible value; if the
 /// folder holds something else; if a file cannot be read or written.
-pub fn prepare(
-    out: &Path,
-    options: &Prepare,
-    progress: impl Fn(Progress) + Sync,
-    stop: &AtomicBool,
-) -> Result<Summary> {
+pub fn prepare(options: &Nyuv2Options, run: &PrepareRun<'_>) -> Result<Summary> {
     let source = Source::open(&options.mat, options.measured_only)?;
     let ids = ids(options, &source)?;
     let (splits, difference) = splits(options)?;
     check(options, &source)?;
-    let mut summary = Summary {
-        outcome: Outcome::Stopped,
-        frames: ids.len(),
-        written: 0,
-        published: false,
-        statistics: BTreeMap::new(),
-        notes: difference.iter().cloned().collect(),
+    let map = ClassMap::new(options.classes, options.class_map.as_deref())?;
+    let mut notes: Vec<String> = difference.iter().cloned().collect();
+    // A file with the official split makes no difference.
+    let other_splits = options.splits.as_deref().filter(|_| difference.is_some());
+    let Some(details) = details(options, other_splits, run)? else {
+        return Ok(Summary::stopped(ids.len(), notes));
     };
-    let Some(source_file) = source_file(&options.mat, &progress, stop)? else { return Ok(summary) };
-    summary.published = source_file.published;
-    let facts = ManifestFacts {
-        source: source_file,
-        frames: ids.len(),
-        size: (source.shape.height, source.shape.width),
-        crop: options.crop,
-        measured_only: options.measured_only,
-        classes: options.classes,
-        class_map: digest(options.class_map.as_deref(), stop)?,
-        // A file with the official split makes no difference.
-        splits: digest(options.splits.as_deref().filter(|_| difference.is_some()), stop)?,
-    };
-    let manifest = Manifest::new(facts);
-    if manifest.claim(out, options.overwrite)? {
-        summary.outcome = Outcome::CompleteBefore;
-        return Ok(summary);
+    if details["source"]["published"] != true {
+        notes.push("the .mat file is not the published one, by its MD5".to_owned());
     }
     let scenes = Scenes::read(&source, ids.len())?;
-    let writer = Writer::new(out, options, &ids, source.shape)?;
+    let lists = splits.lists(&ids);
+    notes.extend(scenes.notes(&ids, &lists));
+    let (shape, table) = (source.shape, scenes.table(&ids, &splits));
     drop(source);
-    let done = writer.write_all(&progress, stop)?;
-    summary.written = done.written;
-    if done.statistics.len() == ids.len() {
-        summary.outcome = Outcome::Complete;
-        let lists = splits.lists(&ids);
-        summary.notes.extend(scenes.notes(&ids, &lists));
-        summary.statistics = finish(out, manifest, &splits, &ids, &scenes, &done.statistics)?;
+    let folder = folder(options, &ids, shape, lists, table, details);
+    folder.write(&Frames { options, ids: &ids, shape, map }, run, notes)
+}
+
+/// The name of a frame: its official id.
+fn name(id: u32) -> String {
+    format!("{id:04}")
+}
+
+fn folder(
+    options: &Nyuv2Options,
+    ids: &[u32],
+    shape: Shape,
+    lists: BTreeMap<&'static str, Vec<u32>>,
+    table: String,
+    details: Map<String, Value>,
+) -> FrameFolder {
+    let maps = Maps { depth: true, labels: Some(options.classes.folder()), valid: true };
+    let facts = ManifestFacts {
+        dataset: "NYU Depth V2, labelled frames (Silberman et al., ECCV 2012)",
+        version: VERSION,
+        terms: "no licence is stated; for research, and not to be passed on",
+        names: "official ids, from 1",
+        size: Some((shape.height, shape.width)),
+        label_names: options.classes.names(),
+        details,
+    };
+    let named = |(list, ids): (_, Vec<u32>)| (list, ids.into_iter().map(name).collect());
+    FrameFolder {
+        manifest: Manifest::new(facts, &maps, ids.len()),
+        maps,
+        extent: Extent {
+            folders: &FOLDERS,
+            lists: &LISTS,
+            names: (1..=FRAMES).map(name).collect(),
+        },
+        compared: &COMPARED,
+        names: ids.iter().copied().map(name).collect(),
+        lists: lists.into_iter().map(named).collect(),
+        table,
     }
-    Ok(summary)
+}
+
+/// The entries of the manifest that only NYUv2 has; `None` if the run is stopped first.
+fn details(
+    options: &Nyuv2Options,
+    other_splits: Option<&Path>,
+    run: &PrepareRun<'_>,
+) -> Result<Option<Map<String, Value>>> {
+    let Some(source) = source_entry(&options.mat, run)? else { return Ok(None) };
+    let digest = |path: Option<&Path>| match path {
+        Some(path) => checksum::of_option(path, run),
+        None => Ok(None),
+    };
+    let (class_map, splits) = (digest(options.class_map.as_deref())?, digest(other_splits)?);
+    if run.is_stopped() {
+        return Ok(None);
+    }
+    let entries = [
+        ("source", source),
+        ("depth_from", json!("depths (in-painted), rounded to the nearest millimetre")),
+        ("mask_crop", json!(options.crop)),
+        ("mask_measured_only", json!(options.measured_only)),
+        ("mask_valid", json!("255 inside the crop where depth is known, 0 elsewhere")),
+        ("classes", json!(options.classes)),
+        ("class_map", json!(class_map)),
+        ("splits", json!(splits)),
+    ];
+    Ok(Some(entries.map(|(key, value)| (key.to_owned(), value)).into_iter().collect()))
+}
+
+/// Name, size and MD5 of the .mat file; `None` if the run is stopped first.
+fn source_entry(path: &Path, run: &PrepareRun<'_>) -> Result<Option<Value>> {
+    let bytes = fs_err::metadata(path)?.len();
+    let Some(md5) = checksum::of_source(path, run)? else { return Ok(None) };
+    let published = md5 == PUBLISHED.1;
+    if bytes == PUBLISHED.0 && !published {
+        let problem = format!(
+            "it has the size of the published file, and the MD5 {md5} instead of {}: it is \
+             damaged; copy or download it again",
+            PUBLISHED.1
+        );
+        return Err(Error::Input { path: path.to_owned(), problem });
+    }
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    Ok(Some(json!({"file": file, "bytes": bytes, "md5": md5, "published": published})))
 }
 
 /// The official ids of the frames of the file.
-fn ids(options: &Prepare, source: &Source) -> Result<Vec<u32>> {
+fn ids(options: &Nyuv2Options, source: &Source) -> Result<Vec<u32>> {
     let Shape { frames, height, width } = source.shape;
     let Some(path) = &options.ids else {
         if (frames, height, width) == (FRAMES as usize, 480, 640) {
@@ -168,8 +189,8 @@ fn ids(options: &Prepare, source: &Source) -> Result<Vec<u32>> {
     Err(Error::Input { path: path.clone(), problem })
 }
 
-/// The split, and how it differs from the official one.
-fn splits(options: &Prepare) -> Result<(Splits, Option<String>)> {
+/// The split, and its difference from the official one in words.
+fn splits(options: &Nyuv2Options) -> Result<(Splits, Option<String>)> {
     let official = Splits::official()?;
     let Some(path) = &options.splits else { return Ok((official, None)) };
     let splits = Splits::read(path)?;
@@ -178,7 +199,7 @@ fn splits(options: &Prepare) -> Result<(Splits, Option<String>)> {
     Ok((splits, difference))
 }
 
-fn check(options: &Prepare, source: &Source) -> Result<()> {
+fn check(options: &Nyuv2Options, source: &Source) -> Result<()> {
     if !options.crop.fits(source.shape) {
         let Shape { height, width, .. } = source.shape;
         return Err(Error::Options(format!(
@@ -191,35 +212,7 @@ fn check(options: &Prepare, source: &Source) -> Result<()> {
     classes::check_names(&names).map_err(|problem| source.input(problem))
 }
 
-fn source_file(
-    path: &Path,
-    progress: &(impl Fn(Progress) + Sync),
-    stop: &AtomicBool,
-) -> Result<Option<SourceFile>> {
-    let bytes = fs_err::metadata(path)?.len();
-    let report = |done| progress(Progress::Checksum { done, total: bytes });
-    let Some(md5) = checksum::of_file(path, report, stop)? else { return Ok(None) };
-    let published = md5 == checksum::PUBLISHED.1;
-    if bytes == checksum::PUBLISHED.0 && !published {
-        let problem = format!(
-            "it has the size of the published file, and the MD5 {md5} instead of {}: it is \
-             damaged; copy or download it again",
-            checksum::PUBLISHED.1
-        );
-        return Err(Error::Input { path: path.to_owned(), problem });
-    }
-    let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Some(SourceFile { file, bytes, md5, published }))
-}
-
-fn digest(path: Option<&Path>, stop: &AtomicBool) -> Result<Option<String>> {
-    match path {
-        Some(path) => checksum::of_file(path, |_| {}, stop),
-        None => Ok(None),
-    }
-}
-
-/// The scenes of the frames, as far as the file has them.
+/// The scenes of the frames, as far as the file names them.
 struct Scenes {
     scenes: Vec<String>,
     types: Vec<String>,
@@ -235,7 +228,7 @@ impl Scenes {
         Ok(Self { scenes: strings("scenes")?, types: strings("sceneTypes")? })
     }
 
-    /// Says which lists that should be apart share scenes.
+    /// Notices about lists that should be apart and share scenes.
     fn notes(&self, ids: &[u32], lists: &BTreeMap<&str, Vec<u32>>) -> Vec<String> {
         let of = |list: &str| -> BTreeSet<&str> {
             let on: BTreeSet<u32> = lists.get(list).into_iter().flatten().copied().collect();
@@ -254,150 +247,54 @@ impl Scenes {
         [("train", "test"), ("train_fit", "val")].into_iter().filter_map(note).collect()
     }
 
-    /// `frames.csv`.
+    /// The table of the frames: `frames.csv`.
     fn table(&self, ids: &[u32], splits: &Splits) -> String {
         let mut rows: Vec<_> = ids.iter().zip(self.scenes.iter().zip(&self.types)).collect();
         rows.sort_unstable_by_key(|(id, _)| **id);
-        let mut text = "id,list,scene,scene_type\n".to_owned();
-        for (&id, (scene, kind)) in rows {
-            let list = splits.list(id).unwrap_or_default().to_owned();
-            let cells = [files::name(id), list, cell(scene), cell(kind)];
-            text.push_str(&cells.join(","));
-            text.push('\n');
-        }
-        text
+        let rows = rows.into_iter().map(|(&id, (scene, kind))| {
+            table_row(&[&name(id), splits.list(id).unwrap_or_default(), scene, kind])
+        });
+        std::iter::once(table_row(&["id", "list", "scene", "scene_type"])).chain(rows).collect()
     }
 }
 
-/// A cell of a table, in quotes where it needs them.
-fn cell(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_owned()
-    }
-}
-
-/// Writes frames in several threads.
-struct Writer<'a> {
-    out: &'a Path,
-    options: &'a Prepare,
+/// The frames of the .mat file.
+struct Frames<'a> {
+    options: &'a Nyuv2Options,
     ids: &'a [u32],
     shape: Shape,
     map: ClassMap,
-    threads: usize,
 }
 
-/// Frames done.
-#[derive(Default)]
-struct Done {
-    statistics: BTreeMap<u32, FrameStatistics>,
-    written: usize,
-}
+impl FrameSource for Frames<'_> {
+    // Every thread has its own: the handle of the library keeps a cache.
+    type Reader = Source;
 
-impl<'a> Writer<'a> {
-    fn new(out: &'a Path, options: &'a Prepare, ids: &'a [u32], shape: Shape) -> Result<Self> {
-        for folder in files::folders(options.classes).map(|folder| out.join(folder)) {
-            fs_err::create_dir_all(&folder)?;
-            remove_stale_parts(&folder)?;
-        }
-        let threads = match options.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
-        };
-        let map = ClassMap::new(options.classes, options.class_map.as_deref())?;
-        Ok(Self { out, options, ids, shape, map, threads: threads.clamp(1, ids.len().max(1)) })
+    fn open(&self) -> Result<Source> {
+        Source::open(&self.options.mat, self.options.measured_only)
     }
 
-    fn write_all(&self, progress: &(impl Fn(Progress) + Sync), stop: &AtomicBool) -> Result<Done> {
-        let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let done = Mutex::new(Done::default());
-        let work = || {
-            let result = self.work(&next, &done, progress, &|| {
-                stop.load(Ordering::Relaxed) || failed.load(Ordering::Relaxed)
-            });
-            failed.fetch_or(result.is_err(), Ordering::Relaxed);
-            result
-        };
-        std::thread::scope(|scope| {
-            let others: Vec<_> = (1..self.threads).map(|_| scope.spawn(work)).collect();
-            let mine = work();
-            others.into_iter().fold(mine, |result, other| {
-                result.and(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            })
-        })?;
-        Ok(done.into_inner().unwrap_or_else(PoisonError::into_inner))
+    fn frames_at_a_time(&self, reader: &Source, threads: usize) -> Result<usize> {
+        reader.frames_at_a_time(threads)
     }
 
-    /// Takes blocks of frames until there are no more, or it is to end.
-    fn work(
+    fn read(
         &self,
-        next: &AtomicUsize,
-        done: &Mutex<Done>,
-        progress: &(impl Fn(Progress) + Sync),
-        is_over: &impl Fn() -> bool,
+        reader: &Source,
+        range: Range<usize>,
+        each: &mut dyn FnMut(usize, Frame) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
-        // Every thread has its own: the library's handle keeps a cache.
-        let source = Source::open(&self.options.mat, self.options.measured_only)?;
-        let step = source.frames_at_a_time(self.threads)?;
-        while !is_over() {
-            let first = next.fetch_add(1, Ordering::Relaxed).saturating_mul(step);
-            if first >= self.ids.len() {
+        let block = reader.read(range.start, range.len())?;
+        for (index, stored) in range.zip(block.frames()) {
+            let frame =
+                convert(stored, self.shape, &self.map, self.options.crop).map_err(|problem| {
+                    let id = self.ids.get(index).copied().unwrap_or_default();
+                    Error::Frame { path: self.options.mat.clone(), frame: name(id), problem }
+                })?;
+            if each(index, frame)?.is_break() {
                 break;
-            }
-            let ids = &self.ids[first..self.ids.len().min(first.saturating_add(step))];
-            let block = source.read(first, ids.len())?;
-            for (&id, stored) in ids.iter().zip(block.frames()) {
-                if is_over() {
-                    break;
-                }
-                let (statistics, written) = self.frame(id, stored)?;
-                // Reported under the lock: the numbers rise.
-                let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-                done.statistics.insert(id, statistics);
-                done.written += usize::from(written);
-                let (so_far, total) = (done.statistics.len() as u64, self.ids.len() as u64);
-                progress(Progress::Frames { done: so_far, total });
             }
         }
         Ok(())
     }
-
-    /// Checks a frame, and writes it unless its pictures are there.
-    fn frame(&self, id: u32, stored: Stored<'_>) -> Result<(FrameStatistics, bool)> {
-        let (out, classes) = (self.out, self.options.classes);
-        let frame = Frame::new(stored, self.shape, &self.map, self.options.crop)
-            .map_err(|problem| Error::Frame { path: self.options.mat.clone(), id, problem })?;
-        let missing = !files::is_complete(out, classes, id);
-        if missing {
-            files::write(out, classes, id, self.shape, &frame)?;
-        }
-        Ok((FrameStatistics::of(&frame, classes.count()), missing))
-    }
-}
-
-/// Writes what makes the folder complete: lists, names, scenes, and the manifest at the very end.
-fn finish(
-    out: &Path,
-    mut manifest: Manifest,
-    splits: &Splits,
-    ids: &[u32],
-    scenes: &Scenes,
-    frames: &BTreeMap<u32, FrameStatistics>,
-) -> Result<BTreeMap<String, Statistics>> {
-    let lists = splits.lists(ids);
-    for (&list, ids) in &lists {
-        let text: String = ids.iter().map(|&id| files::name(id) + "\n").collect();
-        write_atomically(&out.join(format!("{list}.txt")), text.as_bytes())?;
-        let of_list = ids.iter().filter_map(|id| frames.get(id));
-        manifest.statistics.insert(list.to_owned(), Statistics::over(of_list));
-        manifest.lists.insert(list.to_owned(), ids.len());
-    }
-    let names: String =
-        manifest.label_names.iter().map(|(id, name)| format!("{id} {name}\n")).collect();
-    write_atomically(&out.join(CLASSES_FILE), names.as_bytes())?;
-    write_atomically(&out.join(FRAMES_FILE), scenes.table(ids, splits).as_bytes())?;
-    manifest.state = State::Complete;
-    manifest.write(out)?;
-    Ok(manifest.statistics)
 }

@@ -1,8 +1,8 @@
-//! Errors of preparing NYUv2.
+//! Errors of preparing a data set.
 
 use std::path::PathBuf;
 
-/// An error of preparing NYUv2.
+/// An error of preparing a data set.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -15,13 +15,13 @@ pub enum Error {
         problem: String,
     },
 
-    /// A frame has values that NYUv2 does not have.
-    #[error("{}: frame {id}: {problem}", path.display())]
+    /// A frame has values that the data set does not have.
+    #[error("{}: frame {frame}: {problem}", path.display())]
     Frame {
         /// The file.
         path: PathBuf,
-        /// The official 1-based id of the frame.
-        id: u32,
+        /// The name of the frame.
+        frame: String,
         /// The problem and its remedy.
         problem: String,
     },
@@ -35,8 +35,17 @@ pub enum Error {
         "{} is there, and was not written by `prepare`; choose another folder", path.display()
     )]
     Foreign {
-        /// The obstacle.
+        /// The file or folder in the way.
         path: PathBuf,
+    },
+
+    /// The folder was prepared from another data set.
+    #[error("{} was prepared from another data set, {dataset}; choose another folder", path.display())]
+    OtherDataset {
+        /// The manifest.
+        path: PathBuf,
+        /// The name of that data set.
+        dataset: String,
     },
 
     /// The folder was prepared with other options.
@@ -51,12 +60,12 @@ pub enum Error {
         difference: String,
     },
 
-    /// The manifest cannot be read or written.
+    /// The manifest cannot be parsed or written.
     #[error("{}: {source}", path.display())]
     Manifest {
         /// The manifest.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: serde_json::Error,
     },
 
@@ -65,7 +74,7 @@ pub enum Error {
     Picture {
         /// The file that was to be written.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: png::EncodingError,
     },
 

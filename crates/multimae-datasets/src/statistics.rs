@@ -1,12 +1,12 @@
-//! Statistics of the frames' values. Sums of integers: exact, and in any order.
+//! Statistics of the values of frames: sums of integers, exact in any order.
 
 use serde::{Deserialize, Serialize};
 
-use super::frame::{Frame, PER_METRE};
+use crate::frame::{DEPTH_PER_METRE, Frame};
 
 /// Sums over frames.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct FrameStatistics {
+pub(crate) struct FrameStatistics {
     pixels: u64,
     rgb: [u64; 3],
     rgb_squares: [u64; 3],
@@ -42,25 +42,29 @@ pub struct Statistics {
 }
 
 impl FrameStatistics {
-    pub(super) fn of(frame: &Frame, classes: usize) -> Self {
-        let mut sums = Self {
-            pixels: frame.label.len() as u64,
-            labels: vec![0; classes + 1],
-            ..Self::default()
-        };
-        for pixel in frame.rgb.as_chunks::<3>().0 {
+    pub(crate) fn of(frame: &Frame) -> Self {
+        let pixels = frame.rgb.as_chunks::<3>().0;
+        let mut sums = Self { pixels: pixels.len() as u64, ..Self::default() };
+        for pixel in pixels {
             for (channel, &value) in pixel.iter().enumerate() {
                 sums.rgb[channel] += u64::from(value);
                 sums.rgb_squares[channel] += u64::from(value).pow(2);
             }
         }
-        for (&depth, _) in frame.depth.iter().zip(&frame.valid).filter(|(_, valid)| **valid > 0) {
+        let valid = |at: usize| frame.valid.as_ref().is_none_or(|valid| valid[at] > 0);
+        let depths = frame.depth.iter().flatten().enumerate();
+        for (_, &depth) in depths.filter(|&(at, &depth)| depth > 0 && valid(at)) {
             sums.depths += 1;
             sums.depth += u64::from(depth);
             sums.depth_squares += u64::from(depth).pow(2);
             sums.widen((depth, depth));
         }
-        frame.label.iter().for_each(|&label| sums.labels[usize::from(label)] += 1);
+        for label in frame.labels.iter().flatten().map(|&label| usize::from(label)) {
+            if label >= sums.labels.len() {
+                sums.labels.resize(label + 1, 0);
+            }
+            sums.labels[label] += 1;
+        }
         sums
     }
 
@@ -87,16 +91,22 @@ impl FrameStatistics {
 }
 
 impl Statistics {
-    pub(super) fn over<'a>(frames: impl Iterator<Item = &'a FrameStatistics>) -> Self {
+    /// Over frames with `labels` labels, void included.
+    pub(crate) fn over<'a>(
+        frames: impl Iterator<Item = &'a FrameStatistics>,
+        labels: usize,
+    ) -> Self {
         let (mut sums, mut count) = (FrameStatistics::default(), 0);
+        sums.labels.resize(labels, 0);
         for frame in frames {
             sums.add(frame);
             count += 1;
         }
         let rgb = [0, 1, 2].map(|c| moments(sums.rgb[c], sums.rgb_squares[c], sums.pixels, 255.0));
-        let depth = moments(sums.depth, sums.depth_squares, sums.depths, f64::from(PER_METRE));
+        let depth =
+            moments(sums.depth, sums.depth_squares, sums.depths, f64::from(DEPTH_PER_METRE));
         let share = |part: u64| part as f64 / sums.pixels.max(1) as f64;
-        let metres = |depth: u16| f64::from(depth) / f64::from(PER_METRE);
+        let metres = |depth: u16| f64::from(depth) / f64::from(DEPTH_PER_METRE);
         let (min, max) = sums.depth_range.unwrap_or_default();
         Self {
             frames: count,
@@ -126,22 +136,35 @@ mod tests {
 
     fn frame(depth: [u16; 4]) -> Frame {
         Frame {
+            height: 2,
+            width: 2,
             rgb: vec![0, 51, 255, 0, 51, 255, 0, 51, 0, 0, 51, 0],
-            depth: depth.to_vec(),
-            label: vec![0, 1, 1, 2],
-            valid: depth.map(|depth| if depth == 0 { 0 } else { 255 }).to_vec(),
+            depth: Some(depth.to_vec()),
+            labels: Some(vec![0, 1, 1, 2]),
+            valid: Some(depth.map(|depth| if depth == 0 { 0 } else { 255 }).to_vec()),
         }
     }
 
     #[test]
-    fn moments_leave_holes_out() {
+    fn moments_exclude_invalid_depth() {
         let frames = [frame([1000, 3000, 0, 0]), frame([1000, 3000, 3000, 1000])];
-        let sums = frames.each_ref().map(|frame| FrameStatistics::of(frame, 2));
-        let all = Statistics::over(sums.iter());
+        let sums = frames.each_ref().map(FrameStatistics::of);
+        let all = Statistics::over(sums.iter(), 4);
         assert_eq!((all.frames, all.depth_mean, all.depth_std), (2, 2.0, 1.0));
         assert_eq!((all.depth_min, all.depth_max, all.depth_valid), (1.0, 3.0, 0.75));
         assert_eq!((all.rgb_mean, all.rgb_std), ([0.0, 0.2, 0.5], [0.0, 0.0, 0.5]));
-        assert_eq!(all.label_share, [0.25, 0.5, 0.25]);
-        assert_eq!(Statistics::over([].iter()).depth_mean, 0.0);
+        assert_eq!(all.label_share, [0.25, 0.5, 0.25, 0.0]);
+        assert_eq!(Statistics::over([].iter(), 1).depth_mean, 0.0);
+    }
+
+    #[test]
+    fn maps_may_be_absent() {
+        let plain = Frame { valid: None, labels: None, ..frame([1000, 3000, 0, 0]) };
+        let all = Statistics::over([FrameStatistics::of(&plain)].iter(), 0);
+        assert_eq!((all.depth_mean, all.depth_valid), (2.0, 0.5));
+        assert_eq!(all.label_share, [0.0; 0]);
+        let color = Frame { depth: None, ..plain };
+        let all = Statistics::over([FrameStatistics::of(&color)].iter(), 0);
+        assert_eq!((all.rgb_mean[1], all.depth_max, all.depth_valid), (0.2, 0.0, 0.0));
     }
 }
