@@ -80,7 +80,7 @@ fn numbers(value: &Value) -> Vec<f64> {
 }
 
 impl fmt::Display for Range {
-    /// What follows "must be".
+    /// Writes the range as the words behind "must be".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let low = self.low.value;
         match (self.low.included, self.high) {

@@ -226,7 +226,7 @@ fn the_defaults_are_in_range() {
     crate::PretrainRecipe::default().check().unwrap();
 }
 
-/// What both kinds of recipes have is declared once, unless it takes other values in each.
+/// Keys that both kinds of recipes have are declared once, unless they take other values in each.
 #[test]
 fn shared_keys_are_declared_once() {
     let pretraining = crate::PretrainRecipe::keys();
