@@ -217,7 +217,7 @@ fn bad_grids_are_named_before_anything_is_trained() {
     for (from, to, words) in [
         ("tuning: head", "tunning: head", &["cell `head`", "did you mean `tuning`"][..]),
         ("tuning: head", "tuning: haed", &["cell `head`", "`haed`", "full | head"]),
-        ("tuning: head", "batch_size: 0", &["cell `head`", "`batch_size`"]),
+        ("tuning: head", "batch_size: 0", &["cell `head`", "`batch_size: 0`", "at least 1"]),
         ("tuning: head", "eval_split: nothing", &["cell `head`", "`eval_split`", "nothing.txt"]),
         ("tuning: head", "finetune: runs/none", &["cell `head`", "`finetune`", "runs/none"]),
         ("tuning: head", "out_domains: depth, heads: {}", &["cell `head`", "same tasks"]),

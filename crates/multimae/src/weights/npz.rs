@@ -162,8 +162,8 @@ mod tests {
         assert!(record.contains("not supported"), "{record}");
         let big_endian = error("{'descr': '>f4', 'fortran_order': False, 'shape': ()}", &[0; 4]);
         assert!(big_endian.contains(">f4"), "{big_endian}");
-        let ground_truth = error("{'descr': '|b1', 'fortran_order': False, 'shape': (1,)}", &[2]);
-        assert!(ground_truth.contains("truth"), "{ground_truth}");
+        let boolean = error("{'descr': '|b1', 'fortran_order': False, 'shape': (1,)}", &[2]);
+        assert!(boolean.contains("neither 0 nor 1"), "{boolean}");
     }
 
     #[test]
