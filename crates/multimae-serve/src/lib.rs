@@ -6,7 +6,7 @@
 //!   budget of tokens, and leave through a channel of their own. Requests that are late, or whose
 //!   client has disconnected, are not computed.
 //! * [`app`] is the router: it bounds what comes in and admits by permits. A bounded number of worker
-//!   threads decodes images and brings them to the model's size, and brings what the engine says back to
+//!   threads decodes images and brings them to the model's size, and brings the outputs of the engine back to
 //!   the frame's size and encodes the one file that is asked for. Nothing is written to disk.
 //! * [`load`] runs a load test against a server, and measures its throughput and load shedding.
 //!
@@ -14,7 +14,7 @@
 //! use multimae_serve::{Engine, InferenceOutput, InferenceRequest};
 //! use multimae_serve::{AdapterEntry, Queue, QueueConfig};
 //!
-//! /// An engine that says nothing.
+//! /// An engine without adapters.
 //! struct Silent;
 //!
 //! impl Engine for Silent {

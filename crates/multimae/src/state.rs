@@ -34,7 +34,7 @@ const INNER_MODEL: &str = "vit";
 struct Path(Vec<String>);
 
 impl Path {
-    fn block_input(&mut self, name: &str, container: &str) {
+    fn enter(&mut self, name: &str, container: &str) {
         if Self::names(name, container) {
             self.0.push(name.to_owned());
         }
@@ -67,7 +67,7 @@ trait VisitParameter {
 
 impl<F: VisitParameter> ModuleVisitor for Visitor<F> {
     fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.path.block_input(name, container_type);
+        self.path.enter(name, container_type);
     }
 
     fn exit_module(&mut self, name: &str, container_type: &str) {
@@ -197,7 +197,7 @@ fn replace<M: Module>(
         F: FnMut(&str, &Device, &dyn Fn() -> Tensor<1>) -> Option<Tensor<1>>,
     {
         fn enter_module(&mut self, name: &str, container_type: &str) {
-            self.path.block_input(name, container_type);
+            self.path.enter(name, container_type);
         }
 
         fn exit_module(&mut self, name: &str, container_type: &str) {
@@ -232,7 +232,7 @@ pub fn with_trained<M: Module>(module: M, choose: impl FnMut(&str, bool) -> bool
     }
     impl<F: FnMut(&str, bool) -> bool> ModuleMapper for Choose<F> {
         fn enter_module(&mut self, name: &str, container_type: &str) {
-            self.path.block_input(name, container_type);
+            self.path.enter(name, container_type);
         }
 
         fn exit_module(&mut self, name: &str, container_type: &str) {
