@@ -1,10 +1,10 @@
 //! The errors of the data crate.
 
-use std::fmt;
 use std::path::PathBuf;
 
-use crate::dataset::PairingProblems;
-use crate::loader::Rejected;
+use crate::capped::Capped;
+use crate::pairing_problems::PairingProblems;
+use crate::rejected::Rejected;
 
 /// An error between the files of a data set and a batch.
 #[derive(Debug, thiserror::Error)]
@@ -143,21 +143,3 @@ impl Error {
 
 /// The result of this crate's fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// The items of a long list that an error message shows.
-const SHOWN: usize = 20;
-
-/// A list in an error message: every item after the separator, the end of a long list as a count.
-pub(crate) struct Capped<'a, T>(pub(crate) &'a [T], pub(crate) &'static str);
-
-impl<T: fmt::Display> fmt::Display for Capped<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for item in self.0.iter().take(SHOWN) {
-            write!(f, "{}{item}", self.1)?;
-        }
-        match self.0.len().saturating_sub(SHOWN) {
-            0 => Ok(()),
-            more => write!(f, "{}... and {more} more", self.1),
-        }
-    }
-}

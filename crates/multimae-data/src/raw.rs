@@ -1,13 +1,6 @@
 //! A sample as its files have it.
 
-use std::path::Path;
-
 use indexmap::IndexMap;
-
-use crate::assemble::{Opened, Part, assemble, bad_file};
-use crate::modality::check_modalities;
-use crate::resize::CropBox;
-use crate::{DataModality, Error, Result, decode};
 
 /// The decoded files of one sample, all of the same size, before any augmentation.
 #[derive(Debug, Clone, PartialEq)]

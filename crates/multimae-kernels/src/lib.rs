@@ -19,7 +19,10 @@
 
 pub mod allocator;
 pub mod cpu;
+mod device_precision;
 pub mod ops;
 pub mod precision;
 pub mod task_parallel;
 pub mod threads;
+
+pub use device_precision::Unsupported;

@@ -7,12 +7,6 @@
 //! meet, in turn or at the same time.
 
 use std::cell::Cell;
-use std::fmt;
-
-use burn::tensor::{DType, Device};
-
-use crate::cpu::bf16;
-use crate::ops;
 
 /// The precision of the operands of GEMMs. Everything else, sums included, is fp32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -30,17 +24,6 @@ thread_local! {
 }
 
 impl Precision {
-    /// Checks that a device multiplies in this precision.
-    ///
-    /// # Errors
-    /// If it has no instructions for it.
-    pub fn check(self, device: &Device) -> Result<(), Unsupported> {
-        match self {
-            Self::Bf16 if !multiplies_bf16(device) => Err(Unsupported),
-            _ => Ok(()),
-        }
-    }
-
     /// Runs `work` with this precision for all operations that this thread calls meanwhile, but for
     /// those in an inner scope. Afterwards the precision is what it was before, after a panic too.
     ///
@@ -68,22 +51,6 @@ impl Drop for Restored {
     fn drop(&mut self) {
         CURRENT.set(self.0);
     }
-}
-
-/// The error that a device does not multiply in bfloat16.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unsupported;
-
-impl fmt::Display for Unsupported {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no products in bfloat16 (of processors, those with AVX512_BF16 do)")
-    }
-}
-
-impl std::error::Error for Unsupported {}
-
-fn multiplies_bf16(device: &Device) -> bool {
-    if ops::on_cpu(device) { bf16::supported() } else { device.supports_dtype(DType::BF16) }
 }
 
 #[cfg(test)]
@@ -121,10 +88,5 @@ mod tests {
             let of_another = std::thread::spawn(Precision::current).join().unwrap();
             assert_eq!((Precision::current(), of_another), (Bf16, Fp32));
         });
-    }
-
-    #[test]
-    fn all_devices_have_32_bits() {
-        assert_eq!(Fp32.check(&burn::tensor::Device::flex()), Ok(()));
     }
 }

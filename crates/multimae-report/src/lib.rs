@@ -8,7 +8,6 @@
 //! * [`LineChart`], [`ScatterChart`]: curves and points as SVG. [`Table`]: for a terminal or Markdown.
 //! * [`Report`]: one HTML file that holds all of these and opens without a network.
 //! * [`MetricsLog`]: `metrics.jsonl`. [`EventWriter`]: the same numbers for TensorBoard.
-//! * [`atomic`]: files that are never half written.
 //!
 //! Nothing here knows of models or engines: tensors come as slices with their shape.
 //!

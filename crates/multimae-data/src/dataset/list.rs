@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::error::Capped;
+use crate::capped::Capped;
 use crate::{Error, Result};
 
 /// The names in a list, in its order.

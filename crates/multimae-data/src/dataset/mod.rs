@@ -3,7 +3,6 @@
 mod layout;
 mod list;
 mod pairing;
-mod walk;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,8 +10,6 @@ use std::sync::Arc;
 use rand::RngExt;
 
 pub use layout::Layout;
-pub use pairing::PairingProblems;
-pub(crate) use walk::Files;
 
 use crate::assemble::{Opened, Part, assemble};
 use crate::decode::{self, Problem};

@@ -6,7 +6,7 @@ use super::frame::{Form, Frame, Pixels, of_any_type};
 use super::png_file::describe;
 use super::{Problem, READ_AS_COLORS};
 use crate::RawMap;
-use crate::error::Capped;
+use crate::capped::Capped;
 use crate::resize::CropBox;
 
 /// The allowed labels.

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::pairing;
 use super::report::{Finding, Severity};
 use crate::Result;
-use crate::dataset::Files;
+use crate::files::Files;
 
 /// The lists of a part.
 pub(super) struct Lists {

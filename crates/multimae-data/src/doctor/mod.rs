@@ -8,7 +8,6 @@
 mod checks;
 mod facts;
 mod hints;
-mod kind;
 mod lists;
 mod pairing;
 mod part;
@@ -19,7 +18,7 @@ use std::path::Path;
 
 use crate::{Error, Result};
 
-pub use kind::Kind;
+pub use crate::folder_kind::Kind;
 pub use report::{DataSetReport, Finding, Folder, LabelShare, Report, Severity, Values};
 
 /// Known facts about the data.

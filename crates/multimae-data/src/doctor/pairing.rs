@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Kind;
 use super::lists::Lists;
 use super::report::{Finding, Severity};
-use crate::dataset::Files;
+use crate::files::Files;
 
 /// The names that any folder has.
 pub(super) fn ids(folders: &BTreeMap<String, Files>) -> BTreeSet<&String> {

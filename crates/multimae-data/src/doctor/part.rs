@@ -11,8 +11,8 @@ use super::lists::Lists;
 use super::report::{DataSetReport, Finding, Folder, Severity, Values};
 use super::{Kind, Options, checks, pairing};
 use crate::Result;
-use crate::dataset::Files;
 use crate::decode::Stored;
+use crate::files::Files;
 
 /// The number of files that are read to infer a folder's kind.
 const PROBED: usize = 5;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use batches::Batches;
 pub use source::SampleSource;
 
+use crate::rejected::Rejected;
 use crate::{Error, Result, Sample, stream};
 
 /// The batching of samples.
@@ -60,22 +61,6 @@ pub struct Batch {
     pub samples: Vec<Sample>,
     /// The bad samples that were left out.
     pub rejected: Vec<Rejected>,
-}
-
-/// A bad sample that was left out of its batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejected {
-    /// The id of the sample.
-    pub id: String,
-    /// The text of its error.
-    pub problem: String,
-}
-
-impl fmt::Display for Rejected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The text of the error names the sample.
-        f.write_str(&self.problem)
-    }
 }
 
 /// Puts samples into batches, epoch by epoch.

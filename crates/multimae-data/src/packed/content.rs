@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::decode::{self, Frame, Problem};
-use crate::doctor::Kind;
+use crate::folder_kind::Kind;
 use crate::{Encoding, Interpolation};
 
 /// The type of a folder's files in a pack.

@@ -8,13 +8,14 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use multimae_io::atomic::remove_stale_parts;
 
 use super::index::{FolderEntry, FrameRecord, Index, SampleRecord};
+use super::lists::lists;
 use super::reader::plain;
 use super::source::{SourceFacts, lists_in};
 use super::writer::{Encoded, PackWriter};
 use super::{Content, Shrink, shrink};
-use crate::dataset::Files;
 use crate::decode::{self, Frame, FrameInfo, Order, Pixels, Problem, Stored, of_any_type};
-use crate::doctor::Kind;
+use crate::files::Files;
+use crate::folder_kind::Kind;
 use crate::{DataModality, Encoding, Error, PairingProblems, Rejected, Result};
 
 /// The number of files that are read to infer a folder's kind.
@@ -490,19 +491,4 @@ impl<'a> Packing<'a> {
         };
         self.writer.finish(index, out)
     }
-}
-
-/// Names and texts of the lists, without the samples that were left out. Text files in another
-/// encoding than UTF-8 are no lists.
-fn lists(paths: &[PathBuf], left_out: &[Rejected]) -> Result<Vec<(String, String)>> {
-    let left_out: BTreeSet<&str> = left_out.iter().map(|rejected| rejected.id.as_str()).collect();
-    let mut lists = Vec::new();
-    for path in paths {
-        let Ok(text) = String::from_utf8(fs_err::read(path)?) else { continue };
-        let kept = text.lines().filter(|line| !left_out.contains(line.trim()));
-        let text = kept.map(|line| format!("{line}\n")).collect();
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        lists.push((name, text));
-    }
-    Ok(lists)
 }

@@ -35,6 +35,7 @@ mod create;
 mod format;
 mod frames;
 mod index;
+mod lists;
 mod notices;
 mod reader;
 mod shrink;

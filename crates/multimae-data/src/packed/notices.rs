@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Pack;
 use super::source::{SourceFacts, lists_in};
-use crate::dataset::Files;
+use crate::files::Files;
 
 impl Pack {
     /// In words: whether its source has changed since, whether its frames are smaller than those

@@ -9,8 +9,8 @@ use super::Content;
 use super::format::{HEADER_LEN, Header};
 use super::frames::FrameFile;
 use super::index::{FolderEntry, FrameRecord, Index, Shape};
-use crate::dataset::Files;
 use crate::decode::{self, Classes, Frame, FrameInfo, Order, Pixels, Problem};
+use crate::files::Files;
 use crate::resize::CropBox;
 use crate::{DataModality, Encoding, Error, RawMap, Result};
 

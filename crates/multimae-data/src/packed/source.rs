@@ -7,7 +7,7 @@ use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::dataset::Files;
+use crate::files::Files;
 
 /// Facts about the files of a data folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,7 +17,7 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    pub(super) fn find(root: &Path, modality: &DataModality) -> Result<Self> {
+    pub(crate) fn find(root: &Path, modality: &DataModality) -> Result<Self> {
         let folder = root.join(&modality.folder);
         if !folder.is_dir() {
             return Err(Error::MissingFolder { modality: modality.name.clone(), path: folder });

@@ -1,0 +1,80 @@
+//! The reasons why files do not pair up into samples.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use indexmap::IndexMap;
+
+use crate::capped::Capped;
+
+/// All that keeps the files of a data set from being paired, by modality.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PairingProblems {
+    /// Samples that have no file in this modality.
+    pub missing: IndexMap<String, Vec<String>>,
+    /// Samples that have a file in this modality, but not in most others.
+    pub extra: IndexMap<String, Vec<String>>,
+    /// Files of the same name and different extensions.
+    pub ambiguous: IndexMap<String, Vec<PathBuf>>,
+    /// Files with extensions that cannot be read.
+    pub unsupported: IndexMap<String, Vec<PathBuf>>,
+    /// There is no sample at all.
+    pub empty: bool,
+}
+
+impl PairingProblems {
+    /// Whether nothing keeps the files from being paired.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.empty
+            && self.missing.is_empty()
+            && self.extra.is_empty()
+            && self.ambiguous.is_empty()
+            && self.unsupported.is_empty()
+    }
+}
+
+impl fmt::Display for PairingProblems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.empty {
+            return write!(f, "there are no samples; accepted files are jpg, jpeg, png and npy");
+        }
+        write!(f, "the files do not pair up into samples")?;
+        for (modality, ids) in &self.missing {
+            write!(
+                f,
+                "\n`{modality}`: {} without a file:{}",
+                samples(ids.len()),
+                Capped(ids, "\n  ")
+            )?;
+        }
+        for (modality, ids) in &self.extra {
+            write!(
+                f,
+                "\n`{modality}`: {} that other modalities do not have:{}",
+                samples(ids.len()),
+                Capped(ids, "\n  ")
+            )?;
+        }
+        for (modality, paths) in &self.ambiguous {
+            let paths = shown(paths);
+            write!(f, "\n`{modality}`: several files for one sample:{}", Capped(&paths, "\n  "))?;
+        }
+        for (modality, paths) in &self.unsupported {
+            let paths = shown(paths);
+            write!(
+                f,
+                "\n`{modality}`: files that are not jpg, jpeg, png or npy:{}",
+                Capped(&paths, "\n  ")
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn samples(count: usize) -> String {
+    if count == 1 { "1 sample".to_owned() } else { format!("{count} samples") }
+}
+
+fn shown(paths: &[PathBuf]) -> Vec<String> {
+    paths.iter().map(|path| path.display().to_string()).collect()
+}
