@@ -174,6 +174,14 @@ macro_rules! choice {
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum $name { $( $(#[$variant_meta])* $variant ),+ }
 
+        impl $name {
+            /// The word that stands for it in a recipe.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                match self { $( Self::$variant => $word ),+ }
+            }
+        }
+
         impl $crate::keys::RecipeValue for $name {
             fn read(value: &serde_json::Value) -> Result<Self, String> {
                 match value.as_str() {
@@ -183,7 +191,7 @@ macro_rules! choice {
             }
 
             fn write(&self) -> serde_json::Value {
-                match self { $( Self::$variant => $word.into() ),+ }
+                self.word().into()
             }
 
             fn kind() -> String {

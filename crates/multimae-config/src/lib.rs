@@ -7,6 +7,7 @@ mod choices;
 mod error;
 mod file;
 mod finetune;
+mod heads;
 pub mod keys;
 mod known;
 mod modalities;
@@ -15,6 +16,7 @@ mod pretrain;
 pub mod range;
 mod recipe;
 pub mod reference;
+mod resume;
 mod shared;
 mod values;
 
@@ -26,12 +28,17 @@ pub use choices::{
 pub use error::{Error, Result};
 pub use file::{Resolved, read_map};
 pub use finetune::{CLASSES, FinetuneRecipe, TaskKinds};
+pub use heads::{
+    ConvNeXtSizes, DptSizes, HeadEntry, HeadOutput, HeadRecipe, Heads, LightSizes, LinearSizes,
+    SegmenterSizes,
+};
 pub use known::{check_key, unknown_of};
 pub use modalities::{
     COCO_CLASSES, Kind, LossName, Modalities, ModalityDefaults, ModalityRecipe, TaskModality, usual,
 };
 pub use overrides::Override;
 pub use pretrain::PretrainRecipe;
-pub use recipe::{Recipe, check_same};
+pub use recipe::Recipe;
+pub use resume::{Difference, check_same, differing};
 pub use shared::{DataKeys, ModelKeys, OptimisationKeys, RunKeys, TaskKeys};
-pub use values::{Alphas, EncoderChoice, Heads, Names, PromptInit, TaskWeights};
+pub use values::{Alphas, EncoderChoice, Names, PromptInit, TaskWeights};

@@ -90,36 +90,4 @@ pub trait Recipe: Keys {
             .collect();
         Value::Object(fixed).to_string()
     }
-
-    /// Checks that this recipe may continue a run that was begun with `fingerprint`.
-    ///
-    /// # Errors
-    /// Lists the keys that differ.
-    fn check_continues(&self, fingerprint: &str) -> Result<()> {
-        check_same(fingerprint, &self.fingerprint())
-    }
-}
-
-/// Compares the fingerprint of a run with that of the recipe that resumes it.
-///
-/// # Errors
-/// Lists the keys that differ.
-pub fn check_same(begun: &str, now: &str) -> Result<()> {
-    let old: Map<String, Value> = serde_json::from_str(begun).unwrap_or_default();
-    let new: Map<String, Value> = serde_json::from_str(now).unwrap_or_default();
-    let differing: Vec<String> = new
-        .iter()
-        .filter(|(key, value)| old.get(*key) != Some(value))
-        .map(|(key, value)| {
-            format!("`{key}` was {}, now {value}", old.get(key).unwrap_or(&Value::Null))
-        })
-        .collect();
-    if differing.is_empty() {
-        return Ok(());
-    }
-    Err(Error::Recipe(format!(
-        "the run was begun with another recipe: {}. Resume without changing these keys, or start a \
-         new run in another folder",
-        differing.join("; ")
-    )))
 }

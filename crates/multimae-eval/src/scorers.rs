@@ -55,12 +55,12 @@ impl TaskScorers {
     /// # Errors
     /// If a task has no annotation in the set.
     pub fn outcomes(&self) -> Result<IndexMap<String, Outcome>> {
-        let outcome = |(name, scorer): (&String, &Box<dyn Scorer>)| {
+        let outcome = |name: &String, scorer: &dyn Scorer| {
             let outcome = scorer
                 .outcome()
                 .map_err(|error| Error::Evaluation(format!("task `{name}`: {error}")))?;
             Ok((name.clone(), outcome))
         };
-        self.scorers.iter().map(outcome).collect()
+        self.scorers.iter().map(|(name, scorer)| outcome(name, scorer.as_ref())).collect()
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! * [`atomic`]: a file appears under its name when it is complete, or not at all.
 //! * [`mapping`]: the bytes of a file without reading it.
+//! * [`npy`]: whether the header of a NumPy file is safe to parse.
 //!
 //! Every crate that writes a lasting file or opens a large one goes through here. Paths come in,
-//! bytes go out; nothing is known of formats.
+//! bytes go out; nothing is known of what they mean.
 //!
 //! ```
 //! use multimae_io::{atomic::write_atomically, mapping};
@@ -18,3 +19,4 @@
 
 pub mod atomic;
 pub mod mapping;
+pub mod npy;

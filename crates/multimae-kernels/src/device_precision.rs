@@ -1,4 +1,4 @@
-//! Which devices multiply in which precision.
+//! The precisions that a device multiplies in.
 
 use std::fmt;
 

@@ -43,11 +43,12 @@ pub use card::TaskCard;
 pub use error::{Error, Result};
 pub use kind::{BuildContext, Built, Score, TaskKind};
 pub use kinds::{from_json, kind, kind_of, kinds as registry, to_json};
+pub use multimae_config::HeadOutput;
 pub use prediction::{FramePrediction, TaskPrediction};
 pub use protocol::{EvaluationView, Images, Protocol};
 pub use statistics::{AnnotationStatistics, Constant, Moments};
 pub use target::{AnnotationBatch, Target, class_of};
 pub use task::{
-    ClassInfo, FrameFacts, HeadOutput, NamedPicture, Outcome, ScoreRules, ScoredFrame, Scorer, Task,
+    ClassInfo, FrameFacts, NamedPicture, Outcome, ScoreRules, ScoredFrame, Scorer, Task,
 };
 pub use validity::{mask_values, valid_values};

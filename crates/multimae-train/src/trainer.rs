@@ -81,11 +81,12 @@ pub trait TrainingTask {
     /// The fingerprint that must not change when the run is resumed.
     fn fingerprint(&self) -> String;
 
-    /// Checks that a run with this `fingerprint` may be resumed with this recipe.
+    /// Checks that a run with this `fingerprint` may be resumed with this recipe. Returns the notices
+    /// of what is ignored of it.
     ///
     /// # Errors
     /// Says what differs.
-    fn check_continues(&self, fingerprint: &str) -> Result<()>;
+    fn check_continues(&self, fingerprint: &str) -> Result<Vec<String>>;
 
     /// One step on a batch.
     ///
@@ -199,7 +200,9 @@ impl<'a, T: TrainingTask> Trainer<'a, T> {
         }
         let state = match checkpoints.latest()? {
             Some(checkpoint) => {
-                task.check_continues(&checkpoint.position.fingerprint)?;
+                for notice in task.check_continues(&checkpoint.position.fingerprint)? {
+                    observer.event(&Event::Notice(notice));
+                }
                 let (optimiser, device) = (plan.optimiser, &plan.device);
                 State::restore(task.learner()?, plan.ema_decay, optimiser, &checkpoint, device)?
             }

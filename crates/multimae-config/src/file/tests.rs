@@ -1,7 +1,7 @@
 //! Files, overrides and errors.
 
 use super::*;
-use crate::{BalancerChoice, Names, PretrainRecipe};
+use crate::{BalancerChoice, Names, PretrainRecipe, check_same};
 
 fn load(text: &str, overrides: &[&str]) -> Result<Resolved<PretrainRecipe>> {
     let dir = tempfile::tempdir().unwrap();
@@ -127,8 +127,9 @@ fn values_that_do_not_fit_are_all_named() {
 fn a_run_continues_with_its_own_recipe_only() {
     let recipe = load(PUBLISHED, &[]).unwrap().recipe;
     let same = load(PUBLISHED, &["num_workers=7", "data_path=elsewhere"]).unwrap().recipe;
-    same.check_continues(&recipe.fingerprint()).unwrap();
+    check_same::<PretrainRecipe>(&recipe.fingerprint(), &same.fingerprint()).unwrap();
     let other = load(PUBLISHED, &["blr=3"]).unwrap().recipe;
-    let error = other.check_continues(&recipe.fingerprint()).unwrap_err().to_string();
+    let error = check_same::<PretrainRecipe>(&recipe.fingerprint(), &other.fingerprint());
+    let error = error.unwrap_err().to_string();
     assert!(error.contains("`blr` was 0.0001, now 3"), "{error}");
 }

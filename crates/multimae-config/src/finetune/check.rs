@@ -1,9 +1,12 @@
 //! Rules between the keys of fine-tuning.
 
+use multimae::nn::LoraConfig;
 use multimae::tuning::{Tuning, TuningPart};
+use serde_json::json;
 
 use super::{CLASSES, FinetuneRecipe};
 use crate::Result;
+use crate::range::{above, at_least};
 use crate::shared::problem;
 use crate::values::PromptInit;
 
@@ -68,6 +71,23 @@ impl FinetuneRecipe {
         if self.lora.is_some() && !tuning.has(TuningPart::Lora) && !full {
             return problem(format!("`lora` is not trained by `tuning: {tuning}`; add +lora"));
         }
-        Ok(())
+        if let Some(prompts) = &self.prompts {
+            prompts.check(self.arch.model.config.depth)?;
+        }
+        self.lora.as_ref().map_or(Ok(()), check_lora)
     }
+}
+
+fn check_lora(lora: &LoraConfig) -> Result<()> {
+    let problems = [
+        at_least(1.0).problem("lora.rank", &json!(lora.rank)),
+        above(0.0).problem("lora.alpha", &json!(lora.alpha)),
+    ];
+    if let Some(first) = problems.into_iter().flatten().next() {
+        return problem(first);
+    }
+    if lora.targets.is_empty() {
+        return problem("`lora.targets` names no layer; choose from qkv, proj, fc1 and fc2");
+    }
+    Ok(())
 }

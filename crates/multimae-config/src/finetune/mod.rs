@@ -2,6 +2,7 @@
 //! regression, and ours.
 
 mod check;
+mod heads;
 mod kinds;
 #[cfg(test)]
 mod tests;
@@ -17,11 +18,12 @@ use super::choices::{
     Augmentation, ClassFolders, DepthOutput, DownstreamLoss, HeadChoice, InterpolateMode,
     MixupMode, WeightingChoice,
 };
+use super::heads::Heads;
 use super::keys::recipe_keys;
 use super::range::{above, at_least};
 use super::recipe::Recipe;
 use super::shared::{DataKeys, ModelKeys, OptimisationKeys, RunKeys, TaskKeys};
-use super::values::{EncoderChoice, Heads, Names, PromptInit, TaskWeights};
+use super::values::{EncoderChoice, Names, PromptInit, TaskWeights};
 use crate::Result;
 
 pub use kinds::TaskKinds;

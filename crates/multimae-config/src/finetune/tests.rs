@@ -219,6 +219,22 @@ fn numbers_out_of_range_are_named_with_the_range() {
 }
 
 #[test]
+fn prompts_and_low_rank_adaptation_are_checked_with_the_recipe() {
+    let problem =
+        |text: &str| load(&format!("out_domains: depth\n{text}")).unwrap_err().to_string();
+    let lora = |sizes: &str| problem(&format!("tuning: lora\nlora: {sizes}"));
+    assert!(lora("{rank: 0}").contains("`lora.rank: 0` must be at least 1"));
+    assert!(lora("{alpha: -1}").contains("`lora.alpha: -1.0` must be above 0"));
+    assert!(lora("{targets: []}").contains("`lora.targets`"));
+    assert!(lora("{rnak: 2}").contains("expected one of `rank`, `alpha`, `targets`"));
+    let prompts = |sizes: &str| problem(&format!("tuning: prompts\nprompts: {sizes}"));
+    assert!(prompts("{kind: deep, count: 0}").contains("`count` must be at least 1"));
+    assert!(prompts("{kind: deep, first: 12}").contains("blocks from 12 on"));
+    assert!(prompts("{kind: deep, cuont: 3}").contains("unknown field `cuont`"));
+    assert!(prompts("{kind: keep}").contains("unknown variant `keep`"));
+}
+
+#[test]
 fn the_defaults_are_in_range() {
     for tasks in ["depth", "semseg", "cls", "depth-semseg", "normal"] {
         load(&format!("out_domains: {tasks}")).unwrap();

@@ -1,7 +1,7 @@
 //! Names of modalities and tasks, and values by name.
 
 use indexmap::IndexMap;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::scalars::{expected, number};
 use crate::keys::RecipeValue;
@@ -93,7 +93,7 @@ impl RecipeValue for Alphas {
 
 /// Reads the entries of a map, each by `read`; null is a map of none. `None` if the value is no
 /// map.
-pub(super) fn by_name<T>(
+pub(crate) fn by_name<T>(
     value: &Value,
     read: impl Fn((&String, &Value)) -> Result<(String, T), String>,
 ) -> Result<Option<IndexMap<String, T>>, String> {
@@ -123,31 +123,5 @@ impl RecipeValue for TaskWeights {
 
     fn kind() -> String {
         "a map from tasks to numbers".to_owned()
-    }
-}
-
-/// Heads by task: their kind and what differs from its usual sizes.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Heads(pub IndexMap<String, Map<String, Value>>);
-
-impl RecipeValue for Heads {
-    fn read(value: &Value) -> Result<Self, String> {
-        let entry = |(name, value): (&String, &Value)| match value {
-            Value::Object(head) => Ok((name.clone(), head.clone())),
-            Value::String(kind) => {
-                let head = [("kind".to_owned(), json!(kind))].into_iter().collect();
-                Ok((name.clone(), head))
-            }
-            _ => Err(format!("`{name}`: {value} is no head; write {{kind: light}} or light")),
-        };
-        by_name(value, entry)?.ok_or_else(|| expected::<Self>(value)).map(Self)
-    }
-
-    fn write(&self) -> Value {
-        json!(self.0)
-    }
-
-    fn kind() -> String {
-        "a map from tasks to heads, {kind: ..., size: ...}".to_owned()
     }
 }

@@ -7,6 +7,7 @@ mod scalars;
 mod tests;
 mod tuning;
 
-pub use by_modality::{Alphas, Heads, Names, TaskWeights};
+pub(crate) use by_modality::by_name;
+pub use by_modality::{Alphas, Names, TaskWeights};
 pub use encoder::EncoderChoice;
 pub use tuning::PromptInit;

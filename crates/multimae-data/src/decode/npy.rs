@@ -1,5 +1,6 @@
 //! Arrays in NumPy's npy format.
 
+use multimae_io::npy::check_header;
 use npyz::{DType, Deserialize, NpyFile, TypeChar};
 
 use super::Problem;
@@ -9,7 +10,7 @@ type File<'a> = NpyFile<&'a [u8]>;
 
 /// Reads an array `(H, W)` or `(C, H, W)` of any real type.
 pub(super) fn read(bytes: &[u8]) -> Result<Frame, Problem> {
-    let file = NpyFile::new(bytes).map_err(|error| format!("the npy header: {error}"))?;
+    let file = open(bytes)?;
     // Before anything is allocated: a damaged header may claim any size.
     let claimed = file.shape().iter().try_fold(1_u64, |all, &n| all.checked_mul(n));
     if claimed.is_none_or(|values| values > bytes.len() as u64) {
@@ -32,11 +33,16 @@ pub(super) fn read(bytes: &[u8]) -> Result<Frame, Problem> {
 
 /// Height and width by the header of an array.
 pub(super) fn claimed_size(bytes: &[u8]) -> Result<(u64, u64), Problem> {
-    let file = NpyFile::new(bytes).map_err(|error| format!("the npy header: {error}"))?;
+    let file = open(bytes)?;
     match file.shape() {
         [.., height, width] => Ok((*height, *width)),
         shape => Err(format!("its shape is {shape:?}, expected at least two axes")),
     }
+}
+
+fn open(bytes: &[u8]) -> Result<File<'_>, Problem> {
+    check_header(bytes)?;
+    NpyFile::new(bytes).map_err(|error| format!("the npy header: {error}"))
 }
 
 fn pixels(file: File<'_>) -> Result<Pixels, Problem> {

@@ -11,9 +11,10 @@ use super::index::{FolderEntry, FrameRecord, Index, SampleRecord};
 use super::lists::lists;
 use super::reader::plain;
 use super::source::{SourceFacts, lists_in};
+use super::stored::{as_stored, collect_labels};
 use super::writer::{Encoded, PackWriter};
 use super::{Content, Shrink, shrink};
-use crate::decode::{self, Frame, FrameInfo, Order, Pixels, Problem, Stored, of_any_type};
+use crate::decode::{self, Frame, Problem, Stored};
 use crate::files::Files;
 use crate::folder_kind::Kind;
 use crate::{DataModality, Encoding, Error, PairingProblems, Rejected, Result};
@@ -359,49 +360,6 @@ impl PackFolder {
         decode::check_values(&frame, &Content::Real.liberal(&frame))?;
         Ok(frame)
     }
-}
-
-/// A frame as packs have it: planes one after the other, but for colours; no 64-bit floats, which
-/// would be rounded to 32 bits anyway.
-fn as_stored(frame: Frame) -> Frame {
-    let Frame { info, pixels } = frame;
-    let pixels = match pixels {
-        Pixels::F64(values) => Pixels::F32(values.into_iter().map(|value| value as f32).collect()),
-        other => other,
-    };
-    if info.form == decode::Form::Color || info.order == Order::Planar {
-        return Frame { info, pixels };
-    }
-    let pixels = match pixels {
-        Pixels::U8(values) => Pixels::U8(planes(values, info.channels)),
-        Pixels::U16(values) => Pixels::U16(planes(values, info.channels)),
-        // Only images are interleaved.
-        other => return Frame { info, pixels: other },
-    };
-    Frame { info: FrameInfo { order: Order::Planar, ..info }, pixels }
-}
-
-/// `(H, W, C)` to `(C, H, W)`.
-fn planes<T: Copy>(values: Vec<T>, channels: usize) -> Vec<T> {
-    if channels == 1 {
-        return values;
-    }
-    (0..channels)
-        .flat_map(|channel| values.iter().skip(channel).step_by(channels).copied())
-        .collect()
-}
-
-fn collect_labels(pixels: &Pixels, labels: &mut BTreeSet<i64>) {
-    of_any_type!(pixels, values => {
-        let mut last = None;
-        for &value in values {
-            // Neighbours are mostly alike.
-            if last != Some(value) {
-                labels.insert(value as i64);
-                last = Some(value);
-            }
-        }
-    });
 }
 
 /// The end of the line: writes what the threads decoded, in order.

@@ -41,6 +41,7 @@ mod reader;
 mod shrink;
 mod source;
 mod storage;
+mod stored;
 mod writer;
 
 use std::path::Path;

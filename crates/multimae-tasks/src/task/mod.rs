@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use multimae::losses::{SupervisedLoss, SupervisedTarget};
 use multimae::output_adapters::Prediction;
+use multimae_config::HeadOutput;
 use multimae_data::Values;
 use multimae_report::colormap::ValueRange;
 use multimae_report::picture::Picture;
@@ -28,17 +29,6 @@ pub struct ClassInfo {
     pub name: String,
     /// Its colour, RGB.
     pub color: [u8; 3],
-}
-
-/// The output that a task needs from its head; it decides on the usual kind of head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HeadOutput {
-    /// Real values per pixel.
-    Values,
-    /// Logits of classes per pixel.
-    Labels,
-    /// Logits of classes per image.
-    Classes,
 }
 
 /// A task of a model: everything that depends on the kind of what is predicted.

@@ -236,21 +236,12 @@ fn recipe_map(recipe: &FinetuneRecipe) -> Map<String, Value> {
     recipe.values().into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-/// The keys that make a difference and differ, with both values. A key that was not there then
-/// counts with its default.
+/// The keys that make a difference and differ, with both values.
 fn differing(begun: &Map<String, Value>, recipe: &FinetuneRecipe) -> Vec<String> {
-    let keys = FinetuneRecipe::keys();
-    let old = |key: &str| {
-        let default = || keys.iter().find(|info| info.name == key).map(|info| info.default.clone());
-        begun.get(key).cloned().or_else(default).unwrap_or(Value::Null)
-    };
-    recipe
-        .values()
-        .into_iter()
-        .filter(|(key, _)| !WITHOUT_EFFECT.contains(key))
-        .map(|(key, value)| (key, old(key), value))
-        .filter(|(_, old, value)| old != value)
-        .map(|(key, old, value)| format!("`{key}` was {old}, now {value}"))
+    multimae_config::differing::<FinetuneRecipe>(begun, &recipe_map(recipe))
+        .iter()
+        .filter(|difference| !WITHOUT_EFFECT.contains(&difference.key.as_str()))
+        .map(ToString::to_string)
         .collect()
 }
 

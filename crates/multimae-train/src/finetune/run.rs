@@ -30,7 +30,7 @@ use crate::trainer::{
 };
 use crate::{Error, Result};
 use multimae_config::keys::Keys as _;
-use multimae_config::{Recipe as _, check_same};
+use multimae_config::{FinetuneRecipe, Recipe as _, check_same};
 use multimae_infer::checkpoint::evaluated_weights;
 use multimae_infer::saved_model::LoadReport;
 use multimae_infer::saved_model::{Adapter, Backbone, SavedModel};
@@ -318,8 +318,8 @@ impl TrainingTask for Supervised {
         self.setup.fingerprint()
     }
 
-    fn check_continues(&self, fingerprint: &str) -> Result<()> {
-        Ok(check_same(fingerprint, &self.fingerprint())?)
+    fn check_continues(&self, fingerprint: &str) -> Result<Vec<String>> {
+        Ok(check_same::<FinetuneRecipe>(fingerprint, &self.fingerprint())?)
     }
 
     fn step(

@@ -24,7 +24,7 @@ use crate::step::{StepNumbers, StepPlace};
 use crate::trainer::{
     Finished, Trainer, TrainingPlan, TrainingTask, ValidationResult, open_folder, shown_samples,
 };
-use multimae_config::Recipe;
+use multimae_config::{PretrainRecipe, Recipe as _, check_same};
 
 /// Without evaluation samples, the baseline is measured on no more training samples than this.
 const BASELINE_SAMPLES: usize = 512;
@@ -105,8 +105,8 @@ impl TrainingTask for Masked {
         self.setup.spec.recipe.fingerprint()
     }
 
-    fn check_continues(&self, fingerprint: &str) -> Result<()> {
-        Ok(self.setup.spec.recipe.check_continues(fingerprint)?)
+    fn check_continues(&self, fingerprint: &str) -> Result<Vec<String>> {
+        Ok(check_same::<PretrainRecipe>(fingerprint, &self.fingerprint())?)
     }
 
     fn step(&self, learner: &mut Learner, batch: &Batch, place: StepPlace) -> Result<StepNumbers> {

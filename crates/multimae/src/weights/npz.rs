@@ -8,6 +8,7 @@ use std::path::Path;
 
 use burn::tensor::{BoolStore, DType, TensorData};
 use fs_err as fs;
+use multimae_io::npy;
 use npyz::{Endianness, NpyHeader, Order, TypeChar};
 
 use super::Problem;
@@ -16,14 +17,10 @@ use super::zip::Archive;
 use crate::state::StateDict;
 use crate::{Error, Result};
 
-const MAGIC: &[u8] = b"\x93NUMPY";
 /// The suffix of the entries' names, which is no part of an array's name.
 const SUFFIX: &str = ".npy";
-/// NumPy's own limits.
+/// NumPy's own limit.
 const MAX_RANK: usize = 64;
-const MAX_HEADER: usize = 10_000;
-/// The header of an array of numbers has two: that of the dict and that of the shape.
-const MAX_BRACKETS: usize = 6;
 
 /// Reads all arrays of a file. They keep their type.
 ///
@@ -57,7 +54,7 @@ pub(super) fn parse_archive(archive: &Archive<'_>) -> Result<StateDict, Problem>
 
 /// The array in the bytes of an npy file, in row-major order.
 fn read_npy(bytes: &[u8]) -> Result<TensorData, Problem> {
-    check_header(header_text(bytes).ok_or("not in the npy format, or cut off")?)?;
+    npy::check_header(bytes)?;
     let mut values = bytes;
     let header =
         NpyHeader::from_reader(&mut values).map_err(|error| format!("its header: {error}"))?;
@@ -74,28 +71,6 @@ fn read_npy(bytes: &[u8]) -> Result<TensorData, Problem> {
     };
     let values = gather(values, dtype.size(), 0, &shape, &strides)?;
     data(Bytes::from_bytes_vec(values), &shape, dtype)
-}
-
-/// The text of the header: a Python dict.
-fn header_text(bytes: &[u8]) -> Option<&[u8]> {
-    let (version, rest) = bytes.strip_prefix(MAGIC)?.split_at_checked(2)?;
-    // Version 1 has a length of 2 bytes, later ones of 4.
-    let (len, rest) = rest.split_at_checked(if version[0] == 1 { 2 } else { 4 })?;
-    let len = len.iter().rev().fold(0_usize, |all, &byte| all << 8 | usize::from(byte));
-    rest.get(..len)
-}
-
-/// Refuses headers that `npyz` would need too long for: its parser of Python literals goes back at
-/// every bracket, so its time grows exponentially with their nesting.
-fn check_header(text: &[u8]) -> Result<(), Problem> {
-    let brackets = text.iter().filter(|byte| b"([{".contains(byte)).count();
-    if text.len() <= MAX_HEADER && brackets <= MAX_BRACKETS {
-        return Ok(());
-    }
-    Err(format!(
-        "its header has {} bytes and {brackets} brackets, more than that of an array of numbers",
-        text.len()
-    ))
 }
 
 fn dtype(stored: &npyz::DType) -> Option<DType> {
@@ -125,7 +100,7 @@ mod tests {
     use super::*;
 
     fn npy(header: &str, values: &[u8]) -> Vec<u8> {
-        let mut bytes = MAGIC.to_vec();
+        let mut bytes = b"\x93NUMPY".to_vec();
         bytes.extend([1, 0]);
         bytes.extend((header.len() as u16).to_le_bytes());
         bytes.extend(header.as_bytes());
