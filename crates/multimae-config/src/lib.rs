@@ -2,6 +2,24 @@
 //!
 //! Precedence: built-in default, then the file, then `--set key=value`. An unknown key is an
 //! error that suggests the nearest known one.
+//!
+//! Files and overrides come from the command line; recipes go to training, which records them with
+//! a run. Nothing here opens data or weights.
+//!
+//! ```
+//! use multimae_config::{FinetuneRecipe, Override, Resolved};
+//!
+//! let load = |keys: &[&str]| {
+//!     let overrides: Vec<Override> = keys.iter().map(|key| key.parse()).collect::<Result<_, _>>()?;
+//!     let recipe = Resolved::<FinetuneRecipe>::load(None, &overrides)?.recipe;
+//!     Ok::<_, Box<dyn std::error::Error>>(recipe)
+//! };
+//! let recipe = load(&["out_domains=depth-semseg", "num_classes=40"])?;
+//! assert_eq!(recipe.tasks.out_domains.0, ["depth", "semseg"]);
+//! let error = load(&["out_domains=depth", "bach_size=4"]).unwrap_err();
+//! assert!(error.to_string().contains("did you mean `batch_size`"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod choices;
 mod error;

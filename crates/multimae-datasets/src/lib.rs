@@ -11,6 +11,14 @@
 //!
 //! A further data set is a module with an implementation of [`PrepareDataset`], and its lines here: the
 //! module and an entry of [`registry`].
+//!
+//! ```
+//! use multimae_datasets::registry;
+//!
+//! let nyuv2 = registry().iter().find(|dataset| dataset.name() == "nyuv2").unwrap();
+//! let needs: Vec<&str> = nyuv2.needs().iter().map(|option| option.name).collect();
+//! assert!(needs.contains(&"mat"));
+//! ```
 
 mod checksum;
 mod dataset;

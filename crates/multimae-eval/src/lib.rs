@@ -8,6 +8,31 @@
 //!
 //! Frames come from `multimae-data`, predictions from `multimae-infer`, scorers from
 //! `multimae-tasks`; tables, JSON and pictures go out.
+//!
+//! ```
+//! use indexmap::IndexMap;
+//! use multimae::modality::Size;
+//! use multimae_data::Values;
+//! use multimae_eval::TaskScorers;
+//! use multimae_tasks::kinds::depth::{Depth, DepthScale};
+//! use multimae_tasks::{FramePrediction, TaskCard, TaskPrediction};
+//!
+//! let scale = DepthScale::Linear { mean: 0.0, std: 1.0 };
+//! let card = TaskCard::new(Depth { scale, min: 0.001, max: 10.0 }, None);
+//! let mut scorers = TaskScorers::new(&IndexMap::from([("depth".to_owned(), card)]))?;
+//!
+//! // One frame of 2x2 pixels, every depth 10 % too large.
+//! let metres: Vec<f32> = vec![1.0, 2.0, 2.0, 4.0];
+//! let predicted = TaskPrediction::Values(metres.iter().map(|depth| 1.1 * depth).collect());
+//! let prediction = FramePrediction { tasks: [("depth".to_owned(), predicted)].into() };
+//! let annotation = Values::Continuous { channels: 1, data: metres };
+//! let frame = ("00000", Size::new(2, 2));
+//! scorers.add(frame, &prediction, |_task| Some(annotation.clone()), None)?;
+//!
+//! let outcomes = scorers.outcomes()?;
+//! assert!((outcomes["depth"].scores["rel"] - 0.1).abs() < 1e-5);
+//! # Ok::<(), multimae_eval::Error>(())
+//! ```
 
 mod data;
 mod error;

@@ -8,6 +8,15 @@
 //!
 //! Frames come from `multimae-data`, weights from files; predictions go to files, to the server and
 //! to evaluation. Nothing here trains.
+//!
+//! ```
+//! use std::path::Path;
+//! use multimae_infer::{device::device, saved_model::SavedModel};
+//!
+//! let error = SavedModel::load(Path::new("runs/none/model.safetensors"), &device("cpu")?).err();
+//! assert!(error.unwrap().to_string().contains("runs/none/model.safetensors"));
+//! # Ok::<(), multimae_infer::Error>(())
+//! ```
 
 pub mod batch;
 pub mod checkpoint;
