@@ -11,14 +11,14 @@
 //!
 //! ```
 //! use multimae_bench::case::BenchmarkCase;
-//! use multimae_bench::{flops, folder::CaseFolder, material, work};
+//! use multimae_bench::{flops, folder::CaseFolder, material, workloads};
 //! use multimae_kernels::precision::Precision;
 //!
 //! let dir = tempfile::tempdir()?;
 //! for case in BenchmarkCase::toys(&BenchmarkCase::models()) {
 //!     material::prepare(dir.path(), &case)?;
-//!     let mut work = work::open(&mut CaseFolder::read(dir.path())?, 1, Precision::Fp32)?;
-//!     let step = work::timed(work.as_mut())?;
+//!     let mut work = workloads::open(&mut CaseFolder::read(dir.path())?, 1, Precision::Fp32)?;
+//!     let step = workloads::timed(work.as_mut())?;
 //!     assert!(step.loss > 0.0 && step.seconds > 0.0 && flops::of(&case).is_some());
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -15,7 +15,7 @@ const MAX_BRACKETS: usize = 6;
 /// # Errors
 /// If the file has no whole header, or one that no array of numbers has.
 pub fn check_header(bytes: &[u8]) -> Result<(), String> {
-    let text = header_text(bytes).ok_or("not in the npy format, or cut off")?;
+    let text = header_text(bytes).ok_or("its header is cut off, or it is not in the npy format")?;
     let brackets = text.iter().filter(|byte| b"([{".contains(byte)).count();
     if text.len() <= MAX_HEADER && brackets <= MAX_BRACKETS {
         return Ok(());

@@ -14,8 +14,8 @@
 //!     .collect::<Result<_, _>>()?;
 //! let setup = PretrainSetup::new(Resolved::load(None, &overrides)?.recipe)?;
 //! // Three modalities of 6 x 8 patches; a decoder each, and one for standardised RGB.
-//! assert_eq!(setup.layout.num_tokens(), 144);
-//! assert_eq!(setup.objective.tasks.len(), 4);
+//! assert_eq!(setup.spec.layout.num_tokens(), 144);
+//! assert_eq!(setup.spec.objective.tasks.len(), 4);
 //! // The learning rate starts from 0 and decays to 0.
 //! let (lr, _) = setup.schedules(100);
 //! assert_eq!(lr.at(0), 0.0);
