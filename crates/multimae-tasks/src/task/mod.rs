@@ -124,7 +124,7 @@ pub trait Task: fmt::Debug + Send + Sync {
     /// The rules by which a run scores the task, and `evaluate` without a named protocol.
     fn rules(&self) -> Arc<dyn ScoreRules>;
 
-    /// The extensions of the files that [`Self::files`] makes.
+    /// The extensions of the files that [`Self::encode`] can write.
     fn extensions(&self) -> &'static [&'static str];
 
     /// Encodes a prediction as a file.
