@@ -15,7 +15,7 @@ use multimae_report::picture::Picture;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::common::{fields, not_fitting};
+use super::common::{fields, log_shares, not_fitting};
 use crate::kind::{BuildContext, Built, Score, TaskKind};
 use crate::maps::Maps;
 use crate::pictures::percent;
@@ -23,9 +23,6 @@ use crate::{
     AnnotationBatch, Constant, Error, FrameFacts, HeadOutput, NamedPicture, Outcome, Protocol,
     Result, ScoreRules, ScoredFrame, Scorer, Target, Task, TaskPrediction, class_of,
 };
-
-/// Shares of classes are at least this where their logarithm is taken.
-const LEAST_SHARE: f64 = 1e-9;
 
 /// The kind.
 pub const KIND: TaskKind = TaskKind {
@@ -100,8 +97,7 @@ impl Task for Classes {
     }
 
     fn constant(&self, constant: &Constant) -> Option<Vec<f32>> {
-        let Constant::Frequencies(shares) = constant else { return None };
-        Some(shares.iter().map(|share| share.max(LEAST_SHARE).ln() as f32).collect())
+        log_shares(constant)
     }
 
     fn rules(&self) -> Arc<dyn ScoreRules> {
@@ -127,31 +123,8 @@ impl Task for Classes {
         }
     }
 
-    fn has_overlay(&self) -> bool {
-        false
-    }
-
-    fn overlay(
-        &self,
-        _prediction: &TaskPrediction,
-        _frame: Option<&Picture>,
-        _size: (usize, usize),
-    ) -> Result<Option<Picture>> {
-        Ok(None)
-    }
-
     fn draw(&self, _map: &Values, _size: (usize, usize), _range: ValueRange) -> Result<Picture> {
         Err(Error::Prediction("a class of an image is no picture".to_owned()))
-    }
-
-    fn legend(
-        &self,
-        _name: &str,
-        _annotations: &[&Values],
-        _range: ValueRange,
-        _width: usize,
-    ) -> Option<Picture> {
-        None
     }
 }
 

@@ -6,7 +6,10 @@ use multimae_config::{DownstreamLoss, FinetuneRecipe};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{Error, Result, TaskPrediction};
+use crate::{Constant, Error, Result, TaskPrediction};
+
+/// Shares of classes are at least this where their logarithm is taken.
+const LEAST_SHARE: f64 = 1e-9;
 
 /// The regression loss of a recipe.
 pub(super) fn regression(recipe: &FinetuneRecipe) -> RegressionLoss {
@@ -26,6 +29,12 @@ pub(super) fn fields<T: DeserializeOwned>(value: Value) -> Result<T, String> {
 pub(super) fn per_channel(values: &[f32], like: &Tensor<4>) -> Tensor<4> {
     let data = TensorData::new(values.to_vec(), [1, values.len(), 1, 1]);
     Tensor::from_data(data, &like.device())
+}
+
+/// Returns the logits of the classes' shares; `None` for statistics of another kind.
+pub(super) fn log_shares(constant: &Constant) -> Option<Vec<f32>> {
+    let Constant::Frequencies(shares) = constant else { return None };
+    Some(shares.iter().map(|share| share.max(LEAST_SHARE).ln() as f32).collect())
 }
 
 /// A prediction that is not of the task's kind.

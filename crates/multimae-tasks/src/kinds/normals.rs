@@ -217,16 +217,6 @@ impl Task for Normals {
             }
         }
     }
-
-    fn legend(
-        &self,
-        _name: &str,
-        _annotations: &[&Values],
-        _range: ValueRange,
-        _width: usize,
-    ) -> Option<Picture> {
-        None
-    }
 }
 
 /// Annotated vectors shorter than this stand for unknown normals.

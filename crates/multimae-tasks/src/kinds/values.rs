@@ -172,19 +172,6 @@ impl Task for RealValues {
         }
     }
 
-    fn has_overlay(&self) -> bool {
-        false
-    }
-
-    fn overlay(
-        &self,
-        _prediction: &TaskPrediction,
-        _frame: Option<&Picture>,
-        _size: (usize, usize),
-    ) -> Result<Option<Picture>> {
-        Ok(None)
-    }
-
     /// Three numbers are drawn as three colours over the range, one number in the colour map.
     fn draw(&self, map: &MapValues, size: (usize, usize), range: ValueRange) -> Result<Picture> {
         match map {

@@ -139,7 +139,9 @@ pub trait Task: fmt::Debug + Send + Sync {
     ) -> Result<Vec<u8>>;
 
     /// Whether [`Self::overlay`] draws something.
-    fn has_overlay(&self) -> bool;
+    fn has_overlay(&self) -> bool {
+        false
+    }
 
     /// Draws a prediction over the frame that it is for, with a legend.
     ///
@@ -147,10 +149,12 @@ pub trait Task: fmt::Debug + Send + Sync {
     /// If the prediction does not fit the size.
     fn overlay(
         &self,
-        prediction: &TaskPrediction,
-        frame: Option<&Picture>,
-        size: (usize, usize),
-    ) -> Result<Option<Picture>>;
+        _prediction: &TaskPrediction,
+        _frame: Option<&Picture>,
+        _size: (usize, usize),
+    ) -> Result<Option<Picture>> {
+        Ok(None)
+    }
 
     /// Draws a map of annotations, or of decoded values at the same size.
     ///
@@ -161,9 +165,11 @@ pub trait Task: fmt::Debug + Send + Sync {
     /// Draws the legend of the task's pictures, if they need one.
     fn legend(
         &self,
-        name: &str,
-        annotations: &[&Values],
-        range: ValueRange,
-        width: usize,
-    ) -> Option<Picture>;
+        _name: &str,
+        _annotations: &[&Values],
+        _range: ValueRange,
+        _width: usize,
+    ) -> Option<Picture> {
+        None
+    }
 }

@@ -22,7 +22,7 @@ use multimae_report::picture::{Picture, palette_legend};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::common::{fields, not_fitting, per_channel};
+use super::common::{fields, log_shares, not_fitting, per_channel};
 use crate::classes::palette;
 use crate::kind::{BuildContext, Built, Score, TaskKind};
 use crate::maps::Maps;
@@ -42,8 +42,6 @@ pub use scorer::{
 const PUBLISHED_SIDE: usize = 640;
 /// Far below every logit.
 const UNLIKELY: f32 = -1e9;
-/// Shares of classes are at least this where their logarithm is taken.
-const LEAST_SHARE: f64 = 1e-9;
 
 /// The kind.
 pub const KIND: TaskKind = TaskKind {
@@ -181,9 +179,7 @@ impl Task for Labels {
 
     /// Logarithms of the shares, one more for void where the head has it.
     fn constant(&self, constant: &Constant) -> Option<Vec<f32>> {
-        let Constant::Frequencies(shares) = constant else { return None };
-        let log = |share: &f64| share.max(LEAST_SHARE).ln() as f32;
-        Some(shares.iter().map(log).collect())
+        log_shares(constant)
     }
 
     fn rules(&self) -> Arc<dyn ScoreRules> {
