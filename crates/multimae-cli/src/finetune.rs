@@ -24,13 +24,13 @@ pub(crate) struct Finetune {
 impl Finetune {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let stop = interrupt::flag()?;
-        let Resolution { resolved, out, resume } = self.arguments.resolve::<FinetuneRecipe>()?;
+        let Resolution { resolved, out, start } = self.arguments.resolve::<FinetuneRecipe>()?;
         let mut terminal = TrainingTerminal::new();
         for notice in resolved.notices {
             terminal.event(&Event::Notice(notice));
         }
         let setup = FinetuneSetup::new(resolved.recipe)?;
-        Finetuning::new(setup, &out, resume, &mut terminal)?.run(&stop)?;
+        Finetuning::new(setup, &out, start, &mut terminal)?.run(&stop)?;
         Ok(())
     }
 }

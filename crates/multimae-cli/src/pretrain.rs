@@ -7,6 +7,7 @@ use clap::Args;
 use multimae_config::{PretrainRecipe, Resolved};
 use multimae_train::observer::{Event, Observer};
 use multimae_train::pretrain::{PretrainSetup, Pretraining};
+use multimae_train::run::RunStart;
 
 use crate::interrupt;
 use crate::terminal::TrainingTerminal;
@@ -26,8 +27,8 @@ pub(crate) struct Pretrain {
 impl Pretrain {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let stop = interrupt::flag()?;
-        let Resolution { resolved, out, resume } = self.arguments.resolve()?;
-        train(resolved, &out, resume, &stop)
+        let Resolution { resolved, out, start } = self.arguments.resolve()?;
+        train(resolved, &out, start, &stop)
     }
 }
 
@@ -35,7 +36,7 @@ impl Pretrain {
 pub(crate) fn train(
     resolved: Resolved<PretrainRecipe>,
     out: &Path,
-    resume: bool,
+    start: RunStart,
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
     let mut terminal = TrainingTerminal::new();
@@ -43,6 +44,6 @@ pub(crate) fn train(
         terminal.event(&Event::Notice(notice));
     }
     let setup = PretrainSetup::new(resolved.recipe)?;
-    Pretraining::new(setup, out, resume, &mut terminal)?.run(stop)?;
+    Pretraining::new(setup, out, start, &mut terminal)?.run(stop)?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::Args;
 use multimae_config::{Override, Recipe, Resolved};
-use multimae_train::run::RunFolder;
+use multimae_train::run::{ResumeOptions, RunFolder, RunStart};
 use serde_json::{Value, json};
 
 /// The recipe, the data and the folder of a run.
@@ -26,6 +26,14 @@ pub(crate) struct TrainingArguments {
     /// Resume the run that the folder holds, with its recipe unless one is given
     #[arg(long)]
     resume: bool,
+    /// Resume with more epochs than the run was begun with: EPOCHS in all. From there on the learning
+    /// rate and the weight decay follow the schedules of a run of EPOCHS
+    #[arg(long, value_name = "EPOCHS", requires = "resume")]
+    extend_to: Option<u64>,
+    /// Resume although files of the data have other sizes than when the run was begun; the samples
+    /// must be the same
+    #[arg(long, requires = "resume")]
+    accept_changed_files: bool,
 }
 
 /// The recipe and the folder that the arguments resolve to.
@@ -35,7 +43,7 @@ pub(crate) struct Resolution<R> {
     /// The folder of the run.
     pub(crate) out: PathBuf,
     /// Whether the run that the folder holds is resumed.
-    pub(crate) resume: bool,
+    pub(crate) start: RunStart,
 }
 
 impl TrainingArguments {
@@ -48,6 +56,9 @@ impl TrainingArguments {
         if let Some(out) = &self.out {
             overrides.push(Override::new("output_dir", json!(out.to_string_lossy())));
         }
+        if let Some(epochs) = self.extend_to {
+            overrides.push(Override::new("epochs", json!(epochs)));
+        }
         let own_recipe = self.out.as_deref().filter(|_| self.resume).map(RunFolder::recipe_in);
         let config = self.config.clone().or(own_recipe.filter(|path| path.exists()));
         let resolved = Resolved::<R>::load(config.as_deref(), &overrides)?;
@@ -57,7 +68,12 @@ impl TrainingArguments {
             bail!("no folder for the run: give --out DIR, or `output_dir` in the recipe");
         };
         let continues = value("auto_resume").and_then(Value::as_bool).unwrap_or_default();
-        let resume = self.resume || (continues && RunFolder::holds_run(&out));
-        Ok(Resolution { resolved, out, resume })
+        let options = ResumeOptions {
+            extend: self.extend_to.is_some(),
+            accept_changed_files: self.accept_changed_files,
+        };
+        let resumes = self.resume || (continues && RunFolder::holds_run(&out));
+        let start = if resumes { RunStart::Resume(options) } else { RunStart::New };
+        Ok(Resolution { resolved, out, start })
     }
 }

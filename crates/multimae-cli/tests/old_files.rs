@@ -31,9 +31,9 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn multimae(dir: &Path, arguments: &[&str]) {
+fn multimae(dir: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_multimae"));
-    succeed(command.current_dir(dir).args(arguments));
+    succeed(command.current_dir(dir).args(arguments))
 }
 
 /// The values behind the header of an `.npy` file.
@@ -84,7 +84,8 @@ fn old_runs_are_resumed() {
         let finished = read_weights(&dir.join(run).join("model.safetensors")).unwrap().weights;
         // The checkpoint is that of the first of two epochs.
         fs::remove_file(dir.join(run).join("model.safetensors")).unwrap();
-        multimae(dir, &[command, "--out", run, "--data", "rooms", "--resume"]);
+        let message = multimae(dir, &[command, "--out", run, "--data", "rooms", "--resume"]);
+        assert!(message.contains("recorded no names and sizes of its data"), "{message}");
         let resumed = read_weights(&dir.join(run).join("model.safetensors")).unwrap().weights;
         assert_eq!(resumed.len(), finished.len());
         for (name, data) in &finished {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::{Scratch, stderr, succeed};
 use fs_err as fs;
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 
 /// The kills of one run.
 const KILLS: u64 = 20;
@@ -117,8 +118,97 @@ fn a_run_is_not_overwritten_nor_continued_with_another_recipe() {
     assert!(again.contains("--resume"), "{again}");
     let other = common::fail(&mut scratch.pretrain("run", &["--resume", "--set", "blr=0.2"]));
     assert!(other.contains("`blr` was 0.1, now 0.2"), "{other}");
+    let longer = common::fail(&mut scratch.pretrain("run", &["--resume", "--set", "epochs=8"]));
+    assert!(longer.contains("--extend-to 8"), "{longer}");
     let none = common::fail(&mut scratch.pretrain("nothing", &["--resume"]));
     assert!(none.contains("holds no run to resume"), "{none}");
     // A finished run has nothing left to do.
     succeed(&mut scratch.pretrain("run", &["--resume"]));
+}
+
+/// The steps of the training records.
+fn steps(scratch: &Scratch, run: &str) -> Vec<u64> {
+    let records = scratch.records(run);
+    let training = records.iter().filter(|record| record["kind"] == "train");
+    training.map(|record| record["step"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn a_finished_run_is_extended_by_an_option_that_states_the_learning_rates() {
+    let scratch = Scratch::new();
+    let message = succeed(&mut scratch.pretrain("run", &[]));
+    assert!(message.contains("done at step 18 of 18"), "{message}");
+    // Without samples to measure it on, the newest model is the best.
+    assert!(!scratch.path("run").join("checkpoints/best.safetensors").exists());
+    let extend = ["--resume", "--extend-to", "8"];
+    let message = succeed(&mut scratch.pretrain("run", &extend));
+    for words in ["extended from 6 to 8 epochs", "that of the next is", "done at step 24 of 24"] {
+        assert!(message.contains(words), "{words}: {message}");
+    }
+    assert_eq!(steps(&scratch, "run"), (0..24).collect::<Vec<u64>>());
+    // The learning rate is that of a run of 8 epochs from the first new step.
+    succeed(&mut scratch.pretrain("whole", &["--set", "epochs=8"]));
+    let rates = |run: &str| -> Vec<f64> {
+        scratch.records(run).iter().filter_map(|record| record["lr"].as_f64()).collect()
+    };
+    assert_eq!(rates("run")[18..], rates("whole")[18..]);
+    assert_ne!(rates("run")[..18], rates("whole")[..18]);
+    // It is a run of 8 epochs now, and asking twice changes nothing.
+    let message = succeed(&mut scratch.pretrain("run", &extend));
+    assert!(message.contains("done at step 24 of 24"), "{message}");
+    let shorter = common::fail(&mut scratch.pretrain("run", &["--resume", "--extend-to", "7"]));
+    assert!(shorter.contains("`epochs` was 8, now 7"), "{shorter}");
+}
+
+#[test]
+fn changed_data_is_named_in_one_line_when_a_run_is_resumed() {
+    let scratch = Scratch::new();
+    succeed(&mut scratch.pretrain("run", &[]));
+    let data = scratch.data();
+    let list = fs::read_to_string(data.join("train.txt")).unwrap();
+    let refused = |words: &str| {
+        let message = common::fail(&mut scratch.pretrain("run", &["--resume"]));
+        let error = message.lines().find(|line| line.starts_with("error: ")).unwrap();
+        assert!(error.contains(words) && error.len() < 400, "{words}: {message}");
+        assert_eq!(message.lines().last(), Some(error), "{message}");
+    };
+    fs::write(data.join("train.txt"), list.lines().skip(1).collect::<Vec<_>>().join("\n")).unwrap();
+    refused("the one that the run was begun with: it has 11 samples, and had 12");
+    fs::write(data.join("train.txt"), list.lines().rev().collect::<Vec<_>>().join("\n")).unwrap();
+    refused("the names of its samples, or their order");
+    fs::write(data.join("train.txt"), list).unwrap();
+    // The same picture in more bytes: a sample that was mended.
+    let path = data.join("rgb/003.png");
+    let picture = image::open(&path).unwrap();
+    let encoder = PngEncoder::new_with_quality(
+        fs::File::create(&path).unwrap(),
+        CompressionType::Uncompressed,
+        FilterType::NoFilter,
+    );
+    picture.write_with_encoder(encoder).unwrap();
+    refused("the files of `rgb` have ");
+    let accept = ["--resume", "--accept-changed-files"];
+    let message = succeed(&mut scratch.pretrain("run", &accept));
+    assert!(message.contains("the training data has changed: the files of `rgb`"), "{message}");
+    // The data may lie elsewhere.
+    let moved = scratch.path("moved");
+    fs::rename(scratch.data(), &moved).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_multimae"));
+    command.args(["pretrain", "--resume", "--out"]).arg(scratch.path("run"));
+    succeed(command.arg("--data").arg(&moved).arg("--accept-changed-files"));
+}
+
+#[test]
+fn a_damaged_newest_checkpoint_falls_back_to_the_one_before() {
+    let scratch = Scratch::new();
+    succeed(&mut scratch.pretrain("whole", &[]));
+    succeed(&mut scratch.pretrain("run", &[]));
+    let newest = scratch.path("run").join("checkpoints/step-000000018.safetensors");
+    let bytes = fs::read(&newest).unwrap();
+    fs::write(&newest, &bytes[..bytes.len() / 2]).unwrap();
+    let message = succeed(&mut scratch.pretrain("run", &["--resume"]));
+    for words in ["step-000000018.safetensors", "is damaged", "resuming at step 15"] {
+        assert!(message.contains(words), "{words}: {message}");
+    }
+    assert_same_run(&scratch, "run", "whole");
 }

@@ -19,9 +19,51 @@ pub struct Difference {
     pub now: Value,
 }
 
+/// The most leaves of one key, and the most keys, that a message names.
+const NAMED: usize = 4;
+
+/// The longest value in a message, in characters.
+const LONGEST: usize = 60;
+
 impl fmt::Display for Difference {
+    /// Names the leaves that differ, with both values.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` was {}, now {}", self.key, self.was, self.now)
+        let mut leaves = Vec::new();
+        collect_leaves(&self.key, Some(&self.was), Some(&self.now), &mut leaves);
+        write!(f, "{}", capped(&leaves, ", ", "values"))
+    }
+}
+
+/// Adds a text for every leaf of two values that differs. `None` stands for a key that is absent.
+fn collect_leaves(path: &str, was: Option<&Value>, now: Option<&Value>, leaves: &mut Vec<String>) {
+    match (was, now) {
+        (Some(Value::Object(was)), Some(Value::Object(now))) => {
+            let further = was.keys().filter(|key| !now.contains_key(*key));
+            for key in now.keys().chain(further) {
+                collect_leaves(&format!("{path}.{key}"), was.get(key), now.get(key), leaves);
+            }
+        }
+        (Some(was), Some(now)) if same(was, now) => {}
+        (was, now) => leaves.push(format!("`{path}` was {}, now {}", short(was), short(now))),
+    }
+}
+
+/// A value in a few characters.
+fn short(value: Option<&Value>) -> String {
+    let Some(value) = value else { return "absent".to_owned() };
+    let text = value.to_string();
+    if text.chars().count() <= LONGEST {
+        return text;
+    }
+    format!("{}...", text.chars().take(LONGEST).collect::<String>())
+}
+
+/// The first texts, and the number of the others.
+fn capped(texts: &[String], separator: &str, what: &str) -> String {
+    let named = texts[..texts.len().min(NAMED)].join(separator);
+    match texts.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named}{separator}{more} more {what}"),
     }
 }
 
@@ -65,17 +107,17 @@ fn same(a: &Value, b: &Value) -> bool {
 /// Returns a notice for each key that recipes no longer have; such keys are ignored.
 ///
 /// # Errors
-/// Lists the keys that differ.
-pub fn check_same<R: Recipe>(begun: &str, now: &str) -> Result<Vec<String>> {
-    let old: Map<String, Value> = serde_json::from_str(begun).unwrap_or_default();
-    let new: Map<String, Value> = serde_json::from_str(now).unwrap_or_default();
-    let differing: Vec<String> =
-        differing::<R>(&old, &new).iter().map(ToString::to_string).collect();
+/// Names the keys that differ, with both values, in one line.
+pub fn check_same<R: Recipe>(
+    old: &Map<String, Value>,
+    new: &Map<String, Value>,
+) -> Result<Vec<String>> {
+    let differing: Vec<String> = differing::<R>(old, new).iter().map(ToString::to_string).collect();
     if !differing.is_empty() {
         return Err(Error::Recipe(format!(
             "the run was begun with another recipe: {}. Resume without changing these keys, or \
              start a new run in another folder",
-            differing.join("; ")
+            capped(&differing, "; ", "keys")
         )));
     }
     let keys: Vec<KeyInfo> = R::keys();
@@ -101,8 +143,7 @@ mod tests {
     }
 
     fn check(old: &Map<String, Value>, new: &Map<String, Value>) -> Result<Vec<String>> {
-        let text = |map: &Map<String, Value>| Value::Object(map.clone()).to_string();
-        check_same::<FinetuneRecipe>(&text(old), &text(new))
+        check_same::<FinetuneRecipe>(old, new)
     }
 
     #[test]
@@ -116,6 +157,34 @@ mod tests {
         let error = check(&old, &changed).unwrap_err().to_string();
         assert!(error.contains("`hflip` was 0.5, now 0.25"), "{error}");
         assert!(error.contains("`epochs` was 2000, now 3"), "{error}");
+    }
+
+    #[test]
+    fn nested_differences_are_named_by_their_leaves_in_one_short_line() {
+        let mut old = fingerprint(&["out_domains=depth"]);
+        let mut new = old.clone();
+        let classes: Vec<String> = (0..200).map(|i| format!("class {i}")).collect();
+        let tasks = |mean: f64| serde_json::json!({"depth": {"mean": mean, "names": classes}});
+        old.insert("tasks of the data".to_owned(), tasks(2.5));
+        new.insert("tasks of the data".to_owned(), tasks(3.0));
+        let error = check(&old, &new).unwrap_err().to_string();
+        assert!(error.contains("`tasks of the data.depth.mean` was 2.5, now 3.0."), "{error}");
+        assert!(!error.contains("class") && error.len() < 250, "{error}");
+        // Long values are cut, and many of them counted.
+        new["tasks of the data"] = serde_json::json!({"depth": {"names": [classes]}, "b": {}});
+        for key in ["hflip", "epochs", "seed", "batch_size", "opt_eps"] {
+            new[key] = 77.into();
+        }
+        let error = check(&old, &new).unwrap_err().to_string();
+        assert!(error.contains("; 2 more keys.") && error.len() < 600, "{error}");
+        let difference = Difference {
+            key: "tasks of the data".to_owned(),
+            was: old["tasks of the data"].clone(),
+            now: new["tasks of the data"].clone(),
+        };
+        let text = difference.to_string();
+        assert!(text.contains("`tasks of the data.depth.mean` was 2.5, now absent"), "{text}");
+        assert!(text.contains("class 0") && text.contains("...") && text.len() < 400, "{text}");
     }
 
     #[test]

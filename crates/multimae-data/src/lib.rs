@@ -93,7 +93,7 @@ mod stream;
 
 pub use augment::{Base, Geometry, Placement};
 pub use color::ColorAugmentation;
-pub use dataset::{Dataset, Layout, SampleEntry, has_folder};
+pub use dataset::{DataDifference, DataFacts, Dataset, FileSizes, Layout, SampleEntry, has_folder};
 pub use decode::{EXTENSIONS, FileFormat};
 pub use error::{Error, Result};
 pub use loader::{BadSamples, Batch, Batches, Loader, LoaderConfig, SampleSource};

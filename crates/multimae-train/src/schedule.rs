@@ -21,6 +21,12 @@ impl CosineSchedule {
         Self { base, end, warmup: warmup.min(total), total }
     }
 
+    /// Returns the same schedule of a run of `total` steps.
+    #[must_use]
+    pub fn with_total(self, total: u64) -> Self {
+        Self::new(self.base, self.end, self.warmup, total)
+    }
+
     /// The value in a step, counted from 0.
     #[must_use]
     pub fn at(&self, step: u64) -> f64 {

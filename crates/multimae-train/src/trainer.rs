@@ -14,7 +14,10 @@ use multimae_report::picture::Picture;
 use crate::learner::Learner;
 use crate::observer::{Baseline, Event, Observer, Outcome, StepReport};
 use crate::optim::AdamWConfig;
-use crate::run::{CheckpointStore, Logs, RunFolder, State, peak_memory};
+use crate::run::{
+    CheckpointStore, Continuation, Logs, ResumeOptions, RunFolder, RunStart, State, check_position,
+    peak_memory,
+};
 use crate::schedule::CosineSchedule;
 use crate::step::{StepNumbers, StepPlace, number};
 use crate::{Error, Result};
@@ -81,12 +84,11 @@ pub trait TrainingTask {
     /// The fingerprint that must not change when the run is resumed.
     fn fingerprint(&self) -> String;
 
-    /// Checks that a run with this `fingerprint` may be resumed with this recipe. Returns the notices
-    /// of what is ignored of it.
+    /// Checks that a run with this `fingerprint` may be resumed with this recipe and its data.
     ///
     /// # Errors
-    /// Says what differs.
-    fn check_continues(&self, fingerprint: &str) -> Result<Vec<String>>;
+    /// Names the differences.
+    fn check_continues(&self, fingerprint: &str, options: ResumeOptions) -> Result<Continuation>;
 
     /// One step on a batch.
     ///
@@ -99,8 +101,7 @@ pub trait TrainingTask {
         place: StepPlace,
     ) -> Result<StepNumbers>;
 
-    /// Whether there are samples that are not trained on. Without them, the mean training loss of
-    /// an epoch chooses the best model.
+    /// Whether there are samples that are not trained on. Without them, the newest model is the best.
     fn evaluates(&self) -> bool;
 
     /// Losses and scores of a learner without autodiff on samples that are not trained on, if
@@ -176,9 +177,12 @@ struct Clock {
 /// Opens the folder for a new run, or that of the run to resume.
 ///
 /// # Errors
-/// If the folder holds a run and `resume` is not set, or holds none and it is.
-pub fn open_folder(out: &Path, resume: bool) -> Result<RunFolder> {
-    if resume { RunFolder::open(out) } else { RunFolder::create(out) }
+/// If the folder of a new run holds one, or that of a run to resume holds none.
+pub fn open_folder(out: &Path, start: RunStart) -> Result<RunFolder> {
+    match start {
+        RunStart::New => RunFolder::create(out),
+        RunStart::Resume(_) => RunFolder::open(out),
+    }
 }
 
 impl<'a, T: TrainingTask> Trainer<'a, T> {
@@ -190,6 +194,7 @@ impl<'a, T: TrainingTask> Trainer<'a, T> {
         task: T,
         training: Loader,
         folder: RunFolder,
+        start: RunStart,
         observer: &'a mut dyn Observer,
     ) -> Result<Self> {
         let plan = task.plan();
@@ -198,16 +203,27 @@ impl<'a, T: TrainingTask> Trainer<'a, T> {
         for dir in [folder.dir(), checkpoints.dir()].into_iter().filter(|dir| dir.is_dir()) {
             remove_stale_parts(dir)?;
         }
-        let state = match checkpoints.latest()? {
-            Some(checkpoint) => {
-                for notice in task.check_continues(&checkpoint.position.fingerprint)? {
+        let mut state = match checkpoints.latest()? {
+            Some(latest) => {
+                let position = &latest.checkpoint.position;
+                let continuation = task.check_continues(&position.fingerprint, start.options())?;
+                let steps = training.batches_per_epoch();
+                check_position(position, steps)?;
+                let further = continuation.into_notices((plan.epochs, steps), plan.lr, position);
+                for notice in latest.notices.into_iter().chain(further) {
                     observer.event(&Event::Notice(notice));
                 }
                 let (optimiser, device) = (plan.optimiser, &plan.device);
-                State::restore(task.learner()?, plan.ema_decay, optimiser, &checkpoint, device)?
+                let (fresh, checkpoint) = (task.learner()?, &latest.checkpoint);
+                State::restore(fresh, plan.ema_decay, optimiser, checkpoint, device)?
             }
-            None => State::start(task.learner()?, plan.ema_decay, task.fingerprint()),
+            None => State::start(task.learner()?, plan.ema_decay),
         };
+        state.position.fingerprint = task.fingerprint();
+        if !task.evaluates() {
+            // Older versions chose one by the training loss.
+            checkpoints.remove_best()?;
+        }
         // From here on the folder holds a run: all that could be wrong with it has been looked at.
         folder.write_recipe(&task.recipe())?;
         let mut logs = Logs::open(&folder, state.position.step)?;
@@ -308,8 +324,6 @@ impl<'a, T: TrainingTask> Trainer<'a, T> {
         position.step += 1;
         (position.epoch, position.batch) = (batch.epoch, batch.batch + 1);
         position.seconds += report.seconds;
-        position.epoch_loss += report.loss();
-        position.epoch_steps += 1;
         position.skipped_steps += u64::from(report.skipped);
         for rejected in &batch.rejected {
             if !position.rejected.contains(&rejected.id) {
@@ -343,8 +357,6 @@ impl<'a, T: TrainingTask> Trainer<'a, T> {
     fn end_epoch(&mut self) -> Result<()> {
         let position = &mut self.state.position;
         (position.epoch, position.batch) = (position.epoch + 1, 0);
-        let mean_loss = position.epoch_loss / position.epoch_steps.max(1) as f64;
-        (position.epoch_loss, position.epoch_steps) = (0.0, 0);
         let epochs = position.epoch;
         let plan = self.task.plan();
         let last = epochs == plan.epochs;
@@ -354,9 +366,7 @@ impl<'a, T: TrainingTask> Trainer<'a, T> {
         if measure || draw {
             self.read_memory();
         }
-        if !self.task.evaluates() {
-            self.keep_best(mean_loss)?;
-        } else if measure && let Some(measured) = self.task.evaluate(&self.state.evaluated())? {
+        if measure && let Some(measured) = self.task.evaluate(&self.state.evaluated())? {
             self.measured(epochs, measured)?;
         }
         if draw {

@@ -13,7 +13,7 @@ use multimae_io::atomic::write_atomically;
 use multimae_synth::SynthOptions;
 use multimae_train::compare::{Columns, Comparison, ComparisonPlan, ComparisonRequest, table};
 use multimae_train::demo::{Stage, write_report};
-use multimae_train::run::RunFolder;
+use multimae_train::run::{ResumeOptions, RunFolder, RunStart};
 use serde_json::json;
 
 use crate::{compare, interrupt, pretrain, synth, terminal};
@@ -161,7 +161,10 @@ impl Demo {
             }
         }
         let resolved = Resolved::<PretrainRecipe>::load(Some(&recipes.join(PRETRAIN)), &set)?;
-        pretrain::train(resolved, &dir, RunFolder::holds_run(&dir), stop)?;
+        let resumes = RunFolder::holds_run(&dir);
+        let start =
+            if resumes { RunStart::Resume(ResumeOptions::default()) } else { RunStart::New };
+        pretrain::train(resolved, &dir, start, stop)?;
         Ok(dir)
     }
 

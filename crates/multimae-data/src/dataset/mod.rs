@@ -1,5 +1,6 @@
 //! Data sets of files.
 
+mod facts;
 mod layout;
 mod list;
 mod pairing;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use rand::RngExt;
 
+pub use facts::{DataDifference, DataFacts, FileSizes};
 pub use layout::Layout;
 
 use crate::assemble::{Opened, Part, assemble};

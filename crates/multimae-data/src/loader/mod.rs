@@ -14,7 +14,7 @@ pub use batches::Batches;
 pub use source::SampleSource;
 
 use crate::rejected::Rejected;
-use crate::{Error, Result, Sample, stream};
+use crate::{DataFacts, Error, Result, Sample, stream};
 
 /// The batching of samples.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +100,14 @@ impl Loader {
     #[must_use]
     pub fn samples(&self) -> usize {
         self.source.len()
+    }
+
+    /// Returns the facts by which its data is recognised, if that is in files.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a file is gone.
+    pub fn facts(&self) -> Result<Option<DataFacts>> {
+        self.source.facts()
     }
 
     /// The number of batches in an epoch.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Pipeline, Result, Sample};
+use crate::{DataFacts, Pipeline, Result, Sample};
 
 /// Something that makes samples: a [`Pipeline`] over files, or a generator.
 #[expect(clippy::len_without_is_empty, reason = "an empty source has no use")]
@@ -19,6 +19,14 @@ pub trait SampleSource: Send + Sync {
     /// [`Error::Sample`](crate::Error::Sample) if the sample is bad; other errors are never
     /// skipped.
     fn sample(&self, epoch: u64, index: usize) -> Result<Sample>;
+
+    /// Returns the facts by which the data is recognised, if it is in files.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) if a file is gone.
+    fn facts(&self) -> Result<Option<DataFacts>> {
+        Ok(None)
+    }
 }
 
 impl SampleSource for Pipeline {
@@ -33,6 +41,10 @@ impl SampleSource for Pipeline {
     fn sample(&self, epoch: u64, index: usize) -> Result<Sample> {
         Pipeline::sample(self, epoch, index)
     }
+
+    fn facts(&self) -> Result<Option<DataFacts>> {
+        self.dataset().facts().map(Some)
+    }
 }
 
 impl<S: SampleSource + ?Sized> SampleSource for Arc<S> {
@@ -46,5 +58,9 @@ impl<S: SampleSource + ?Sized> SampleSource for Arc<S> {
 
     fn sample(&self, epoch: u64, index: usize) -> Result<Sample> {
         (**self).sample(epoch, index)
+    }
+
+    fn facts(&self) -> Result<Option<DataFacts>> {
+        (**self).facts()
     }
 }

@@ -154,6 +154,14 @@ impl Pack {
         self.frame_at(place, at, folder_entry).ok_or_else(missing)
     }
 
+    /// Bytes and checksum of a frame, if there is one.
+    pub(crate) fn frame_size(&self, id: &str, folder: &str) -> Option<(u64, u32)> {
+        let (at, _) = self.folder(folder)?;
+        let record = (*self.index.samples.get(*self.places.get(id)?)?.frames.get(at)?)?;
+        let shape = self.index.shapes.get(record.shape as usize)?;
+        Some((shape.len()?, record.crc))
+    }
+
     fn frame_at<'a>(
         &'a self,
         sample: usize,

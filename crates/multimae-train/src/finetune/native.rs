@@ -2,7 +2,8 @@
 
 use multimae::modality::Size;
 use multimae_data::{
-    Encoding, Error, Map, Pipeline, RawMap, RawSample, Result, Sample, SampleSource, Values,
+    DataFacts, Encoding, Error, Map, Pipeline, RawMap, RawSample, Result, Sample, SampleSource,
+    Values,
 };
 use multimae_infer::predict::{ModelView, PredictOptions};
 use multimae_infer::saved_model::ModelCard;
@@ -47,6 +48,10 @@ impl SampleSource for NativeSource {
             }
         }
         Ok(sample)
+    }
+
+    fn facts(&self) -> Result<Option<DataFacts>> {
+        SampleSource::facts(&self.pipeline)
     }
 }
 

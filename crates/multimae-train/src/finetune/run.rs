@@ -19,18 +19,22 @@ use super::evaluation::{Evaluated, constant_predictions, evaluate, evaluate_mode
 use super::pictures::predictions;
 use super::queries::{QueryCache, TRAINING};
 use super::report::{Parts, write_report};
+use super::setup::OF_DATA;
 use super::targets::{loss, targets};
 use crate::learner::{Learner, Losses};
 use crate::observer::{Baseline, Event, Observer, Outcome};
 use crate::optim::ParameterGroups;
-use crate::run::{ParameterCounts, RunFolder, RunResult, SetScores, State, StepSeconds};
+use crate::run::{
+    Continuation, ParameterCounts, ResumeOptions, RunFolder, RunResult, RunStart, SetScores, State,
+    StepSeconds, check_continues, fingerprint,
+};
 use crate::step::{StepNumbers, StepPlace, train_step};
 use crate::trainer::{
     Finished, Trainer, TrainingPlan, TrainingTask, ValidationResult, open_folder, shown_samples,
 };
 use crate::{Error, Result};
 use multimae_config::keys::Keys as _;
-use multimae_config::{FinetuneRecipe, Recipe as _, check_same};
+use multimae_config::{FinetuneRecipe, Recipe as _};
 use multimae_infer::checkpoint::evaluated_weights;
 use multimae_infer::saved_model::LoadReport;
 use multimae_infer::saved_model::{Adapter, Backbone, SavedModel};
@@ -63,6 +67,7 @@ struct Supervised {
     /// Samples that pictures show.
     shown: Vec<Sample>,
     baseline: Option<Baseline>,
+    fingerprint: String,
     /// The finished model by the set it was measured on, with the scores of the constant prediction
     /// there.
     finished: Vec<(String, Evaluated, IndexMap<String, f64>)>,
@@ -72,18 +77,18 @@ impl<'a> Finetuning<'a> {
     /// Starts a run in an empty folder, or resumes the one in `out`.
     ///
     /// # Errors
-    /// If the folder holds a run and `resume` is not set, or holds none and it is; if the data, the
+    /// If the folder of a new run holds one, or that of a run to resume holds none; if the data, the
     /// weights, the checkpoint or the recipe are not as they should be.
     pub fn new(
         setup: FinetuneSetup,
         out: &Path,
-        resume: bool,
+        start: RunStart,
         observer: &'a mut dyn Observer,
     ) -> Result<Self> {
         let training = setup.training_data()?;
         let evaluation = setup.evaluation_data()?;
         let test = setup.test_data()?;
-        let folder = open_folder(out, resume)?;
+        let folder = open_folder(out, start)?;
         for notice in &setup.notices {
             observer.event(&Event::Notice(notice.clone()));
         }
@@ -112,7 +117,8 @@ impl<'a> Finetuning<'a> {
             }
         };
         let plan = setup.plan(training.batches_per_epoch());
-        let work = Supervised {
+        let fingerprint = fingerprint(&setup.fingerprint(), &training, evaluation.as_ref())?;
+        let task = Supervised {
             queries: QueryCache::of(&setup.recipe),
             setup,
             plan,
@@ -123,9 +129,10 @@ impl<'a> Finetuning<'a> {
             test,
             shown,
             baseline,
+            fingerprint,
             finished: Vec::new(),
         };
-        Ok(Self { trainer: Trainer::new(work, training, folder, observer)? })
+        Ok(Self { trainer: Trainer::new(task, training, folder, start, observer)? })
     }
 
     /// Trains until the last step, or until `stop` is set; then a checkpoint is written and the
@@ -208,10 +215,17 @@ impl Supervised {
         })
     }
 
-    /// The finished model: the best by its score, or the last where nothing was measured.
-    fn best_model(&self, run: &Finished<'_, PeftModel>) -> Result<(PeftModel, String)> {
+    /// The finished model: the best by its score, or the last where nothing was measured or the best
+    /// is damaged.
+    fn best_model(&self, run: &mut Finished<'_, PeftModel>) -> Result<(PeftModel, String)> {
         let model = self.setup.model(&self.setup.device)?;
-        let best = if self.evaluation.is_some() { run.checkpoints.best()? } else { None };
+        let best = if self.evaluation.is_some() { run.checkpoints.best() } else { Ok(None) };
+        let best = best.unwrap_or_else(|error| {
+            let notice =
+                format!("the best checkpoint is damaged, the last model is used ({error})");
+            run.observer.event(&Event::Notice(notice));
+            None
+        });
         let (weights, step) = match best {
             Some(best) => (evaluated_weights(&best.tensors), best.position.step),
             None => (state_dict(&run.state.evaluated().model), run.state.position.step),
@@ -315,11 +329,11 @@ impl TrainingTask for Supervised {
     }
 
     fn fingerprint(&self) -> String {
-        self.setup.fingerprint()
+        self.fingerprint.clone()
     }
 
-    fn check_continues(&self, fingerprint: &str) -> Result<Vec<String>> {
-        Ok(check_same::<FinetuneRecipe>(fingerprint, &self.fingerprint())?)
+    fn check_continues(&self, begun: &str, options: ResumeOptions) -> Result<Continuation> {
+        check_continues::<FinetuneRecipe>(begun, &self.fingerprint, &OF_DATA, options)
     }
 
     fn step(
@@ -372,7 +386,7 @@ impl TrainingTask for Supervised {
 
     /// Writes the best model, reads it back strictly and measures that.
     fn finish(&mut self, mut run: Finished<'_, PeftModel>) -> Result<()> {
-        let (model, step) = self.best_model(&run)?;
+        let (model, step) = self.best_model(&mut run)?;
         let notes = [("recipe".to_owned(), self.setup.recipe.to_yaml()), ("step".to_owned(), step)];
         let path = run.folder.model();
         let saved = SavedModel {

@@ -36,6 +36,8 @@ use multimae_tasks::{BuildContext, Built, Constant, kind_of, kinds};
 const NORMALISED_BY: usize = 128;
 /// The number of training samples whose tokens prompts can start from.
 const PROMPTS_FROM: usize = 32;
+/// The keys of a fingerprint that hold statistics of the training annotations.
+pub(super) const OF_DATA: [&str; 2] = ["tasks of the data", "weights of the tasks"];
 /// Below this share of valid depth, something is likely wrong with its unit.
 const FEW_VALID: f64 = 0.5;
 
@@ -296,10 +298,10 @@ impl FinetuneSetup {
             serde_json::from_str(&self.recipe.fingerprint()).unwrap_or_default();
         let mut tasks = serde_json::to_value(&self.card.tasks).unwrap_or_default();
         without_quantity(&mut tasks);
-        text.insert("tasks of the data".to_owned(), tasks);
+        text.insert(OF_DATA[0].to_owned(), tasks);
         let weights: IndexMap<&str, f64> =
             self.tasks.iter().map(|task| (task.name.as_str(), task.weight)).collect();
-        text.insert("weights of the tasks".to_owned(), serde_json::json!(weights));
+        text.insert(OF_DATA[1].to_owned(), serde_json::json!(weights));
         serde_json::Value::Object(text).to_string()
     }
 

@@ -19,12 +19,14 @@ use super::step::pretrain_step;
 use crate::Result;
 use crate::learner::Learner;
 use crate::observer::{Baseline, Observer, Outcome};
-use crate::run::{RunFolder, State};
+use crate::run::{
+    Continuation, ResumeOptions, RunFolder, RunStart, State, check_continues, fingerprint,
+};
 use crate::step::{StepNumbers, StepPlace};
 use crate::trainer::{
     Finished, Trainer, TrainingPlan, TrainingTask, ValidationResult, open_folder, shown_samples,
 };
-use multimae_config::{PretrainRecipe, Recipe as _, check_same};
+use multimae_config::{PretrainRecipe, Recipe as _};
 
 /// Without evaluation samples, the baseline is measured on no more training samples than this.
 const BASELINE_SAMPLES: usize = 512;
@@ -42,23 +44,24 @@ struct Masked {
     /// Samples that pictures show.
     shown: Vec<Sample>,
     baseline: Baseline,
+    fingerprint: String,
 }
 
 impl<'a> Pretraining<'a> {
     /// Starts a run in an empty folder, or resumes the one in `out`.
     ///
     /// # Errors
-    /// If the folder holds a run and `resume` is not set, or holds none and it is; if the data, the
+    /// If the folder of a new run holds one, or that of a run to resume holds none; if the data, the
     /// checkpoint or the recipe are not as they should be.
     pub fn new(
         setup: PretrainSetup,
         out: &Path,
-        resume: bool,
+        start: RunStart,
         observer: &'a mut dyn Observer,
     ) -> Result<Self> {
         let training = setup.training_data()?;
         let evaluation = setup.evaluation_data()?;
-        let folder = open_folder(out, resume)?;
+        let folder = open_folder(out, start)?;
         let measured = match &evaluation {
             Some(loader) => loader.clone(),
             None => setup.training_in_order(BASELINE_SAMPLES)?,
@@ -70,8 +73,10 @@ impl<'a> Pretraining<'a> {
         };
         let shown = shown_samples(&measured, setup.spec.recipe.run.log_images)?;
         let plan = setup.plan(training.batches_per_epoch());
-        let work = Masked { setup, plan, evaluation, shown, baseline };
-        Ok(Self { trainer: Trainer::new(work, training, folder, observer)? })
+        let recipe = setup.spec.recipe.fingerprint();
+        let fingerprint = fingerprint(&recipe, &training, evaluation.as_ref())?;
+        let task = Masked { setup, plan, evaluation, shown, baseline, fingerprint };
+        Ok(Self { trainer: Trainer::new(task, training, folder, start, observer)? })
     }
 
     /// Trains until the last step, or until `stop` is set; then a checkpoint is written and the
@@ -102,11 +107,11 @@ impl TrainingTask for Masked {
     }
 
     fn fingerprint(&self) -> String {
-        self.setup.spec.recipe.fingerprint()
+        self.fingerprint.clone()
     }
 
-    fn check_continues(&self, fingerprint: &str) -> Result<Vec<String>> {
-        Ok(check_same::<PretrainRecipe>(fingerprint, &self.fingerprint())?)
+    fn check_continues(&self, begun: &str, options: ResumeOptions) -> Result<Continuation> {
+        check_continues::<PretrainRecipe>(begun, &self.fingerprint, &[], options)
     }
 
     fn step(&self, learner: &mut Learner, batch: &Batch, place: StepPlace) -> Result<StepNumbers> {

@@ -14,6 +14,10 @@ use crate::{Error, Result};
 
 /// The key of the position in a file's metadata.
 const POSITION: &str = "position";
+/// The key of the checksum of all tensors in a file's metadata.
+const CHECKSUM: &str = "checksum";
+/// The end of the name of a damaged checkpoint that was set aside.
+const DAMAGED: &str = ".damaged";
 
 /// The position of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,10 +36,6 @@ pub struct Position {
     pub rejected: Vec<String>,
     /// Optimiser steps that `skip_grad` left out so far.
     pub skipped_steps: u64,
-    /// Sum of the losses of this epoch's steps so far.
-    pub epoch_loss: f64,
-    /// Steps in that sum.
-    pub epoch_steps: u64,
     /// Largest resident memory in bytes before the first evaluation of any part of the run.
     #[serde(default)]
     pub peak_memory: Option<u64>,
@@ -46,7 +46,7 @@ pub struct Position {
 impl Position {
     /// Before the first step.
     #[must_use]
-    pub fn start(fingerprint: String) -> Self {
+    pub fn start() -> Self {
         Self {
             step: 0,
             epoch: 0,
@@ -55,10 +55,8 @@ impl Position {
             best: None,
             rejected: Vec::new(),
             skipped_steps: 0,
-            epoch_loss: 0.0,
-            epoch_steps: 0,
             peak_memory: None,
-            fingerprint,
+            fingerprint: String::new(),
         }
     }
 }
@@ -91,7 +89,9 @@ impl Checkpoint {
             problem: format!("the position cannot be written: {e}"),
         })?;
         let metadata: IndexMap<String, String> =
-            [(POSITION.to_owned(), position)].into_iter().collect();
+            [(POSITION.to_owned(), position), (CHECKSUM.to_owned(), checksum(&self.tensors))]
+                .into_iter()
+                .collect();
         let bytes = write_safetensors(&self.tensors, &metadata)?;
         Ok(write_atomically(path, &bytes)?)
     }
@@ -102,16 +102,41 @@ impl Checkpoint {
     /// If the file cannot be read, is damaged or is no checkpoint.
     pub fn read(path: &Path) -> Result<Self> {
         let (tensors, metadata) = read_safetensors(path)?;
+        let problem =
+            |problem: &str| Error::RunFolder { path: path.to_owned(), problem: problem.to_owned() };
         let position = metadata
             .get(POSITION)
             .and_then(|text| serde_json::from_str(text).ok())
-            .ok_or_else(|| Error::RunFolder {
-                path: path.to_owned(),
-                problem: "holds weights but no training state, so a run cannot be resumed from it"
-                    .to_owned(),
+            .ok_or_else(|| {
+                problem("holds weights but no training state, so a run cannot be resumed from it")
             })?;
+        // Files of before there was a checksum have none.
+        if metadata.get(CHECKSUM).is_some_and(|written| *written != checksum(&tensors)) {
+            return Err(problem("is damaged: its checksum does not match its tensors"));
+        }
         Ok(Self { position, tensors })
     }
+}
+
+/// The checksum of names and values of tensors, whatever their order.
+fn checksum(tensors: &StateDict) -> String {
+    let mut sorted: Vec<_> = tensors.iter().collect();
+    sorted.sort_by_key(|(name, _)| *name);
+    let mut hasher = crc32fast::Hasher::new();
+    for (name, data) in sorted {
+        hasher.update(name.as_bytes());
+        hasher.update(data.as_bytes());
+    }
+    format!("{:08x}", hasher.finalize())
+}
+
+/// The newest checkpoint that can be read.
+#[derive(Debug)]
+pub struct LatestCheckpoint {
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+    /// A notice for each newer file that is damaged.
+    pub notices: Vec<String>,
 }
 
 /// The checkpoints of one run.
@@ -177,13 +202,51 @@ impl CheckpointStore {
         Ok(checkpoint::list(&self.dir)?)
     }
 
-    /// The newest checkpoint, if there is one.
+    /// The newest checkpoint that can be read, if there is a checkpoint. Newer ones that are damaged
+    /// are renamed, so that they neither count as checkpoints nor are lost.
     ///
     /// # Errors
-    /// If it cannot be read.
-    pub fn latest(&self) -> Result<Option<Checkpoint>> {
-        self.list()?.last().map(|path| Checkpoint::read(path)).transpose()
+    /// If none can be read: the error of the newest.
+    pub fn latest(&self) -> Result<Option<LatestCheckpoint>> {
+        let mut damaged: Vec<(PathBuf, Error)> = Vec::new();
+        for path in self.list()?.into_iter().rev() {
+            match Checkpoint::read(&path) {
+                Ok(checkpoint) => {
+                    let aside = damaged.iter().map(|(path, error)| set_aside(path, error));
+                    return Ok(Some(LatestCheckpoint {
+                        checkpoint,
+                        notices: aside.collect::<Result<_>>()?,
+                    }));
+                }
+                Err(error) => damaged.push((path, error)),
+            }
+        }
+        match damaged.into_iter().next() {
+            Some((_, newest)) => Err(newest),
+            None => Ok(None),
+        }
     }
+
+    /// Removes the best checkpoint, if there is one.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    pub fn remove_best(&self) -> Result<()> {
+        let path = self.dir.join(BEST);
+        if path.exists() { Ok(fs::remove_file(path)?) } else { Ok(()) }
+    }
+}
+
+/// Renames a damaged checkpoint and returns a notice.
+fn set_aside(path: &Path, error: &Error) -> Result<String> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(DAMAGED);
+    fs::rename(path, &name)?;
+    Ok(format!(
+        "the newest checkpoint is damaged, and the one before is used ({error}); it was renamed to \
+         {}",
+        Path::new(&name).display()
+    ))
 }
 
 #[cfg(test)]
@@ -200,8 +263,6 @@ mod tests {
             best: Some(0.25),
             rejected: vec!["0007".to_owned()],
             skipped_steps: 1,
-            epoch_loss: 1.5,
-            epoch_steps: 3,
             peak_memory: Some(4096),
             fingerprint: "f".to_owned(),
         };
@@ -221,7 +282,8 @@ mod tests {
         }
         store.save_best(&checkpoint(10)).unwrap();
         assert_eq!(store.list().unwrap().len(), 2);
-        let latest = store.latest().unwrap().unwrap();
+        let LatestCheckpoint { checkpoint: latest, notices } = store.latest().unwrap().unwrap();
+        assert_eq!(notices, [""; 0]);
         assert_eq!(latest.position, checkpoint(15).position);
         assert_eq!(latest.part("model")["a.w"], checkpoint(15).tensors["model/a.w"]);
         assert!(latest.part("optimiser").is_empty());
@@ -235,14 +297,53 @@ mod tests {
         assert_eq!(read, Position { peak_memory: None, ..checkpoint(5).position });
     }
 
+    /// A name, and a change of the bytes of a file.
+    type Damage<'a> = (&'a str, &'a dyn Fn(&[u8]) -> Vec<u8>);
+
     #[test]
-    fn a_damaged_file_is_an_error_with_its_path() {
+    fn a_damaged_newest_checkpoint_falls_back_to_the_one_before() {
+        let flipped = |bytes: &[u8]| {
+            let mut bytes = bytes.to_vec();
+            *bytes.last_mut().unwrap() ^= 1;
+            bytes
+        };
+        let damages: [Damage<'_>; 4] = [
+            ("cut", &|bytes| bytes[..bytes.len() - 3].to_vec()),
+            ("empty", &|_| Vec::new()),
+            ("zeros", &|bytes| vec![0; bytes.len()]),
+            ("a flipped bit", &flipped),
+        ];
+        for (name, damage) in damages {
+            let dir = tempfile::tempdir().unwrap();
+            let store = CheckpointStore::new(dir.path().to_owned(), 1);
+            let older = store.save(&checkpoint(5)).unwrap();
+            let kept = fs::read(&older).unwrap();
+            let newest = store.save(&checkpoint(10)).unwrap();
+            fs::write(&older, kept).unwrap();
+            let bytes = fs::read(&newest).unwrap();
+            fs::write(&newest, damage(&bytes)).unwrap();
+            let latest = store.latest().unwrap().unwrap();
+            assert_eq!(latest.checkpoint.position.step, 5, "{name}");
+            let [notice] = &latest.notices[..] else { panic!("{name}: {:?}", latest.notices) };
+            assert!(notice.contains("step-000000010.safetensors"), "{name}: {notice}");
+            // The damaged file takes no place among those that are kept.
+            store.save(&checkpoint(7)).unwrap();
+            assert_eq!(store.latest().unwrap().unwrap().checkpoint.position.step, 7, "{name}");
+            assert!(dir.path().join("step-000000010.safetensors.damaged").exists(), "{name}");
+        }
+    }
+
+    #[test]
+    fn without_a_whole_checkpoint_the_newest_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let store = CheckpointStore::new(dir.path().to_owned(), 2);
-        let path = store.save(&checkpoint(5)).unwrap();
-        let bytes = fs::read(&path).unwrap();
-        fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
+        for step in [5, 10] {
+            let path = store.save(&checkpoint(step)).unwrap();
+            let bytes = fs::read(&path).unwrap();
+            fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
+        }
         let message = store.latest().unwrap_err().to_string();
-        assert!(message.contains("step-000000005"), "{message}");
+        assert!(message.contains("step-000000010"), "{message}");
+        assert_eq!(store.list().unwrap().len(), 2, "nothing is renamed");
     }
 }

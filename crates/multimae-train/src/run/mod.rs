@@ -5,11 +5,14 @@ mod folder;
 mod logs;
 mod memory;
 mod result;
+mod resume;
 mod state;
 
-pub use checkpoint::{Checkpoint, CheckpointStore, Position};
+pub use checkpoint::{Checkpoint, CheckpointStore, LatestCheckpoint, Position};
 pub use folder::RunFolder;
 pub use logs::Logs;
 pub use memory::peak_memory;
 pub use result::{ParameterCounts, RunResult, SetScores, StepSeconds};
+pub(crate) use resume::check_position;
+pub use resume::{Continuation, ResumeOptions, RunStart, check_continues, fingerprint};
 pub use state::State;

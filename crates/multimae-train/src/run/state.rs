@@ -29,9 +29,9 @@ pub struct State<M> {
 impl<M: Module> State<M> {
     /// The state before the first step, with averaged weights if a decay is given.
     #[must_use]
-    pub fn start(learner: Learner<M>, ema_decay: Option<f64>, fingerprint: String) -> Self {
+    pub fn start(learner: Learner<M>, ema_decay: Option<f64>) -> Self {
         let ema = ema_decay.map(|decay| Ema::new(&learner.model, decay));
-        Self { learner, ema, position: Position::start(fingerprint) }
+        Self { learner, ema, position: Position::start() }
     }
 
     /// The state that a checkpoint holds, in the shape of `fresh`.
