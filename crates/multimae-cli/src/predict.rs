@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use anyhow::bail;
 use clap::Args;
 use multimae_infer::predict::{
-    FrameSources, InputPath, OutputOptions, Outputs, PredictOptions, Predictor as _,
+    EncodedOutputs, FrameSources, InputPath, OutputOptions, Outputs, PredictOptions, Predictor as _,
 };
 
 use crate::model::Model;
@@ -15,7 +16,8 @@ use crate::terminal;
 /// For depth, writes depth/NAME.png (16 bits, millimetres), depth/NAME.npy (metres) and
 /// depth_overlay/NAME.png with a scale bar; for labels semseg/NAME.png (palette, the values of the
 /// annotations), semseg/NAME.npy (the same, uint8) and semseg_overlay/NAME.png with a legend; all at
-/// the image's own size.
+/// the image's own size. A file that cannot be read or predicted does not stop the others: nothing is
+/// written for it, and the command names it at its end and fails.
 #[derive(Debug, Args)]
 pub(crate) struct Predict {
     #[command(flatten)]
@@ -39,6 +41,21 @@ pub(crate) struct Predict {
     /// Replace files that are there
     #[arg(long)]
     force: bool,
+    /// Stop at the first file that cannot be predicted
+    #[arg(long)]
+    fail_fast: bool,
+}
+
+/// The most files that the last line names; each has a line of its own before.
+const NAMED: usize = 20;
+
+/// The first names, and the number of the others.
+fn named(names: &[&str]) -> String {
+    let first = names[..names.len().min(NAMED)].join(", ");
+    match names.len().saturating_sub(NAMED) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
 }
 
 impl Predict {
@@ -53,6 +70,7 @@ impl Predict {
             flip: false,
             no_overlays: true,
             force: true,
+            fail_fast: true,
         }
     }
 
@@ -75,18 +93,42 @@ impl Predict {
         outputs.check(frames.samples().iter().map(|sample| sample.id.as_str()))?;
 
         let bar = terminal::bar(frames.len() as u64, "images");
-        for index in 0..frames.len() {
+        let mut described = false;
+        let mut predict = |index| -> anyhow::Result<EncodedOutputs> {
             let frame = frames.decode(index)?;
-            if index == 0 {
+            if !described {
                 let size = multimae::modality::Size::new(frame.height, frame.width);
                 let seen = predictor.describe_input(size, &request)?;
                 bar.suspend(|| terminal::line(&format!("the model sees {seen}")));
+                described = true;
             }
-            outputs.write(&frame, &predictor.predict(&frame, &request)?)?;
+            Ok(outputs.encode(&frame, &predictor.predict(&frame, &request)?)?)
+        };
+        let mut failed = Vec::new();
+        for (index, sample) in frames.samples().iter().enumerate() {
+            match predict(index) {
+                // A folder that cannot be written concerns every file.
+                Ok(files) => files.write()?,
+                Err(error) if self.fail_fast || frames.len() == 1 => return Err(error),
+                Err(error) => {
+                    bar.suspend(|| terminal::error(&error));
+                    failed.push(sample.id.as_str());
+                }
+            }
             bar.inc(1);
         }
         bar.finish_and_clear();
-        terminal::line(&format!("{} images, in {}", frames.len(), self.out.display()));
+        let done = frames.len() - failed.len();
+        terminal::line(&format!("{done} images, in {}", self.out.display()));
+        if !failed.is_empty() {
+            bail!(
+                "{} of {} images could not be predicted, and nothing was written for them: {}. The \
+                 reason of each is above",
+                failed.len(),
+                frames.len(),
+                named(&failed)
+            );
+        }
         Ok(())
     }
 }

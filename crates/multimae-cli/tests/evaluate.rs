@@ -173,6 +173,37 @@ fn predictions_are_not_replaced_unasked() {
 }
 
 #[test]
+fn a_bad_file_does_not_stop_the_others_and_leaves_nothing() {
+    let bench = Bench::new();
+    let images = bench.scratch.data().join("rgb");
+    let bytes = fs::read(images.join("003.png")).unwrap();
+    fs::write(images.join("000.png"), &bytes[..bytes.len() / 2]).unwrap();
+    fs::write(images.join("007.png"), "<html>").unwrap();
+    let message = fail(&mut bench.predict(&images, "out"));
+    let words = "2 of 12 images could not be predicted, and nothing was written for them: 000, 007";
+    assert!(message.contains(words) && message.contains("10 images, in"), "{message}");
+    for path in ["rgb/000.png", "rgb/007.png"] {
+        assert!(message.contains(path), "the reason names {path}: {message}");
+    }
+    let names = |folder: &str| -> Vec<String> {
+        let out = bench.scratch.path("out").join(folder);
+        let entries = fs::read_dir(out).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    };
+    let good: Vec<String> =
+        (0..12).filter(|i| ![0, 7].contains(i)).map(|i| format!("{i:03}.png")).collect();
+    assert_eq!(names("semseg_overlay"), good);
+    assert_eq!(names("depth").len(), 20, "a PNG and an array for each good image");
+    // The old way: the first bad file ends it.
+    let message = fail(bench.predict(&images, "fast").arg("--fail-fast"));
+    assert!(message.contains("rgb/000.png") && !message.contains("007"), "{message}");
+    assert!(!bench.scratch.path("fast").exists());
+}
+
+#[test]
 fn folders_of_modalities_are_paired_by_name() {
     let bench = Bench::new();
     let data = bench.scratch.data();

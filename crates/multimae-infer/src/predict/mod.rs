@@ -20,7 +20,7 @@ use multimae_kernels::precision::Precision;
 pub use bank::BankPredictor;
 pub use model::{ModelPredictor, ModelView, finish};
 pub use multimae_tasks::{FramePrediction, TaskPrediction};
-pub use outputs::{OutputOptions, Outputs, PredictionFile, files_of};
+pub use outputs::{EncodedOutputs, OutputOptions, Outputs, PredictionFile, files_of};
 pub use sources::{FrameSources, InputPath};
 pub use stages::{FrameOutputs, PreparedFrame, prepare};
 

@@ -80,11 +80,16 @@ impl<'a> Outputs<'a> {
         self.dir.join(format!("{task}_overlay")).join(format!("{name}.png"))
     }
 
-    /// Writes what was predicted for a frame, each file whole or not at all.
+    /// Encodes what was predicted for a frame. Nothing is written before all of it is encoded.
     ///
     /// # Errors
-    /// If a file cannot be written; it is named.
-    pub fn write(&self, frame: &RawSample, prediction: &FramePrediction) -> Result<()> {
+    /// If values do not fit a format.
+    pub fn encode(
+        &self,
+        frame: &RawSample,
+        prediction: &FramePrediction,
+    ) -> Result<EncodedOutputs> {
+        let mut files = Vec::new();
         let size = (frame.height, frame.width);
         let picture = frame.maps.values().find_map(|map| match map {
             RawMap::Color(rgb) => Picture::new(size, rgb.clone()).ok(),
@@ -94,15 +99,31 @@ impl<'a> Outputs<'a> {
         for (task, predicted) in &prediction.tasks {
             let Some(card) = self.card.tasks.get(task) else { continue };
             for file in files_of(&*card.task, predicted, size) {
-                put(&self.file(task, name, file.extension()), &file.encode()?)?;
+                files.push((self.file(task, name, file.extension()), file.encode()?));
             }
             if self.options.overlays
                 && let Some(overlay) = card.task.overlay(predicted, picture.as_ref(), size)?
             {
-                put(&self.overlay(task, name), &overlay.png()?)?;
+                files.push((self.overlay(task, name), overlay.png()?));
             }
         }
-        Ok(())
+        Ok(EncodedOutputs { files })
+    }
+}
+
+/// The files of one frame, encoded and not yet written.
+#[derive(Debug)]
+pub struct EncodedOutputs {
+    files: Vec<(PathBuf, Vec<u8>)>,
+}
+
+impl EncodedOutputs {
+    /// Writes the files, each whole or not at all.
+    ///
+    /// # Errors
+    /// If a file cannot be written; it is named.
+    pub fn write(&self) -> Result<()> {
+        self.files.iter().try_for_each(|(path, bytes)| put(path, bytes))
     }
 }
 
