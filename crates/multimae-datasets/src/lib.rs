@@ -30,6 +30,12 @@ mod options;
 mod run;
 mod statistics;
 
+/// The parsers of published files, for the fuzz targets.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use crate::nyuv2::{read_mat5, read_mat73};
+}
+
 pub use dataset::PrepareDataset;
 pub use error::{Error, Result};
 pub use options::{Choice, OptionInfo, OptionKind, OptionValues};

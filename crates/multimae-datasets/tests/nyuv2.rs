@@ -347,6 +347,18 @@ fn wrong_files_are_named() {
     }
 }
 
+/// Found by fuzzing: the library allocates what the index of chunks claims.
+#[test]
+fn a_chunk_beyond_the_end_of_the_file_is_refused_before_memory_is_claimed() {
+    let mut bytes = fs::read(fixture("nyuv2_small.mat")).unwrap();
+    // The size of a chunk of `depths`, 282 bytes, becomes 2.8 GB.
+    assert_eq!(bytes[9869..9873], 282_u32.to_le_bytes());
+    bytes[9872] = 0xa9;
+    let mut scratch = Scratch::new();
+    scratch.with_mat(&bytes);
+    scratch.fails(&["other.mat", "a chunk of 2835349786 bytes lies outside of the file"]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -55,6 +55,12 @@ mod routes;
 mod server;
 mod workers;
 
+/// The parser of bodies, for the fuzz targets.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use crate::routes::read_body;
+}
+
 pub use config::ServerConfig;
 pub use engine::{AdapterEntry, BankEngine, Engine, InferenceOutput, InferenceRequest};
 pub use error::{Error, Result};

@@ -6,6 +6,7 @@ mod color;
 mod continuous;
 mod format;
 mod frame;
+mod guard;
 mod labels;
 mod npy;
 mod png_file;
@@ -51,25 +52,34 @@ pub(crate) fn decode(bytes: &[u8], encoding: &Encoding) -> Result<Frame, Problem
 
 /// Decodes an image as RGB.
 pub(crate) fn decode_colors(bytes: &[u8]) -> Result<Frame, Problem> {
-    color::read(bytes, format::known(bytes)?)
+    let format = format::known(bytes)?;
+    if format == FileFormat::Png {
+        guard::check_palette(bytes)?;
+    }
+    guard::guarded(|| color::read(bytes, format))
 }
 
 /// Decodes a file of any format value by value.
 pub(crate) fn decode_values(bytes: &[u8]) -> Result<Frame, Problem> {
-    match format::known(bytes)? {
+    let format = format::known(bytes)?;
+    if format == FileFormat::Png {
+        guard::check_palette(bytes)?;
+    }
+    guard::guarded(|| match format {
         FileFormat::Png => png_file::read(bytes),
         FileFormat::Jpeg => color::read_jpeg(bytes),
         FileFormat::Npy => npy::read(bytes),
-    }
+    })
 }
 
 /// Height and width that the header of a file claims; no pixel is decoded.
 pub(crate) fn claimed_size(bytes: &[u8]) -> Result<(u64, u64), Problem> {
-    match format::known(bytes)? {
+    let format = format::known(bytes)?;
+    guard::guarded(|| match format {
         FileFormat::Png => color::claimed_size(bytes, ImageFormat::Png),
         FileFormat::Jpeg => color::claimed_size(bytes, ImageFormat::Jpeg),
         FileFormat::Npy => npy::claimed_size(bytes),
-    }
+    })
 }
 
 /// Checks that a frame is of the kind that a modality holds.

@@ -36,6 +36,12 @@ pub(super) fn read_numbers(path: &Path, name: &str) -> Result<Vec<f64>> {
     find(&bytes, name).map_err(|problem| Error::Input { path: path.to_owned(), problem })
 }
 
+/// Looks for an array in the bytes of a file, and drops it.
+#[cfg(fuzzing)]
+pub fn read_all(bytes: &[u8], name: &str) {
+    let _ = find(bytes, name);
+}
+
 fn find(bytes: &[u8], wanted: &str) -> std::result::Result<Vec<f64>, Problem> {
     let (order, mut rest) = open(bytes)?;
     let mut seen = Vec::new();

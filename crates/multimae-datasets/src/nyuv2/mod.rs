@@ -31,4 +31,7 @@ pub use crop::Crop;
 pub use dataset::Nyuv2;
 pub use prepare::{Nyuv2Options, prepare};
 
+#[cfg(fuzzing)]
+pub use {mat5::read_all as read_mat5, source::read_all as read_mat73};
+
 use crate::{Error, Result};

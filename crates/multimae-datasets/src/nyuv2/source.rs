@@ -31,6 +31,13 @@ pub(super) struct Shape {
     pub(super) width: usize,
 }
 
+impl Shape {
+    /// Bytes of a frame in memory: RGB, depth, labels and perhaps the depth with holes.
+    fn frame_bytes(self, raw: bool) -> usize {
+        self.height * self.width * (3 + 2 + 4 + if raw { 4 } else { 0 })
+    }
+}
+
 /// Some frames that follow each other in the file, as stored.
 pub(super) struct Block {
     shape: Shape,
@@ -69,11 +76,13 @@ impl Source {
         let array = |name: &str, dtype: &DType| -> Result<Dataset> {
             let array = file.dataset(name).map_err(|error| open(format!("`{name}`: {error}")))?;
             let found = array.dtype().map_err(|error| open(format!("`{name}`: {error}")))?;
-            if found == *dtype {
-                Ok(array)
-            } else {
-                Err(open(format!("`{name}` holds {found:?}, expected {dtype:?}")))
+            if found != *dtype {
+                return Err(open(format!("`{name}` holds {found:?}, expected {dtype:?}")));
             }
+            check_chunks(&array, file.file_size()).map_err(|problem| {
+                open(format!("`{name}`: {problem}; the file is damaged, copy or download it again"))
+            })?;
+            Ok(array)
         };
         let images = array("images", &DType::U8)?;
         let depths = array("depths", &DType::F32)?;
@@ -83,6 +92,14 @@ impl Source {
             array.shape().map_err(|error| open(format!("`{name}`: {error}")))
         };
         let shape = picture_shape(&shape_of(&images, "images")?).map_err(open)?;
+        if shape.frame_bytes(raw) > IN_MEMORY {
+            return Err(open(format!(
+                "a frame of {} x {} pixels (rows x columns) takes more than {} MiB",
+                shape.height,
+                shape.width,
+                IN_MEMORY >> 20
+            )));
+        }
         let others = [
             ("depths", Some(&depths)),
             ("labels", Some(&labels)),
@@ -106,8 +123,7 @@ impl Source {
             let shape = array.chunk_shape().map_err(|error| self.problem("its chunks", &error))?;
             chunk = chunk.max(shape.and_then(|shape| shape.first().copied()).unwrap_or(1));
         }
-        let maps = if self.raw_depths.is_some() { 2 } else { 1 };
-        let frame = self.shape.height * self.shape.width * (3 + 2 + 4 * maps);
+        let frame = self.shape.frame_bytes(self.raw_depths.is_some());
         let fit = (IN_MEMORY / threads.max(1) / frame.max(1)).max(1);
         Ok(usize::try_from(chunk).unwrap_or(usize::MAX).min(fit))
     }
@@ -167,6 +183,21 @@ impl Source {
     }
 }
 
+/// Reads everything that a file may hold, and drops it.
+#[cfg(fuzzing)]
+pub fn read_all(path: &Path) {
+    for raw in [false, true] {
+        let Ok(source) = Source::open(path, raw) else { continue };
+        let Ok(count) = source.frames_at_a_time(1) else { continue };
+        if let Ok(block) = source.read(0, count.min(source.shape.frames)) {
+            let _ = block.frames().count();
+        }
+        for name in ["names", "scenes"] {
+            let _ = source.strings(name);
+        }
+    }
+}
+
 fn picture_shape(shape: &[u64]) -> std::result::Result<Shape, String> {
     let side = |side: u64| usize::try_from(side).ok().filter(|side| (1..=1 << 14).contains(side));
     match *shape {
@@ -177,6 +208,28 @@ fn picture_shape(shape: &[u64]) -> std::result::Result<Shape, String> {
         _ => None,
     }
     .ok_or_else(|| format!("`images` has the shape {shape:?}, expected (frames, 3, width, height)"))
+}
+
+/// Checks that the chunks of an array lie inside the file and fit into memory: the library allocates
+/// what their index claims.
+fn check_chunks(array: &Dataset, file_size: u64) -> std::result::Result<(), String> {
+    let damaged = |error: hdf5_pure::Error| error.to_string();
+    let Some(shape) = array.chunk_shape().map_err(damaged)? else { return Ok(()) };
+    // No element is larger than eight bytes.
+    let bytes = shape.iter().try_fold(8_u64, |all, &side| all.checked_mul(side));
+    if bytes.is_none_or(|bytes| bytes > IN_MEMORY as u64) {
+        return Err(format!("its chunks of {shape:?} values do not fit into memory"));
+    }
+    for chunk in array.chunks().map_err(damaged)? {
+        let end = chunk.address.checked_add(chunk.storage_size);
+        if end.is_none_or(|end| end > file_size) {
+            return Err(format!(
+                "a chunk of {} bytes lies outside of the file's {file_size}",
+                chunk.storage_size
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn check_map_shape(name: &str, found: &[u64], shape: Shape) -> std::result::Result<(), String> {

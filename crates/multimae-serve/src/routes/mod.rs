@@ -7,6 +7,9 @@ mod reconstruct;
 mod status;
 mod upload;
 
+#[cfg(fuzzing)]
+pub use upload::read_body;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

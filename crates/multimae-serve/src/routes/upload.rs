@@ -92,6 +92,15 @@ impl RequestBody {
     }
 }
 
+/// Reads a body of a content type, and drops it.
+#[cfg(fuzzing)]
+pub async fn read_body(kind: &str, bytes: &[u8]) {
+    let body = axum::body::Body::from(bytes.to_vec());
+    if let Ok(request) = Request::builder().header(header::CONTENT_TYPE, kind).body(body) {
+        drop(RequestBody::read(request).await);
+    }
+}
+
 /// The framework's message about an unreadable body.
 fn of_body(status: axum::http::StatusCode, text: &str) -> Problem {
     match status {
