@@ -2,11 +2,12 @@
 
 use indexmap::IndexMap;
 use multimae::output_adapters::{DptOutput, Upsampling};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::keys::RecipeValue;
-use super::values::by_name;
+use super::values::{by_name, json_schema as schema};
 
 /// The output that a task needs from its head; it decides on the usual kind of head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +29,7 @@ macro_rules! heads {
         }
     )*) => {
         /// A kind of head with its own sizes; those that are left out are the recipe's.
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(tag = "kind")]
         pub enum HeadRecipe {
             $( $(#[doc = $doc])+ #[serde(rename = $word)] $kind($sizes), )*
@@ -36,7 +37,7 @@ macro_rules! heads {
 
         $(
             #[doc = concat!("The sizes of a ", $word, " head.")]
-            #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+            #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
             #[serde(deny_unknown_fields, default)]
             pub struct $sizes { $(
                 $(#[doc = $size_doc])+
@@ -179,6 +180,13 @@ impl RecipeValue for Heads {
 
     fn kind() -> String {
         "a map from tasks to heads, {kind: ..., size: ...}".to_owned()
+    }
+
+    fn schema() -> Value {
+        let head = schema::of::<HeadRecipe>();
+        let kinds = json!({ "enum": schema::tags(&head, "kind") });
+        let sizes = json!({ "type": "object", "not": { "required": ["kind"] } });
+        schema::map_of(schema::any_of([kinds, head, sizes]))
     }
 }
 

@@ -20,6 +20,8 @@ pub struct KeyInfo {
     pub doc: &'static [&'static str],
     /// The values it takes, in a few words.
     pub kind: String,
+    /// The values it takes, as a JSON Schema.
+    pub schema: Value,
     /// The numbers it takes, if they are bounded.
     pub range: Option<Range>,
     /// Its value where nothing sets it.
@@ -37,6 +39,8 @@ pub trait RecipeValue: Sized {
     fn write(&self) -> Value;
     /// The values of the type, in a few words.
     fn kind() -> String;
+    /// The values of the type, as a JSON Schema (draft 7).
+    fn schema() -> Value;
 }
 
 /// The keys of a recipe, or of a part that recipes share.
@@ -123,6 +127,7 @@ macro_rules! recipe_keys {
                         declared_in: stringify!($name),
                         doc: &[$($doc),+],
                         kind: <$kind as $crate::keys::RecipeValue>::kind(),
+                        schema: <$kind as $crate::keys::RecipeValue>::schema(),
                         range: None $(.or(Some($range)))?,
                         default: serde_json::Value::Null,
                     }, )* ],
@@ -196,6 +201,10 @@ macro_rules! choice {
 
             fn kind() -> String {
                 [$($word),+].join(" | ")
+            }
+
+            fn schema() -> serde_json::Value {
+                serde_json::json!({ "enum": [$($word),+] })
             }
         }
     };

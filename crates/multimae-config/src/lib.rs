@@ -29,13 +29,16 @@ mod heads;
 pub mod keys;
 mod known;
 mod modalities;
+mod modality_entry;
 mod overrides;
 mod pretrain;
 pub mod range;
 mod recipe;
 pub mod reference;
 mod resume;
+pub mod schema;
 mod shared;
+mod usual;
 mod values;
 
 pub use choices::{
@@ -51,12 +54,12 @@ pub use heads::{
     SegmenterSizes,
 };
 pub use known::{check_key, unknown_of};
-pub use modalities::{
-    COCO_CLASSES, Kind, LossName, Modalities, ModalityDefaults, ModalityRecipe, TaskModality, usual,
-};
+pub use modalities::{Modalities, TaskModality};
+pub use modality_entry::{Kind, LossName, ModalityRecipe};
 pub use overrides::Override;
-pub use pretrain::PretrainRecipe;
+pub use pretrain::{NORM_RGB, PretrainRecipe};
 pub use recipe::Recipe;
 pub use resume::{Difference, check_same, differing};
 pub use shared::{DataKeys, ModelKeys, OptimisationKeys, RunKeys, TaskKeys};
+pub use usual::{COCO_CLASSES, ModalityDefaults, Role, adapter_of, task_kind, usual, usual_target};
 pub use values::{Alphas, EncoderChoice, Names, PromptInit, TaskWeights};

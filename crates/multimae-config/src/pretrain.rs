@@ -2,12 +2,16 @@
 
 use super::choices::{BalancerChoice, NanSamplesChoice};
 use super::keys::recipe_keys;
-use super::modalities::{ModalityDefaults, TaskModality};
+use super::modalities::TaskModality;
 use super::range::at_least;
 use super::recipe::Recipe;
 use super::shared::{DataKeys, ModelKeys, OptimisationKeys, RunKeys, TaskKeys, problem};
+use super::usual::{ModalityDefaults, Role};
 use super::values::{Alphas, Names};
 use crate::Result;
+
+/// The decoder of standardised patches that `extra_norm_pix_loss` adds, and its modality.
+pub const NORM_RGB: (&str, &str) = ("norm_rgb", "rgb");
 
 recipe_keys! {
     /// Everything that can be set for pre-training.
@@ -69,7 +73,7 @@ impl Recipe for PretrainRecipe {
     fn check_rules(&self) -> Result<()> {
         self.tasks.check()?;
         self.optim.check()?;
-        if self.extra_norm_pix_loss && !self.domains().iter().any(|name| name == "rgb") {
+        if self.extra_norm_pix_loss && !self.domains().iter().any(|name| name == NORM_RGB.1) {
             return problem(
                 "`extra_norm_pix_loss` predicts RGB, but `rgb` is no domain; add it or set \
                  `extra_norm_pix_loss: false`",
@@ -97,7 +101,7 @@ impl PretrainRecipe {
             imagenet_normalisation: self.tasks.imagenet_default_mean_and_std,
             standardize_depth: self.tasks.standardize_depth,
         };
-        self.tasks.modalities.resolve(name, defaults)
+        self.tasks.modalities.resolve(name, Role::Pretraining, defaults)
     }
 
     /// The learning rate after warm-up: `blr * samples per step / 256`.

@@ -60,6 +60,21 @@ impl Range {
         (!fits || !in_order).then(|| format!("`{key}: {value}` must be {self}"))
     }
 
+    /// The bounds as a JSON Schema, of a number, of those of a list and of those of a map.
+    pub(crate) fn schema(&self) -> Value {
+        let mut bounds = serde_json::Map::new();
+        let low = if self.low.included { "minimum" } else { "exclusiveMinimum" };
+        bounds.insert(low.to_owned(), self.low.value.into());
+        if let Some(Bound { value, included }) = self.high {
+            let high = if included { "maximum" } else { "exclusiveMaximum" };
+            bounds.insert(high.to_owned(), value.into());
+        }
+        let each = Value::Object(bounds.clone());
+        bounds.insert("items".to_owned(), each.clone());
+        bounds.insert("additionalProperties".to_owned(), each);
+        Value::Object(bounds)
+    }
+
     fn contains(&self, number: f64) -> bool {
         let Bound { value, included } = self.low;
         let above = number > value || included && number == value;

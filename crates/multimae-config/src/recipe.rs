@@ -37,6 +37,15 @@ pub trait Recipe: Keys {
         Ok((Self::default(), Vec::new()))
     }
 
+    /// Writes forms of keys that stand for several keys as those keys.
+    ///
+    /// # Errors
+    /// If such a form is not as it should be.
+    fn expand(map: &mut Map<String, Value>) -> Result<(), String> {
+        let _ = map;
+        Ok(())
+    }
+
     /// Checks that every number is in the range of its key, and that keys fit together.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::keys::KeyInfo;
-use super::{FinetuneRecipe, PretrainRecipe, Recipe};
+use super::{FinetuneRecipe, PretrainRecipe, Recipe, schema};
 
 /// The first line of every page that is written by the program.
 pub const GENERATED: &str = "<!-- Written by `multimae reference --out docs/reference`. -->";
@@ -14,10 +14,12 @@ pub fn files() -> Vec<(&'static str, String)> {
     let pretraining = "Recipes of `multimae pretrain`.";
     let finetuning =
         "Recipes of `multimae finetune`; cells of `multimae compare` change the same keys.";
-    vec![
+    let mut files = vec![
         ("pretrain.md", keys::<PretrainRecipe>("Keys of pre-training", pretraining)),
         ("finetune.md", keys::<FinetuneRecipe>("Keys of fine-tuning", finetuning)),
-    ]
+    ];
+    files.extend(schema::files());
+    files
 }
 
 /// The keys of a recipe, a table per group.

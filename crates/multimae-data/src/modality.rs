@@ -69,6 +69,7 @@ pub enum Encoding {
 }
 
 /// A measured quantity, as far as moving pixels changes its values.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Quantity {
@@ -90,6 +91,7 @@ impl Quantity {
 }
 
 /// The interpolation between pixels. The first two smooth when they reduce, as Pillow does.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Interpolation {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use multimae_data::{DataModality, Encoding};
+use multimae_data::{DataModality, Encoding, Quantity};
 use multimae_synth::{Frame, FrameMap, LABEL_NAMES, render};
 
 /// Height and width of rooms.
@@ -33,9 +33,9 @@ impl Rooms {
 pub(crate) fn map_of(modality: &DataModality) -> Option<FrameMap> {
     match &modality.encoding {
         Encoding::Color { .. } => Some(FrameMap::Rgb),
-        // Rooms are in millimetres, and so is nothing but depth.
-        Encoding::Continuous { channels: 1, divisor, .. }
-            if modality.name.contains("depth") && *divisor == 1000.0 =>
+        // Rooms are in millimetres.
+        Encoding::Continuous { channels: 1, divisor, quantity: Quantity::Distance, .. }
+            if *divisor == 1000.0 =>
         {
             Some(FrameMap::Depth)
         }

@@ -45,7 +45,7 @@ impl<R: Recipe> Resolved<R> {
     /// As [`Self::load`].
     pub fn from_map(map: &Map<String, Value>, source: &str) -> Result<Self> {
         let mut problems = Vec::new();
-        let map = without_aliases::<R>(map, &mut problems);
+        let map = plain::<R>(map, &mut problems);
         let (recipe, notices) = R::start(&map).map_err(|error| named(error, source))?;
         let mut resolved = Self { recipe, notices };
         for (key, value) in &map {
@@ -83,7 +83,7 @@ fn says_something(value: &Value) -> bool {
 }
 
 /// The key that names the file that a recipe builds on, relative to the recipe's own folder.
-const BASE: &str = "base";
+pub(crate) const BASE: &str = "base";
 
 /// The keys and values of a recipe over those of the recipe that it names as its base, which may
 /// have one itself. A key replaces that of the base as a whole, also where it is a map.
@@ -106,7 +106,7 @@ fn read_with_bases<R: Recipe>(path: &Path) -> Result<Map<String, Value>> {
         };
         // Here, since a file and its base may call a key by different names.
         let mut problems = Vec::new();
-        maps.push(without_aliases::<R>(&map, &mut problems));
+        maps.push(plain::<R>(&map, &mut problems));
         if let Some(first) = problems.first() {
             return Err(problem(first));
         }
@@ -131,11 +131,8 @@ pub fn read_map(path: &Path) -> Result<Map<String, Value>> {
     }
 }
 
-/// The keys under the names used here.
-fn without_aliases<R: Recipe>(
-    map: &Map<String, Value>,
-    problems: &mut Vec<String>,
-) -> Map<String, Value> {
+/// The keys under the names used here, in their plain forms.
+fn plain<R: Recipe>(map: &Map<String, Value>, problems: &mut Vec<String>) -> Map<String, Value> {
     let mut renamed = Map::new();
     for (key, value) in map {
         let alias = R::ALIASES.iter().find(|(alias, _)| alias == key);
@@ -145,5 +142,6 @@ fn without_aliases<R: Recipe>(
         }
         renamed.insert(name.to_owned(), value.clone());
     }
+    problems.extend(R::expand(&mut renamed).err());
     renamed
 }

@@ -4,6 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::{CLASSES, FinetuneRecipe};
 use crate::keys::{Keys as _, RecipeValue as _};
+use crate::modalities::Modalities;
+use crate::usual::{published_name, task_kind};
 use crate::values::Names;
 use crate::{Error, Result};
 
@@ -23,32 +25,39 @@ pub enum TaskKinds {
 }
 
 impl TaskKinds {
-    fn of(tasks: &Names) -> Self {
+    fn of(tasks: &Names, modalities: &Modalities) -> Self {
         match tasks.0.as_slice() {
             [only] if only == CLASSES => Self::Classification,
-            [only] if only == "semseg" => Self::Segmentation,
-            [only] if only == "depth" => Self::Depth,
-            [_] => Self::Regression,
+            [only] => match modalities.task_kind(only).as_str() {
+                task_kind::LABELS => Self::Segmentation,
+                task_kind::DEPTH => Self::Depth,
+                _ => Self::Regression,
+            },
             _ => Self::Joint,
         }
     }
 
     /// The tasks that the keys of a published file are about, and the key that tells.
-    fn inferred_from(map: &Map<String, Value>) -> Option<(Self, &'static str, &'static str)> {
+    fn inferred_from(map: &Map<String, Value>) -> Option<(Self, &'static str, String)> {
         let has = |key: &str| map.get(key).is_some_and(|value| !value.is_null());
         let pixels = ["seg_reduce_zero_label", "seg_use_void_label"];
         let images = ["use_mean_pooling", "data_set", "mixup", "cutmix", "smoothing", "crop_pct"];
         let labels = pixels.into_iter().find(|key| has(key));
         let images = images.into_iter().find(|key| has(key));
         let depth = has("loss").then_some("loss");
+        let named = |kinds: &[&str]| {
+            let names: Vec<&str> = kinds.iter().filter_map(|kind| published_name(kind)).collect();
+            names.join("-")
+        };
+        let segmentation = |key| Some((Self::Segmentation, key, named(&[task_kind::LABELS])));
         match (images, labels, depth) {
-            (Some(key), ..) => Some((Self::Classification, key, CLASSES)),
-            (None, Some(key), None) => Some((Self::Segmentation, key, "semseg")),
-            (None, None, Some(key)) => Some((Self::Depth, key, "depth")),
-            (None, Some(_), Some(key)) => Some((Self::Joint, key, "depth-semseg")),
-            (None, None, None) if has("num_classes") => {
-                Some((Self::Segmentation, "num_classes", "semseg"))
+            (Some(key), ..) => Some((Self::Classification, key, CLASSES.to_owned())),
+            (None, Some(key), None) => segmentation(key),
+            (None, None, Some(key)) => Some((Self::Depth, key, named(&[task_kind::DEPTH]))),
+            (None, Some(_), Some(key)) => {
+                Some((Self::Joint, key, named(&[task_kind::DEPTH, task_kind::LABELS])))
             }
+            (None, None, None) if has("num_classes") => segmentation("num_classes"),
             (None, None, None) => None,
         }
     }
@@ -84,8 +93,16 @@ pub(super) fn start(map: &Map<String, Value>) -> Result<(FinetuneRecipe, Vec<Str
     let mut recipe = FinetuneRecipe::default();
     let mut notices = Vec::new();
     let given = map.get("out_domains").map(Names::read).transpose().map_err(Error::Recipe)?;
+    // A problem of the entries is reported with those of all keys.
+    let modalities = map.get("modalities").and_then(|entries| Modalities::read(entries).ok());
+    let modalities = modalities.unwrap_or_default();
+    let states_classes =
+        |name: &String| modalities.0.get(name).is_some_and(|entry| entry.classes.is_some());
     let kinds = match given.filter(|names| !names.0.is_empty()) {
-        Some(names) => TaskKinds::of(&names),
+        Some(names) => {
+            recipe.tasks.out_domains = names;
+            TaskKinds::of(&recipe.tasks.out_domains, &modalities)
+        }
         None => {
             let (kinds, key, tasks) = TaskKinds::inferred_from(map).ok_or_else(|| {
                 Error::Recipe(
@@ -94,7 +111,7 @@ pub(super) fn start(map: &Map<String, Value>) -> Result<(FinetuneRecipe, Vec<Str
                 )
             })?;
             notices.push(format!("`out_domains` is taken to be {tasks}, as `{key}` is set"));
-            recipe.tasks.out_domains = Names::joined(tasks);
+            recipe.tasks.out_domains = Names::joined(&tasks);
             kinds
         }
     };
@@ -102,6 +119,10 @@ pub(super) fn start(map: &Map<String, Value>) -> Result<(FinetuneRecipe, Vec<Str
         for (key, value) in defaults {
             recipe.set(&key, &value).transpose().map_err(Error::Recipe)?;
         }
+    }
+    // The number of classes that a task's entry states is no contradiction of the default.
+    if recipe.tasks.out_domains.0.iter().any(states_classes) {
+        recipe.num_classes = None;
     }
     // One of the two rates is meant, the one that is named.
     match (map.contains_key("lr"), map.contains_key("blr")) {

@@ -23,7 +23,7 @@ use super::keys::recipe_keys;
 use super::range::{above, at_least};
 use super::recipe::Recipe;
 use super::shared::{DataKeys, ModelKeys, OptimisationKeys, RunKeys, TaskKeys};
-use super::values::{EncoderChoice, Names, PromptInit, TaskWeights};
+use super::values::{EncoderChoice, Names, PromptInit, TaskWeights, tuning_list};
 use crate::Result;
 
 pub use kinds::TaskKinds;
@@ -125,7 +125,8 @@ recipe_keys! {
             /// biases), norm (all LayerNorms of the encoder), ssf (scale and shift of features),
             /// lora (low-rank adaptation), prompts (see `prompts`), last-1, last-2 and so on (the
             /// last blocks), or several of them as in prompts+norm. All other parameters stay
-            /// frozen.
+            /// frozen. Or a list whose modules have their sizes with them, as in
+            /// [norm, {kind: lora, rank: 8}, {kind: deep, count: 10}].
             tuning: Tuning = Tuning::Full,
             /// Prompts of the encoder, for `tuning: prompts`: {kind: shallow | deep, count, first,
             /// layers, dropout, rank, gate} are tokens, {kind: prefix, count, first, layers,
@@ -258,6 +259,10 @@ impl Recipe for FinetuneRecipe {
     ];
     const ALIASES: &'static [(&'static str, &'static str)] =
         &[("nb_classes", "num_classes"), ("drop_path", "drop_path_encoder")];
+
+    fn expand(map: &mut Map<String, Value>) -> Result<(), String> {
+        tuning_list::expand(map)
+    }
 
     fn start(map: &Map<String, Value>) -> Result<(Self, Vec<String>)> {
         kinds::start(map)

@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
+use super::json_schema::{all_of, any_of, map_of};
 use super::scalars::{expected, number};
 use crate::keys::RecipeValue;
 
@@ -44,6 +45,11 @@ impl RecipeValue for Names {
 
     fn kind() -> String {
         "names, joined by `-` or in a list".to_owned()
+    }
+
+    fn schema() -> Value {
+        let list = json!({ "type": "array", "items": { "type": "string" }, "uniqueItems": true });
+        any_of([json!({ "type": ["string", "null"] }), list])
     }
 }
 
@@ -89,6 +95,12 @@ impl RecipeValue for Alphas {
     fn kind() -> String {
         "a positive number, or a list with one per input modality".to_owned()
     }
+
+    fn schema() -> Value {
+        let positive = json!({ "exclusiveMinimum": 0 });
+        let list = json!({ "type": "array", "items": all_of([f64::schema(), positive.clone()]), "minItems": 1 });
+        any_of([all_of([f64::schema(), positive]), list])
+    }
 }
 
 /// Reads the entries of a map, each by `read`; null is a map of none. `None` if the value is no
@@ -123,5 +135,9 @@ impl RecipeValue for TaskWeights {
 
     fn kind() -> String {
         "a map from tasks to numbers".to_owned()
+    }
+
+    fn schema() -> Value {
+        map_of(all_of([f64::schema(), json!({ "minimum": 0 })]))
     }
 }

@@ -3,6 +3,7 @@
 use multimae::encoder::EncoderConfig;
 use serde_json::{Value, json};
 
+use super::json_schema::{all_of, any_of};
 use super::scalars::expected;
 use crate::keys::RecipeValue;
 
@@ -73,5 +74,21 @@ impl RecipeValue for EncoderChoice {
     fn kind() -> String {
         "pretrain_multimae_{tiny | small | base | large}, the size alone, or {width, depth, heads}"
             .to_owned()
+    }
+
+    fn schema() -> Value {
+        let names = ["pretrain_multimae_", "multivit_", "vit_", ""].iter().flat_map(|prefix| {
+            ["tiny", "small", "base", "large"].map(|size| format!("{prefix}{size}"))
+        });
+        let size = all_of([usize::schema(), json!({ "minimum": 1 })]);
+        any_of([
+            json!({ "enum": names.collect::<Vec<String>>() }),
+            json!({
+                "type": "object",
+                "properties": { "width": size, "depth": size, "heads": size },
+                "required": ["width", "depth", "heads"],
+                "additionalProperties": false,
+            }),
+        ])
     }
 }

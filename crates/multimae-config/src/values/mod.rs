@@ -2,10 +2,12 @@
 
 mod by_modality;
 mod encoder;
+pub(crate) mod json_schema;
 mod scalars;
 #[cfg(test)]
 mod tests;
 mod tuning;
+pub(crate) mod tuning_list;
 
 pub(crate) use by_modality::by_name;
 pub use by_modality::{Alphas, Names, TaskWeights};

@@ -3,7 +3,11 @@
 use multimae::modality::Size;
 use serde_json::{Value, json};
 
+use super::json_schema::any_of;
 use crate::keys::RecipeValue;
+
+/// A number that YAML takes for a text.
+const NUMBER: &str = r"^\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$";
 
 pub(super) fn expected<T: RecipeValue>(value: &Value) -> String {
     format!("{value} is not {}", T::kind())
@@ -36,6 +40,10 @@ impl RecipeValue for f64 {
     fn kind() -> String {
         "a number".to_owned()
     }
+
+    fn schema() -> Value {
+        json!({ "type": ["number", "string"], "pattern": NUMBER })
+    }
 }
 
 impl RecipeValue for u64 {
@@ -49,6 +57,10 @@ impl RecipeValue for u64 {
 
     fn kind() -> String {
         "a whole number".to_owned()
+    }
+
+    fn schema() -> Value {
+        json!({ "type": ["integer", "string"], "pattern": NUMBER, "minimum": 0 })
     }
 }
 
@@ -64,6 +76,10 @@ impl RecipeValue for usize {
     fn kind() -> String {
         "a whole number".to_owned()
     }
+
+    fn schema() -> Value {
+        json!({ "type": ["integer", "string"], "pattern": NUMBER, "minimum": 0 })
+    }
 }
 
 impl RecipeValue for i64 {
@@ -78,6 +94,10 @@ impl RecipeValue for i64 {
 
     fn kind() -> String {
         "a whole number".to_owned()
+    }
+
+    fn schema() -> Value {
+        json!({ "type": ["integer", "string"], "pattern": NUMBER })
     }
 }
 
@@ -102,6 +122,10 @@ impl RecipeValue for bool {
     fn kind() -> String {
         "true | false".to_owned()
     }
+
+    fn schema() -> Value {
+        any_of([json!({ "type": "boolean" }), json!({ "enum": ["yes", "no", "on", "off"] })])
+    }
 }
 
 impl RecipeValue for String {
@@ -119,6 +143,10 @@ impl RecipeValue for String {
 
     fn kind() -> String {
         "a text".to_owned()
+    }
+
+    fn schema() -> Value {
+        json!({ "type": ["string", "number"] })
     }
 }
 
@@ -139,6 +167,10 @@ impl<T: RecipeValue> RecipeValue for Option<T> {
     fn kind() -> String {
         format!("{} | null", T::kind())
     }
+
+    fn schema() -> Value {
+        any_of([T::schema(), json!({ "enum": [null, "", "None"] })])
+    }
 }
 
 /// Two numbers.
@@ -157,6 +189,10 @@ impl RecipeValue for [f64; 2] {
 
     fn kind() -> String {
         "two numbers, [a, b]".to_owned()
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "array", "items": f64::schema(), "minItems": 2, "maxItems": 2 })
     }
 }
 
@@ -179,5 +215,11 @@ impl RecipeValue for Size {
 
     fn kind() -> String {
         "a side in pixels, or [height, width]".to_owned()
+    }
+
+    fn schema() -> Value {
+        let side = json!({ "type": ["integer", "string"], "pattern": NUMBER, "minimum": 1 });
+        let sides = json!({ "type": "array", "items": side, "minItems": 2, "maxItems": 2 });
+        any_of([side, sides])
     }
 }

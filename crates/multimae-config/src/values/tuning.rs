@@ -5,7 +5,9 @@ use multimae::prompts::PromptConfig;
 use multimae::tuning::Tuning;
 use serde_json::{Value, json};
 
+use super::json_schema::{self as schema, any_of};
 use super::scalars::expected;
+use super::tuning_list::list_schema;
 use crate::keys::RecipeValue;
 
 impl RecipeValue for Tuning {
@@ -20,6 +22,13 @@ impl RecipeValue for Tuning {
 
     fn kind() -> String {
         Self::NAMES.to_owned()
+    }
+
+    fn schema() -> Value {
+        let part = "(bias|norm|ssf|lora|prompts|last-[0-9]+)";
+        let parts = format!("^({part}(\\+{part})*)$");
+        let names = json!({ "type": "string", "pattern": parts });
+        any_of([json!({ "enum": ["full", "head"] }), names, list_schema()])
     }
 }
 
@@ -42,6 +51,12 @@ impl RecipeValue for PromptConfig {
 
     fn kind() -> String {
         "a kind of prompts and its sizes, {kind: deep, count: 10}".to_owned()
+    }
+
+    fn schema() -> Value {
+        let prompts = schema::of::<Self>();
+        let kinds = schema::tags(&prompts, "kind");
+        any_of([json!({ "enum": kinds }), prompts])
     }
 }
 
@@ -77,6 +92,10 @@ impl RecipeValue for PromptInit {
     fn kind() -> String {
         "random | self | the file of an adapter".to_owned()
     }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "minLength": 1, "examples": ["random", "self"] })
+    }
 }
 
 impl RecipeValue for LoraConfig {
@@ -90,5 +109,9 @@ impl RecipeValue for LoraConfig {
 
     fn kind() -> String {
         "the sizes of low-rank adaptation, {rank: 8, targets: [qkv, proj]}".to_owned()
+    }
+
+    fn schema() -> Value {
+        schema::of::<Self>()
     }
 }

@@ -94,9 +94,7 @@ impl Adapter {
             ));
         }
         let mut entry = |key: &str| metadata.shift_remove(key).unwrap_or_default();
-        let card: ModelCard = serde_json::from_str(&entry(CARD))
-            .map_err(|error| problem(format!("its card: {error}")))?;
-        card.check().map_err(problem)?;
+        let card = ModelCard::read(&entry(CARD)).map_err(problem)?;
         let backbone: Backbone = serde_json::from_str(&entry(BACKBONE))
             .map_err(|error| problem(format!("its backbone: {error}")))?;
         let tuning: Tuning = entry(TUNING)

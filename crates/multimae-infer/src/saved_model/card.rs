@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use multimae::modality::{Modality, ModalityKind, Size};
 use multimae::multivit::MultiVitConfig;
 use multimae::peft::PeftConfig;
-use multimae_data::{DataModality, Encoding, Geometry};
+use multimae_data::{DataModality, Encoding, Geometry, Quantity};
 use multimae_tasks::TaskCard;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,19 @@ pub struct InputModality {
     pub unit: Option<String>,
 }
 
+impl InputModality {
+    /// Files of before quantities were recorded tell distances by their normalisation.
+    fn infer_quantity(&mut self) {
+        if let (
+            Encoding::Continuous { quantity, .. },
+            Normalisation::Robust { .. } | Normalisation::Range { .. },
+        ) = (&mut self.data.encoding, self.normalisation)
+        {
+            *quantity = Quantity::Distance;
+        }
+    }
+}
+
 /// The normalisation of an input's values after decoding and resizing.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -66,6 +79,18 @@ pub enum Normalisation {
 }
 
 impl ModelCard {
+    /// Reads a card and checks that its parts fit together.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub(super) fn read(text: &str) -> Result<Self, String> {
+        let mut card: Self =
+            serde_json::from_str(text).map_err(|error| format!("its card: {error}"))?;
+        card.inputs.iter_mut().for_each(InputModality::infer_quantity);
+        card.check()?;
+        Ok(card)
+    }
+
     /// Height and width of what the model sees.
     #[must_use]
     pub fn input_size(&self) -> Size {

@@ -123,9 +123,7 @@ impl SavedModel {
             ));
         }
         let card = metadata.shift_remove(CARD).unwrap_or_default();
-        let card: ModelCard =
-            serde_json::from_str(&card).map_err(|e| problem(format!("its card: {e}")))?;
-        card.check().map_err(problem)?;
+        let card = ModelCard::read(&card).map_err(problem)?;
         let model = PeftModel::new(&card.model, &card.peft, device)?;
         let model = load(model, weights, &AllowedKeys::default())
             .map_err(|error| problem(error.to_string()))?;

@@ -6,13 +6,10 @@ use multimae::masking::MaskingStrategy;
 use multimae::model::{MultiMaeConfig, TokenLayout};
 use multimae::output_adapters::{DecoderConfig, OutputTask};
 use multimae_config::{
-    self as config, NanSamplesChoice, PretrainRecipe, Recipe as _, TaskModality,
+    self as config, NORM_RGB, NanSamplesChoice, PretrainRecipe, Recipe as _, TaskModality,
 };
 
 use crate::Result;
-
-/// The decoder of standardised RGB patches, and its target.
-const NORM_RGB: (&str, &str) = ("norm_rgb", "rgb");
 
 /// The parts of a pre-trained model that its recipe fixes.
 #[derive(Debug)]

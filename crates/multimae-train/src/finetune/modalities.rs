@@ -1,23 +1,22 @@
 //! The files that fine-tuning reads: inputs, annotations and the mask of valid pixels.
 
 use multimae::modality::{Modality, ModalityKind};
-use multimae_data::{DataModality, Encoding, Interpolation, Quantity};
+use multimae_data::{DataModality, Encoding, Quantity};
 use multimae_tasks::{TaskKind, kind_of};
 
 use crate::{Error, Result};
 use multimae_config::{
-    COCO_CLASSES, FinetuneRecipe, Kind, ModalityDefaults, ModalityRecipe, TaskModality, usual,
+    FinetuneRecipe, Kind, ModalityDefaults, ModalityRecipe, Role, TaskModality, adapter_of,
+    task_kind, usual, usual_target,
 };
 use multimae_infer::saved_model::{InputModality, Normalisation};
 
-/// Stored depth is taken to be in millimetres where the recipe does not say.
-const MILLIMETRES: f32 = 1000.0;
-/// Labels of pixels that do not count.
-const IGNORE: i64 = 255;
-/// The published name of pseudo labels as an input, and the adapter they go to.
-const PSEUDO_LABELS: (&str, &str) = ("pseudo_semseg", "semseg");
 /// The modality of masks, and its published folder.
 const MASK: &str = "mask_valid";
+/// The published folder of pseudo labels of depth.
+const PSEUDO_DEPTH: &str = "pseudo_depth";
+/// The unit of distances.
+const METRE: &str = "m";
 
 /// An input, and what the model knows of it.
 pub(super) struct TaskInput {
@@ -34,30 +33,14 @@ pub(super) fn inputs(recipe: &FinetuneRecipe) -> Result<Vec<TaskInput>> {
 }
 
 fn input(recipe: &FinetuneRecipe, name: &str) -> Result<TaskInput> {
-    let modality = match name {
-        "depth" => depth(recipe)?,
-        _ if name == PSEUDO_LABELS.0 => {
-            recipe.tasks.modalities.resolve_over(name, pseudo_labels())?
-        }
-        _ => other(recipe, name)?,
+    let usual = usual_of(recipe, name, Role::Input);
+    let mut modality = recipe.tasks.modalities.resolve_over(name, usual)?;
+    let distance = quantity(&modality) == Some(Quantity::Distance);
+    let normalisation = match distance {
+        true => normalised_distance(recipe, name, &mut modality)?,
+        false => Normalisation::None,
     };
-    let standardize = match name {
-        "depth" => recipe
-            .tasks
-            .modalities
-            .0
-            .get(name)
-            .and_then(|entry| entry.standardize)
-            .unwrap_or(recipe.tasks.standardize_depth),
-        _ => false,
-    };
-    let (min, max) = (recipe.depth_min as f32, recipe.depth_max as f32);
-    let normalisation = match name {
-        "depth" if standardize => Normalisation::Robust { min, max },
-        "depth" => Normalisation::Range { min, max },
-        _ => Normalisation::None,
-    };
-    let adapter = if name == PSEUDO_LABELS.0 { PSEUDO_LABELS.1 } else { name };
+    let adapter = adapter_of(name);
     let TaskModality { data, model, unit, .. } = modality;
     let kind = match model.kind {
         // A row of the table for pixels that are padding or no class.
@@ -66,71 +49,77 @@ fn input(recipe: &FinetuneRecipe, name: &str) -> Result<TaskInput> {
         }
         continuous => continuous,
     };
-    let unit = unit.or_else(|| (name == "depth").then(|| "m".to_owned()));
+    let unit = unit.or_else(|| distance.then(|| METRE.to_owned()));
     Ok(TaskInput {
         model: Modality { name: adapter.to_owned(), stride: data.stride, kind },
         card: InputModality { data, adapter: adapter.to_owned(), normalisation, unit },
     })
 }
 
-/// Depth in metres, as an input or a task.
-fn depth(recipe: &FinetuneRecipe) -> Result<TaskModality> {
-    let folder = if recipe.load_pseudo_depth { "pseudo_depth" } else { "depth" };
-    let usual = ModalityRecipe {
-        folder: Some(folder.to_owned()),
-        kind: Some(Kind::Continuous),
-        channels: Some(1),
-        divisor: Some(MILLIMETRES),
-        interpolation: Some(Interpolation::Nearest),
-        unit: Some("m".to_owned()),
-        quantity: Some(Quantity::Distance),
-        task: Some("depth".to_owned()),
-        ..ModalityRecipe::default()
+/// The published properties of a modality in a role, with those that keys of the recipe decide.
+fn usual_of(recipe: &FinetuneRecipe, name: &str, role: Role) -> ModalityRecipe {
+    let defaults = ModalityDefaults {
+        imagenet_normalisation: recipe.tasks.imagenet_default_mean_and_std,
+        standardize_depth: false,
     };
-    let mut modality = recipe.tasks.modalities.resolve_over("depth", usual)?;
+    let usual = usual(name, role, defaults);
+    let depth = usual.task.as_deref() == Some(task_kind::DEPTH);
+    let folder = (depth && recipe.load_pseudo_depth).then(|| PSEUDO_DEPTH.to_owned());
+    ModalityRecipe { folder, ..ModalityRecipe::default() }.over(usual)
+}
+
+fn quantity(modality: &TaskModality) -> Option<Quantity> {
+    match &modality.data.encoding {
+        Encoding::Continuous { quantity, .. } => Some(*quantity),
+        Encoding::Color { .. } | Encoding::Labels { .. } => None,
+    }
+}
+
+/// The normalisation of a distance as an input, which the model does after its files are read.
+fn normalised_distance(
+    recipe: &FinetuneRecipe,
+    name: &str,
+    modality: &mut TaskModality,
+) -> Result<Normalisation> {
+    in_metres(name, modality)?;
+    let own = recipe.tasks.modalities.0.get(name).and_then(|entry| entry.standardize);
+    let (min, max) = (recipe.depth_min as f32, recipe.depth_max as f32);
+    Ok(match own.unwrap_or(recipe.tasks.standardize_depth) {
+        true => Normalisation::Robust { min, max },
+        false => Normalisation::Range { min, max },
+    })
+}
+
+/// Checks that a distance is read in metres, and takes back its own standardisation.
+fn in_metres(name: &str, modality: &mut TaskModality) -> Result<()> {
     match &mut modality.data.encoding {
         Encoding::Continuous { channels: 1, mean, std, standardize, .. }
             if mean.is_empty() && std.is_empty() =>
         {
             *standardize = false;
-            Ok(modality)
+            Ok(())
         }
-        _ => Err(Error::Recipe(
-            "modality `depth`: it has one channel, and after `divisor` it is in metres, without \
-             `mean` and `std`; see `depth_mean` and `depth_std`"
-                .to_owned(),
-        )),
+        _ => Err(Error::Recipe(format!(
+            "modality `{name}`: a distance has one channel, and after `divisor` it is in metres, \
+             without `mean` and `std`; see `depth_mean` and `depth_std`"
+        ))),
     }
 }
 
-/// Whether the unit of stored depth is a guess.
-pub(super) fn guesses_millimetres(recipe: &FinetuneRecipe) -> Result<bool> {
-    let uses = recipe
-        .tasks
-        .in_domains
-        .0
-        .iter()
-        .chain(&recipe.tasks.out_domains.0)
-        .any(|name| name == "depth");
-    let said = recipe.tasks.modalities.0.get("depth").is_some_and(|entry| entry.divisor.is_some());
-    Ok(uses && !said)
-}
-
-fn pseudo_labels() -> ModalityRecipe {
-    ModalityRecipe {
-        kind: Some(Kind::Labels),
-        classes: Some(COCO_CLASSES),
-        ignore: Some(IGNORE),
-        ..ModalityRecipe::default()
-    }
-}
-
-fn other(recipe: &FinetuneRecipe, name: &str) -> Result<TaskModality> {
-    let defaults = ModalityDefaults {
-        imagenet_normalisation: recipe.tasks.imagenet_default_mean_and_std,
-        standardize_depth: false,
+/// The distances whose unit in the files is a guess.
+pub(super) fn guessed_units(recipe: &FinetuneRecipe) -> Vec<&str> {
+    let tasks = &recipe.tasks;
+    let inputs = tasks.in_domains.0.iter().map(|name| (name, Role::Input));
+    let targets = tasks.out_domains.0.iter().map(|name| (name, Role::Target));
+    let guessed = |(name, role): &(&String, Role)| {
+        let usual = usual_of(recipe, name, *role);
+        let own = tasks.modalities.0.get(*name);
+        usual.quantity == Some(Quantity::Distance)
+            && own.is_none_or(|entry| {
+                entry.divisor.is_none() && entry.kind.is_none_or(|kind| Some(kind) == usual.kind)
+            })
     };
-    Ok(recipe.tasks.modalities.resolve_over(name, usual(name, defaults))?)
+    inputs.chain(targets).filter(guessed).map(|(name, _)| name.as_str()).collect()
 }
 
 /// Returns the storage of a task's annotations.
@@ -138,15 +127,21 @@ fn other(recipe: &FinetuneRecipe, name: &str) -> Result<TaskModality> {
 /// # Errors
 /// If the properties do not fit together.
 pub(super) fn target(recipe: &FinetuneRecipe, name: &str) -> Result<TaskModality> {
-    let mut modality = match name {
-        "depth" => depth(recipe)?,
-        "semseg" => labels(recipe, name)?,
-        _ => values(recipe, name)?,
+    let entries = &recipe.tasks.modalities;
+    let kind = entries.kind_in(name, Role::Target, ModalityDefaults::PUBLISHED);
+    let of_keys = match kind {
+        Kind::Labels => labels_of_keys(recipe, name)?,
+        Kind::Continuous | Kind::Color => ModalityRecipe::default(),
     };
-    let usual = kind_of(name, Some(&modality))?.quantity;
-    let said = recipe.tasks.modalities.0.get(name).and_then(|entry| entry.quantity);
+    let usual = of_keys.over(usual_of(recipe, name, Role::Target)).over(usual_target(kind));
+    let mut modality = entries.resolve_over(name, usual)?;
+    let of_task = kind_of(name, Some(&modality))?;
+    if of_task.name == task_kind::DEPTH {
+        in_metres(name, &mut modality)?;
+    }
+    let said = entries.0.get(name).and_then(|entry| entry.quantity);
     if let (Encoding::Continuous { quantity, .. }, None) = (&mut modality.data.encoding, said) {
-        *quantity = usual;
+        *quantity = of_task.quantity;
     }
     // Annotations are at full resolution.
     (modality.data.stride, modality.model.stride) = (1, 1);
@@ -162,11 +157,12 @@ pub fn kind_of_task(recipe: &FinetuneRecipe, name: &str) -> Result<&'static Task
     Ok(kind_of(name, target.as_ref())?)
 }
 
-fn labels(recipe: &FinetuneRecipe, name: &str) -> Result<TaskModality> {
+/// The properties of a task of labels that keys outside `modalities:` decide.
+fn labels_of_keys(recipe: &FinetuneRecipe, name: &str) -> Result<ModalityRecipe> {
     let own = recipe.tasks.modalities.0.get(name);
     let entry_classes = own.and_then(|entry| entry.classes);
     let classes = match (entry_classes, recipe.num_classes) {
-        (Some(entry), Some(key)) if entry != key => {
+        (Some(entry), Some(key)) if entry != key && only_labels(recipe) => {
             return Err(Error::Recipe(format!(
                 "`num_classes` is {key}, `modalities.{name}.classes` {entry}; set one. With label 0 \
                  for unlabelled pixels, `num_classes` does not count it if `seg_reduce_zero_label` \
@@ -179,34 +175,19 @@ fn labels(recipe: &FinetuneRecipe, name: &str) -> Result<TaskModality> {
         Some("nyu" | "hypersim") => Some("nyu40".to_owned()),
         _ => None,
     };
-    let usual = ModalityRecipe {
-        kind: Some(Kind::Labels),
+    Ok(ModalityRecipe {
         classes,
-        ignore: Some(IGNORE),
         offset: recipe.seg_reduce_zero_label.then_some(-1),
         palette,
         ..ModalityRecipe::default()
-    };
-    Ok(recipe.tasks.modalities.resolve_over(name, usual)?)
+    })
 }
 
-/// Real values of the published dense regression, or any others.
-fn values(recipe: &FinetuneRecipe, name: &str) -> Result<TaskModality> {
-    let (channels, divisor) = match name {
-        "normal" => (Some(3), Some(255.0)),
-        "principal_curvature" => (Some(2), Some(255.0)),
-        "reshading" => (Some(1), Some(255.0)),
-        "depth_zbuffer" | "depth_euclidean" | "edge_texture" | "edge_occlusion" | "keypoints2d"
-        | "keypoints3d" => (Some(1), Some(65535.0)),
-        _ => (None, None),
-    };
-    let usual = ModalityRecipe {
-        channels,
-        divisor,
-        interpolation: Some(Interpolation::Nearest),
-        ..ModalityRecipe::default()
-    };
-    Ok(recipe.tasks.modalities.resolve_over(name, usual)?)
+/// Whether a recipe has no more than one task of labels, which its keys are then about.
+fn only_labels(recipe: &FinetuneRecipe) -> bool {
+    let tasks = &recipe.tasks;
+    let labels = |name: &&String| tasks.modalities.task_kind(name) == task_kind::LABELS;
+    tasks.out_domains.0.iter().filter(labels).count() < 2
 }
 
 /// Returns the storage of valid masks, if the recipe uses them.

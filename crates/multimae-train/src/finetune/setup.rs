@@ -18,7 +18,7 @@ use super::data::{DataSplit, class_names, evaluation_geometry, open};
 use super::evaluation::{constant_predictions, evaluate};
 use super::heads::head;
 use super::mixing::Mixing;
-use super::modalities::{guesses_millimetres, inputs, target, valid_mask};
+use super::modalities::{guessed_units, inputs, target, valid_mask};
 use crate::learner::Learner;
 use crate::optim::{AdamW, AdamWConfig, GroupRules, ParameterGroups};
 use crate::schedule::{CosineSchedule, warmup_steps};
@@ -381,12 +381,11 @@ fn check_classes(recipe: &FinetuneRecipe, found: &[String]) -> Result<()> {
 
 fn notices(recipe: &FinetuneRecipe, tasks: &[Task], constants: &Constants) -> Result<Vec<String>> {
     let mut notices = Vec::new();
-    if guesses_millimetres(recipe)? {
-        notices.push(
-            "depth is taken to be stored in millimetres; set modalities.depth.divisor to the \
+    for name in guessed_units(recipe) {
+        notices.push(format!(
+            "{name} is taken to be stored in millimetres; set modalities.{name}.divisor to the \
              stored units per metre otherwise (6553.6 for the published preparation of NYUv2)"
-                .to_owned(),
-        );
+        ));
     }
     for (task, constant) in &constants.tasks {
         let kind = tasks.iter().find(|own| own.name == *task).map(|own| own.card.task.kind());
@@ -399,10 +398,10 @@ fn notices(recipe: &FinetuneRecipe, tasks: &[Task], constants: &Constants) -> Re
                     100.0 * moments.valid_share()
                 ));
                 if moments.valid_share() < FEW_VALID {
-                    notices.push(
-                        "few depths are valid: look at modalities.depth.divisor and depth_max"
-                            .to_owned(),
-                    );
+                    notices.push(format!(
+                        "few values of {task} are valid: look at modalities.{task}.divisor and \
+                         depth_max"
+                    ));
                 }
             }
             Constant::Values(_) => {}

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::parameter;
 
 /// The linear layers of a block that low-rank adaptation adds to.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LoraTarget {
@@ -22,6 +23,7 @@ pub enum LoraTarget {
 }
 
 /// The sizes of low-rank adaptation.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoraConfig {

@@ -19,6 +19,7 @@ const KERNEL: usize = 7;
 const EXPANSION: usize = 4;
 
 /// The upsampling of the prediction to the image's resolution.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Upsampling {

@@ -14,6 +14,7 @@ use crate::state::{AllowedKeys, StateDict, load, state_dict};
 const WHAT: &str = "prompts of components";
 
 /// The sizes and options of [`CodaPrompts`].
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CodaConfig {

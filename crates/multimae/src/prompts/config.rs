@@ -12,6 +12,7 @@ use super::{
 use crate::{Error, Result};
 
 /// A kind of prompts and its sizes.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum PromptConfig {
@@ -30,6 +31,7 @@ pub enum PromptConfig {
 }
 
 /// The sizes of prompt tokens.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokensConfig {
@@ -56,6 +58,7 @@ pub struct TokensConfig {
 }
 
 /// The sizes of prefix prompts.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PrefixConfig {

@@ -12,6 +12,7 @@ use crate::Result;
 use crate::encoder::Phase;
 
 /// The sizes and options of a [`DualPrompt`].
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DualConfig {

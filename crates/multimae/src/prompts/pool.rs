@@ -10,6 +10,7 @@ use crate::nn::parameter;
 use crate::{Error, Result};
 
 /// The sizes and options of a [`PromptPool`].
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PoolConfig {
@@ -61,6 +62,7 @@ impl Default for PoolConfig {
 }
 
 /// The form of a pool's prompts.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PoolForm {
@@ -72,6 +74,7 @@ pub enum PoolForm {
 }
 
 /// The number of selections per sample.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PoolKeySharing {

@@ -8,6 +8,7 @@ use crate::tokens::TokenLayout;
 use crate::{Error, Result};
 
 /// The query of a sample. None has a gradient.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Query {

@@ -25,6 +25,7 @@ const REGRESSION_HIDDEN: usize = 32;
 const SEMSEG_DROPOUT: f64 = 0.1;
 
 /// The last layers of a [`DptHead`].
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DptOutput {

@@ -1,0 +1,195 @@
+//! One entry under `modalities:`.
+
+use multimae::losses::ReconstructionLoss;
+use multimae::modality::{DEFAULT_DIM_CLASS_EMB, ModalityKind};
+use multimae_data::{Encoding, Interpolation, Quantity};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The kind of a modality's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// 8-bit RGB images.
+    Color,
+    /// Numbers: 8- or 16-bit images or `.npy`.
+    Continuous,
+    /// Class ids: 8- or 16-bit images or `.npy`.
+    Labels,
+}
+
+/// The loss between prediction and target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LossName {
+    /// Squared error.
+    Mse,
+    /// Absolute error.
+    L1,
+    /// Softmax cross-entropy.
+    CrossEntropy,
+}
+
+/// One entry under `modalities:`. Absent keys keep their usual values.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModalityRecipe {
+    /// Folder of its files; its name unless said otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// color | continuous | labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
+    /// Channels of numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<usize>,
+    /// Number of classes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<usize>,
+    /// The modality is brought to 1 / stride of the image size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stride: Option<usize>,
+    /// A label whose pixels do not count in the loss.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ignore: Option<i64>,
+    /// Added to every stored label but the ignored one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<i64>,
+    /// Width of the class embedding.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dim_class_emb: Option<usize>,
+    /// Stored numbers are divided by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub divisor: Option<f32>,
+    /// Subtracted from the numbers, per channel, after the division.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean: Option<Vec<f32>>,
+    /// The numbers are divided by it, per channel, after the mean is subtracted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub std: Option<Vec<f32>>,
+    /// bicubic | bilinear | nearest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interpolation: Option<Interpolation>,
+    /// Robust standardisation per sample over the values between the 10th and 90th percentile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standardize: Option<bool>,
+    /// mse | l1 | `cross_entropy`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<LossName>,
+    /// Colours and names of the classes: nyu40 | nyu13 | coco133.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub palette: Option<String>,
+    /// Unit of the numbers in pictures, e.g. m.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// plain | distance | direction: the quantity, which decides what zooming and mirroring do to
+    /// the numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantity: Option<Quantity>,
+    /// The kind of task that predicts it in fine-tuning: depth | labels | values | normals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+}
+
+impl ModalityRecipe {
+    /// Returns its kind: as stated, else as its other properties imply.
+    pub(super) fn kind_or_implied(&self) -> Kind {
+        self.kind.unwrap_or(match (self.classes, self.channels) {
+            (Some(_), None) => Kind::Labels,
+            _ => Kind::Continuous,
+        })
+    }
+
+    /// These properties, and those of another entry where these have none.
+    #[must_use]
+    pub fn over(self, usual: Self) -> Self {
+        Self {
+            folder: self.folder.or(usual.folder),
+            kind: self.kind.or(usual.kind),
+            channels: self.channels.or(usual.channels),
+            classes: self.classes.or(usual.classes),
+            stride: self.stride.or(usual.stride),
+            ignore: self.ignore.or(usual.ignore),
+            offset: self.offset.or(usual.offset),
+            dim_class_emb: self.dim_class_emb.or(usual.dim_class_emb),
+            divisor: self.divisor.or(usual.divisor),
+            mean: self.mean.or(usual.mean),
+            std: self.std.or(usual.std),
+            interpolation: self.interpolation.or(usual.interpolation),
+            standardize: self.standardize.or(usual.standardize),
+            loss: self.loss.or(usual.loss),
+            palette: self.palette.or(usual.palette),
+            unit: self.unit.or(usual.unit),
+            quantity: self.quantity.or(usual.quantity),
+            task: self.task.or(usual.task),
+        }
+    }
+
+    /// The storage, the model's view and the loss of labels.
+    pub(super) fn labels(&self) -> Result<(Encoding, ModalityKind, ReconstructionLoss), String> {
+        let classes = self.classes.ok_or("say how many `classes` it has")?;
+        if !matches!(self.loss, None | Some(LossName::CrossEntropy)) {
+            return Err("labels are learned with `loss: cross_entropy`".to_owned());
+        }
+        let ignore = match self.ignore {
+            Some(label) => Some(usize::try_from(label).map_err(|_| "`ignore` is negative")?),
+            None => None,
+        };
+        let encoding =
+            Encoding::Labels { classes, ignore: self.ignore, offset: self.offset.unwrap_or(0) };
+        let kind = ModalityKind::Categorical {
+            classes,
+            dim_class_emb: self.dim_class_emb.unwrap_or(DEFAULT_DIM_CLASS_EMB),
+            // A label that is ignored and is no class is an input all the same.
+            padding: ignore.is_some_and(|label| label >= classes),
+        };
+        Ok((encoding, kind, ReconstructionLoss::CrossEntropy { label_smoothing: 0.0, ignore }))
+    }
+
+    /// The storage, the model's view and the loss of colours.
+    pub(super) fn color(&self) -> Result<(Encoding, ModalityKind, ReconstructionLoss), String> {
+        if !matches!(self.channels, None | Some(3)) {
+            return Err("colour images have 3 channels".to_owned());
+        }
+        let three = |what: &str, values: &Option<Vec<f32>>, otherwise: f32| match values.as_deref()
+        {
+            None => Ok([otherwise; 3]),
+            Some(values) => <[f32; 3]>::try_from(values)
+                .map_err(|_| format!("`{what}` needs 3 numbers, one per channel")),
+        };
+        let encoding = Encoding::Color {
+            mean: three("mean", &self.mean, 0.0)?,
+            std: three("std", &self.std, 1.0)?,
+        };
+        Ok((encoding, ModalityKind::Continuous { channels: 3 }, self.continuous_loss()?))
+    }
+
+    /// The storage, the model's view and the loss of numbers.
+    pub(super) fn continuous(
+        &self,
+    ) -> Result<(Encoding, ModalityKind, ReconstructionLoss), String> {
+        let channels = self.channels.ok_or(
+            "it is not known; say how many `channels` (numbers) or `classes` (labels) it has",
+        )?;
+        let encoding = Encoding::Continuous {
+            channels,
+            divisor: self.divisor.unwrap_or(1.0),
+            mean: self.mean.clone().unwrap_or_default(),
+            std: self.std.clone().unwrap_or_default(),
+            interpolation: self.interpolation.unwrap_or(Interpolation::Bicubic),
+            standardize: self.standardize.unwrap_or(false),
+            quantity: self.quantity.unwrap_or_default(),
+        };
+        Ok((encoding, ModalityKind::Continuous { channels }, self.continuous_loss()?))
+    }
+
+    fn continuous_loss(&self) -> Result<ReconstructionLoss, String> {
+        match self.loss.unwrap_or(LossName::L1) {
+            LossName::Mse => Ok(ReconstructionLoss::Mse { norm_pix: false }),
+            LossName::L1 => Ok(ReconstructionLoss::L1 { norm_pix: false }),
+            LossName::CrossEntropy => {
+                Err("numbers are learned with `loss: l1` or `mse`".to_owned())
+            }
+        }
+    }
+}
