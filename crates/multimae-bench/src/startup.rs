@@ -5,7 +5,7 @@ use std::path::Path;
 use indexmap::IndexMap;
 use multimae::burn::tensor::Device;
 use multimae::state::{AllowedKeys, load};
-use multimae_data::{DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD};
+use multimae_data::{DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, Orientation};
 use multimae_infer::saved_model::{InputModality, ModelCard, Normalisation, SavedModel, TaskCard};
 use multimae_kernels::precision::Precision;
 use multimae_report::picture::Picture;
@@ -57,6 +57,7 @@ fn card(case: &BenchmarkCase, model: multimae::multivit::MultiVitConfig) -> Opti
             folder: name.clone(),
             encoding: Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD },
             stride: 1,
+            orientation: Orientation::Apply,
         },
         adapter: name.clone(),
         normalisation: Normalisation::None,

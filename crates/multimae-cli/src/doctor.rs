@@ -32,6 +32,9 @@ pub(crate) struct Doctor {
     /// The greatest label
     #[arg(long, value_name = "NUMBER")]
     max_label: Option<i64>,
+    /// Read the files of a folder as they are stored, whatever EXIF orientation they carry
+    #[arg(long, value_name = "FOLDER")]
+    ignore_orientation: Vec<String>,
     /// Fail on warnings, too
     #[arg(long)]
     strict: bool,
@@ -57,6 +60,7 @@ impl Doctor {
             kinds: self.kinds.iter().cloned().collect(),
             per_metre: self.per_metre,
             max_label: self.max_label,
+            ignore_orientation: self.ignore_orientation.iter().cloned().collect(),
             threads: self.threads,
         };
         let bar = terminal::bar(0, "files");

@@ -75,6 +75,9 @@ impl Evaluate {
         let all = if self.missing { predictor.inputs() } else { &inputs };
         let (dataset, ground_truth) =
             frames(&self.data, self.split.as_deref(), &predictor.saved().card, all)?;
+        for notice in dataset.notices() {
+            terminal::line(&format!("note: {notice}"));
+        }
         let evaluator = Evaluator {
             predictor: &predictor,
             model: self.model.name(),

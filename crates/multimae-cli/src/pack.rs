@@ -10,6 +10,7 @@ use multimae_data::doctor::Kind;
 use multimae_data::packed::{
     Options, Outcome, Pack, PackFolder, Shrink, Summary, create, find_folders,
 };
+use multimae_data::{Orientation, stray_notice};
 
 use crate::{interrupt, terminal};
 
@@ -35,6 +36,9 @@ pub(crate) struct PackCommand {
     /// Kind of a folder, if its name does not tell: color, depth, labels, mask or other
     #[arg(long = "kind", value_name = "FOLDER=KIND", value_parser = kind_of)]
     kinds: Vec<(String, Kind)>,
+    /// Read the files of a folder as they are stored, whatever EXIF orientation they carry
+    #[arg(long, value_name = "FOLDER")]
+    ignore_orientation: Vec<String>,
     /// Reduce larger frames to a shorter side of this many pixels; the samples then differ
     #[arg(long, value_name = "PIXELS", conflicts_with = "max_side")]
     short_side: Option<usize>,
@@ -91,6 +95,12 @@ impl PackCommand {
     /// The folders to pack.
     fn chosen(&self, data: &Path) -> anyhow::Result<Vec<PackFolder>> {
         let mut folders = find_folders(data, &self.kinds.iter().cloned().collect())?;
+        for name in &self.ignore_orientation {
+            match folders.iter_mut().find(|folder| folder.folder == *name) {
+                Some(folder) => folder.orientation = Orientation::Ignore,
+                None => bail!("{} has no folder `{name}`", data.display()),
+            }
+        }
         if self.folders.is_empty() {
             return Ok(folders);
         }
@@ -138,6 +148,9 @@ fn conclude(out: &Path, summary: &Summary) -> anyhow::Result<()> {
     }
     if summary.ignored > 0 {
         terminal::line(&format!("{} files are no images or arrays", summary.ignored));
+    }
+    if let Some(notice) = stray_notice(summary.stray) {
+        terminal::line(&notice);
     }
     terminal::line(&format!(
         "{} samples, {} (their files: {}), lists: {}; use it as --data {}",

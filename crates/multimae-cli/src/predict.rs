@@ -84,6 +84,9 @@ impl Predict {
                 sources.left_out
             ));
         }
+        for notice in sources.notices() {
+            terminal::line(&format!("note: {notice}"));
+        }
         let given = |name: &&String| sources.dataset.modalities().iter().any(|m| m.name == **name);
         let inputs: Vec<String> = predictor.inputs().iter().filter(given).cloned().collect();
         let request = PredictOptions { inputs, canvas: None, flip: self.flip };

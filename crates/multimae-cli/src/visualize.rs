@@ -97,6 +97,7 @@ impl Visualize {
         let model = model.with_precision(precision);
         let visible = self.visible(&model)?;
         let sources = FrameSources::of(&self.input, self.split.as_deref(), &model.modalities())?;
+        notices(&sources);
         let frames = model.frames(sources.dataset)?;
         let count = frames.len().min(self.frames);
         let bar = terminal::bar(count as u64, "frames");
@@ -151,6 +152,7 @@ impl Visualize {
         let depth = saved.card.model.encoder.depth;
         let blocks = if self.blocks.is_empty() { vec![depth - 1] } else { self.blocks.clone() };
         let sources = FrameSources::find(&self.input, self.split.as_deref(), &saved.card)?;
+        notices(&sources);
         let dataset = Arc::new(sources.dataset);
         let count = dataset.len().min(self.frames);
         let device = self.model.device()?;
@@ -228,5 +230,11 @@ impl Visualize {
     fn conclude(&self, count: usize) -> anyhow::Result<()> {
         terminal::line(&format!("{count} frames, in {}", self.out.display()));
         Ok(())
+    }
+}
+
+fn notices(sources: &FrameSources) {
+    for notice in sources.notices() {
+        terminal::line(&format!("note: {notice}"));
     }
 }

@@ -158,6 +158,58 @@ fn a_picture_is_predicted_at_its_own_size() {
     }
 }
 
+/// A jpeg of these pixels with an EXIF orientation.
+fn tagged_jpeg(image: &image::RgbImage, orientation: u8) -> Vec<u8> {
+    let mut jpeg = std::io::Cursor::new(Vec::new());
+    image.write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
+    let jpeg = jpeg.into_inner();
+    let mut exif = b"\xff\xe1\0\x22Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
+    exif.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
+    [&jpeg[..2], &exif, &jpeg[2..]].concat()
+}
+
+#[test]
+fn photos_are_predicted_as_a_viewer_shows_them() {
+    let bench = Bench::new();
+    let photos = bench.scratch.path("photos");
+    fs::create_dir(&photos).unwrap();
+    // A lying photo, and what a viewer shows of it: the same prediction, at the upright size.
+    let stored = image::RgbImage::from_fn(60, 40, |x, y| {
+        image::Rgb([(x * 4) as u8, (y * 6) as u8, (x * y % 200) as u8])
+    });
+    for orientation in [3, 5, 6, 8] {
+        let bytes = tagged_jpeg(&stored, orientation);
+        fs::write(photos.join(format!("tagged{orientation}.jpg")), &bytes).unwrap();
+        let mut shown = image::load_from_memory(&bytes).unwrap();
+        shown.apply_orientation(image::metadata::Orientation::from_exif(orientation).unwrap());
+        shown.save(photos.join(format!("upright{orientation}.png"))).unwrap();
+    }
+    fs::write(photos.join("Thumbs.db"), b"x").unwrap();
+    fs::write(photos.join("._upright3.png"), b"x").unwrap();
+    let message = succeed(&mut bench.predict(&photos, "out"));
+    assert!(message.contains("2 hidden files or files of operating systems"), "{message}");
+    for orientation in [3, 5, 6, 8] {
+        let read = |name: &str| {
+            let name = format!("out/depth/{name}{orientation}.png");
+            image::open(bench.scratch.path(&name)).unwrap().into_luma16()
+        };
+        let tagged = read("tagged");
+        assert_eq!(tagged.dimensions(), if orientation == 3 { (60, 40) } else { (40, 60) });
+        assert_eq!(tagged, read("upright"), "{orientation}");
+    }
+}
+
+#[test]
+fn a_line_of_pixels_is_predicted_at_its_own_size() {
+    let bench = Bench::new();
+    let photo = bench.scratch.path("line.png");
+    image::RgbImage::new(65535, 1).save(&photo).unwrap();
+    // This model sees any frame inside its own size.
+    succeed(bench.predict(&photo, "out").arg("--no-overlays"));
+    let size = image::image_dimensions(bench.scratch.path("out/depth/line.png")).unwrap();
+    assert_eq!(size, (65535, 1));
+}
+
 #[test]
 fn predictions_are_not_replaced_unasked() {
     let bench = Bench::new();

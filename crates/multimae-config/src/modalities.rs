@@ -125,6 +125,7 @@ impl Modalities {
             folder: entry.folder.unwrap_or_else(|| name.to_owned()),
             encoding,
             stride,
+            orientation: entry.orientation.unwrap_or_default(),
         };
         data.check()?;
         let model = Modality { name: name.to_owned(), stride, kind: model_kind };

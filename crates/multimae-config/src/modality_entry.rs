@@ -2,7 +2,7 @@
 
 use multimae::losses::ReconstructionLoss;
 use multimae::modality::{DEFAULT_DIM_CLASS_EMB, ModalityKind};
-use multimae_data::{Encoding, Interpolation, Quantity};
+use multimae_data::{Encoding, Interpolation, Orientation, Quantity};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +86,10 @@ pub struct ModalityRecipe {
     /// the numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quantity: Option<Quantity>,
+    /// apply | ignore: the EXIF orientation of its files. Applied, files are read as a viewer shows
+    /// them, and the other files of a sample have to fit that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub orientation: Option<Orientation>,
     /// The kind of task that predicts it in fine-tuning: depth | labels | values | normals.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
@@ -121,6 +125,7 @@ impl ModalityRecipe {
             palette: self.palette.or(usual.palette),
             unit: self.unit.or(usual.unit),
             quantity: self.quantity.or(usual.quantity),
+            orientation: self.orientation.or(usual.orientation),
             task: self.task.or(usual.task),
         }
     }

@@ -8,11 +8,17 @@ use std::time::Instant;
 
 use multimae_data::{
     BadSamples, DataModality, Dataset, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD,
-    Interpolation, Layout, Loader, LoaderConfig, Pipeline,
+    Interpolation, Layout, Loader, LoaderConfig, Orientation, Pipeline,
 };
 
 fn modality(name: &str, folder: &str, encoding: Encoding, stride: usize) -> DataModality {
-    DataModality { name: name.to_owned(), folder: folder.to_owned(), encoding, stride }
+    DataModality {
+        name: name.to_owned(),
+        folder: folder.to_owned(),
+        encoding,
+        stride,
+        orientation: Orientation::Apply,
+    }
 }
 
 fn modalities() -> [DataModality; 3] {

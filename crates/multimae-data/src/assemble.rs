@@ -4,7 +4,7 @@ use std::path::Path;
 
 use indexmap::IndexMap;
 
-use crate::decode::{self, Frame, Problem};
+use crate::decode::{self, ExifOrientation, Frame, Problem};
 use crate::packed::PackedFrame;
 use crate::resize::CropBox;
 use crate::{DataModality, Encoding, Error, RawMap, RawSample, Result};
@@ -19,23 +19,37 @@ pub(crate) struct Part<'a> {
 
 /// One modality of a sample, before it is clear which part is wanted.
 pub(crate) enum Opened<'a> {
-    /// Decoded and checked.
-    Decoded(Frame),
+    /// Decoded and checked, with the orientation that the file carries.
+    Decoded(Frame, ExifOrientation),
     /// Not yet read.
     Packed(PackedFrame<'a>),
 }
 
 impl Opened<'_> {
+    /// Decodes the bytes of a file, and checks it.
+    pub(crate) fn decode(bytes: &[u8], modality: &DataModality) -> Result<Self, Problem> {
+        let decoded = decode::decode(bytes, &modality.encoding, modality.orientation);
+        decoded.map(|(frame, exif)| Self::Decoded(frame, exif))
+    }
+
     fn size(&self) -> (usize, usize) {
         match self {
-            Self::Decoded(frame) => frame.size(),
+            Self::Decoded(frame, _) => frame.size(),
             Self::Packed(frame) => frame.size(),
+        }
+    }
+
+    /// The orientation of the file; packs hold what was read by the rule.
+    fn exif(&self) -> ExifOrientation {
+        match self {
+            Self::Decoded(_, exif) => *exif,
+            Self::Packed(_) => ExifOrientation::UPRIGHT,
         }
     }
 
     fn window(self, encoding: &Encoding, part: CropBox) -> Result<RawMap, Problem> {
         match self {
-            Self::Decoded(frame) => decode::convert(frame, encoding, part),
+            Self::Decoded(frame, _) => decode::convert(frame, encoding, part),
             Self::Packed(frame) => frame.window(encoding, part),
         }
     }
@@ -68,18 +82,22 @@ pub(crate) fn assemble<'a>(
 ) -> Result<RawSample> {
     let mut maps = IndexMap::new();
     let mut window = Some(window);
-    // Name and size of the first modality, and the window.
-    let mut first: Option<(&str, (usize, usize), CropBox)> = None;
+    // The first modality, its size and orientation, and the window.
+    let mut first: Option<(&DataModality, (usize, usize), ExifOrientation, CropBox)> = None;
     for Part { modality, path, opened } in parts {
         let bad = |problem| bad_file(id, modality, path, problem);
         let opened = opened.map_err(bad)?;
-        let found = opened.size();
+        let (found, exif) = (opened.size(), opened.exif());
         if let Some(window) = window.take() {
-            first = Some((&modality.name, found, window(found.0, found.1)));
+            first = Some((modality, found, exif, window(found.0, found.1)));
         }
-        let Some((name, expected, chosen)) = first else { continue };
+        let Some((one, expected, one_exif, chosen)) = first else { continue };
         if found != expected {
-            return Err(bad(other_size(found, name, expected)));
+            let mut problem = other_size(found, &one.name, expected);
+            for (modality, exif) in [(one, one_exif), (modality, exif)] {
+                problem.push_str(&exif.advice(&modality.name, modality.orientation));
+            }
+            return Err(bad(problem));
         }
         let map = opened.window(&modality.encoding, chosen).map_err(bad)?;
         maps.insert(modality.name.clone(), map);

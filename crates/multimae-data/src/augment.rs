@@ -290,6 +290,39 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn images_of_any_shape_are_placed_within_bounds(
+            short in 1_usize..=2000,
+            stretch in 1.0..1e4_f64,
+            portrait: bool,
+            size in (1_usize..700, 1_usize..700),
+            zoom in 0.05..2.0_f64,
+            seed: u64,
+        ) {
+            let long = ((short as f64 * stretch) as usize).clamp(short, 20_000);
+            let (height, width) = if portrait { (long, short) } else { (short, long) };
+            let (ratio, zoom) = ((0.75, 4.0 / 3.0), (zoom, 2.0));
+            for geometry in [
+                Geometry::RandomResizedCrop { scale: (0.2, 1.0), ratio, hflip: 0.5, size },
+                Geometry::CenterFit { size },
+                Geometry::CenterCrop { size, share: 0.9 },
+                Geometry::Inside { size },
+                Geometry::ScaleJitter { size, base: Base::Inside, zoom, hflip: 0.5 },
+                Geometry::ScaleJitter { size, base: Base::Cover, zoom, hflip: 0.5 },
+            ] {
+                let placement = geometry.place(height, width, &mut stream(seed, "test", 0, 0));
+                let (crop, shown) = (placement.crop, placement.shown);
+                prop_assert!((1..=size.0).contains(&shown.0) && (1..=size.1).contains(&shown.1));
+                prop_assert!(crop.height >= 1 && crop.top + crop.height <= height);
+                prop_assert!(crop.width >= 1 && crop.left + crop.width <= width);
+                // The first pass of resizing needs no more than the image or the result do.
+                let between = crop.height * shown.1;
+                prop_assert!(between <= height * width.max(size.1), "{between}");
+            }
+        }
+    }
+
     fn places(size: (usize, usize)) -> Vec<Placement> {
         let (scale, ratio) = ((0.2, 1.0), (0.75, 4.0 / 3.0));
         let geometry = Geometry::RandomResizedCrop { scale, ratio, hflip: 0.5, size };

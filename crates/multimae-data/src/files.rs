@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::decode::EXTENSIONS;
+use crate::extensions::EXTENSIONS;
+use crate::names::{composed, is_stray};
 use crate::{DataModality, Error, Result};
 
 /// The files of one modality by sample id: the path below its folder without the extension, with
-/// `/` between the parts.
+/// `/` between the parts, in composed Unicode (NFC).
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     /// Files that can be read. More than one for an id is a problem.
     pub(crate) usable: BTreeMap<String, Vec<PathBuf>>,
     /// Files with other extensions.
     pub(crate) unsupported: BTreeMap<String, Vec<PathBuf>>,
+    /// [Stray](is_stray) files and folders, which are left out.
+    pub(crate) stray: usize,
 }
 
 impl Files {
@@ -38,7 +41,8 @@ impl Files {
         for entry in fs_err::read_dir(folder)? {
             let path = entry?.path();
             let name = name(&path)?;
-            if name.starts_with('.') {
+            if is_stray(name) {
+                self.stray += 1;
                 continue;
             }
             if !fs_err::metadata(&path)?.is_dir() {
@@ -61,8 +65,37 @@ impl Files {
         let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
         let usable = EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension));
         let files = if usable { &mut self.usable } else { &mut self.unsupported };
-        files.entry(format!("{prefix}{stem}")).or_default().push(path.to_owned());
+        files.entry(composed(&format!("{prefix}{stem}"))).or_default().push(path.to_owned());
     }
+}
+
+/// The folders right below a folder, sorted, with their names. Stray ones are left out.
+pub(crate) fn subfolders(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs_err::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !is_stray(&name) && fs_err::metadata(&path)?.is_dir() {
+            found.push((name, path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The text files right below a folder, sorted, which may be lists. Stray ones are left out.
+pub(crate) fn texts(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut lists = Vec::new();
+    for entry in fs_err::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let text = path.extension().is_some_and(|extension| extension == "txt");
+        if text && !is_stray(&name) && path.is_file() {
+            lists.push(path);
+        }
+    }
+    lists.sort();
+    Ok(lists)
 }
 
 fn name(path: &Path) -> Result<&str> {

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use crate::decode::{Container, Stored};
+use crate::decode::{FileFormat, Stored};
 
 /// The kind of a folder's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -53,10 +53,11 @@ impl Kind {
     pub(crate) fn of_file(stored: &Stored) -> Self {
         match stored.channels {
             1 if stored.palette => Self::Labels,
-            1 if stored.container == Container::Npy || stored.bits == 16 => Self::Depth,
+            1 if stored.bits == 1 => Self::Mask,
+            1 if stored.format == FileFormat::Npy || stored.bits >= 16 => Self::Depth,
             1 if stored.values.iter().all(|&value| value == 0.0 || value == 255.0) => Self::Mask,
             1 => Self::Labels,
-            3 | 4 if stored.container != Container::Npy => Self::Color,
+            3 | 4 if stored.format != FileFormat::Npy => Self::Color,
             _ => Self::Other,
         }
     }

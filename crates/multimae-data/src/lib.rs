@@ -19,7 +19,7 @@
 //!
 //! use multimae_data::{
 //!     BadSamples, DataModality, Dataset, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, Layout,
-//!     Loader, LoaderConfig, Pipeline,
+//!     Loader, LoaderConfig, Orientation, Pipeline,
 //! };
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -34,6 +34,7 @@
 //!     folder: "rgb".to_owned(),
 //!     encoding: Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD },
 //!     stride: 1,
+//!     orientation: Orientation::Apply,
 //! };
 //! let dataset = Arc::new(Dataset::open(root, &Layout::Folders, &[rgb])?);
 //! let geometry = Geometry::RandomResizedCrop {
@@ -76,12 +77,17 @@ mod decode;
 pub mod doctor;
 pub mod encode;
 mod error;
+mod extensions;
 mod files;
 mod folder_kind;
+mod limits;
+mod lists;
 mod loader;
 mod map;
+mod mask;
 mod memory;
 mod modality;
+mod names;
 pub mod packed;
 mod pairing_problems;
 mod pipeline;
@@ -94,12 +100,19 @@ mod stream;
 pub use augment::{Base, Geometry, Placement};
 pub use color::ColorAugmentation;
 pub use dataset::{DataDifference, DataFacts, Dataset, FileSizes, Layout, SampleEntry, has_folder};
-pub use decode::{EXTENSIONS, FileFormat};
+pub use decode::FileFormat;
 pub use error::{Error, Result};
+pub use extensions::EXTENSIONS;
+pub use limits::MAX_PIXELS;
+pub use lists::list_lines;
 pub use loader::{BadSamples, Batch, Batches, Loader, LoaderConfig, SampleSource};
 pub use map::{Map, Values};
+pub use mask::valid_label;
 pub use memory::{DecodeLimits, ModalityFile};
-pub use modality::{DataModality, Encoding, IMAGENET_MEAN, IMAGENET_STD, Interpolation, Quantity};
+pub use modality::{
+    DataModality, Encoding, IMAGENET_MEAN, IMAGENET_STD, Interpolation, Orientation, Quantity,
+};
+pub use names::{is_stray, stray_notice};
 pub use pairing_problems::PairingProblems;
 pub use pipeline::{Pipeline, Sample, view};
 pub use raw::{RawMap, RawSample};

@@ -15,7 +15,7 @@ pub struct ModalityFile<'a> {
     pub modality: &'a DataModality,
     /// The name of the file, for messages. The format is inferred from the bytes.
     pub name: &'a str,
-    /// The content: png, jpeg or npy.
+    /// The content, of any [format](crate::FileFormat).
     pub bytes: &'a [u8],
 }
 
@@ -40,7 +40,7 @@ impl RawSample {
     /// ```
     /// use multimae_data::encode::npy;
     /// use multimae_data::{
-    ///     DataModality, DecodeLimits, Encoding, ModalityFile, RawMap, RawSample,
+    ///     DataModality, DecodeLimits, Encoding, ModalityFile, Orientation, RawMap, RawSample,
     /// };
     ///
     /// # fn main() -> multimae_data::Result<()> {
@@ -49,6 +49,7 @@ impl RawSample {
     ///     folder: "semseg".to_owned(),
     ///     encoding: Encoding::Labels { classes: 3, ignore: None, offset: 0 },
     ///     stride: 1,
+    ///     orientation: Orientation::Apply,
     /// };
     /// let bytes = npy(&[0_u8, 1, 2, 1], &[2, 2])?;
     /// let file = ModalityFile { modality: &modality, name: "a.npy", bytes: &bytes };
@@ -66,7 +67,7 @@ impl RawSample {
         let parts = files.iter().map(|file| Part {
             modality: file.modality,
             path: Path::new(file.name),
-            opened: decode::decode(file.bytes, &file.modality.encoding).map(Opened::Decoded),
+            opened: Opened::decode(file.bytes, file.modality),
         });
         assemble((id, 0), parts, |height, width| CropBox::whole((height, width)))
     }

@@ -21,13 +21,45 @@ pub struct DataModality {
     pub encoding: Encoding,
     /// Its maps have 1/stride of the geometry's size.
     pub stride: usize,
+    /// The treatment of files that carry an EXIF orientation.
+    #[serde(default, skip_serializing_if = "Orientation::is_applied")]
+    pub orientation: Orientation,
+}
+
+/// The treatment of files whose EXIF orientation says that a viewer turns or mirrors them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Orientation {
+    /// Files are read as a viewer shows them. Annotations have to fit that.
+    #[default]
+    Apply,
+    /// Files are read as they are stored.
+    Ignore,
+}
+
+impl Orientation {
+    /// Whether files are read as a viewer shows them.
+    #[must_use]
+    pub fn is_applied(&self) -> bool {
+        *self == Self::Apply
+    }
+
+    /// The word of recipes.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Apply => "apply",
+            Self::Ignore => "ignore",
+        }
+    }
 }
 
 /// The content of a modality's files, and its conversion to the values of the model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Encoding {
-    /// 8-bit RGB or grey images (png, jpg, jpeg); a grey image gets three equal channels.
+    /// 8-bit RGB or grey images; a grey image gets three equal channels.
     /// Values are `(x / 255 - mean) / std`. Resized bicubically.
     Color {
         /// Mean per channel.
@@ -35,8 +67,9 @@ pub enum Encoding {
         /// Standard deviation per channel.
         std: [f32; 3],
     },
-    /// Real values: 8-bit or 16-bit images with as many channels, or arrays (npy) of shape
-    /// `(C, H, W)`, for one channel also `(H, W)`. Values are `(x / divisor - mean) / std`.
+    /// Real values: images of 8 or more bits (tiff also floats) with as many channels, or arrays
+    /// (npy) of shape `(C, H, W)`, for one channel also `(H, W)` or `(H, W, 1)`. Values are
+    /// `(x / divisor - mean) / std`; those that are not finite are invalid pixels.
     Continuous {
         /// Channels.
         channels: usize,
@@ -54,8 +87,8 @@ pub enum Encoding {
         #[serde(default, skip_serializing_if = "Quantity::is_plain")]
         quantity: Quantity,
     },
-    /// Class indices: 8-bit or 16-bit grey or palette png (the indices count, not the colours), or
-    /// arrays of integers (npy) of shape `(H, W)`. Resized to the nearest pixel.
+    /// Class indices: grey or palette images (the indices count, not the colours) in formats
+    /// without loss, or arrays of integers (npy) of shape `(H, W)`. Resized to the nearest pixel.
     Labels {
         /// Labels are in `0..classes`.
         classes: usize,
@@ -104,6 +137,13 @@ pub enum Interpolation {
 }
 
 impl DataModality {
+    /// The modality as the only file of a frame is read: as a viewer shows it, since no other file
+    /// has to fit.
+    #[must_use]
+    pub fn photo(self) -> Self {
+        Self { orientation: Orientation::Apply, ..self }
+    }
+
     /// Checks that the description makes sense.
     ///
     /// # Errors

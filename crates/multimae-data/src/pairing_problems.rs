@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use indexmap::IndexMap;
 
 use crate::capped::Capped;
+use crate::extensions::EXTENSIONS;
 
 /// All that keeps the files of a data set from being paired, by modality.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,9 +37,10 @@ impl PairingProblems {
 impl fmt::Display for PairingProblems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.empty {
-            return write!(f, "there are no samples; accepted files are jpg, jpeg, png and npy");
+            write!(f, "there are no samples; accepted files are {}", EXTENSIONS.join(", "))?;
+        } else {
+            write!(f, "the files do not pair up into samples")?;
         }
-        write!(f, "the files do not pair up into samples")?;
         for (modality, ids) in &self.missing {
             write!(
                 f,
@@ -63,9 +65,13 @@ impl fmt::Display for PairingProblems {
             let paths = shown(paths);
             write!(
                 f,
-                "\n`{modality}`: files that are not jpg, jpeg, png or npy:{}",
+                "\n`{modality}`: files that are none of {}:{}",
+                EXTENSIONS.join(", "),
                 Capped(&paths, "\n  ")
             )?;
+            if paths.iter().any(|path| path.to_ascii_lowercase().ends_with(".exr")) {
+                write!(f, "\nOpenEXR is not read; save it as float .tif or as .npy")?;
+            }
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{F32, U8x3};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
-use crate::{Error, Interpolation, Result};
+use crate::{Error, Interpolation, MAX_PIXELS, Result};
 
 /// A rectangle of whole pixels inside an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +132,12 @@ fn convolve<P: PixelTrait>(
 ) -> Result<Vec<P>> {
     check(pixels.len(), from, crop)?;
     let between = (crop.height, to.1);
+    if between.0.checked_mul(between.1).is_none_or(|pixels| pixels as u64 > MAX_PIXELS) {
+        return Err(Error::Config(format!(
+            "a crop of {} x {} pixels cannot be brought to {} x {}",
+            crop.height, crop.width, to.0, to.1
+        )));
+    }
     let narrow = convolve_once(pixels, from, crop, between, filter)?;
     convolve_once(&narrow, between, CropBox::whole(between), to, filter)
 }

@@ -321,8 +321,26 @@ fn pictures_that_are_none() {
 #[test]
 fn masks_with_other_values() {
     let data = Data::new();
-    labels(|x, _| u8::from(x > 3)).save(data.path("mask_valid/0001.png")).unwrap();
+    labels(|x, _| 128 * u8::from(x > 3)).save(data.path("mask_valid/0001.png")).unwrap();
     data.finds(&[(ERROR, "mask_values", "mask_valid"), (WARNING, "nothing_valid", "mask_valid")]);
+}
+
+#[test]
+fn masks_of_one_bit_are_valid_at_1_as_in_training() {
+    let data = Data::new();
+    for i in 1..=SAMPLES {
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, WIDTH, HEIGHT);
+        encoder.set_depth(png::BitDepth::One);
+        let mut writer = encoder.write_header().unwrap();
+        // The first 8 of 40 columns are 0.
+        writer.write_image_data(&[0, 255, 255, 255, 255].repeat(HEIGHT as usize)).unwrap();
+        drop(writer);
+        fs::write(data.path(&format!("mask_valid/{i:04}.png")), bytes).unwrap();
+    }
+    data.finds(&[]);
+    let masks = data.examine().parts[0].folders[2].clone();
+    assert_eq!((masks.kind, masks.values), (Kind::Mask, Values::Mask { valid: 0.8 }));
 }
 
 #[test]

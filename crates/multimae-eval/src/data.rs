@@ -40,7 +40,10 @@ pub fn frames(
 /// in another way than its namesake gets a name of its own.
 fn add(modalities: &mut Vec<DataModality>, wanted: &DataModality) -> String {
     let alike = |m: &&DataModality| {
-        m.name == wanted.name && m.folder == wanted.folder && decodes_alike(m, wanted)
+        let same = |a: &DataModality, b: &DataModality| {
+            (&a.name, &a.folder, a.orientation) == (&b.name, &b.folder, b.orientation)
+        };
+        same(m, wanted) && decodes_alike(m, wanted)
     };
     if let Some(there) = modalities.iter().find(alike) {
         return there.name.clone();
@@ -74,6 +77,7 @@ mod tests {
             folder: folder.to_owned(),
             encoding,
             stride: 4,
+            orientation: multimae_data::Orientation::Apply,
         };
         let mut modalities = vec![modality("a", labels(-1))];
         assert_eq!(add(&mut modalities, &modality("a", labels(-1))), "semseg");

@@ -1,7 +1,7 @@
 //! The annotations of a frame.
 
 use indexmap::IndexMap;
-use multimae_data::{DataModality, Encoding, RawMap, RawSample, Values};
+use multimae_data::{DataModality, Encoding, Orientation, RawMap, RawSample, Values};
 use multimae_tasks::mask_values;
 
 use crate::{Error, Result};
@@ -36,6 +36,7 @@ pub fn mask_modality() -> DataModality {
         folder: MASK_FOLDER.to_owned(),
         encoding,
         stride: 1,
+        orientation: Orientation::Apply,
     }
 }
 

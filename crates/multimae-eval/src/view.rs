@@ -7,8 +7,11 @@ use multimae::modality::Size;
 use multimae_data::resize::{CropBox, gather};
 use multimae_data::{RawMap, RawSample};
 
-use crate::Result;
+use crate::{Error, Result};
 use multimae_tasks::EvaluationView;
+
+/// The most pixels of a scaled frame.
+const MAX_SCALED: usize = 1 << 26;
 
 /// The frame at the size at which the protocol scores it. RGB is resized linearly without
 /// smoothing, everything else to the nearest pixel, as OpenCV does.
@@ -32,10 +35,17 @@ pub(crate) fn apply(view: EvaluationView, frame: RawSample) -> Result<RawSample>
 
 /// Brings all maps to `factor` times their size, rounded half to even.
 fn scale(frame: RawSample, factor: f64) -> Result<RawSample> {
-    let side = |pixels: usize| (pixels as f64 * factor).round_ties_even() as usize;
+    let side = |pixels: usize| ((pixels as f64 * factor).round_ties_even() as usize).max(1);
     let (from, to) = ((frame.height, frame.width), (side(frame.height), side(frame.width)));
     if from == to {
         return Ok(frame);
+    }
+    if to.0.checked_mul(to.1).is_none_or(|pixels| pixels > MAX_SCALED) {
+        return Err(Error::Evaluation(format!(
+            "frame `{}` has {} x {} pixels and would be scored at {} x {}; at most {MAX_SCALED} \
+             pixels are computed, so leave it out or crop it",
+            frame.id, from.0, from.1, to.0, to.1
+        )));
     }
     let pick = |from: usize, to: usize| -> Vec<usize> {
         (0..to).map(|i| (i * from / to).min(from.saturating_sub(1))).collect()
@@ -145,5 +155,10 @@ mod tests {
         assert_eq!((half.height, half.width), (12, 16));
         assert_eq!(depth(&half)[17], 2002.0);
         assert_eq!(apply(EvaluationView::Native, frame(5, 7)).unwrap(), frame(5, 7));
+        // A narrow frame keeps a pixel, and one that would be enlarged without end is refused.
+        let narrow = apply(EvaluationView::PaddedSquare { side: 16 }, frame(1, 3000)).unwrap();
+        assert_eq!((narrow.height, narrow.width), (1, 16));
+        let endless = apply(EvaluationView::CentralSquare { side: 256 }, frame(1, 3000));
+        assert!(endless.unwrap_err().to_string().contains("at most 67108864 pixels"));
     }
 }

@@ -9,8 +9,8 @@ use indexmap::IndexMap;
 use multimae::modality::Size;
 use multimae_data::encode::{depth_png, palette_png};
 use multimae_data::{
-    DataModality, Dataset, Encoding, IMAGENET_MEAN, IMAGENET_STD, Interpolation, Layout, RawMap,
-    RawSample,
+    DataModality, Dataset, Encoding, IMAGENET_MEAN, IMAGENET_STD, Interpolation, Layout,
+    Orientation, RawMap, RawSample,
 };
 use multimae_eval::{Annotation, Evaluated, Evaluator, GroundTruth, Protocol};
 use multimae_infer::predict::{FramePrediction, PredictOptions, Predictor, TaskPrediction};
@@ -70,6 +70,7 @@ fn dataset(dir: &Path) -> Dataset {
         folder: folder.to_owned(),
         encoding,
         stride: 1,
+        orientation: Orientation::Apply,
     };
     let modalities = [
         modality("rgb", "rgb", Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD }),

@@ -62,6 +62,7 @@ mod tests {
             folder: "label40".to_owned(),
             encoding,
             stride: 1,
+            orientation: multimae_data::Orientation::Apply,
         }
     }
 

@@ -9,6 +9,9 @@ use crate::error::Problem;
 /// The id of the one frame of a request.
 const FRAME: &str = "image";
 
+/// The formats of images that are read.
+const IMAGE: &str = "PNG, JPEG, TIFF, WebP, BMP, netpbm or JPEG 2000";
+
 /// A file of a request.
 #[derive(Debug, Clone)]
 pub(crate) struct Upload {
@@ -32,18 +35,20 @@ pub(crate) fn decode(
     if uploads.is_empty() {
         return Err(Problem::malformed("no image was sent"));
     }
-    let files = uploads.iter().map(|(input, upload)| {
+    let modalities = uploads.keys().map(|input| {
         let modality = known.iter().find(|modality| modality.name == *input);
-        let modality = modality.ok_or_else(|| unknown(input, known))?;
+        let modality = modality.cloned().ok_or_else(|| unknown(input, known))?;
+        Ok(if uploads.len() == 1 { modality.photo() } else { modality })
+    });
+    let modalities = modalities.collect::<Result<Vec<_>, Problem>>()?;
+    let files = modalities.iter().zip(uploads.values()).map(|(modality, upload)| {
+        // Arrays are no images.
+        if matches!(FileFormat::infer(&upload.bytes), None | Some(FileFormat::Npy)) {
+            return Err(Problem::unfit(format!("`{}` is no {IMAGE} image", modality.name)));
+        }
         Ok(ModalityFile { modality, name: &upload.name, bytes: &upload.bytes })
     });
     let files = files.collect::<Result<Vec<_>, Problem>>()?;
-    for file in &files {
-        if !matches!(FileFormat::infer(file.bytes), Some(FileFormat::Png | FileFormat::Jpeg)) {
-            let text = format!("`{}` is no PNG or JPEG image", file.modality.name);
-            return Err(Problem::unfit(text));
-        }
-    }
     let limits = DecodeLimits { max_pixels: Some(max_pixels) };
     RawSample::from_bytes(FRAME, &files, limits).map_err(|error| match error {
         Error::TooLarge { modality, height, width, limit, .. } => Problem::too_large(format!(

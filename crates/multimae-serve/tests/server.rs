@@ -14,7 +14,7 @@ use indexmap::IndexMap;
 use multimae::burn::tensor::{Device, Tensor};
 use multimae::output_adapters::Prediction;
 use multimae_data::{
-    DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, RawMap, RawSample,
+    DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, Orientation, RawMap, RawSample,
 };
 use multimae_infer::predict::{PredictOptions, prepare};
 use multimae_infer::saved_model::{InputModality, ModelCard, Normalisation, TaskCard};
@@ -46,6 +46,7 @@ fn card() -> ModelCard {
         folder: "rgb".to_owned(),
         encoding: Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD },
         stride: 1,
+        orientation: Orientation::Apply,
     };
     let scale = DepthScale::Linear { mean: 0.0, std: 1.0 };
     let depth = TaskCard::new(Depth { scale, min: 0.001, max: 10.0 }, None);
@@ -390,6 +391,32 @@ fn requests_need_no_temporary_files() {
     let said = text(&output.stdout);
     assert!(output.status.success() && said.contains("2 passed"), "{said}");
     assert!(!none.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn photos_are_answered_upright_in_every_format() {
+    let server = server(Duration::ZERO, QueueConfig::default());
+    let router = router(&server, ServerConfig::default());
+    let encoded = |format| {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        image::RgbImage::new(6, 4).write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    };
+    let jpeg = encoded(image::ImageFormat::Jpeg);
+    let exif =
+        b"\xff\xe1\0\x22Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+    let turned = [&jpeg[..2], exif, &jpeg[2..]].concat();
+    for (photo, shape) in [
+        (jpeg, "(4, 6"),
+        (turned, "(6, 4"),
+        (encoded(image::ImageFormat::Bmp), "(4, 6"),
+        (encoded(image::ImageFormat::WebP), "(4, 6"),
+    ] {
+        let request = predict("?adapter=a&tasks=depth&format=npy", photo);
+        let (status, npy) = answer(&router, request).await;
+        assert_eq!(status, StatusCode::OK, "{}", text(&npy));
+        assert!(text(&npy[..128]).contains(shape), "{}", text(&npy[..128]));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

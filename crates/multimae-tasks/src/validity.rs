@@ -1,14 +1,12 @@
 //! The valid mask of annotated pixels.
 
-/// The value of masks for "valid".
-const VALID: i64 = 255;
+use multimae_data::valid_label;
 
-/// Converts a mask to flags: 255 means valid, or 1 where no value is above it (masks of one bit).
+/// Converts a mask to flags, valid at its [`valid_label`].
 #[must_use]
 pub fn mask_values(mask: &[i64]) -> Vec<bool> {
-    // Padding is above 255.
-    let one_bit = mask.iter().filter(|&&value| value <= VALID).all(|&value| value <= 1);
-    mask.iter().map(|&value| value == VALID || (one_bit && value == 1)).collect()
+    let valid = valid_label(mask.iter().copied());
+    mask.iter().map(|&value| value == valid).collect()
 }
 
 /// Flags the real values that count: finite, in the range, and valid by the mask where there is one.

@@ -199,6 +199,9 @@ impl<'a, T: TrainingTask> Trainer<'a, T> {
     ) -> Result<Self> {
         let plan = task.plan();
         let checkpoints = folder.checkpoints(plan.keep_ckpt);
+        for notice in training.notices() {
+            observer.event(&Event::Notice(notice));
+        }
         // The half-written files of a killed process.
         for dir in [folder.dir(), checkpoints.dir()].into_iter().filter(|dir| dir.is_dir()) {
             remove_stale_parts(dir)?;

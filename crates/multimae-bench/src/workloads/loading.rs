@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use multimae_data::{
     BadSamples, Batches, DataModality, Dataset, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD,
-    Interpolation, Layout, Loader, LoaderConfig, Pipeline,
+    Interpolation, Layout, Loader, LoaderConfig, Orientation, Pipeline,
 };
 
 use super::Workload;
@@ -44,6 +44,7 @@ impl Loading {
             folder: folder.to_owned(),
             encoding,
             stride,
+            orientation: Orientation::Apply,
         };
         let modalities = [
             modality("rgb", "rgb", Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD }, 1),

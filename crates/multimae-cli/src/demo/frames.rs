@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
-use fs_err as fs;
+use anyhow::bail;
 
 /// A folder of frames as generated rooms and NYUv2 are stored: rgb/, depth/ in millimetres, label40/
 /// with 0 for void, perhaps normal/, and a list of names per split.
@@ -44,8 +43,7 @@ impl Frames {
                 root.display()
             );
         };
-        let text = fs::read_to_string(path(root, train)).context("reading the list")?;
-        let count = text.lines().filter(|line| !line.trim().is_empty()).count();
+        let count = multimae_data::list_lines(&path(root, train))?.len();
         if count == 0 {
             bail!("{}: names no frame", path(root, train).display());
         }

@@ -10,7 +10,8 @@ use multimae::output_adapters::{HeadConfig, LightConfig, TaskHead};
 use multimae::peft::{PeftConfig, PeftModel};
 use multimae::positions::NonSquareTables;
 use multimae_data::{
-    DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, Interpolation, stream,
+    DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, Interpolation, Orientation,
+    stream,
 };
 use multimae_infer::saved_model::{InputModality, ModelCard, Normalisation, SavedModel, TaskCard};
 use multimae_tasks::ClassInfo;
@@ -31,7 +32,13 @@ pub(crate) fn save(path: &Path) {
 }
 
 fn data(name: &str, encoding: Encoding) -> DataModality {
-    DataModality { name: name.to_owned(), folder: name.to_owned(), encoding, stride: 1 }
+    DataModality {
+        name: name.to_owned(),
+        folder: name.to_owned(),
+        encoding,
+        stride: 1,
+        orientation: Orientation::Apply,
+    }
 }
 
 fn head(name: &str, main_tasks: &[&str], num_classes: usize) -> TaskHead {

@@ -2,7 +2,6 @@
 
 mod facts;
 mod layout;
-mod list;
 mod pairing;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +15,7 @@ pub use layout::Layout;
 use crate::assemble::{Opened, Part, assemble};
 use crate::decode::{self, Problem};
 use crate::modality::check_modalities;
+use crate::names::stray_notice;
 use crate::packed::{self, Pack};
 use crate::resize::CropBox;
 use crate::{DataModality, Error, RawSample, Result, stream};
@@ -27,6 +27,7 @@ pub struct Dataset {
     samples: Vec<SampleEntry>,
     /// The source of the samples, if they are not in files of their own.
     pack: Option<Arc<Pack>>,
+    stray: usize,
 }
 
 /// The files of one sample.
@@ -53,10 +54,10 @@ impl Dataset {
         if packed::is_pack(root) {
             let pack = Arc::new(Pack::open(root)?);
             let samples = pairing::pair_packed(&pack, layout, &modalities)?;
-            return Ok(Self { modalities, samples, pack: Some(pack) });
+            return Ok(Self { modalities, samples, pack: Some(pack), stray: 0 });
         }
-        let samples = pairing::pair(root, layout, &modalities)?;
-        Ok(Self { modalities, samples, pack: None })
+        let (samples, stray) = pairing::pair(root, layout, &modalities)?;
+        Ok(Self { modalities, samples, pack: None, stray })
     }
 
     /// Samples of known files, in their order.
@@ -77,7 +78,7 @@ impl Dataset {
                 modalities.len()
             )));
         }
-        Ok(Self { modalities: modalities.to_vec(), samples, pack: None })
+        Ok(Self { modalities: modalities.to_vec(), samples, pack: None, stray: 0 })
     }
 
     /// The number of samples; never 0.
@@ -102,6 +103,18 @@ impl Dataset {
     #[must_use]
     pub fn samples(&self) -> &[SampleEntry] {
         &self.samples
+    }
+
+    /// The number of [stray](crate::is_stray) files and folders that were left out.
+    #[must_use]
+    pub fn stray(&self) -> usize {
+        self.stray
+    }
+
+    /// Notices about the files, for the user before they are used.
+    #[must_use]
+    pub fn notices(&self) -> Vec<String> {
+        stray_notice(self.stray).into_iter().collect()
     }
 
     /// At most `max_images` of the samples, chosen at random by the seed, in their old order.
@@ -165,10 +178,7 @@ impl Dataset {
     ) -> Result<Opened<'_>, Problem> {
         match &self.pack {
             Some(pack) => pack.frame(&entry.id, &modality.folder).map(Opened::Packed),
-            None => {
-                let frame = decode::decode(&decode::contents(path)?, &modality.encoding)?;
-                Ok(Opened::Decoded(frame))
-            }
+            None => Opened::decode(&decode::contents(path)?, modality),
         }
     }
 }

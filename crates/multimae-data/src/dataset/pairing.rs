@@ -3,24 +3,42 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Layout, SampleEntry, list};
+use super::{Layout, SampleEntry};
 use crate::files::Files;
+use crate::lists;
 use crate::packed::Pack;
 use crate::pairing_problems::PairingProblems;
 use crate::{DataModality, Error, Result};
 
-/// The samples of a data set in folders.
+/// The samples of a data set in folders, and the number of stray files in these.
 pub(super) fn pair(
     root: &Path,
     layout: &Layout,
     modalities: &[DataModality],
-) -> Result<Vec<SampleEntry>> {
-    let listed = match layout {
-        Layout::List { split } => Some(list::read(&root.join(format!("{split}.txt")))?),
+) -> Result<(Vec<SampleEntry>, usize)> {
+    let list = match layout {
+        Layout::List { split } => {
+            let path = root.join(format!("{split}.txt"));
+            Some((lists::read(&path)?, path))
+        }
         Layout::Folders => None,
     };
     let files = modalities.iter().map(|m| Files::find(root, m)).collect::<Result<Vec<Files>>>()?;
-    pair_files(root, listed, &files, modalities)
+    let listed = list.map(|(text, path)| listed(&text, &path, &files, modalities)).transpose()?;
+    let stray = files.iter().map(|files| files.stray).sum();
+    Ok((pair_files(root, listed, &files, modalities)?, stray))
+}
+
+/// The samples that a list names.
+fn listed(
+    text: &str,
+    path: &Path,
+    files: &[Files],
+    modalities: &[DataModality],
+) -> Result<Vec<String>> {
+    let known = |id: &str| files.iter().any(|files| files.usable.contains_key(id));
+    let folders = modalities.iter().map(|modality| modality.folder.as_str()).collect();
+    lists::parse(text, path, &lists::Names { known: &known, folders })
 }
 
 /// The samples of a pack, by the same rules.
@@ -29,14 +47,14 @@ pub(super) fn pair_packed(
     layout: &Layout,
     modalities: &[DataModality],
 ) -> Result<Vec<SampleEntry>> {
+    let files = modalities.iter().map(|m| pack.files(m)).collect::<Result<Vec<Files>>>()?;
     let listed = match layout {
         Layout::List { split } => {
-            let text = pack.list(split)?;
-            Some(list::parse(text, &pack.path().join(format!("{split}.txt")))?)
+            let path = pack.path().join(format!("{split}.txt"));
+            Some(listed(pack.list(split)?, &path, &files, modalities)?)
         }
         Layout::Folders => None,
     };
-    let files = modalities.iter().map(|m| pack.files(m)).collect::<Result<Vec<Files>>>()?;
     let mut samples = pair_files(pack.path(), listed, &files, modalities)?;
     samples.iter_mut().for_each(|sample| sample.paths = Vec::new());
     Ok(samples)

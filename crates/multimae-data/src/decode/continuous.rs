@@ -11,7 +11,7 @@ pub(super) fn check_kind(frame: &Frame, channels: usize) -> Result<(), Problem> 
     let info = &frame.info;
     match info.form {
         Form::Color => Err(READ_AS_COLORS.to_owned()),
-        Form::Png { bits, palette } => {
+        Form::Png { bits, palette } | Form::Raster { bits, palette, .. } => {
             if palette || info.channels != channels || bits < 8 {
                 return Err(wrong_kind(&describe(bits, palette, info.channels), channels));
             }
@@ -28,12 +28,6 @@ pub(super) fn check_kind(frame: &Frame, channels: usize) -> Result<(), Problem> 
 
 fn check_array(frame: &Frame, axes: u8, channels: usize) -> Result<(), Problem> {
     let FrameInfo { height, width, channels: stored, .. } = frame.info;
-    if let Pixels::I64(_) = frame.pixels {
-        return Err(format!(
-            "its values are {}, expected float32, float64 or an integer type of up to 32 bits",
-            frame.pixels.descr()
-        ));
-    }
     if stored == channels && (axes == 3 || channels == 1) {
         return Ok(());
     }
@@ -42,33 +36,17 @@ fn check_array(frame: &Frame, axes: u8, channels: usize) -> Result<(), Problem> 
     Err(format!("its shape is {shape:?}, expected {plain}({channels}, height, width)"))
 }
 
-/// Are all values numbers?
-pub(super) fn check_values(frame: &Frame) -> Result<(), Problem> {
-    let bad = match &frame.pixels {
-        Pixels::F32(values) => values.iter().filter(|value| !value.is_finite()).count(),
-        // Too large for 32 bits is infinite too.
-        Pixels::F64(values) => values.iter().filter(|value| !(**value as f32).is_finite()).count(),
-        _ => 0,
-    };
-    if bad > 0 {
-        return Err(format!(
-            "{bad} of its {} values are NaN or infinite; replace them, for example by 0",
-            frame.pixels.len()
-        ));
-    }
-    Ok(())
-}
-
-/// The values of a window, plane by plane.
+/// The values of a window, plane by plane. Infinite values become NaN: both are invalid pixels.
 pub(super) fn convert(frame: Frame, window: CropBox) -> RawMap {
     let info = frame.info;
     let whole = window == CropBox::whole((info.height, info.width));
-    let data = match frame.pixels {
+    let mut data = match frame.pixels {
         Pixels::F32(values) if whole && (info.order == Order::Planar || info.channels == 1) => {
             values
         }
         pixels => of_any_type!(&pixels, values => info.window(values, window, |v| v as f32)),
     };
+    data.iter_mut().filter(|value| value.is_infinite()).for_each(|value| *value = f32::NAN);
     RawMap::Continuous { channels: info.channels, data }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Problem;
+use super::{FileFormat, Problem};
 use crate::resize::CropBox;
 
 /// The stored values of a file.
@@ -41,6 +41,15 @@ pub(crate) enum Form {
     Npy {
         /// 2 or 3.
         axes: u8,
+    },
+    /// An image of another format, value by value. The last one: packs count the variants.
+    Raster {
+        /// The format of the file.
+        format: FileFormat,
+        /// Bits per value.
+        bits: u8,
+        /// Values are indices into a palette.
+        palette: bool,
     },
 }
 
@@ -85,6 +94,24 @@ macro_rules! of_any_type {
 }
 pub(crate) use of_any_type;
 
+/// Other values of the same type, by one expression for every type.
+macro_rules! map_pixels {
+    ($pixels:expr, $values:ident => $result:expr) => {
+        match $pixels {
+            Pixels::U8($values) => Pixels::U8($result),
+            Pixels::U16($values) => Pixels::U16($result),
+            Pixels::U32($values) => Pixels::U32($result),
+            Pixels::I8($values) => Pixels::I8($result),
+            Pixels::I16($values) => Pixels::I16($result),
+            Pixels::I32($values) => Pixels::I32($result),
+            Pixels::I64($values) => Pixels::I64($result),
+            Pixels::F32($values) => Pixels::F32($result),
+            Pixels::F64($values) => Pixels::F64($result),
+        }
+    };
+}
+pub(crate) use map_pixels;
+
 impl Pixels {
     pub(crate) fn len(&self) -> usize {
         of_any_type!(self, values => values.len())
@@ -103,6 +130,28 @@ impl Pixels {
             Self::F32(_) => "<f4",
             Self::F64(_) => "<f8",
         }
+    }
+
+    /// Floats of 16 bits by their bits.
+    pub(super) fn of_halves(halves: &[u16]) -> Self {
+        let float = |&half: &u16| {
+            let (sign, rest) = (u32::from(half >> 15) << 31, u32::from(half & 0x7fff));
+            match rest >> 10 {
+                // Zero, and numbers below 2^-14.
+                0 => f32::from_bits(sign | (rest as f32 / 16_777_216.0).to_bits()),
+                31 => f32::from_bits(sign | 0x7f80_0000 | (rest & 0x3ff) << 13),
+                _ => f32::from_bits(sign | ((rest << 13) + (112 << 23))),
+            }
+        };
+        Self::F32(halves.iter().map(float).collect())
+    }
+
+    /// Unsigned 64-bit integers as signed ones.
+    pub(super) fn of_u64(values: Vec<u64>) -> Result<Self, Problem> {
+        let signed = |value: u64| {
+            i64::try_from(value).map_err(|_| format!("its value {value} is larger than 2^63 - 1"))
+        };
+        Ok(Self::I64(values.into_iter().map(signed).collect::<Result<_, _>>()?))
     }
 
     /// Whether the values are integers.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::frame::{Form, Frame, Pixels, of_any_type};
 use super::png_file::describe;
-use super::{Problem, READ_AS_COLORS};
+use super::{FileFormat, Problem, READ_AS_COLORS};
 use crate::RawMap;
 use crate::capped::Capped;
 use crate::resize::CropBox;
@@ -77,16 +77,22 @@ pub(super) fn check_kind(frame: &Frame) -> Result<(), Problem> {
                            palette png or as npy"
                 .to_owned())
         }
-        Form::Png { bits, palette } if info.channels != 1 => Err(format!(
-            "it is {}, and labels are class indices in a grey or palette png; colours are not \
-             indices",
-            describe(bits, palette, info.channels)
-        )),
-        Form::Png { .. } => Ok(()),
-        Form::Npy { .. } if !frame.pixels.are_integers() => Err(format!(
-            "its values are {}, expected an integer type other than uint64",
-            frame.pixels.descr()
-        )),
+        Form::Raster { format: FileFormat::Jpeg2000, .. } => {
+            Err("it is a jpeg 2000 image, which may not keep labels exactly; save them as grey or \
+             palette png or as npy"
+                .to_owned())
+        }
+        Form::Png { bits, palette } | Form::Raster { bits, palette, .. } if info.channels != 1 => {
+            Err(format!(
+                "it is {}, and labels are class indices in a grey or palette image; colours are \
+                 not indices",
+                describe(bits, palette, info.channels)
+            ))
+        }
+        Form::Npy { .. } | Form::Raster { .. } if !frame.pixels.are_integers() => {
+            Err(format!("its values are {}, expected an integer type", frame.pixels.descr()))
+        }
+        Form::Png { .. } | Form::Raster { .. } => Ok(()),
         Form::Npy { axes: 3 } => {
             let shape = [info.channels, info.height, info.width];
             Err(format!("its shape is {shape:?}, expected (height, width)"))

@@ -2,33 +2,38 @@
 //!
 //! Everything here works on bytes, wherever they come from; [`contents`] is the only access to files.
 
+mod bmp;
 mod color;
 mod continuous;
+mod exif;
 mod format;
 mod frame;
 mod guard;
+mod jp2;
+mod jpeg;
 mod labels;
 mod npy;
 mod png_file;
+mod pnm;
 mod stored;
+mod tiff;
 
 use std::path::Path;
 
 use image::ImageFormat;
 
+pub(crate) use exif::ExifOrientation;
 pub use format::FileFormat;
-pub(crate) use frame::{Form, Frame, FrameInfo, Order, Pixels, of_any_type};
+pub(crate) use frame::{Form, Frame, FrameInfo, Order, Pixels, map_pixels, of_any_type};
 pub(crate) use labels::Classes;
-pub(crate) use stored::{Container, Stored};
+pub(crate) use stored::Stored;
 
+use crate::limits::MAX_PIXELS;
 use crate::resize::CropBox;
-use crate::{Encoding, RawMap};
+use crate::{Encoding, Orientation, Quantity, RawMap};
 
 /// The problem with a file, and its remedy; the caller adds the sample, modality and path.
 pub(crate) type Problem = String;
-
-/// The accepted file extensions, in lower case.
-pub const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "npy"];
 
 /// Of a frame that was read as colours.
 const READ_AS_COLORS: &str = "it was read as colours, and this modality needs values as stored";
@@ -38,38 +43,82 @@ pub(crate) fn contents(path: &Path) -> Result<Vec<u8>, Problem> {
     fs_err::read(path).map_err(|error| error.to_string())
 }
 
-/// Decodes the bytes of a file as a modality needs them, and checks that they are what the modality
-/// holds.
-pub(crate) fn decode(bytes: &[u8], encoding: &Encoding) -> Result<Frame, Problem> {
-    let frame = match encoding {
-        Encoding::Color { .. } => decode_colors(bytes)?,
-        _ => decode_values(bytes)?,
+/// Decodes the bytes of a file as a modality needs them, upright if that is the rule, and checks
+/// that they are what the modality holds. Also gives the orientation that the file carries.
+pub(crate) fn decode(
+    bytes: &[u8],
+    encoding: &Encoding,
+    rule: Orientation,
+) -> Result<(Frame, ExifOrientation), Problem> {
+    let decode = match encoding {
+        Encoding::Color { .. } => decode_colors,
+        _ => decode_values,
     };
+    let (frame, exif) = upright(bytes, rule, decode)?;
+    if let Encoding::Continuous { quantity: Quantity::Direction, .. } = encoding
+        && rule.is_applied()
+        && !exif.is_upright()
+    {
+        return Err(format!(
+            "it holds directions and carries the EXIF orientation {}, which would have to turn the \
+             vectors, too; save it upright, or set `orientation: ignore` for its modality",
+            exif.number()
+        ));
+    }
     check_kind(&frame, encoding)?;
     check_values(&frame, encoding)?;
-    Ok(frame)
+    Ok((frame, exif))
+}
+
+/// The rule of orientation, for every reader of files: decodes the bytes of a file and turns the
+/// pixels as its EXIF orientation says, unless that is to be ignored.
+pub(crate) fn upright(
+    bytes: &[u8],
+    rule: Orientation,
+    decode: fn(&[u8]) -> Result<Frame, Problem>,
+) -> Result<(Frame, ExifOrientation), Problem> {
+    let exif = ExifOrientation::of(bytes, format::known(bytes)?);
+    let frame = decode(bytes)?;
+    Ok(match rule {
+        Orientation::Apply => (exif.turned(frame), exif),
+        Orientation::Ignore => (frame, exif),
+    })
 }
 
 /// Decodes an image as RGB.
 pub(crate) fn decode_colors(bytes: &[u8]) -> Result<Frame, Problem> {
-    let format = format::known(bytes)?;
-    if format == FileFormat::Png {
-        guard::check_palette(bytes)?;
-    }
+    let format = bounded(bytes)?;
     guard::guarded(|| color::read(bytes, format))
 }
 
 /// Decodes a file of any format value by value.
 pub(crate) fn decode_values(bytes: &[u8]) -> Result<Frame, Problem> {
-    let format = format::known(bytes)?;
-    if format == FileFormat::Png {
-        guard::check_palette(bytes)?;
-    }
+    let format = bounded(bytes)?;
     guard::guarded(|| match format {
         FileFormat::Png => png_file::read(bytes),
         FileFormat::Jpeg => color::read_jpeg(bytes),
         FileFormat::Npy => npy::read(bytes),
+        FileFormat::Tiff => tiff::read(bytes),
+        FileFormat::WebP => color::read_webp(bytes),
+        FileFormat::Bmp => bmp::read(bytes),
+        FileFormat::Pnm => pnm::read(bytes),
+        FileFormat::Jpeg2000 => jp2::read(bytes),
     })
+}
+
+/// The format of a file whose header claims no more than [`MAX_PIXELS`].
+fn bounded(bytes: &[u8]) -> Result<FileFormat, Problem> {
+    if format::known(bytes)? == FileFormat::Png {
+        guard::check_palette(bytes)?;
+    }
+    let (height, width) = claimed_size(bytes)?;
+    if height.checked_mul(width).is_some_and(|pixels| pixels <= MAX_PIXELS) {
+        return format::known(bytes);
+    }
+    Err(format!(
+        "it has {height} x {width} pixels (height x width), and at most {MAX_PIXELS} are read; \
+         reduce it"
+    ))
 }
 
 /// Height and width that the header of a file claims; no pixel is decoded.
@@ -77,8 +126,13 @@ pub(crate) fn claimed_size(bytes: &[u8]) -> Result<(u64, u64), Problem> {
     let format = format::known(bytes)?;
     guard::guarded(|| match format {
         FileFormat::Png => color::claimed_size(bytes, ImageFormat::Png),
-        FileFormat::Jpeg => color::claimed_size(bytes, ImageFormat::Jpeg),
+        FileFormat::Jpeg => jpeg::size(bytes),
         FileFormat::Npy => npy::claimed_size(bytes),
+        FileFormat::Tiff => tiff::claimed_size(bytes),
+        FileFormat::WebP => color::claimed_size(bytes, ImageFormat::WebP),
+        FileFormat::Bmp => color::claimed_size(bytes, ImageFormat::Bmp),
+        FileFormat::Pnm => pnm::claimed_size(bytes),
+        FileFormat::Jpeg2000 => jp2::claimed_size(bytes),
     })
 }
 
@@ -97,8 +151,8 @@ pub(crate) fn check_kind(frame: &Frame, encoding: &Encoding) -> Result<(), Probl
 /// Checks that all values of a frame, which is of the right kind, are possible.
 pub(crate) fn check_values(frame: &Frame, encoding: &Encoding) -> Result<(), Problem> {
     match encoding {
-        Encoding::Color { .. } => Ok(()),
-        Encoding::Continuous { .. } => continuous::check_values(frame),
+        // Values that are not finite are invalid pixels.
+        Encoding::Color { .. } | Encoding::Continuous { .. } => Ok(()),
         Encoding::Labels { classes, ignore, offset } => {
             labels::check_values(frame, Classes::new(*classes, *ignore, *offset))
         }

@@ -66,7 +66,7 @@ fn bits(depth: BitDepth) -> u8 {
 }
 
 /// The first `count` values of a line whose values share bytes; the leftmost has the highest bits.
-fn unpack(line: &[u8], bits: u8, count: usize) -> impl Iterator<Item = u8> {
+pub(super) fn unpack(line: &[u8], bits: u8, count: usize) -> impl Iterator<Item = u8> {
     let bits = usize::from(bits);
     (0..count).map(move |index| {
         let bit = index * bits;

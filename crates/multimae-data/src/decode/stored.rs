@@ -2,61 +2,60 @@
 
 use std::path::Path;
 
-use super::Problem;
 use super::frame::{Form, Frame, FrameInfo, Pixels};
 use super::png_file::kind_of_pixels;
+use super::{ExifOrientation, FileFormat, Problem};
+use crate::Orientation;
 
 /// The stored values of any file that can be read.
 pub(crate) struct Stored {
+    /// Rows, as the rule of orientation shows the file.
     pub(crate) height: usize,
+    /// Columns.
     pub(crate) width: usize,
     pub(crate) channels: usize,
     /// Bits per value.
     pub(crate) bits: usize,
     /// Values are indices into a palette.
     pub(crate) palette: bool,
-    pub(crate) container: Container,
+    pub(crate) format: FileFormat,
+    /// The EXIF orientation of the file, applied or not.
+    pub(crate) exif: ExifOrientation,
     /// `(H, W, C)`, of arrays `(C, H, W)`. Exact: stored integers have at most 24 bits, or are
     /// labels below that.
     pub(crate) values: Vec<f32>,
 }
 
-/// The format of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Container {
-    Png,
-    Jpeg,
-    Npy,
-}
-
 impl Stored {
     /// Reads and decodes a file.
-    pub(crate) fn read(path: &Path) -> Result<Self, Problem> {
-        Self::decode(&super::contents(path)?)
+    pub(crate) fn read(path: &Path, rule: Orientation) -> Result<Self, Problem> {
+        Self::decode(&super::contents(path)?, rule)
     }
 
     /// Decodes the bytes of a file.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Problem> {
-        let Frame { info, pixels } = super::decode_values(bytes)?;
-        let (container, bits, palette) = match info.form {
-            Form::Png { bits, palette } => (Container::Png, bits.into(), palette),
-            Form::Color | Form::Jpeg => (Container::Jpeg, 8, false),
+    pub(crate) fn decode(bytes: &[u8], rule: Orientation) -> Result<Self, Problem> {
+        let (Frame { info, pixels }, exif) = super::upright(bytes, rule, super::decode_values)?;
+        let (format, bits, palette) = match info.form {
+            Form::Png { bits, palette } => (FileFormat::Png, bits.into(), palette),
+            Form::Raster { format, bits, palette } => (format, bits.into(), palette),
+            Form::Color | Form::Jpeg => (FileFormat::Jpeg, 8, false),
             // 64-bit integers are labels; everything else is a number that 32-bit floats hold.
             Form::Npy { .. } => {
-                (Container::Npy, if matches!(pixels, Pixels::I64(_)) { 64 } else { 32 }, false)
+                (FileFormat::Npy, if matches!(pixels, Pixels::I64(_)) { 64 } else { 32 }, false)
             }
         };
         let FrameInfo { height, width, channels, .. } = info;
-        Ok(Self { height, width, channels, bits, palette, container, values: pixels.to_f32() })
+        let values = pixels.to_f32();
+        Ok(Self { height, width, channels, bits, palette, format, exif, values })
     }
 
     /// In words, for example `16-bit grey png`.
     pub(crate) fn describe(&self) -> String {
         let kind = kind_of_pixels(self.palette, self.channels);
-        match self.container {
-            Container::Png => format!("{}-bit {kind} png", self.bits),
-            Container::Jpeg => format!("{kind} jpeg"),
-            Container::Npy => format!("npy, {} channel(s)", self.channels),
+        match self.format {
+            FileFormat::Jpeg => format!("{kind} jpeg"),
+            FileFormat::Npy => format!("npy, {} channel(s)", self.channels),
+            format => format!("{}-bit {kind} {}", self.bits, format.word()),
         }
     }
 }

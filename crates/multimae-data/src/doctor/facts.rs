@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use super::Kind;
-use crate::decode::{Container, Stored};
+use crate::decode::{ExifOrientation, FileFormat, Stored};
 
 /// A file of a sample.
 pub(super) struct File {
@@ -22,7 +22,9 @@ pub(super) struct FileFacts {
     pub(super) channels: usize,
     pub(super) bits: usize,
     pub(super) palette: bool,
-    pub(super) container: Container,
+    pub(super) format: FileFormat,
+    /// The EXIF orientation, applied or not.
+    pub(super) exif: ExifOrientation,
     pub(super) described: String,
     /// The extension says something else.
     pub(super) misnamed: bool,
@@ -60,9 +62,10 @@ impl FileFacts {
             channels: stored.channels,
             bits: stored.bits,
             palette: stored.palette,
-            container: stored.container,
+            format: stored.format,
+            exif: stored.exif,
             described: stored.describe(),
-            misnamed: !extension_fits(path, stored.container),
+            misnamed: !extension_fits(path, stored.format),
             digest: hasher.finish(),
             values: ValueFacts::of(stored, kind),
         }
@@ -87,7 +90,10 @@ impl ValueFacts {
             grey: false,
         };
         for &value in &stored.values {
-            facts.not_finite += usize::from(!value.is_finite());
+            if !value.is_finite() {
+                facts.not_finite += 1;
+                continue;
+            }
             facts.zeros += usize::from(value == 0.0);
             facts.min = facts.min.min(value);
             facts.max = facts.max.max(value);
@@ -122,7 +128,8 @@ impl ValueFacts {
 
 /// The least and the median value above 0.
 fn depth(values: &[f32]) -> Option<(f32, f32)> {
-    let mut known: Vec<f32> = values.iter().copied().filter(|&value| value > 0.0).collect();
+    let mut known: Vec<f32> =
+        values.iter().copied().filter(|&value| value > 0.0 && value.is_finite()).collect();
     let middle = known.len() / 2;
     if known.is_empty() {
         return None;
@@ -131,11 +138,7 @@ fn depth(values: &[f32]) -> Option<(f32, f32)> {
     Some((below.iter().copied().fold(median, f32::min), median))
 }
 
-fn extension_fits(path: &Path, container: Container) -> bool {
+fn extension_fits(path: &Path, format: FileFormat) -> bool {
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    match container {
-        Container::Png => extension == "png",
-        Container::Jpeg => extension == "jpg" || extension == "jpeg",
-        Container::Npy => extension == "npy",
-    }
+    format.has_extension(&extension)
 }

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use super::pairing;
 use super::report::{Finding, Severity};
-use crate::Result;
-use crate::files::Files;
+use crate::files::{Files, texts};
+use crate::lists;
+use crate::{Error, Result};
 
 /// The lists of a part.
 pub(super) struct Lists {
@@ -14,6 +15,8 @@ pub(super) struct Lists {
     listed: BTreeSet<String>,
     /// Samples that are on no list.
     unlisted: Vec<String>,
+    /// Lists that are no text, and their problems.
+    unreadable: Vec<(String, String)>,
 }
 
 #[derive(Default)]
@@ -37,21 +40,28 @@ impl Lists {
     pub(super) fn read(path: &Path, folders: &BTreeMap<String, Files>) -> Result<Self> {
         let known = pairing::ids(folders);
         let mut lists = BTreeMap::new();
-        for entry in fs_err::read_dir(path)? {
-            let path = entry?.path();
+        let mut unreadable = Vec::new();
+        for path in texts(path)? {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            if path.extension().is_none_or(|extension| extension != "txt") || !path.is_file() {
-                continue;
-            }
-            let bytes = fs_err::read(&path)?;
-            let list = List::parse(&String::from_utf8_lossy(&bytes), &known);
+            let text = match lists::read(&path) {
+                Ok(text) => text,
+                Err(Error::List { problem, .. }) => {
+                    // Other texts may be anything.
+                    if role(&stem).is_some() {
+                        unreadable.push((stem, problem));
+                    }
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let list = List::parse(&text, &known, folders);
             if role(&stem).is_some() || 2 * list.unknown.len() < list.ids.len() {
                 lists.insert(stem, list);
             }
         }
         let listed: BTreeSet<String> = lists.values().flat_map(|list| &list.ids).cloned().collect();
         let unlisted = known.into_iter().filter(|id| !listed.contains(*id)).cloned().collect();
-        Ok(Self { lists, listed, unlisted })
+        Ok(Self { lists, listed, unlisted, unreadable })
     }
 
     pub(super) fn are_there(&self) -> bool {
@@ -78,7 +88,11 @@ impl Lists {
     }
 
     pub(super) fn findings(&self) -> Vec<Finding> {
-        let mut found = Vec::new();
+        let unreadable = self.unreadable.iter().map(|(name, problem)| {
+            let place = format!("{name}.txt");
+            Finding::whole(Severity::Error, "unreadable_list", &place, problem.as_str())
+        });
+        let mut found: Vec<Finding> = unreadable.collect();
         for (name, list) in &self.lists {
             let place = format!("{name}.txt");
             if list.ids.is_empty() {
@@ -152,13 +166,13 @@ impl Lists {
 }
 
 impl List {
-    fn parse(text: &str, known: &BTreeSet<&String>) -> Self {
+    fn parse(text: &str, known: &BTreeSet<&String>, folders: &BTreeMap<String, Files>) -> Self {
+        let is_known = |id: &str| folders.values().any(|files| files.usable.contains_key(id));
+        let folders = folders.keys().map(String::as_str).collect();
+        let names = lists::Names { known: &is_known, folders };
         let mut list = Self::default();
-        for line in text.lines().map(str::trim) {
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let id = line.to_owned();
+        for (_, line) in lists::entries(text) {
+            let id = names.id_or_line(line);
             if !known.contains(&id) {
                 list.unknown.push(id.clone());
             }

@@ -13,10 +13,10 @@ mod pairing;
 mod part;
 mod report;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::{Error, Result};
+use crate::{Error, Orientation, Result};
 
 pub use crate::folder_kind::Kind;
 pub use report::{DataSetReport, Finding, Folder, LabelShare, Report, Severity, Values};
@@ -30,8 +30,20 @@ pub struct Options {
     pub per_metre: Option<f64>,
     /// The greatest label.
     pub max_label: Option<i64>,
+    /// Folders whose files are read as they are stored, whatever EXIF orientation they carry.
+    pub ignore_orientation: BTreeSet<String>,
     /// Files that are read at the same time; 0 means as many as there are processors.
     pub threads: usize,
+}
+
+impl Options {
+    /// The treatment of files of a folder that carry an EXIF orientation.
+    fn orientation(&self, folder: &str) -> Orientation {
+        match self.ignore_orientation.contains(folder) {
+            true => Orientation::Ignore,
+            false => Orientation::Apply,
+        }
+    }
 }
 
 /// Examines a data folder: `<root>/<modality>/...`, or one level lower with `train/`, `val/` and so
@@ -53,7 +65,8 @@ pub fn examine(
                 .to_owned();
         return Err(Error::File { path: root.to_owned(), problem });
     }
-    if let Some(name) = options.kinds.keys().find(|name| !parts.iter().any(|part| part.has(name))) {
+    let mut named = options.kinds.keys().chain(&options.ignore_orientation);
+    if let Some(name) = named.find(|name| !parts.iter().any(|part| part.has(name))) {
         return Err(Error::Config(format!("there is no folder `{name}` in {}", root.display())));
     }
     let total = parts.iter().map(part::Unread::files).sum();

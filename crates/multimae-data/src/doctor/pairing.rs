@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Kind;
 use super::lists::Lists;
 use super::report::{Finding, Severity};
+use crate::extensions::EXTENSIONS;
 use crate::files::Files;
+use crate::names::stray_notice;
 
 /// The names that any folder has.
 pub(super) fn ids(folders: &BTreeMap<String, Files>) -> BTreeSet<&String> {
@@ -98,8 +100,15 @@ fn names(folder: &str, files: &Files) -> Vec<Finding> {
             "unsupported_file",
             folder,
             &unsupported,
-            "files are not jpg, jpeg, png or npy and will not be read; convert or remove them",
+            format!(
+                "files are none of {} and will not be read; convert or remove them",
+                EXTENSIONS.join(", ")
+            ),
         ),
+        stray_notice(files.stray).map(|message| {
+            let finding = Finding::whole(Severity::Note, "stray_file", folder, message);
+            Finding { count: files.stray, ..finding }
+        }),
     ]
     .into_iter()
     .flatten()

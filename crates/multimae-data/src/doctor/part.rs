@@ -10,9 +10,9 @@ use super::hints::Hints;
 use super::lists::Lists;
 use super::report::{DataSetReport, Finding, Folder, Severity, Values};
 use super::{Kind, Options, checks, pairing};
-use crate::Result;
 use crate::decode::Stored;
-use crate::files::Files;
+use crate::files::{Files, subfolders};
+use crate::{Orientation, Result};
 
 /// The number of files that are read to infer a folder's kind.
 const PROBED: usize = 5;
@@ -47,19 +47,6 @@ pub(super) fn find(root: &Path) -> Result<Vec<Unread>> {
         true if here.files() > 0 => Ok(vec![here]),
         _ => Ok(named),
     }
-}
-
-fn subfolders(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
-    let mut found = Vec::new();
-    for entry in fs_err::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if !name.starts_with('.') && fs_err::metadata(&path)?.is_dir() {
-            found.push((name, path));
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 impl Unread {
@@ -114,7 +101,7 @@ impl Unread {
             folders.push(folder.summary(values));
             findings.extend(found);
         }
-        findings.extend(checks::samples(&read, &lists));
+        findings.extend(checks::samples(&read, &lists, options));
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         let samples = pairing::ids(&self.folders).len();
         Ok(DataSetReport { name: self.name, samples, lists: lists.sizes(), folders, findings })
@@ -128,8 +115,9 @@ impl ReadFolder {
         let named: Vec<(&String, &PathBuf)> = named.collect();
         let kind = options.kinds.get(name).copied().or_else(|| Kind::of_name(name));
         let kind = kind.unwrap_or_else(|| probe(&named));
+        let rule = options.orientation(name);
         let files = in_parallel(&named, options.threads, progress, |(id, path)| {
-            let facts = Stored::read(path).map(|stored| FileFacts::of(path, &stored, kind));
+            let facts = Stored::read(path, rule).map(|stored| FileFacts::of(path, &stored, kind));
             File { id: (*id).clone(), path: (*path).clone(), facts }
         });
         Self { name: name.to_owned(), kind, files }
@@ -153,7 +141,7 @@ impl ReadFolder {
 
 /// Returns the kind of most of the first files.
 fn probe(files: &[(&String, &PathBuf)]) -> Kind {
-    let kinds = files.iter().filter_map(|(_, path)| Stored::read(path).ok());
+    let kinds = files.iter().filter_map(|(_, path)| Stored::read(path, Orientation::Ignore).ok());
     let kinds: Vec<Kind> = kinds.take(PROBED).map(|stored| Kind::of_file(&stored)).collect();
     let count = |kind: &Kind| kinds.iter().filter(|other| *other == kind).count();
     kinds.iter().copied().max_by_key(count).unwrap_or(Kind::Other)

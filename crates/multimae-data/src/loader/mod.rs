@@ -96,6 +96,12 @@ impl Loader {
         &self.config
     }
 
+    /// Notices about the samples, for the user before they are used.
+    #[must_use]
+    pub fn notices(&self) -> Vec<String> {
+        self.source.notices()
+    }
+
     /// The number of samples in an epoch.
     #[must_use]
     pub fn samples(&self) -> usize {

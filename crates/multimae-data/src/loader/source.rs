@@ -13,6 +13,11 @@ pub trait SampleSource: Send + Sync {
     /// The id of a sample, for messages.
     fn id(&self, index: usize) -> String;
 
+    /// Notices about the samples, for the user before they are used.
+    fn notices(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The sample `index` as it looks in `epoch`. Must depend on nothing else.
     ///
     /// # Errors
@@ -38,6 +43,10 @@ impl SampleSource for Pipeline {
         self.dataset().samples().get(index).map(|entry| entry.id.clone()).unwrap_or_default()
     }
 
+    fn notices(&self) -> Vec<String> {
+        self.dataset().notices()
+    }
+
     fn sample(&self, epoch: u64, index: usize) -> Result<Sample> {
         Pipeline::sample(self, epoch, index)
     }
@@ -54,6 +63,10 @@ impl<S: SampleSource + ?Sized> SampleSource for Arc<S> {
 
     fn id(&self, index: usize) -> String {
         (**self).id(index)
+    }
+
+    fn notices(&self) -> Vec<String> {
+        (**self).notices()
     }
 
     fn sample(&self, epoch: u64, index: usize) -> Result<Sample> {

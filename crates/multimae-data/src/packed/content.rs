@@ -62,10 +62,10 @@ impl Content {
         }
     }
 
-    pub(super) fn decode(self, bytes: &[u8]) -> Result<Frame, Problem> {
+    pub(super) fn decoder(self) -> fn(&[u8]) -> Result<Frame, Problem> {
         match self {
-            Self::Color => decode::decode_colors(bytes),
-            Self::Real | Self::Labels => decode::decode_values(bytes),
+            Self::Color => decode::decode_colors,
+            Self::Real | Self::Labels => decode::decode_values,
         }
     }
 }

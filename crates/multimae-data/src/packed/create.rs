@@ -7,17 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use multimae_io::atomic::remove_stale_parts;
 
-use super::index::{FolderEntry, FrameRecord, Index, SampleRecord};
+use super::index::{FolderEntry, FrameRecord, Index, Oriented, SampleRecord};
 use super::lists::lists;
 use super::reader::plain;
-use super::source::{SourceFacts, lists_in};
+use super::source::SourceFacts;
 use super::stored::{as_stored, collect_labels};
 use super::writer::{Encoded, PackWriter};
 use super::{Content, Shrink, shrink};
-use crate::decode::{self, Frame, Problem, Stored};
-use crate::files::Files;
+use crate::decode::{self, ExifOrientation, Frame, Problem, Stored};
+use crate::files::{Files, subfolders, texts};
 use crate::folder_kind::Kind;
-use crate::{DataModality, Encoding, Error, PairingProblems, Rejected, Result};
+use crate::{DataModality, Encoding, Error, Orientation, PairingProblems, Rejected, Result};
 
 /// The number of files that are read to infer a folder's kind.
 const PROBED: usize = 5;
@@ -35,6 +35,8 @@ pub struct PackFolder {
     pub content: Content,
     /// Every file must fit each of these; without any, it need only be of the content's kind.
     pub encodings: Vec<Encoding>,
+    /// The treatment of files that carry an EXIF orientation.
+    pub orientation: Orientation,
 }
 
 /// The options of packing.
@@ -77,6 +79,8 @@ pub struct Summary {
     pub left_out: Vec<Rejected>,
     /// Files that are no images or arrays.
     pub ignored: usize,
+    /// [Stray](crate::is_stray) files and folders.
+    pub stray: usize,
 }
 
 /// The folders right below `root` that hold images or arrays. Their kinds are given by `kinds`,
@@ -97,7 +101,12 @@ pub fn find_folders(root: &Path, kinds: &BTreeMap<String, Kind>) -> Result<Vec<P
         let files = Files::below(&path)?;
         if !files.usable.is_empty() {
             let content = known.unwrap_or_else(|| probe(&files)).into();
-            folders.push(PackFolder { folder: name, content, encodings: Vec::new() });
+            folders.push(PackFolder {
+                folder: name,
+                content,
+                encodings: Vec::new(),
+                orientation: Orientation::Apply,
+            });
         }
     }
     let error = |problem: String| Err(Error::File { path: root.to_owned(), problem });
@@ -133,7 +142,17 @@ pub fn folders_of(modalities: &[DataModality]) -> Result<Vec<PackFolder>> {
                 folder: name,
                 content,
                 encodings: vec![modality.encoding.clone()],
+                orientation: modality.orientation,
             }),
+            Some(folder) if folder.orientation != modality.orientation => {
+                return Err(Error::Config(format!(
+                    "folder `{name}` is read with `orientation: {}` and, by modality `{}`, with \
+                     `orientation: {}`; a pack holds one of them",
+                    folder.orientation.word(),
+                    modality.name,
+                    modality.orientation.word()
+                )));
+            }
             Some(folder) if folder.content.serves(content) => {
                 folder.encodings.push(modality.encoding.clone());
             }
@@ -180,6 +199,7 @@ pub fn create(
         shrunk: 0,
         left_out: Vec::new(),
         ignored: source.files.iter().flat_map(|files| files.unsupported.values()).count(),
+        stray: source.files.iter().map(|files| files.stray).sum(),
     };
     let threads = match options.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -222,42 +242,36 @@ fn check_target(out: &Path, replace: bool) -> Result<()> {
     Err(Error::Pack { path: out.to_owned(), problem: problem.to_owned() })
 }
 
-fn subfolders(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
-    let mut found = Vec::new();
-    for entry in fs_err::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if !name.starts_with('.') && fs_err::metadata(&path)?.is_dir() {
-            found.push((name, path));
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
 /// Returns the kind of most of the first files.
 fn probe(files: &Files) -> Kind {
-    let stored = files.usable.values().flatten().filter_map(|path| Stored::read(path).ok());
+    let stored = files
+        .usable
+        .values()
+        .flatten()
+        .filter_map(|path| Stored::read(path, Orientation::Ignore).ok());
     let kinds: Vec<Kind> = stored.take(PROBED).map(|stored| Kind::of_file(&stored)).collect();
     let count = |kind: &Kind| kinds.iter().filter(|other| *other == kind).count();
     kinds.iter().copied().max_by_key(count).unwrap_or(Kind::Other)
 }
 
 /// The source of a pack.
-struct Source<'a> {
-    folders: &'a [PackFolder],
+pub(super) struct Source<'a> {
+    pub(super) folders: &'a [PackFolder],
     /// In the order of the folders.
     files: Vec<Files>,
     /// All samples that have a file in any of the folders, sorted.
-    ids: Vec<String>,
-    lists: Vec<PathBuf>,
+    pub(super) ids: Vec<String>,
+    pub(super) lists: Vec<PathBuf>,
 }
 
 /// A sample, decoded.
+#[derive(Default)]
 struct Packed {
     frames: Vec<Option<Encoded>>,
     /// Stored labels, by folder.
     labels: Vec<BTreeSet<i64>>,
+    /// Whether the file carries an EXIF orientation, by folder.
+    tagged: Vec<bool>,
     shrunk: bool,
 }
 
@@ -285,7 +299,7 @@ impl<'a> Source<'a> {
             let problems = Box::new(problems);
             return Err(Error::Pairing { root: root.to_owned(), problems });
         }
-        let lists = lists_in(root)?;
+        let lists = texts(root)?;
         Ok(Self { folders, files, ids: ids.into_iter().collect(), lists })
     }
 
@@ -307,12 +321,13 @@ impl<'a> Source<'a> {
 
     fn sample(&self, index: usize, options: &Options) -> Result<Packed> {
         let id = &self.ids[index];
-        let mut packed = Packed { frames: Vec::new(), labels: Vec::new(), shrunk: false };
-        let mut size: Option<((usize, usize), &str)> = None;
+        let mut packed = Packed::default();
+        let mut first: Option<((usize, usize), &PackFolder, ExifOrientation)> = None;
         for (folder, files) in self.folders.iter().zip(&self.files) {
             packed.labels.push(BTreeSet::new());
             let Some(path) = files.usable.get(id).and_then(|paths| paths.first()) else {
                 packed.frames.push(None);
+                packed.tagged.push(false);
                 continue;
             };
             let bad = |problem| Error::Sample {
@@ -321,15 +336,20 @@ impl<'a> Source<'a> {
                 path: path.clone(),
                 problem,
             };
-            let mut frame = folder.read(path).map_err(bad)?;
-            let (found, (expected, first)) =
-                (frame.size(), *size.get_or_insert((frame.size(), &folder.folder)));
+            let (mut frame, exif) = folder.read(path).map_err(bad)?;
+            packed.tagged.push(!exif.is_upright());
+            let found = frame.size();
+            let (expected, one, one_exif) = *first.get_or_insert((found, folder, exif));
             if found != expected {
-                return Err(bad(format!(
-                    "it has {} x {} pixels, and `{first}` of this sample has {} x {} (height x \
-                     width); modalities that are used together need the same size",
-                    found.0, found.1, expected.0, expected.1
-                )));
+                let mut problem = format!(
+                    "it has {} x {} pixels, and `{}` of this sample has {} x {} (height x width); \
+                     modalities that are used together need the same size",
+                    found.0, found.1, one.folder, expected.0, expected.1
+                );
+                for (folder, exif) in [(one, one_exif), (folder, exif)] {
+                    problem.push_str(&exif.advice_for_folder(&folder.folder, folder.orientation));
+                }
+                return Err(bad(problem));
             }
             if let Some(to) = options.shrink.and_then(|shrink| shrink.size(found)) {
                 frame = shrink::resize(frame, to).map_err(bad)?;
@@ -347,18 +367,17 @@ impl<'a> Source<'a> {
 }
 
 impl PackFolder {
-    /// Reads a file, and checks it.
-    fn read(&self, path: &Path) -> Result<Frame, Problem> {
-        let frame = self.content.decode(&decode::contents(path)?)?;
+    /// Reads a file, and checks it. Also gives the orientation that it carries.
+    fn read(&self, path: &Path) -> Result<(Frame, ExifOrientation), Problem> {
+        let bytes = decode::contents(path)?;
+        let (frame, exif) = decode::upright(&bytes, self.orientation, self.content.decoder())?;
         let liberal = [self.content.liberal(&frame)];
         let encodings = if self.encodings.is_empty() { &liberal[..] } else { &self.encodings };
         for encoding in encodings {
             decode::check_kind(&frame, encoding)?;
             decode::check_values(&frame, encoding)?;
         }
-        // Whatever the files are labels for, real values must be finite: the reader counts on it.
-        decode::check_values(&frame, &Content::Real.liberal(&frame))?;
-        Ok(frame)
+        Ok((frame, exif))
     }
 }
 
@@ -369,6 +388,7 @@ struct Packing<'a> {
     skip_bad: bool,
     samples: Vec<SampleRecord>,
     labels: Vec<BTreeSet<i64>>,
+    oriented: Vec<Oriented>,
     left_out: Vec<Rejected>,
     shrunk: u64,
 }
@@ -376,8 +396,10 @@ struct Packing<'a> {
 impl<'a> Packing<'a> {
     fn new(writer: PackWriter, source: &'a Source<'a>, skip_bad: bool) -> Self {
         let labels = vec![BTreeSet::new(); source.folders.len()];
+        let oriented = |folder: &PackFolder| Oriented { rule: folder.orientation, files: 0 };
+        let oriented = source.folders.iter().map(oriented).collect();
         let (samples, left_out) = (Vec::new(), Vec::new());
-        Self { writer, source, skip_bad, samples, labels, left_out, shrunk: 0 }
+        Self { writer, source, skip_bad, samples, labels, oriented, left_out, shrunk: 0 }
     }
 
     /// Whether all samples came; otherwise it was stopped.
@@ -414,6 +436,9 @@ impl<'a> Packing<'a> {
                 all.extend(labels);
             }
         }
+        for (folder, tagged) in self.oriented.iter_mut().zip(packed.tagged) {
+            folder.files += u64::from(tagged);
+        }
         let frames: Vec<Option<FrameRecord>> = packed
             .frames
             .iter()
@@ -441,11 +466,12 @@ impl<'a> Packing<'a> {
             folders: folders.collect(),
             shapes: Vec::new(),
             samples: self.samples,
-            lists: lists(&self.source.lists, &self.left_out)?,
+            lists: lists(self.source, &self.left_out)?,
             source,
             shrink,
             shrunk: self.shrunk,
             left_out: self.left_out.len() as u64,
+            oriented: self.oriented,
         };
         self.writer.finish(index, out)
     }

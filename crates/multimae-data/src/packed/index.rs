@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::source::SourceFacts;
 use super::storage::ValueType;
 use super::{Content, Shrink};
+use crate::Orientation;
 use crate::decode::FrameInfo;
 
 /// The end of a pack: all that is known of it besides the values.
@@ -23,6 +24,19 @@ pub(super) struct Index {
     pub(super) shrunk: u64,
     /// Samples that were left out as bad.
     pub(super) left_out: u64,
+    /// By folder. Behind the rest of the index, and only if a file carries an orientation: older
+    /// packs do without.
+    #[serde(skip)]
+    pub(super) oriented: Vec<Oriented>,
+}
+
+/// The EXIF orientations of a folder's files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Oriented {
+    /// The rule by which the files were read.
+    pub(super) rule: Orientation,
+    /// Files that carry an orientation other than upright.
+    pub(super) files: u64,
 }
 
 /// One folder of a data set.
@@ -73,7 +87,14 @@ impl Index {
     /// # Errors
     /// If it cannot be written as bytes.
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>, String> {
-        postcard::to_allocvec(self).map_err(|error| format!("its index: {error}"))
+        let write = || {
+            let bytes = postcard::to_allocvec(self)?;
+            if self.oriented.iter().all(|oriented| oriented.files == 0) {
+                return Ok(bytes);
+            }
+            postcard::to_extend(&self.oriented, bytes)
+        };
+        write().map_err(|error: postcard::Error| format!("its index: {error}"))
     }
 
     /// Reads an index, and checks that every frame lies between the header and `end`.
@@ -82,7 +103,11 @@ impl Index {
     /// The problem.
     pub(super) fn parse(bytes: &[u8], end: u64) -> Result<Self, String> {
         let damaged = |what: &str| format!("its index is damaged ({what}); pack again");
-        let index: Self = postcard::from_bytes(bytes).map_err(|e| damaged(&e.to_string()))?;
+        let (mut index, rest): (Self, _) =
+            postcard::take_from_bytes(bytes).map_err(|e| damaged(&e.to_string()))?;
+        if !rest.is_empty() {
+            index.oriented = postcard::from_bytes(rest).map_err(|e| damaged(&e.to_string()))?;
+        }
         for sample in &index.samples {
             if sample.frames.len() != index.folders.len() {
                 return Err(damaged(&format!("sample `{}`", sample.id)));

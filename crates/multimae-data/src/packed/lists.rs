@@ -1,21 +1,29 @@
 //! The lists of samples that a pack holds.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
+use super::create::Source;
+use crate::lists::{Names, entries, read};
 use crate::{Rejected, Result};
 
-/// Names and texts of the lists, without the samples that were left out. Text files in another
-/// encoding than UTF-8 are no lists.
-pub(super) fn lists(paths: &[PathBuf], left_out: &[Rejected]) -> Result<Vec<(String, String)>> {
+/// Names and texts of the lists, with one plain name per line and without the samples that were
+/// left out. Text files that cannot be read as text are no lists.
+pub(super) fn lists(source: &Source<'_>, left_out: &[Rejected]) -> Result<Vec<(String, String)>> {
     let left_out: BTreeSet<&str> = left_out.iter().map(|rejected| rejected.id.as_str()).collect();
+    let known = |id: &str| source.ids.binary_search_by(|known| known.as_str().cmp(id)).is_ok();
+    let folders = source.folders.iter().map(|folder| folder.folder.as_str()).collect();
+    let names = Names { known: &known, folders };
     let mut lists = Vec::new();
-    for path in paths {
-        let Ok(text) = String::from_utf8(fs_err::read(path)?) else { continue };
-        let kept = text.lines().filter(|line| !left_out.contains(line.trim()));
-        let text = kept.map(|line| format!("{line}\n")).collect();
+    for path in &source.lists {
+        let text = match read(path) {
+            Ok(text) => text,
+            Err(crate::Error::List { .. }) => continue,
+            Err(error) => return Err(error),
+        };
+        let kept = entries(&text).map(|(_, line)| names.id_or_line(line));
+        let kept = kept.filter(|id| !left_out.contains(id.as_str()));
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        lists.push((name, text));
+        lists.push((name, kept.map(|id| format!("{id}\n")).collect()));
     }
     Ok(lists)
 }

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::Pack;
-use super::source::{SourceFacts, lists_in};
-use crate::files::Files;
+use super::source::SourceFacts;
+use crate::files::{Files, texts};
 
 impl Pack {
     /// In words: whether its source has changed since, whether its frames are smaller than those
@@ -49,7 +49,7 @@ impl Pack {
         let Some(folders) = folders else {
             return Some(format!("a folder in {} is gone", source.root));
         };
-        let now = SourceFacts::of(root, &folders, &lists_in(root).ok()?).ok()?;
+        let now = SourceFacts::of(root, &folders, &texts(root).ok()?).ok()?;
         source.difference(&now)
     }
 }

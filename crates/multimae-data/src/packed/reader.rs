@@ -11,8 +11,9 @@ use super::frames::FrameFile;
 use super::index::{FolderEntry, FrameRecord, Index, Shape};
 use crate::decode::{self, Classes, Frame, FrameInfo, Order, Pixels, Problem};
 use crate::files::Files;
+use crate::names::composed;
 use crate::resize::CropBox;
-use crate::{DataModality, Encoding, Error, RawMap, Result};
+use crate::{DataModality, Encoding, Error, Orientation, RawMap, Result};
 
 /// A packed data set, open for reading.
 pub struct Pack {
@@ -59,8 +60,12 @@ impl Pack {
             return Err(error("its index is damaged (wrong checksum); pack again".to_owned()));
         }
         let index = Index::parse(&bytes, header.index_offset).map_err(error)?;
-        let places =
-            index.samples.iter().enumerate().map(|(at, sample)| (sample.id.clone(), at)).collect();
+        let places = index
+            .samples
+            .iter()
+            .enumerate()
+            .map(|(at, sample)| (composed(&sample.id), at))
+            .collect();
         let frames = index.samples.len() * index.folders.len();
         let checked = (0..frames).map(|_| AtomicBool::new(false)).collect();
         Ok(Self { path: path.to_owned(), file, index, places, checked })
@@ -139,11 +144,33 @@ impl Pack {
                 folder.name
             )));
         }
+        self.check_orientation(at, modality)?;
         let mut files = Files::default();
         for sample in self.index.samples.iter().filter(|sample| sample.frames[at].is_some()) {
-            files.usable.insert(sample.id.clone(), vec![PathBuf::new()]);
+            files.usable.insert(composed(&sample.id), vec![PathBuf::new()]);
         }
         Ok(files)
+    }
+
+    /// Checks that files with an EXIF orientation were packed as a modality reads them.
+    fn check_orientation(&self, folder: usize, modality: &DataModality) -> Result<()> {
+        let packed = self.index.oriented.get(folder).copied().unwrap_or_default();
+        if packed.files == 0 || packed.rule == modality.orientation {
+            return Ok(());
+        }
+        Err(self.error(format!(
+            "{} files of folder `{}` carry an EXIF orientation and were packed with `orientation: \
+             {}`, and modality `{}` says `orientation: {}`; change the modality, or pack again{}",
+            packed.files,
+            modality.folder,
+            packed.rule.word(),
+            modality.name,
+            modality.orientation.word(),
+            match modality.orientation {
+                Orientation::Ignore => format!(" with --ignore-orientation {}", modality.folder),
+                Orientation::Apply => String::new(),
+            }
+        )))
     }
 
     /// A frame, not yet read.
@@ -260,8 +287,7 @@ impl PackedFrame<'_> {
         decode::convert(frame, encoding, window)
     }
 
-    /// Whether it is known that all values are possible. Numbers were found to be finite when they
-    /// were packed.
+    /// Whether it is known that all values are possible; any number is.
     fn is_allowed(&self, encoding: &Encoding) -> bool {
         match (encoding, &self.folder.labels) {
             (Encoding::Labels { classes, ignore, offset }, Some(labels)) => {

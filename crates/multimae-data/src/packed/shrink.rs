@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::decode::{Form, Frame, FrameInfo, Order, Pixels, Problem};
+use crate::decode::{Form, Frame, FrameInfo, Order, Pixels, Problem, map_pixels};
 use crate::resize::{CropBox, nearest_indices, resize_rgb};
 
 /// The reduction of frames. Smaller ones keep their size.
@@ -50,15 +50,7 @@ pub(super) fn resize(frame: Frame, to: (usize, usize)) -> Result<Frame, Problem>
             let resized = resize_rgb(&rgb, from, CropBox::whole(from), to);
             Pixels::U8(resized.map_err(|error| error.to_string())?)
         }
-        Pixels::U8(values) => Pixels::U8(pick(&values, &info, to)),
-        Pixels::U16(values) => Pixels::U16(pick(&values, &info, to)),
-        Pixels::U32(values) => Pixels::U32(pick(&values, &info, to)),
-        Pixels::I8(values) => Pixels::I8(pick(&values, &info, to)),
-        Pixels::I16(values) => Pixels::I16(pick(&values, &info, to)),
-        Pixels::I32(values) => Pixels::I32(pick(&values, &info, to)),
-        Pixels::I64(values) => Pixels::I64(pick(&values, &info, to)),
-        Pixels::F32(values) => Pixels::F32(pick(&values, &info, to)),
-        Pixels::F64(values) => Pixels::F64(pick(&values, &info, to)),
+        pixels => map_pixels!(pixels, values => pick(&values, &info, to)),
     };
     Ok(Frame { info: FrameInfo { height: to.0, width: to.1, ..info }, pixels })
 }

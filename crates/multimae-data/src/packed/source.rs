@@ -66,16 +66,3 @@ impl SourceFacts {
         }
     }
 }
-
-/// The text files right below a folder, sorted.
-pub(super) fn lists_in(root: &Path) -> Result<Vec<PathBuf>> {
-    let mut lists = Vec::new();
-    for entry in fs_err::read_dir(root)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "txt") && path.is_file() {
-            lists.push(path);
-        }
-    }
-    lists.sort();
-    Ok(lists)
-}

@@ -168,8 +168,6 @@ fn arrays_of_real_values() {
     assert_eq!(reals(&files, depth()), [0.25, 4.0]);
     files.npy("depth/0.npy", &[3, 1, 2], &[1.0_f32; 6]);
     assert!(complaint(&files, depth()).contains("[3, 1, 2], expected (height, width) or (1, he"));
-    files.npy("depth/0.npy", &[1, 2], &[f32::NAN, 1.0]);
-    assert!(complaint(&files, depth()).contains("1 of its 2 values are NaN or infinite"));
     files.npy("depth/0.npy", &[2, 0], &[0.0_f32; 0]);
     assert!(complaint(&files, depth()).contains("2 x 0 pixels"));
 }

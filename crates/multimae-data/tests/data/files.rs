@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use multimae_data::{DataModality, Encoding, Interpolation};
+use multimae_data::{DataModality, Encoding, Interpolation, Orientation};
 use npyz::WriterBuilder;
 use png::{BitDepth, ColorType};
 use tempfile::TempDir;
@@ -111,7 +111,13 @@ impl Files {
 /// Plain RGB in 0..=1.
 pub(crate) fn rgb() -> DataModality {
     let encoding = Encoding::Color { mean: [0.0; 3], std: [1.0; 3] };
-    DataModality { name: "rgb".to_owned(), folder: "rgb".to_owned(), encoding, stride: 1 }
+    DataModality {
+        name: "rgb".to_owned(),
+        folder: "rgb".to_owned(),
+        encoding,
+        stride: 1,
+        orientation: Orientation::Apply,
+    }
 }
 
 pub(crate) fn depth(interpolation: Interpolation) -> DataModality {
@@ -124,12 +130,24 @@ pub(crate) fn depth(interpolation: Interpolation) -> DataModality {
         standardize: false,
         quantity: multimae_data::Quantity::Plain,
     };
-    DataModality { name: "depth".to_owned(), folder: "depth".to_owned(), encoding, stride: 1 }
+    DataModality {
+        name: "depth".to_owned(),
+        folder: "depth".to_owned(),
+        encoding,
+        stride: 1,
+        orientation: Orientation::Apply,
+    }
 }
 
 pub(crate) fn semseg(classes: usize, ignore: Option<i64>, offset: i64) -> DataModality {
     let encoding = Encoding::Labels { classes, ignore, offset };
-    DataModality { name: "semseg".to_owned(), folder: "semseg".to_owned(), encoding, stride: 4 }
+    DataModality {
+        name: "semseg".to_owned(),
+        folder: "semseg".to_owned(),
+        encoding,
+        stride: 4,
+        orientation: Orientation::Apply,
+    }
 }
 
 /// The modalities of [`Files::sample`].

@@ -4,8 +4,10 @@
 
 mod decoding;
 mod files;
+mod formats;
 mod loader;
 mod memory;
+mod orientation;
 mod packed;
 mod pairing;
 mod pipeline;

@@ -51,7 +51,8 @@ fn errors_name_the_modality_and_the_file() {
     for (place, bytes, problem) in [
         (0, Vec::new(), "empty"),
         (1, damaged, "damaged"),
-        (1, b"GIF89a".to_vec(), "begins neither"),
+        (1, b"GIF89a".to_vec(), "GIF"),
+        (1, b"nothing".to_vec(), "none of the known formats"),
         (2, narrow, "has 30 x 20 pixels, and `rgb` of this sample has 30 x 40"),
     ] {
         let mut all = whole.clone();

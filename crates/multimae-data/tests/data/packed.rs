@@ -7,7 +7,7 @@ use multimae_data::packed::{
     Options, Outcome, Pack, Shrink, Summary, create, find_folders, folders_of, is_pack,
 };
 use multimae_data::resize::CropBox;
-use multimae_data::{DataModality, Dataset, Encoding, Interpolation, Layout};
+use multimae_data::{DataModality, Dataset, Encoding, Interpolation, Layout, Orientation};
 
 use crate::files::{Files, HEIGHT, WIDTH, modalities, rgb};
 
@@ -62,7 +62,13 @@ fn continuous(name: &str, channels: usize) -> DataModality {
         standardize: false,
         quantity: multimae_data::Quantity::Plain,
     };
-    DataModality { name: name.to_owned(), folder: name.to_owned(), encoding, stride: 1 }
+    DataModality {
+        name: name.to_owned(),
+        folder: name.to_owned(),
+        encoding,
+        stride: 1,
+        orientation: Orientation::Apply,
+    }
 }
 
 #[test]
@@ -91,8 +97,13 @@ fn samples_are_those_of_the_files_bit_for_bit() {
     let out = pack(&files, &options(&files));
     assert!(is_pack(&out) && !is_pack(files.root()));
     let label = Encoding::Labels { classes: 3, ignore: Some(2), offset: 0 };
-    let label =
-        DataModality { name: "label".into(), folder: "label".into(), encoding: label, stride: 4 };
+    let label = DataModality {
+        name: "label".into(),
+        folder: "label".into(),
+        encoding: label,
+        stride: 4,
+        orientation: Orientation::Apply,
+    };
     let mut all = modalities();
     all.extend([continuous("normal", 3), continuous("height", 1), label]);
     for layout in [Layout::Folders, Layout::of(Some("train"))] {

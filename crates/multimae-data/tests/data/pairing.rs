@@ -97,10 +97,11 @@ fn two_files_for_one_sample_are_refused() {
 #[test]
 fn other_formats_are_named() {
     let files = Files::with_samples(2);
-    fs_err::rename(files.path("depth/0001.png"), files.path("depth/0001.tif")).unwrap();
+    fs_err::rename(files.path("depth/0001.png"), files.path("depth/0001.exr")).unwrap();
     let problems = problems(&files, &Layout::Folders);
-    assert_eq!(problems.unsupported["depth"], [files.path("depth/0001.tif")]);
+    assert_eq!(problems.unsupported["depth"], [files.path("depth/0001.exr")]);
     assert_eq!(problems.missing["depth"], ["0001"]);
+    assert!(problems.to_string().contains("OpenEXR is not read"), "{problems}");
 }
 
 #[test]
@@ -176,4 +177,72 @@ fn modalities_must_make_sense() {
     assert!(matches!(open(&[stride]), Err(Error::Config(_))));
     // After the shift, label 1 would be the same as the ignored 0.
     assert!(matches!(open(&[crate::files::semseg(40, Some(0), -1)]), Err(Error::Config(_))));
+}
+
+#[test]
+fn lists_are_read_in_every_form_whose_meaning_is_certain() {
+    let files = Files::with_samples(3);
+    for (text, expected) in [
+        (&b"\xef\xbb\xbf0002\r\n0000\r\n"[..], ["0002", "0000"]),
+        (b"\xff\xfe0\x000\x000\x002\x00\n\x000\x000\x000\x000\x00", ["0002", "0000"]),
+        (b"0002.png\n0000.png\n", ["0002", "0000"]),
+        (
+            b"rgb/0002.jpg depth/0002.png 518.8579\nrgb/0000.jpg depth/0000.png 518.8579",
+            ["0002", "0000"],
+        ),
+    ] {
+        files.write("train.txt", text);
+        let dataset = Dataset::open(files.root(), &list("train"), &modalities()).unwrap();
+        assert_eq!(ids(&dataset), expected);
+        let report =
+            multimae_data::doctor::examine(files.root(), &Default::default(), |_, _| {}).unwrap();
+        assert_eq!(report.parts[0].lists["train"], 2);
+        let codes: Vec<&str> = report.findings().map(|found| found.code).collect();
+        assert!(!codes.contains(&"unknown_sample"), "{codes:?}");
+    }
+    files.write("train.txt", b"a/rgb_0.jpg a/sync_depth_0.png 518.8\n");
+    let error = Dataset::open(files.root(), &list("train"), &modalities()).unwrap_err();
+    assert!(matches!(&error, Error::List { problem, .. } if problem.contains("several columns")));
+    files.write("train.txt", b"0\x000\x000\x000\x00");
+    let error = Dataset::open(files.root(), &list("train"), &modalities()).unwrap_err();
+    assert!(matches!(&error, Error::List { problem, .. } if problem.contains("UTF-8")), "{error}");
+}
+
+#[test]
+fn names_in_composed_and_decomposed_unicode_are_the_same() {
+    let files = Files::new();
+    files.sample("x", 0);
+    for (folder, name) in [("rgb", "cafe\u{301}"), ("depth", "caf\u{e9}"), ("semseg", "caf\u{e9}")]
+    {
+        let from = files.path(&format!("{folder}/x.png"));
+        fs_err::rename(from, files.path(&format!("{folder}/{name}.png"))).unwrap();
+    }
+    files.write("train.txt", "cafe\u{301}\n".as_bytes());
+    for layout in [Layout::Folders, list("train")] {
+        let dataset = Dataset::open(files.root(), &layout, &modalities()).unwrap();
+        assert_eq!(ids(&dataset), ["caf\u{e9}"]);
+        assert!(dataset.decode(0).is_ok());
+    }
+}
+
+#[test]
+fn stray_files_are_left_out_and_counted() {
+    let files = Files::with_samples(2);
+    for name in [
+        "rgb/Thumbs.db",
+        "rgb/._0001.png",
+        "rgb/.ipynb_checkpoints/0001.png",
+        "depth/desktop.ini",
+        "depth/.DS_Store",
+        "__MACOSX/rgb/._0001.png",
+    ] {
+        files.write(name, b"x");
+    }
+    let dataset = Dataset::open(files.root(), &Layout::Folders, &modalities()).unwrap();
+    assert_eq!((dataset.len(), dataset.stray()), (2, 5));
+    let report =
+        multimae_data::doctor::examine(files.root(), &Default::default(), |_, _| {}).unwrap();
+    let stray = report.findings().filter(|found| found.code == "stray_file");
+    assert_eq!(stray.map(|found| found.count).collect::<Vec<_>>(), [2, 3]);
+    assert!(report.findings().all(|found| found.code != "unsupported_file"));
 }

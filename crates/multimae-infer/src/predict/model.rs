@@ -125,7 +125,7 @@ impl ModelView {
             let (height, width) = placed(geometry, frame).shown;
             return Ok(ModelView { crop, canvas, shown: Size::new(height, width) });
         }
-        let canvas = covering(frame, canvas, patch);
+        let canvas = bounded(frame, covering(frame, canvas, patch), canvas)?;
         Ok(ModelView { crop, canvas, shown: canvas })
     }
 
@@ -215,6 +215,22 @@ fn placed(geometry: &Geometry, frame: Size) -> Placement {
     geometry.place(frame.height, frame.width, &mut rng)
 }
 
+/// The most pixels of a model's input, compared with those that it was trained for. A frame as long
+/// as it is wide, 16 times over, is still seen whole.
+const MAX_ENLARGEMENT: usize = 16;
+
+/// Checks the size of an input before it takes memory.
+fn bounded(frame: Size, canvas: Size, trained: Size) -> Result<Size> {
+    let most = MAX_ENLARGEMENT * trained.height * trained.width;
+    if canvas.height.checked_mul(canvas.width).is_some_and(|pixels| pixels <= most) {
+        return Ok(canvas);
+    }
+    Err(Error::Prediction(format!(
+        "a frame of {frame} would need an input of {canvas}, and at most {MAX_ENLARGEMENT} times the \
+         {trained} of training are computed; crop the frame or cut it into parts"
+    )))
+}
+
 /// The size of whole patches that is nearest to a frame scaled so that it just covers `canvas`.
 fn covering(frame: Size, canvas: Size, patch: usize) -> Size {
     let ratio = |to: usize, from: usize| to as f64 / from.max(1) as f64;
@@ -297,6 +313,8 @@ mod tests {
     use multimae::burn::tensor::TensorData;
     use multimae_tasks::kinds::depth::{Depth, DepthScale};
 
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -308,6 +326,62 @@ mod tests {
         let square = Size::square(256);
         assert_eq!(covering(Size::new(480, 640), square, 16), Size::new(256, 336));
         assert_eq!(covering(Size::new(1000, 10), square, 16).width, 256);
+    }
+
+    #[test]
+    fn long_frames_are_seen_whole_up_to_a_bound() {
+        let card = ModelCard {
+            geometry: Geometry::CenterFit { size: (16, 24) },
+            ..crate::saved_model::tests::saved().card
+        };
+        let view = |height, width| {
+            ModelView::of(&card, Size::new(height, width), &PredictOptions::all_inputs(&card))
+        };
+        assert_eq!(view(100, 1000).unwrap().canvas, Size::new(16, 160));
+        for (height, width) in [(1, 65535), (65535, 1), (1, 1 << 28), (100, 10_000)] {
+            let error = view(height, width).unwrap_err().to_string();
+            assert!(error.contains(&format!("a frame of {height}x{width}")), "{error}");
+            assert!(error.contains("at most 16 times"), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn inputs_of_any_frame_are_bounded_before_they_take_memory(
+            short in 1_usize..=2000,
+            ratio in 1.0..1e4_f64,
+            portrait: bool,
+            (rows, columns) in (1_usize..=40, 1_usize..=40),
+        ) {
+            let long = ((short as f64 * ratio) as usize).clamp(short, 20_000);
+            let (height, width) = if portrait { (long, short) } else { (short, long) };
+            let size = (8 * rows, 8 * columns);
+            let most = MAX_ENLARGEMENT * size.0 * size.1;
+            let saved = crate::saved_model::tests::saved();
+            for geometry in [
+                Geometry::CenterFit { size },
+                Geometry::Inside { size },
+                Geometry::CenterCrop { size, share: 0.9 },
+            ] {
+                let card = ModelCard { geometry, ..saved.card.clone() };
+                let options = PredictOptions::all_inputs(&card);
+                match ModelView::of(&card, Size::new(height, width), &options) {
+                    Ok(view) => {
+                        let Size { height, width } = view.canvas;
+                        prop_assert!(height * width <= most);
+                        prop_assert!(height % 8 == 0 && width % 8 == 0 && height * width > 0);
+                        let inside = view.shown.height <= height && view.shown.width <= width;
+                        prop_assert!(inside && view.shown.height * view.shown.width > 0);
+                    }
+                    // Only a frame of a very different aspect is refused.
+                    Err(_) => {
+                        let aspect = |rows: usize, columns: usize| rows as f64 / columns as f64;
+                        let change = aspect(height, width) / aspect(size.0, size.1);
+                        prop_assert!(change.max(change.recip()) > 7.0, "{change}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

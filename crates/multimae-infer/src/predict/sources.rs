@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use fs_err as fs;
-use multimae_data::{DataModality, Dataset, EXTENSIONS, Encoding, Layout, SampleEntry, has_folder};
+use multimae_data::{
+    DataModality, Dataset, EXTENSIONS, Encoding, Layout, SampleEntry, has_folder, is_stray,
+    stray_notice,
+};
 
 use crate::saved_model::ModelCard;
 use crate::{Error, Result};
@@ -40,6 +43,8 @@ pub struct FrameSources {
     pub dataset: Dataset,
     /// Files of folders that are no images and no arrays, and were left out.
     pub left_out: usize,
+    /// [Stray](is_stray) files of a folder of images, which were left out.
+    stray: usize,
 }
 
 impl FrameSources {
@@ -56,12 +61,23 @@ impl FrameSources {
         Self::among(inputs, split, &known, card.valid_mask.as_ref())
     }
 
+    /// Notices about the files, for the user.
+    #[must_use]
+    pub fn notices(&self) -> Vec<String> {
+        let stray = stray_notice(self.stray).into_iter();
+        stray.chain(self.dataset.notices()).collect()
+    }
+
     /// [`Self::find`] for a model of these modalities.
     ///
     /// # Errors
     /// As [`Self::find`].
     pub fn of(inputs: &[InputPath], split: Option<&str>, known: &[DataModality]) -> Result<Self> {
         Self::among(inputs, split, known, None)
+    }
+
+    fn paired(dataset: Dataset) -> Self {
+        Self { dataset, left_out: 0, stray: 0 }
     }
 
     /// `mask` is read where a folder per modality is given and has it.
@@ -78,7 +94,7 @@ impl FrameSources {
             let folders = folders_in(path, known, mask);
             if !folders.is_empty() {
                 let layout = Layout::of(split);
-                return Ok(Self { dataset: Dataset::open(path, &layout, &folders)?, left_out: 0 });
+                return Ok(Self::paired(Dataset::open(path, &layout, &folders)?));
             }
         }
         if let Some(split) = split {
@@ -95,13 +111,14 @@ impl FrameSources {
         let dirs = modalities.iter().filter(|(_, path)| path.is_dir()).count();
         match (&modalities[..], dirs) {
             ([], _) => Err(problem("no input is given".to_owned())),
-            ([(modality, folder)], 1) => images_of(modality, folder),
+            ([(modality, folder)], 1) => images_of(&modality.clone().photo(), folder),
+            ([(modality, file)], 0) => one_frame(vec![(modality.clone().photo(), file.clone())]),
             (_, 0) => one_frame(modalities),
             (all, n) if n == all.len() => {
                 let data: Vec<DataModality> = modalities.into_iter().map(in_folder).collect();
                 // The folders are whole paths already.
                 let dataset = Dataset::open(Path::new(""), &Layout::Folders, &data)?;
-                Ok(Self { dataset, left_out: 0 })
+                Ok(Self::paired(dataset))
             }
             _ => Err(problem("give either files or folders as inputs, not both".to_owned())),
         }
@@ -166,10 +183,15 @@ fn in_folder((data, path): (DataModality, PathBuf)) -> DataModality {
 
 /// All images and arrays directly in a folder.
 fn images_of(modality: &DataModality, folder: &Path) -> Result<FrameSources> {
-    let (mut entries, mut left_out) = (Vec::new(), 0);
+    let (mut entries, mut left_out, mut stray) = (Vec::new(), 0, 0);
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         if path.is_dir() {
+            continue;
+        }
+        if is_stray(&name) {
+            stray += 1;
             continue;
         }
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
@@ -197,6 +219,7 @@ fn images_of(modality: &DataModality, folder: &Path) -> Result<FrameSources> {
     Ok(FrameSources {
         dataset: Dataset::of_entries(std::slice::from_ref(modality), entries)?,
         left_out,
+        stray,
     })
 }
 
@@ -205,7 +228,7 @@ fn one_frame(modalities: Vec<(DataModality, PathBuf)>) -> Result<FrameSources> {
     let (data, paths): (Vec<DataModality>, Vec<PathBuf>) = modalities.into_iter().unzip();
     let id = paths.first().map(|path| stem(path)).unwrap_or_default();
     let dataset = Dataset::of_entries(&data, vec![SampleEntry { id, paths }])?;
-    Ok(FrameSources { dataset, left_out: 0 })
+    Ok(FrameSources::paired(dataset))
 }
 
 fn stem(path: &Path) -> String {

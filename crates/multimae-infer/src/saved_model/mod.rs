@@ -208,7 +208,8 @@ pub(crate) mod tests {
     use multimae::peft::PeftConfig;
     use multimae::positions::NonSquareTables;
     use multimae_data::{
-        DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, Map, Sample, Values, stream,
+        DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, Map, Orientation, Sample,
+        Values, stream,
     };
     use multimae_tasks::ClassInfo;
     use multimae_tasks::kinds::depth::{Depth, DepthScale};
@@ -229,6 +230,7 @@ pub(crate) mod tests {
             folder: "rgb".to_owned(),
             encoding: Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD },
             stride: 1,
+            orientation: Orientation::Apply,
         };
         let class = |i: u8| ClassInfo { name: format!("class {i}"), color: [i; 3] };
         let scale = DepthScale::Linear { mean: 2.5, std: 1.5 };

@@ -198,5 +198,6 @@ pub(super) fn valid_mask(recipe: &FinetuneRecipe) -> Option<DataModality> {
         folder: own.and_then(|entry| entry.folder.clone()).unwrap_or_else(|| MASK.to_owned()),
         encoding: Encoding::Labels { classes: 256, ignore: None, offset: 0 },
         stride: 1,
+        orientation: own.and_then(|entry| entry.orientation).unwrap_or_default(),
     })
 }

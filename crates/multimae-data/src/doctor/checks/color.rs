@@ -3,10 +3,10 @@
 use super::super::part::ReadFolder;
 use super::super::report::{Finding, Severity, Values};
 use super::those;
-use crate::decode::Container;
+use crate::decode::FileFormat;
 
 pub(super) fn check(folder: &ReadFolder) -> (Values, Vec<Finding>) {
-    let wrong = those(folder, |facts| facts.bits != 8 || facts.container == Container::Npy);
+    let wrong = those(folder, |facts| facts.bits != 8 || facts.format == FileFormat::Npy);
     let constant = those(folder, |facts| facts.is_constant());
     let mut grey = those(folder, |facts| facts.values.grey && !facts.is_constant());
     if grey.len() + constant.len() == folder.files.len() {

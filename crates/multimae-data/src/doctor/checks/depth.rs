@@ -6,7 +6,7 @@ use super::super::part::ReadFolder;
 use super::super::report::{Finding, Severity, Values};
 use super::super::{Options, facts::File};
 use super::{those, those_with};
-use crate::decode::Container;
+use crate::decode::FileFormat;
 
 /// Units in use, per metre, and who uses them.
 const UNITS: [(f64, &str); 6] = [
@@ -48,7 +48,7 @@ pub(super) fn check(
 
 /// The default unit: metres in arrays of reals, millimetres otherwise.
 fn usual(folder: &ReadFolder) -> f64 {
-    let arrays = folder.good().filter(|(_, facts)| facts.container == Container::Npy).count();
+    let arrays = folder.good().filter(|(_, facts)| facts.format == FileFormat::Npy).count();
     if 2 * arrays > folder.files.len() { 1.0 } else { 1000.0 }
 }
 

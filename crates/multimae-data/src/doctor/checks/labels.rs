@@ -8,7 +8,7 @@ use super::super::hints::Hints;
 use super::super::part::ReadFolder;
 use super::super::report::{Finding, LabelShare, Severity, Values};
 use super::{those, those_with};
-use crate::decode::Container;
+use crate::decode::FileFormat;
 
 /// The usual label of pixels to ignore.
 const IGNORED: i64 = 255;
@@ -42,7 +42,7 @@ fn number_in(name: &str) -> Option<i64> {
 }
 
 fn is_index(facts: &FileFacts) -> bool {
-    facts.channels == 1 && facts.container != Container::Jpeg
+    facts.channels == 1 && facts.format != FileFormat::Jpeg
 }
 
 fn shares(folder: &ReadFolder, names: Option<&BTreeMap<i64, String>>) -> Vec<LabelShare> {
@@ -64,8 +64,8 @@ fn shares(folder: &ReadFolder, names: Option<&BTreeMap<i64, String>>) -> Vec<Lab
 }
 
 fn stored_badly(folder: &ReadFolder) -> Vec<Finding> {
-    let jpeg = those(folder, |facts| facts.container == Container::Jpeg);
-    let colour = those(folder, |facts| facts.channels != 1 && facts.container != Container::Jpeg);
+    let jpeg = those(folder, |facts| facts.format == FileFormat::Jpeg);
+    let colour = those(folder, |facts| facts.channels != 1 && facts.format != FileFormat::Jpeg);
     let about = |code, things: &[String], message: &str| {
         Finding::about(Severity::Error, code, &folder.name, things, message)
     };

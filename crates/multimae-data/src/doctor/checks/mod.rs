@@ -5,6 +5,7 @@ mod depth;
 mod duplicates;
 mod labels;
 mod mask;
+mod orientation;
 mod sizes;
 
 use super::facts::{File, FileFacts};
@@ -36,8 +37,9 @@ pub(super) fn folder(
 }
 
 /// Checks of all folders together.
-pub(super) fn samples(folders: &[ReadFolder], lists: &Lists) -> Vec<Finding> {
+pub(super) fn samples(folders: &[ReadFolder], lists: &Lists, options: &Options) -> Vec<Finding> {
     let mut found = sizes::check(folders);
+    found.extend(orientation::check(folders, options));
     found.extend(duplicates::check(folders, lists));
     found
 }
@@ -60,12 +62,7 @@ fn common(folder: &ReadFolder) -> Vec<Finding> {
     };
     [
         about(Severity::Error, "unreadable", &broken, "files cannot be read; copy them again"),
-        about(
-            Severity::Error,
-            "not_finite",
-            &those(folder, |facts| facts.values.not_finite > 0),
-            "files hold NaN or infinite values; replace them",
-        ),
+        not_finite(folder),
         about(
             Severity::Warning,
             "misnamed",
@@ -76,6 +73,18 @@ fn common(folder: &ReadFolder) -> Vec<Finding> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// Values that are not finite: invalid pixels where values are real, and no label.
+fn not_finite(folder: &ReadFolder) -> Option<Finding> {
+    let files = those(folder, |facts| facts.values.not_finite > 0);
+    let (severity, message) = match folder.kind {
+        Kind::Depth | Kind::Other => {
+            (Severity::Note, "files hold NaN or infinite values, which are read as invalid pixels")
+        }
+        _ => (Severity::Error, "files hold NaN or infinite values; replace them"),
+    };
+    Finding::about(severity, "not_finite", &folder.name, &files, message)
 }
 
 /// The ids of the files that are like this.
