@@ -24,6 +24,7 @@ mod training;
 mod visualize;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use multimae_kernels::allocator::{self, Allocator};
@@ -69,10 +70,12 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    allocator::keep_freed_memory();
     let arguments = Arguments::parse();
-    // The server's models are run by a thread of its own.
-    if !matches!(arguments.command, Command::Serve(_)) {
+    if matches!(arguments.command, Command::Serve(_)) {
+        // Models are run by a thread of the server's own, and it has quiet hours.
+        allocator::keep_freed_memory_for(Duration::from_secs(1));
+    } else {
+        allocator::keep_freed_memory();
         threads::compute_here();
     }
     let result = match arguments.command {

@@ -12,7 +12,7 @@ use multimae_config::PrecisionChoice;
 use multimae_infer::device::{self, device};
 use multimae_infer::saved_model::SavedModel;
 use multimae_infer::visualize::Pretrained;
-use multimae_serve::{App, BankEngine, Engine as _, Queue, QueueConfig, ServerConfig, serve};
+use multimae_serve::{App, BankBackend, Queue, QueueConfig, ServerConfig, serve};
 
 use crate::model::precision;
 use crate::terminal;
@@ -21,7 +21,8 @@ use crate::terminal;
 ///
 /// Requests for different adapters share the passes of the backbone as far as they can. Listens on
 /// loopback alone unless --listen says otherwise. A token that clients must send is taken from the
-/// environment variable MULTIMAE_TOKEN. Ctrl-C finishes what was accepted.
+/// environment variable MULTIMAE_TOKEN; without one, adapters are loaded and unloaded from this
+/// machine only. Ctrl-C finishes what was accepted.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// The backbone: a file of pre-trained weights or the folder of a run. A finished run of
@@ -37,10 +38,13 @@ pub(crate) struct Serve {
     /// Folder of adapters that may be loaded at run time; repeat for more
     #[arg(long = "adapters", value_name = "DIR")]
     folders: Vec<PathBuf>,
+    /// Adapters that are loaded at one time; further ones are refused
+    #[arg(long, value_name = "COUNT", default_value_t = 64)]
+    max_adapters: usize,
     /// Requests at one time; further ones are refused at once
     #[arg(long, value_name = "COUNT", default_value_t = 32)]
     permits: usize,
-    /// Tokens of a batch
+    /// Tokens of a batch; a request that takes more is refused
     #[arg(long, value_name = "COUNT", default_value_t = 4096)]
     batch_tokens: usize,
     /// Milliseconds within which a request is answered, or not at all
@@ -105,13 +109,7 @@ impl Serve {
         // Weights without a recipe serve adapters, but no reconstructions.
         let pretrained = if rebuilds { Pretrained::load(&self.model, &device).ok() } else { None };
         let pretrained = pretrained.map(|model| Arc::new(model.with_precision(precision)));
-        let engine = BankEngine::new(&self.model, device, pretrained.clone());
-        let mut engine = engine.with_precision(precision);
-        for Named { name, file } in &self.adapters {
-            engine
-                .load(name, file)
-                .map_err(|error| anyhow::anyhow!("adapter `{name}`: {error}"))?;
-        }
+        let backend = BankBackend::new(&self.model, device, precision, pretrained.clone());
         if self.adapters.is_empty() && self.folders.is_empty() && pretrained.is_none() {
             bail!(
                 "nothing to serve: give --adapter NAME=FILE, --adapters DIR, or as --model a finished \
@@ -120,7 +118,10 @@ impl Serve {
         }
         let config = self.config();
         let limits = QueueConfig { max_tokens: self.batch_tokens, ..QueueConfig::default() };
-        let queue = Queue::start(engine, limits).context("starting the engine")?;
+        let queue = Queue::start(backend, limits).context("starting the engine")?;
+        for Named { name, file } in &self.adapters {
+            queue.load(name, file).map_err(|error| anyhow::anyhow!("adapter `{name}`: {error}"))?;
+        }
         let state = App::new(config, queue, pretrained);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let started = |address: SocketAddr| {
@@ -140,6 +141,7 @@ impl Serve {
             deadline: Duration::from_millis(self.deadline),
             token: token(),
             adapter_folders: self.folders.clone(),
+            max_adapters: self.max_adapters,
             model: self.model.display().to_string(),
             ..ServerConfig::default()
         }

@@ -23,6 +23,8 @@ pub struct ServerConfig {
     pub token: Option<String>,
     /// Folders of adapters that may be loaded at run time.
     pub adapter_folders: Vec<PathBuf>,
+    /// Adapters that are loaded at one time; further ones are refused.
+    pub max_adapters: usize,
     /// Bytes of predictions that are kept, whose files are encoded when they are fetched.
     pub max_kept: usize,
     /// The time that results are kept.
@@ -42,6 +44,7 @@ impl Default for ServerConfig {
             deadline: Duration::from_secs(30),
             token: None,
             adapter_folders: Vec::new(),
+            max_adapters: 64,
             max_kept: 256 << 20,
             kept_for: Duration::from_secs(600),
             model: String::new(),

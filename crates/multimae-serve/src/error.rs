@@ -74,6 +74,11 @@ impl Problem {
         Self::new(StatusCode::GATEWAY_TIMEOUT, "deadline", "not done within the deadline")
     }
 
+    /// 500: a fault of the server.
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server", message)
+    }
+
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }

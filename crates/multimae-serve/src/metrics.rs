@@ -38,9 +38,11 @@ pub struct Metrics {
     responses: Family<Response, Counter>,
     refused: Family<Reason, Counter>,
     encoded: Family<Encoded, Counter>,
+    panics: Family<Stage, Counter>,
     stages: Family<Stage, Histogram, fn() -> Histogram>,
     batches: Histogram,
     waiting: Gauge,
+    memory: Gauge,
 }
 
 /// From half a millisecond to sixteen seconds.
@@ -65,14 +67,26 @@ impl Metrics {
         let stages: Family<Stage, Histogram, fn() -> Histogram> =
             Family::new_with_constructor(seconds);
         let batches = Histogram::new(exponential_buckets(1.0, 2.0, 8));
-        let waiting = Gauge::default();
+        let (waiting, memory, panics) = (Gauge::default(), Gauge::default(), Family::default());
         registry.register("responses", "Responses by route and status", responses.clone());
         registry.register("refused", "Requests that were not computed", refused.clone());
         registry.register("encoded_files", "Files that were encoded, by format", encoded.clone());
+        registry.register("panics", "Panics that were caught, by stage", panics.clone());
         registry.register("stage_seconds", "Time by stage", stages.clone());
         registry.register("batch_size", "Requests of a batch", batches.clone());
         registry.register("queue_length", "Requests that wait", waiting.clone());
-        Self { registry: Arc::new(registry), responses, refused, encoded, stages, batches, waiting }
+        registry.register("resident_memory_bytes", "Resident memory, on Linux", memory.clone());
+        Self {
+            registry: Arc::new(registry),
+            responses,
+            refused,
+            encoded,
+            panics,
+            stages,
+            batches,
+            waiting,
+            memory,
+        }
     }
 
     /// A response was given.
@@ -83,6 +97,11 @@ impl Metrics {
     /// Work was not computed.
     pub fn dropped(&self, reason: &'static str) {
         self.refused.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// A stage of the engine panicked.
+    pub fn panicked(&self, stage: &'static str) {
+        self.panics.get_or_create(&Stage { stage }).inc();
     }
 
     /// A file of a result was encoded.
@@ -104,9 +123,20 @@ impl Metrics {
     #[must_use]
     pub fn text(&self, waiting: usize) -> String {
         self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        if let Some(bytes) = resident_memory() {
+            self.memory.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
         let mut text = String::new();
         // Writing into a string cannot fail.
         let _ = text::encode(&mut text, &self.registry);
         text
     }
+}
+
+/// Resident memory of this process in bytes, where the system says so.
+fn resident_memory() -> Option<u64> {
+    let status = fs_err::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes << 10)
 }

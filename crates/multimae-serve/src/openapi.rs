@@ -19,11 +19,17 @@ const JSON: &str = "application/json";
 /// All routes.
 pub(crate) const ROUTES: [Route; 14] = [
     Route { path: "/", method: "get", summary: "The page", query: &[], body: None },
-    Route { path: "/health", method: "get", summary: "Liveness", query: &[], body: None },
+    Route {
+        path: "/health",
+        method: "get",
+        summary: "Liveness: a tiny forward pass, repeated after a second at the earliest; 503 says why it fails",
+        query: &[],
+        body: None,
+    },
     Route {
         path: "/ready",
         method: "get",
-        summary: "Readiness: a permit is free, and an adapter or decoder is loaded",
+        summary: "Readiness: a permit is free, an adapter or decoder is loaded, and the engine is started",
         query: &[],
         body: None,
     },
@@ -100,14 +106,15 @@ pub(crate) const ROUTES: [Route; 14] = [
     Route {
         path: "/v1/adapters",
         method: "post",
-        summary: "Loads an adapter from an allowed folder: {\"name\": .., \"file\": ..}",
+        summary: "Loads an adapter from an allowed folder: {\"name\": .., \"file\": ..}. Without a token only \
+                  from this machine",
         query: &[],
         body: Some(JSON),
     },
     Route {
         path: "/v1/adapters/{name}",
         method: "delete",
-        summary: "Takes an adapter out",
+        summary: "Takes an adapter out. Without a token only from this machine",
         query: &[],
         body: None,
     },
@@ -136,6 +143,7 @@ pub(crate) fn document() -> Value {
             "responses": {
                 "200": {"description": "done"},
                 "4XX": {"description": "refused, with {\"error\": {\"code\": .., \"message\": ..}}"},
+                "5XX": {"description": "failed or late, with the same body"},
             },
         });
         if let Some(body) = route.body {

@@ -40,6 +40,13 @@ impl<T> Results<T> {
         }
     }
 
+    /// Forgets results that are no longer kept.
+    pub(crate) fn sweep(&self) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|one| one.since.elapsed() <= self.lasts);
+        kept.shrink_to_fit();
+    }
+
     /// A result, unless it is gone.
     pub(crate) fn get(&self, id: &str) -> Option<Arc<T>> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::routes::{App, app};
 use crate::{Error, Result};
@@ -20,8 +21,21 @@ pub async fn serve(
     let listener = tokio::net::TcpListener::bind(address).await.map_err(listening)?;
     started(listener.local_addr()?);
     let queue = state.queue().clone();
+    let sweeper = tokio::spawn(sweep(state.clone()));
     axum::serve(listener, app(state)).with_graceful_shutdown(stop).await?;
+    sweeper.abort();
     // The thread of the engine is joined outside of the runtime's own.
     let ended = tokio::task::spawn_blocking(move || queue.shut_down()).await;
     ended.map_err(|error| Error::Io(std::io::Error::other(error)))
+}
+
+/// The time between two looks for results that are no longer kept.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// Frees results whose time is over, also when no request comes.
+async fn sweep(state: App) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        state.results().sweep();
+    }
 }

@@ -45,7 +45,8 @@ impl Workers {
             work()
         });
         done.await.unwrap_or_else(|_| {
-            Err(Problem::unfit("the request cannot be computed: its decoder or encoder panicked"))
+            self.metrics.panicked("worker");
+            Err(Problem::internal("a decoder or encoder panicked; see the log of the server"))
         })
     }
 }

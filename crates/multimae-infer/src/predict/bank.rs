@@ -9,12 +9,15 @@ use multimae::output_adapters::Prediction;
 use multimae_data::{RawSample, Sample};
 use multimae_kernels::precision::Precision;
 
+use super::stages::smallest;
 use super::{FrameOutputs, FramePrediction, PredictOptions, PreparedFrame, prepare};
 use crate::saved_model::{AdapterBank, ModelCard};
 use crate::{Error, Result};
 
 /// Predicts whole frames, each with an adapter of its own, as few passes through the encoder as can be.
-#[derive(Debug)]
+///
+/// A clone is cheap and shares all weights, as that of an [`AdapterBank`] does.
+#[derive(Debug, Clone)]
 pub struct BankPredictor {
     bank: AdapterBank,
 }
@@ -76,23 +79,57 @@ impl BankPredictor {
         };
         let checked: Vec<Result<()>> = frames.iter().map(fits).collect();
         let good = frames.iter().zip(&checked).filter(|(_, checked)| checked.is_ok());
-        let samples: Vec<(&str, &Sample)> = good
-            .flat_map(|((adapter, frame), _)| frame.samples().iter().map(|own| (*adapter, own)))
-            .collect();
-        let mut predictions = match self.bank.forward(&samples) {
-            Ok(predictions) => Ok(predictions.into_iter()),
-            Err(error) => Err(error.to_string()),
+        let good: Vec<(&str, &PreparedFrame)> = good.map(|(frame, _)| *frame).collect();
+        let mut outputs = self.isolated(&good).into_iter();
+        let output = |checked: Result<()>| {
+            checked.and_then(|()| outputs.next().unwrap_or_else(|| Err(lost())))
         };
-        let mut outputs = |frame: &PreparedFrame| match &mut predictions {
-            Ok(predictions) => {
-                let own = predictions.by_ref().take(frame.samples().len()).collect();
-                Ok(frame.outputs(together(own).ok_or_else(lost)?))
+        checked.into_iter().map(output).collect()
+    }
+
+    /// Runs the forward pass of an adapter for a frame of four patches, and says whether it computes.
+    ///
+    /// # Errors
+    /// If there is no such adapter, or its outputs cannot be computed or are not finite.
+    pub fn probe(&self, adapter: &str) -> Result<()> {
+        let sample = smallest(self.known(adapter)?);
+        let outputs = self.bank.forward(&[(adapter, sample)])?;
+        for (task, output) in outputs.into_iter().flatten() {
+            let data = match output {
+                Prediction::Maps(maps) => maps.into_data(),
+                Prediction::Classes(logits) => logits.into_data(),
+            };
+            if data.iter::<f32>().any(|value| !value.is_finite()) {
+                return Err(Error::Prediction(format!(
+                    "adapter `{adapter}`, task `{task}`: the outputs for an empty frame are not \
+                     finite; its weights are damaged"
+                )));
             }
-            Err(text) => Err(Error::Prediction(text.clone())),
-        };
-        let outputs = frames.iter().zip(checked).map(|((_, frame), checked)| {
-            checked?;
-            outputs(frame)
+        }
+        Ok(())
+    }
+
+    /// The outputs for frames that fit their adapters. Where their pass fails, each has a pass of
+    /// its own, so that one fails alone.
+    fn isolated(&self, frames: &[(&str, &PreparedFrame)]) -> Vec<Result<FrameOutputs>> {
+        match self.pass(frames) {
+            Ok(outputs) => outputs.into_iter().map(Ok).collect(),
+            Err(error) if frames.len() <= 1 => vec![Err(error)],
+            Err(_) => {
+                frames.iter().flat_map(|frame| self.isolated(std::slice::from_ref(frame))).collect()
+            }
+        }
+    }
+
+    fn pass(&self, frames: &[(&str, &PreparedFrame)]) -> Result<Vec<FrameOutputs>> {
+        let samples: Vec<(&str, &Sample)> = frames
+            .iter()
+            .flat_map(|(adapter, frame)| frame.samples().iter().map(|own| (*adapter, own)))
+            .collect();
+        let mut predictions = self.bank.forward(&samples)?.into_iter();
+        let outputs = frames.iter().map(|(_, frame)| {
+            let own = predictions.by_ref().take(frame.samples().len()).collect();
+            Ok(frame.outputs(together(own).ok_or_else(lost)?))
         });
         outputs.collect()
     }
@@ -129,10 +166,11 @@ fn together(of_samples: Vec<IndexMap<String, Prediction>>) -> Option<IndexMap<St
 
 #[cfg(test)]
 mod tests {
+    use multimae::burn::tensor::TensorData;
     use multimae::state::state_dict;
     use multimae::tuning::ParameterKind;
     use multimae::weights::write_safetensors;
-    use multimae_data::RawMap;
+    use multimae_data::{RawMap, Values};
 
     use super::super::{ModelPredictor, Predictor as _};
     use super::*;
@@ -206,5 +244,42 @@ mod tests {
             let expected = alone.predict(&frames[own], &options).unwrap();
             assert_close(whole[place].as_ref().unwrap(), &expected);
         }
+    }
+    #[test]
+    fn a_frame_that_fails_in_the_pass_fails_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let bank = bank(dir.path());
+        let card = Arc::clone(bank.card("x").unwrap());
+        let options = PredictOptions::all_inputs(&card);
+        let ready = |id: &str| prepare(&card, &frame(id, 20, 33), &options).unwrap();
+        let (good, mut bad) = (ready("a"), ready("b"));
+        // Half of its values are lost, of which nothing before the pass knows.
+        for map in bad.samples[0].maps.values_mut() {
+            let Values::Continuous { data, .. } = &mut map.values else { panic!() };
+            data.truncate(data.len() / 2);
+        }
+        let outputs = bank.forward(&[("x", &good), ("x", &bad), ("y", &good)]);
+        let failed: Vec<bool> = outputs.iter().map(Result::is_err).collect();
+        assert_eq!(failed, [false, true, false]);
+        let alone = bank.forward(&[("x", &good)]).remove(0).unwrap().finish().unwrap();
+        assert_close(&outputs[0].as_ref().unwrap().clone().finish().unwrap(), &alone);
+    }
+
+    #[test]
+    fn a_probe_says_whether_an_adapter_computes() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bank = bank(dir.path());
+        bank.probe("x").unwrap();
+        assert!(bank.probe("z").unwrap_err().to_string().contains("no adapter `z`"));
+        let mut broken = Adapter::load(&dir.path().join("x.safetensors")).unwrap();
+        let bias = broken.tensors.keys().find(|name| name.ends_with(".bias")).unwrap().clone();
+        let shape = broken.tensors[&bias].shape().clone();
+        let values = vec![f32::NAN; shape.iter().product()];
+        broken.tensors.insert(bias, TensorData::new(values, shape));
+        let path = dir.path().join("broken.safetensors");
+        broken.save(&path).unwrap();
+        bank.bank_mut().add("broken", &path).unwrap();
+        let error = bank.probe("broken").unwrap_err().to_string();
+        assert!(error.contains("`broken`") && error.contains("not finite"), "{error}");
     }
 }

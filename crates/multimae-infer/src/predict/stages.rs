@@ -15,7 +15,7 @@ use multimae_data::{Map, RawSample, Sample, Values};
 
 use super::model::{ModelView, check, finish, is_read};
 use super::{FramePrediction, PredictOptions};
-use crate::saved_model::ModelCard;
+use crate::saved_model::{InputModality, ModelCard};
 use crate::{Error, Result};
 
 /// A frame at the size of a model, normalised, in host memory.
@@ -23,7 +23,7 @@ use crate::{Error, Result};
 pub struct PreparedFrame {
     view: FrameView,
     /// One, or two with the mirrored frame; maps by the name of the input adapter.
-    samples: Vec<Sample>,
+    pub(super) samples: Vec<Sample>,
 }
 
 /// The facts about a frame that finishing its prediction needs.
@@ -180,6 +180,24 @@ fn with_stand_ins(card: &ModelCard, mut sample: Sample, canvas: Size) -> Result<
         }
     }
     Ok(sample)
+}
+
+/// Returns a sample of two rows of two patches: every input at its mean, labels of class 0.
+pub(super) fn smallest(card: &ModelCard) -> Sample {
+    let side = 2 * card.model.patch_size;
+    let map = |input: &InputModality| {
+        let modality = card.model.inputs.iter().find(|own| own.name == input.adapter)?;
+        let size = side / modality.stride.max(1);
+        let values = match &modality.kind {
+            ModalityKind::Continuous { channels } => {
+                Values::Continuous { channels: *channels, data: vec![0.0; channels * size * size] }
+            }
+            ModalityKind::Categorical { .. } => Values::Labels(vec![0; size * size]),
+        };
+        Some((input.adapter.clone(), Map { height: size, width: size, values }))
+    };
+    let maps = card.inputs.iter().filter_map(map).collect();
+    Sample { id: "empty".to_owned(), index: 0, maps }
 }
 
 /// Returns the stand-in of a missing modality: its mean, which is 0 after normalisation, or

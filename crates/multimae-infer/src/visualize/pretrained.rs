@@ -5,7 +5,7 @@ use std::path::Path;
 use indexmap::IndexMap;
 use multimae::burn::tensor::Device;
 use multimae::encoder::Phase;
-use multimae::masking::TokenMasks;
+use multimae::masking::{SampleMask, TokenMasks};
 use multimae::model::MultiMae;
 use multimae::state::{AllowedKeys, load};
 use multimae::weights::read_safetensors;
@@ -197,6 +197,27 @@ impl Pretrained {
         Ok(output.predictions.into_iter().map(|(task, p)| (task, flat(p))).collect())
     }
 
+    /// Reconstructs an empty frame from one patch, and says whether the model computes.
+    ///
+    /// # Errors
+    /// If it cannot, or the reconstruction is not finite.
+    pub fn probe(&self) -> Result<()> {
+        let (size, modalities) = (self.size(), &self.spec.modalities);
+        let maps = modalities.iter().map(|(name, own)| (name.clone(), zeros(&own.data, size)));
+        let sample = Sample { id: "empty".to_owned(), index: 0, maps: maps.collect() };
+        let view = PretrainView { sample, unknown: Vec::new() };
+        let masked = (0..self.spec.layout.num_tokens()).map(|token| token > 0).collect();
+        let masks = TokenMasks::new(vec![SampleMask::new(masked)])?;
+        let maps = self.reconstruct(std::slice::from_ref(&view), &masks)?;
+        match maps.iter().find(|(_, values)| values.iter().any(|value| !value.is_finite())) {
+            None => Ok(()),
+            Some((task, _)) => Err(Error::Prediction(format!(
+                "task `{task}`: the reconstruction of an empty frame is not finite; the weights of \
+                 the pre-trained model are damaged"
+            ))),
+        }
+    }
+
     fn check(&self, views: &[PretrainView], masks: &TokenMasks) -> Result<()> {
         let layout = &self.spec.layout;
         if masks.batch() != views.len() || masks.tokens() != layout.num_tokens() {
@@ -270,22 +291,23 @@ fn zeros(modality: &DataModality, size: (usize, usize)) -> Map {
 }
 
 /// By task, the prediction and the original as pictures; `None` where the frame has no original.
+/// Predictions have the visible patches pasted in, as in [`figure`] with `keep_visible`.
 ///
 /// # Errors
 /// If the parts do not fit each other.
 pub fn pictures(
     model: &Pretrained,
     view: &PretrainView,
+    masks: &TokenMasks,
     predictions: &IndexMap<String, Vec<f32>>,
 ) -> Result<Vec<(String, [Option<Picture>; 2])>> {
-    let masks = TokenMasks::all_visible(1, model.spec.layout.num_tokens())?;
     let figure = ReconstructionFigure {
         spec: &model.spec,
         samples: std::slice::from_ref(&view.sample),
-        masks: &masks,
+        masks,
         predictions,
         unknown: &view.unknown,
-        keep_visible: false,
+        keep_visible: true,
     };
     let both = |(task, mut cells): (String, Vec<Option<Picture>>)| {
         let original = cells.pop().flatten();

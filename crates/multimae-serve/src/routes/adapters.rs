@@ -3,15 +3,16 @@
 use std::path::{Path as FilePath, PathBuf};
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::App;
 use super::predict::colour;
+use super::upload::json_body;
+use super::{App, refused};
 use crate::error::Problem;
+use crate::queue::Refusal;
 
 /// The adapter to load.
 #[derive(Debug, Deserialize)]
@@ -52,27 +53,59 @@ pub(super) async fn list(State(state): State<App>) -> Json<Value> {
 
 pub(super) async fn load(
     State(state): State<App>,
-    body: Bytes,
+    request: Request,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
+    let deadline = state.deadline(request.headers())?;
+    let permit = state.admit()?;
+    let body = json_body(request, deadline).await?;
     let wanted: Load = serde_json::from_slice(&body).map_err(|error| {
         Problem::malformed(format!("expected {{\"name\": .., \"file\": ..}}: {error}"))
     })?;
     check_name(&wanted.name)?;
-    let path = allowed(&state.config().adapter_folders, &wanted.file)?;
-    let loaded = state.queue().load(&wanted.name, &path).await;
-    loaded
-        .map_err(|error| Problem::unfit(error.replace(&*path.to_string_lossy(), &wanted.file)))?;
-    Ok((StatusCode::CREATED, Json(json!({"name": wanted.name}))))
+    let app = state.clone();
+    let work = move || {
+        // Held until the adapter is loaded, also after the client has disconnected.
+        let _permit = permit;
+        let path = allowed(&app.config().adapter_folders, &wanted.file)?;
+        check_room(&app, &wanted.name)?;
+        let loaded = app.queue().load(&wanted.name, &path);
+        loaded.map_err(|refusal| match refusal {
+            Refusal::Failed(text) => {
+                Problem::unfit(text.replace(&*path.to_string_lossy(), &wanted.file))
+            }
+            other => refused(other),
+        })?;
+        Ok(wanted.name)
+    };
+    let name = state.loader().run(deadline, work).await?;
+    Ok((StatusCode::CREATED, Json(json!({"name": name}))))
 }
 
 pub(super) async fn unload(
     State(state): State<App>,
     Path(name): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Json<Value>, Problem> {
+    let deadline = state.deadline(&headers)?;
+    let permit = state.admit()?;
+    let (queue, wanted) = (state.queue().clone(), name.clone());
+    let work = move || {
+        let _permit = permit;
+        queue.unload(&wanted).map_err(refused)
+    };
+    let was_there = state.loader().run(deadline, work).await?;
     let missing = || Problem::not_found("there is no such adapter");
-    let closed = |text| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "closed", text);
-    let was_there = state.queue().unload(&name).await.map_err(closed)?;
     if was_there { Ok(Json(json!({"name": name}))) } else { Err(missing()) }
+}
+
+/// The number of adapters is bounded: each takes memory.
+fn check_room(state: &App, name: &str) -> Result<(), Problem> {
+    let (catalog, most) = (state.queue().catalog(), state.config().max_adapters);
+    if catalog.len() < most || catalog.iter().any(|entry| entry.name == name) {
+        return Ok(());
+    }
+    let text = format!("{most} adapters are loaded, the limit (--max-adapters); unload one first");
+    Err(Problem::new(StatusCode::CONFLICT, "full", text))
 }
 
 /// Names stand in addresses and counters.

@@ -1,6 +1,8 @@
 //! The routes: what is admitted, and how.
 
+mod access;
 mod adapters;
+mod errors;
 mod example;
 mod predict;
 mod reconstruct;
@@ -15,13 +17,11 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use multimae_infer::visualize::Pretrained;
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::answer::FrameAnswer;
@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pretrained: Option<Arc<Pretrained>>,
     permits: Arc<Semaphore>,
     workers: Workers,
+    /// One thread, so that adapters are loaded one after the other.
+    loader: Workers,
     results: Results<FrameAnswer>,
     rooms: Rooms,
 }
@@ -52,6 +54,7 @@ impl App {
     pub fn new(config: ServerConfig, queue: Queue, pretrained: Option<Arc<Pretrained>>) -> Self {
         let permits = Arc::new(Semaphore::new(config.permits));
         let workers = Workers::new(config.workers, queue.metrics().clone());
+        let loader = Workers::new(1, queue.metrics().clone());
         let results = Results::new(config.max_kept, config.kept_for);
         Self(Arc::new(Shared {
             config,
@@ -59,6 +62,7 @@ impl App {
             pretrained,
             permits,
             workers,
+            loader,
             results,
             rooms: Rooms::default(),
         }))
@@ -80,7 +84,11 @@ impl App {
         &self.0.workers
     }
 
-    fn results(&self) -> &Results<FrameAnswer> {
+    fn loader(&self) -> &Workers {
+        &self.0.loader
+    }
+
+    pub(crate) fn results(&self) -> &Results<FrameAnswer> {
         &self.0.results
     }
 
@@ -118,13 +126,15 @@ impl App {
 
 /// The answer to a request that was not computed.
 fn refused(refusal: Refusal) -> Problem {
+    let text = refusal.to_string();
+    let unavailable = |code| Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, text.clone());
     match refusal {
         Refusal::Expired => Problem::late(),
-        Refusal::Failed(message) => Problem::unfit(message),
-        Refusal::Closed => {
-            let text = "the server shuts down";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "closed", text)
-        }
+        Refusal::Failed(_) => Problem::unfit(text),
+        Refusal::TooLarge { .. } => Problem::too_large(text),
+        Refusal::Panicked => Problem::internal(text),
+        Refusal::Down(_) => Problem { retry_after: Some(1), ..unavailable("engine") },
+        Refusal::Closed => unavailable("closed"),
     }
 }
 
@@ -150,27 +160,22 @@ pub fn app(state: App) -> Router {
         .with_state(state)
 }
 
-/// Asks for the token where there is one, and counts responses.
+/// Checks access, turns panics into answers, explains errors as JSON, and counts responses.
 async fn guard(State(state): State<App>, request: Request, next: Next) -> Response {
     let route = known_route(request.uri().path());
-    let open = matches!(route, "/" | "/health" | "/ready" | "/docs" | "/openapi.json");
-    let response = match &state.config().token {
-        Some(token) if !open && !has_token(request.headers(), token) => {
-            let text = "send `Authorization: Bearer TOKEN`";
-            Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", text).into_response()
-        }
-        _ => next.run(request).await,
+    let access = access::check(state.config(), route, &request);
+    let response = match access {
+        Err(problem) => problem.into_response(),
+        Ok(()) => match errors::CatchPanic::new(next.run(request)).await {
+            Some(response) => errors::explained(response).await,
+            None => {
+                state.queue().metrics().panicked("route");
+                Problem::internal("the request panicked; see the log of the server").into_response()
+            }
+        },
     };
     state.queue().metrics().response(route, response.status().as_u16());
     response
-}
-
-/// In a time that does not depend on how much of the token is right.
-fn has_token(headers: &HeaderMap, token: &str) -> bool {
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-    let digest = |text: &str| Sha256::digest(text.as_bytes());
-    digest(given).as_slice().ct_eq(digest(token).as_slice()).into()
 }
 
 /// The route of a path, so that paths of clients make no counters of their own.

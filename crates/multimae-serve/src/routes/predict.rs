@@ -42,8 +42,11 @@ pub(super) async fn predict(
     let entry = chosen(&state.queue().catalog(), choice.adapter.as_deref())?;
     let wanted = tasks(&entry.card, choice.tasks.as_deref())?;
     let file = wanted_file(&choice, &wanted)?;
-    let mut body = RequestBody::read(request).await?;
-    body.name_the_image(colour(&entry.card.data_modalities()));
+    let mut body = RequestBody::read(request, deadline).await?;
+    if body.visible.is_some() {
+        return Err(Problem::malformed("the field `visible` is one of /v1/reconstruct"));
+    }
+    body.name_the_image(colour(&entry.card.data_modalities()))?;
     let frame = prepared(&state, deadline, &entry, body.files).await?;
     let work = InferenceRequest::Predict { adapter: entry.name.clone(), frame: Box::new(frame) };
     let answer = state.queue().compute(work, deadline).await.map_err(refused)?;
@@ -54,7 +57,7 @@ pub(super) async fn predict(
     outputs.retain(|task| wanted.iter().any(|name| name == task));
     let Some(name) = file else {
         let answer = finished(&state, deadline, &entry, outputs, Ok).await?;
-        return Ok(linked(&state, &entry.name, answer, (waited, took)));
+        return linked(&state, &entry.name, answer, (waited, took));
     };
     let (wanted, metrics) = (name.clone(), state.queue().metrics().clone());
     let encode = move |answer: FrameAnswer| {
@@ -73,8 +76,8 @@ fn linked(
     adapter: &str,
     answer: FrameAnswer,
     (waited, took): (Duration, Duration),
-) -> Response {
-    let id = format!("{:032x}", random());
+) -> Result<Response, Problem> {
+    let id = format!("{:032x}", random()?);
     let link = |name: String| (name.clone(), format!("/v1/results/{id}/{name}"));
     let links: IndexMap<String, String> = answer.names().into_iter().map(link).collect();
     let (height, width) = answer.size();
@@ -89,7 +92,7 @@ fn linked(
     });
     let bytes = answer.bytes();
     state.results().keep(id, answer, bytes);
-    Json(body).into_response()
+    Ok(Json(body).into_response())
 }
 
 /// The frame of uploaded files at the size of an adapter's model, made by a worker.
@@ -205,9 +208,11 @@ pub(super) fn colour(known: &[DataModality]) -> Option<&str> {
     found.map(|modality| modality.name.as_str())
 }
 
-/// 128 bits that cannot be guessed: hashes with keys of the system's randomness.
-fn random() -> u128 {
-    use std::hash::{BuildHasher, Hasher, RandomState};
-    let half = || u128::from(RandomState::new().build_hasher().finish());
-    half() << 64 | half()
+/// 128 bits of the system's random source.
+fn random() -> Result<u128, Problem> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Problem::internal(format!("the system's random source gives no id: {error}"))
+    })?;
+    Ok(u128::from_ne_bytes(bytes))
 }

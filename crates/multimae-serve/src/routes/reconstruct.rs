@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use indexmap::IndexMap;
 use multimae::masking::TokenMasks;
 use multimae_infer::visualize::{PretrainView, Pretrained, VisiblePatches, pictures};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Value, json};
 
 use super::predict::colour;
@@ -29,9 +30,9 @@ pub(super) async fn reconstruct(
         ));
     };
     let permit = state.admit()?;
-    let mut body = RequestBody::read(request).await?;
+    let mut body = RequestBody::read(request, deadline).await?;
     let known = model.modalities();
-    body.name_the_image(colour(&known));
+    body.name_the_image(colour(&known))?;
     let visible = visible(body.visible.as_deref(), &model)?;
     let pixels = state.config().max_pixels;
     let seen = Arc::clone(&model);
@@ -59,10 +60,38 @@ fn visible(text: Option<&str>, model: &Pretrained) -> Result<VisiblePatches, Pro
     let Some(text) = text else {
         return Ok(VisiblePatches::Sampled(model.spec().masking.num_encoded_tokens));
     };
-    let patches: IndexMap<String, Vec<usize>> = serde_json::from_str(text).map_err(|error| {
+    let patches: UniqueKeys = serde_json::from_str(text).map_err(|error| {
         Problem::malformed(format!("`visible`: expected {{\"rgb\": [0, 5], ..}}: {error}"))
     })?;
-    Ok(VisiblePatches::Patches(patches))
+    Ok(VisiblePatches::Patches(patches.0))
+}
+
+/// Patches by modality. A modality that is named twice is an error.
+struct UniqueKeys(IndexMap<String, Vec<usize>>);
+
+impl<'de> Deserialize<'de> for UniqueKeys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = UniqueKeys;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("patches by modality")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UniqueKeys, A::Error> {
+                let mut all = IndexMap::new();
+                while let Some((name, patches)) = map.next_entry::<String, Vec<usize>>()? {
+                    if all.contains_key(&name) {
+                        return Err(A::Error::custom(format!("`{name}` is named twice")));
+                    }
+                    all.insert(name, patches);
+                }
+                Ok(UniqueKeys(all))
+            }
+        }
+        deserializer.deserialize_map(Keys)
+    }
 }
 
 /// Pictures of every modality as data URLs, and which of its patches were visible.
@@ -74,7 +103,7 @@ fn described(
 ) -> Result<Value, Problem> {
     let unfit = |error: multimae_infer::Error| Problem::unfit(error.to_string());
     let mut tasks = serde_json::Map::new();
-    for (name, [predicted, original]) in pictures(model, view, maps).map_err(unfit)? {
+    for (name, [predicted, original]) in pictures(model, view, masks, maps).map_err(unfit)? {
         let url = |picture: Option<multimae_report::picture::Picture>| -> Result<Value, Problem> {
             let Some(picture) = picture else { return Ok(Value::Null) };
             let png = picture.png().map_err(|error| Problem::unfit(error.to_string()))?;

@@ -20,12 +20,23 @@ pub(super) async fn page() -> impl IntoResponse {
     ([(header::CONTENT_SECURITY_POLICY, policy)], Html(PAGE))
 }
 
-pub(super) async fn health() -> Json<Value> {
-    Json(json!({"status": "alive"}))
+/// Liveness: a tiny forward pass of the engine, which is repeated after a second at the earliest.
+pub(super) async fn health(State(state): State<App>) -> (StatusCode, Json<Value>) {
+    let health = state.queue().health(state.config().deadline).await;
+    let mut body = json!({
+        "status": if health.problem.is_none() { "alive" } else { "failing" },
+        "busy": health.busy,
+        "probe_milliseconds": health.took.as_secs_f64() * 1e3,
+        "restarts": health.restarts,
+    });
+    let Some(problem) = health.problem else { return (StatusCode::OK, Json(body)) };
+    body["error"] = json!({"code": "engine", "message": problem});
+    (StatusCode::SERVICE_UNAVAILABLE, Json(body))
 }
 
 pub(super) async fn ready(State(state): State<App>) -> impl IntoResponse {
-    let can = !state.queue().catalog().is_empty() || state.pretrained().is_some();
+    let loaded = !state.queue().catalog().is_empty() || state.pretrained().is_some();
+    let can = loaded && state.queue().down().is_none();
     let free = state.0.permits.available_permits();
     let status = if can && free > 0 { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({"ready": status == StatusCode::OK, "free_permits": free})))
@@ -51,6 +62,7 @@ pub(super) async fn info(State(state): State<App>) -> Json<Value> {
             "pixels": config.max_pixels,
             "deadline_ms": config.deadline.as_millis() as u64,
             "permits": config.permits,
+            "adapters": config.max_adapters,
         },
     }))
 }

@@ -2,169 +2,21 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
-use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+mod access;
+mod backend;
+mod faults;
+mod requests;
+
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use indexmap::IndexMap;
-use multimae::burn::tensor::{Device, Tensor};
-use multimae::output_adapters::Prediction;
-use multimae_data::{
-    DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, Orientation, RawMap, RawSample,
-};
-use multimae_infer::predict::{PredictOptions, prepare};
-use multimae_infer::saved_model::{InputModality, ModelCard, Normalisation, TaskCard};
-use multimae_serve::{
-    AdapterEntry, App, Engine, InferenceOutput, InferenceRequest, Queue, QueueConfig, Refusal,
-    ServerConfig, app,
-};
-use multimae_tasks::kinds::depth::{Depth, DepthScale};
+use backend::{answer, png, predict, router, server, soon, text, work};
+use multimae_serve::{QueueConfig, Refusal, ServerConfig};
 use proptest::prelude::*;
 use tower::ServiceExt as _;
-
-/// Says half a metre of every pixel, after a while.
-struct Slow {
-    names: Vec<String>,
-    each: Duration,
-    /// The adapters of every batch.
-    batches: Arc<Mutex<Vec<Vec<String>>>>,
-    computed: Arc<AtomicUsize>,
-}
-
-fn card() -> ModelCard {
-    let model = serde_json::json!({
-        "encoder": {"width": 8, "depth": 1, "heads": 1, "mlp_ratio": 2.0, "drop_path": 0.0},
-        "patch_size": 8, "image_size": {"height": 16, "width": 16}, "num_global_tokens": 1,
-        "inputs": [], "heads": [], "tables": "row_column",
-    });
-    let rgb = DataModality {
-        name: "rgb".to_owned(),
-        folder: "rgb".to_owned(),
-        encoding: Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD },
-        stride: 1,
-        orientation: Orientation::Apply,
-    };
-    let scale = DepthScale::Linear { mean: 0.0, std: 1.0 };
-    let depth = TaskCard::new(Depth { scale, min: 0.001, max: 10.0 }, None);
-    ModelCard {
-        model: serde_json::from_value(model).unwrap(),
-        peft: multimae::peft::PeftConfig::default(),
-        inputs: vec![InputModality {
-            data: rgb,
-            adapter: "rgb".to_owned(),
-            normalisation: Normalisation::None,
-            unit: None,
-        }],
-        tasks: IndexMap::from([("depth".to_owned(), depth)]),
-        geometry: Geometry::Inside { size: (16, 16) },
-        valid_mask: None,
-    }
-}
-
-impl Engine for Slow {
-    fn adapters(&self) -> Vec<AdapterEntry> {
-        let card = Arc::new(card());
-        let entry = |name: &String| AdapterEntry { name: name.clone(), card: Arc::clone(&card) };
-        self.names.iter().map(entry).collect()
-    }
-
-    fn load(&mut self, name: &str, path: &Path) -> Result<(), String> {
-        if !path.is_file() {
-            return Err("no file".to_owned());
-        }
-        self.names.push(name.to_owned());
-        Ok(())
-    }
-
-    fn unload(&mut self, name: &str) -> bool {
-        let before = self.names.len();
-        self.names.retain(|own| own != name);
-        self.names.len() < before
-    }
-
-    fn cost(&self, _: &InferenceRequest) -> usize {
-        10
-    }
-
-    fn run(&mut self, requests: Vec<InferenceRequest>) -> Vec<Result<InferenceOutput, String>> {
-        std::thread::sleep(self.each);
-        let mut names = Vec::new();
-        let products = requests
-            .into_iter()
-            .map(|work| {
-                let InferenceRequest::Predict { adapter, frame } = work else {
-                    return Err("no".to_owned());
-                };
-                assert_ne!(adapter, "broken", "a broken model");
-                names.push(adapter);
-                let depth = Tensor::full([1, 1, 16, 16], 0.5, &Device::flex());
-                let heads = IndexMap::from([("depth".to_owned(), Prediction::Maps(depth))]);
-                Ok(InferenceOutput::Frame(frame.outputs(heads)))
-            })
-            .collect();
-        self.computed.fetch_add(names.len(), Ordering::SeqCst);
-        self.batches.lock().unwrap().push(names);
-        products
-    }
-}
-
-struct Server {
-    queue: Queue,
-    batches: Arc<Mutex<Vec<Vec<String>>>>,
-    computed: Arc<AtomicUsize>,
-}
-
-fn server(each: Duration, config: QueueConfig) -> Server {
-    let (batches, computed) = (Arc::default(), Arc::default());
-    let names = ["a", "b", "broken"].map(str::to_owned).to_vec();
-    let engine =
-        Slow { names, each, batches: Arc::clone(&batches), computed: Arc::clone(&computed) };
-    Server { queue: Queue::start(engine, config).unwrap(), batches, computed }
-}
-
-fn router(server: &Server, config: ServerConfig) -> Router {
-    app(App::new(config, server.queue.clone(), None))
-}
-
-fn work(adapter: &str) -> InferenceRequest {
-    let maps = IndexMap::from([("rgb".to_owned(), RawMap::Color(vec![9; 3 * 4 * 6]))]);
-    let frame = RawSample { id: "x".to_owned(), index: 0, height: 4, width: 6, maps };
-    let card = Arc::new(card());
-    let frame = prepare(&card, &frame, &PredictOptions::all_inputs(&card)).unwrap();
-    InferenceRequest::Predict { adapter: adapter.to_owned(), frame: Box::new(frame) }
-}
-
-fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(20)
-}
-
-fn png(width: u32, height: u32) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let image = image::RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, 7]));
-    image.write_to(&mut std::io::Cursor::new(&mut bytes), image::ImageFormat::Png).unwrap();
-    bytes
-}
-
-fn predict(query: &str, body: Vec<u8>) -> Request<Body> {
-    Request::post(format!("/v1/predict{query}"))
-        .header("content-type", "image/png")
-        .body(Body::from(body))
-        .unwrap()
-}
-
-async fn answer(router: &Router, request: Request<Body>) -> (StatusCode, Vec<u8>) {
-    let response = router.clone().oneshot(request).await.unwrap();
-    let status = response.status();
-    (status, to_bytes(response.into_body(), usize::MAX).await.unwrap().to_vec())
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn adapters_share_batches_within_the_budget() {
@@ -178,7 +30,7 @@ async fn adapters_share_batches_within_the_budget() {
     for one in all {
         assert!(one.await.unwrap().is_ok());
     }
-    let batches = server.batches.lock().unwrap().clone();
+    let batches = server.slow.batches.lock().unwrap().clone();
     assert!(batches.iter().all(|batch| batch.len() <= 3), "{batches:?}");
     assert!(batches.iter().any(|batch| batch.contains(&"a".into()) && batch.contains(&"b".into())));
     assert_eq!(batches.concat().len(), names.len());
@@ -201,19 +53,8 @@ async fn what_is_late_or_not_waited_for_is_not_computed() {
     assert!(gone.await.is_err());
     assert!(first.await.unwrap().is_ok());
     assert!(server.queue.compute(work("b"), soon()).await.is_ok());
-    assert_eq!(server.computed.load(Ordering::SeqCst), 2);
+    assert_eq!(server.slow.computed.load(Ordering::SeqCst), 2);
     assert_eq!(server.queue.waiting(), 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_broken_model_is_an_answer() {
-    let server = server(Duration::ZERO, QueueConfig::default());
-    let refusal = server.queue.compute(work("broken"), soon()).await.unwrap_err();
-    assert_eq!(
-        refusal,
-        Refusal::Failed("the model panicked on this batch; see the log of the server".to_owned())
-    );
-    assert!(server.queue.compute(work("a"), soon()).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -243,7 +84,7 @@ async fn overload_is_refused_at_once_and_loses_nothing() {
         }
     }
     assert!((4..20).contains(&accepted), "{accepted} in {:?}", begin.elapsed());
-    assert_eq!(server.computed.load(Ordering::SeqCst), accepted);
+    assert_eq!(server.slow.computed.load(Ordering::SeqCst), accepted);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -426,7 +267,7 @@ async fn what_does_not_fit_is_said() {
     let router = router(&server, config);
     let cases = [
         (predict("", png(6, 4)), StatusCode::BAD_REQUEST, "say which adapter"),
-        (predict("?adapter=z", png(6, 4)), StatusCode::NOT_FOUND, "there are: a, b"),
+        (predict("?adapter=z", png(6, 4)), StatusCode::NOT_FOUND, "there are: a, b, broken"),
         (predict("?adapter=a&tasks=x", png(6, 4)), StatusCode::UNPROCESSABLE_ENTITY, "depth"),
         (predict("?adapter=a&format=gif", png(6, 4)), StatusCode::BAD_REQUEST, "format"),
         (predict("?adapter=a&what=1", png(6, 4)), StatusCode::BAD_REQUEST, "what"),
@@ -449,28 +290,6 @@ async fn what_does_not_fit_is_said() {
     let mut late = predict("?adapter=a", png(6, 4));
     late.headers_mut().insert("x-deadline-ms", "0".parse().unwrap());
     assert_eq!(answer(&router, late).await.0, StatusCode::GATEWAY_TIMEOUT);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_asked_for() {
-    let server = server(Duration::ZERO, QueueConfig::default());
-    let config = ServerConfig { token: Some("secret".to_owned()), ..ServerConfig::default() };
-    let router = router(&server, config);
-    let with = |token: Option<&str>| {
-        let mut request = Request::get("/info");
-        if let Some(token) = token {
-            request = request.header("authorization", token);
-        }
-        request.body(Body::empty()).unwrap()
-    };
-    for token in
-        [None, Some("Bearer secre"), Some("Bearer secret2"), Some("secret"), Some("Bearer ")]
-    {
-        assert_eq!(answer(&router, with(token)).await.0, StatusCode::UNAUTHORIZED, "{token:?}");
-    }
-    assert_eq!(answer(&router, with(Some("Bearer secret"))).await.0, StatusCode::OK);
-    let health = Request::get("/health").body(Body::empty()).unwrap();
-    assert_eq!(answer(&router, health).await.0, StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -603,7 +422,7 @@ fn ten_thousand_malformed_requests() {
             Ok(())
         })
         .unwrap();
-    assert_eq!(server.computed.load(Ordering::SeqCst), 0);
+    assert_eq!(server.slow.computed.load(Ordering::SeqCst), 0);
     let (status, _) = runtime.block_on(answer(&router, predict("?adapter=a", png(6, 4))));
     assert_eq!(status, StatusCode::OK);
 }
