@@ -12,6 +12,8 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use browser::Browser;
 use common::{Scratch, fail, succeed};
 use fs_err as fs;
@@ -140,7 +142,27 @@ fn answers_are_what_predict_writes() {
     assert_eq!((status, &answer["visible"]["rgb"]), (200, &serde_json::json!([0, 5])));
     assert!(answer["tasks"]["depth"]["prediction"].as_str().unwrap().starts_with("data:image/png"));
     assert!(answer["tasks"]["depth"]["original"].is_null());
+    visible_patches_are_pasted(&answer, "rgb", &[0, 5]);
     assert!(!scratch.path(NO_FOLDER).exists(), "the server wrote temporary files");
+}
+
+/// The visible patches of a reconstruction are those of the original, and the others are not.
+fn visible_patches_are_pasted(answer: &serde_json::Value, task: &str, visible: &[u32]) {
+    let picture = |name: &str| {
+        let url = answer["tasks"][task][name].as_str().unwrap();
+        let png = STANDARD.decode(url.strip_prefix("data:image/png;base64,").unwrap()).unwrap();
+        image::load_from_memory(&png).unwrap().into_rgb8()
+    };
+    let (prediction, original) = (picture("prediction"), picture("original"));
+    let number = |name: &str| answer[name].as_u64().unwrap() as u32;
+    let (rows, columns) = (number("rows"), number("columns"));
+    let (height, width) = (original.height() / rows, original.width() / columns);
+    for patch in 0..rows * columns {
+        let (x, y) = (patch % columns * width, patch / columns * height);
+        let mut pixels = (0..height).flat_map(|dy| (0..width).map(move |dx| (x + dx, y + dy)));
+        let same = pixels.all(|(x, y)| prediction.get_pixel(x, y) == original.get_pixel(x, y));
+        assert_eq!(same, visible.contains(&patch), "patch {patch}");
+    }
 }
 
 /// The commands of docs/guides/serve.md are run by tests/documents.
@@ -158,6 +180,28 @@ fn a_load_test_counts_every_request() {
     let count = |name: &str| flood[name].as_u64().unwrap();
     assert_eq!(count("sent"), count("answered") + count("refused") + count("expired"), "{json}");
     assert!(count("answered") > 0 && count("lost") == 0, "{json}");
+}
+
+#[test]
+fn a_soak_accounts_for_every_request() {
+    let scratch = trained();
+    let server = Server::start(&scratch);
+    let mut load = Command::new(env!("CARGO_BIN_EXE_multimae"));
+    load.args(["load", "--server", &server.address, "--soak", "0.1", "--clients", "2"]);
+    load.args(["--exchange", "deep/adapter.safetensors"]);
+    load.arg("--image").arg(first_image(&scratch)).arg("--json").arg(scratch.path("soak.json"));
+    load.arg("--charts").arg(scratch.path("soak.html"));
+    succeed(&mut load);
+    let json = fs::read_to_string(scratch.path("soak.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    for kind in ["prediction", "truncated image", "load adapter", "client hangs up", "health"] {
+        let tally = &report["tallies"][kind];
+        let count = |name: &str| tally[name].as_u64().expect(kind);
+        assert!(count("right") > 0, "{kind}: {tally}");
+        let answered = ["right", "refused", "late"].map(count).iter().sum::<u64>();
+        assert_eq!(count("sent"), answered, "{kind}: {tally}");
+    }
+    assert!(fs::read_to_string(scratch.path("soak.html")).unwrap().contains("Resident memory"));
 }
 
 #[test]
@@ -228,8 +272,14 @@ fn the_page_works_in_a_browser() {
     page.value("document.querySelector('[data-patch=\"depth-0\"]').click()");
     page.until(&format!("document.body.dataset.reconstructed !== {run}"));
     assert_ne!(before, page.value(reconstructions), "depth says nothing");
-    // Labels of the other adapter beside it, with their legend.
+    // Depth of the other adapter beside it: one range of colours for both.
     page.value("beside.value = 'norm'; beside.dispatchEvent(new Event('change'))");
+    page.until("document.querySelectorAll('#answers canvas').length === 2");
+    let ends = "[...document.querySelectorAll('#answers .ends')].map(e => e.textContent)";
+    page.until(&format!("{ends}.length === 2"));
+    assert_eq!(page.value(&format!("new Set({ends}).size")), 1, "{}", page.value(ends));
+    keep(&mut page, "depth.png");
+    // Labels, with their legend.
     page.value("[...document.querySelectorAll('#tasks button')].at(-1).click()");
     page.until("document.querySelectorAll('#answers canvas').length === 2");
     page.until("document.querySelectorAll('#legend span').length > 0");

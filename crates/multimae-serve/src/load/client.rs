@@ -10,7 +10,6 @@ use hyper::header;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::LoadTestOptions;
 use crate::{Error, Result};
 
 /// A client of one server.
@@ -46,9 +45,13 @@ impl Reply {
 }
 
 impl Client {
-    pub(super) fn new(options: &LoadTestOptions) -> Self {
-        let LoadTestOptions { address, image, token, .. } = options;
-        Self { address: *address, image: Bytes::from(image.clone()), token: token.clone() }
+    /// The server's address.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) fn new(address: SocketAddr, token: Option<String>, image: Bytes) -> Self {
+        Self { address, image, token }
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Reply> {
@@ -66,14 +69,25 @@ impl Client {
         self.send(request, self.image.clone()).await
     }
 
-    async fn send(&self, request: hyper::http::request::Builder, body: Bytes) -> Result<Reply> {
+    /// Sends a request with the server's name and the token.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub(super) async fn send(
+        &self,
+        request: hyper::http::request::Builder,
+        body: Bytes,
+    ) -> Result<Reply> {
         let broken = |what: &str, error: &dyn std::fmt::Display| {
             Error::Load(format!(
                 "http://{}: {what}: {error}; is `multimae serve` running there?",
                 self.address
             ))
         };
-        let mut request = request.header(header::HOST, self.address.to_string());
+        let mut request = request;
+        if request.headers_ref().is_none_or(|headers| !headers.contains_key(header::HOST)) {
+            request = request.header(header::HOST, self.address.to_string());
+        }
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }

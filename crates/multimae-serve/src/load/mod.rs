@@ -2,6 +2,7 @@
 
 mod client;
 mod figures;
+mod soak;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use client::{Client, Reply};
 pub use figures::{ClosedLoop, Flood, LoadTestReport, Quantiles};
 use serde_json::Value;
+pub use soak::{Exchange, Sample, SoakOptions, SoakReport, Tally, soak};
 
 use crate::{Error, Result};
 
@@ -64,7 +66,8 @@ impl LoadTestOptions {
 /// If the address is not of this machine, no server is there, or a request fails outside of the flood.
 pub async fn load(options: LoadTestOptions, tell: impl Fn(&str)) -> Result<LoadTestReport> {
     options.check()?;
-    let client = Arc::new(Client::new(&options));
+    let image = options.image.clone().into();
+    let client = Arc::new(Client::new(options.address, options.token.clone(), image));
     let adapters =
         if options.adapters.is_empty() { loaded(&client).await? } else { options.adapters.clone() };
     let Some(first) = adapters.first().cloned() else {
