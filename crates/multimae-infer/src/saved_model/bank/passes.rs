@@ -28,7 +28,7 @@ impl AdapterBank {
         cards.iter().zip(predictions).map(|(card, own)| card.outputs(own)).collect()
     }
 
-    /// The outputs of the heads for [prepared](ModelCard::prepared) samples, each with the adapter that is
+    /// The outputs of the heads for prepared samples, each with the adapter that is
     /// named beside it; passes are shared as in [`Self::predict`].
     ///
     /// # Errors
