@@ -5,7 +5,7 @@ use std::path::Path;
 use indexmap::IndexMap;
 use multimae::burn::tensor::Device;
 use multimae::state::{AllowedKeys, load};
-use multimae_data::{DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, Orientation};
+use multimae_data::{DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD};
 use multimae_infer::saved_model::{InputModality, ModelCard, Normalisation, SavedModel, TaskCard};
 use multimae_kernels::precision::Precision;
 use multimae_report::picture::Picture;
@@ -52,13 +52,7 @@ pub fn prepare(dir: &Path, case: &BenchmarkCase) -> Result<()> {
 fn card(case: &BenchmarkCase, model: multimae::multivit::MultiVitConfig) -> Option<ModelCard> {
     let Heads { num_classes, .. } = case.task_heads?;
     let input = |name: &String| InputModality {
-        data: DataModality {
-            name: name.clone(),
-            folder: name.clone(),
-            encoding: Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD },
-            stride: 1,
-            orientation: Orientation::Apply,
-        },
+        data: DataModality::new(name, Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD }),
         adapter: name.clone(),
         normalisation: Normalisation::None,
         unit: None,

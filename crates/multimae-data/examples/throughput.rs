@@ -8,17 +8,11 @@ use std::time::Instant;
 
 use multimae_data::{
     BadSamples, DataModality, Dataset, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD,
-    Interpolation, Layout, Loader, LoaderConfig, Orientation, Pipeline,
+    Interpolation, Layout, Loader, LoaderConfig, Pipeline,
 };
 
 fn modality(name: &str, folder: &str, encoding: Encoding, stride: usize) -> DataModality {
-    DataModality {
-        name: name.to_owned(),
-        folder: folder.to_owned(),
-        encoding,
-        stride,
-        orientation: Orientation::Apply,
-    }
+    DataModality { folder: folder.to_owned(), stride, ..DataModality::new(name, encoding) }
 }
 
 fn modalities() -> [DataModality; 3] {

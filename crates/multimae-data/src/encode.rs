@@ -124,20 +124,14 @@ fn png(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DataModality, Dataset, Encoding, Interpolation, Layout, Orientation, RawMap};
+    use crate::{DataModality, Dataset, Encoding, Interpolation, Layout, RawMap};
 
     /// The values that the data set reads from a file.
     fn read(name: &str, bytes: &[u8], encoding: Encoding) -> RawMap {
         let dir = tempfile::tempdir().unwrap();
         fs_err::create_dir(dir.path().join("m")).unwrap();
         fs_err::write(dir.path().join("m").join(name), bytes).unwrap();
-        let modality = DataModality {
-            name: "m".to_owned(),
-            folder: "m".to_owned(),
-            encoding,
-            stride: 1,
-            orientation: Orientation::Apply,
-        };
+        let modality = DataModality::new("m", encoding);
         let dataset = Dataset::open(dir.path(), &Layout::Folders, &[modality]).unwrap();
         let mut sample = dataset.decode(0).unwrap();
         assert_eq!((sample.height, sample.width), (2, 3));

@@ -19,7 +19,7 @@
 //!
 //! use multimae_data::{
 //!     BadSamples, DataModality, Dataset, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, Layout,
-//!     Loader, LoaderConfig, Orientation, Pipeline,
+//!     Loader, LoaderConfig, Pipeline,
 //! };
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -29,13 +29,7 @@
 //! #     image::RgbImage::new(40, 30).save(root.path().join(format!("rgb/{id}.png")))?;
 //! # }
 //! # let root: &Path = root.path();
-//! let rgb = DataModality {
-//!     name: "rgb".to_owned(),
-//!     folder: "rgb".to_owned(),
-//!     encoding: Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD },
-//!     stride: 1,
-//!     orientation: Orientation::Apply,
-//! };
+//! let rgb = DataModality::new("rgb", Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD });
 //! let dataset = Arc::new(Dataset::open(root, &Layout::Folders, &[rgb])?);
 //! let geometry = Geometry::RandomResizedCrop {
 //!     scale: (0.2, 1.0),

@@ -40,17 +40,11 @@ impl RawSample {
     /// ```
     /// use multimae_data::encode::npy;
     /// use multimae_data::{
-    ///     DataModality, DecodeLimits, Encoding, ModalityFile, Orientation, RawMap, RawSample,
+    ///     DataModality, DecodeLimits, Encoding, ModalityFile, RawMap, RawSample,
     /// };
     ///
     /// # fn main() -> multimae_data::Result<()> {
-    /// let modality = DataModality {
-    ///     name: "semseg".to_owned(),
-    ///     folder: "semseg".to_owned(),
-    ///     encoding: Encoding::Labels { classes: 3, ignore: None, offset: 0 },
-    ///     stride: 1,
-    ///     orientation: Orientation::Apply,
-    /// };
+    /// let modality = DataModality::new("semseg", Encoding::Labels { classes: 3, ignore: None, offset: 0 });
     /// let bytes = npy(&[0_u8, 1, 2, 1], &[2, 2])?;
     /// let file = ModalityFile { modality: &modality, name: "a.npy", bytes: &bytes };
     /// let sample = RawSample::from_bytes("a", &[file], DecodeLimits::default())?;

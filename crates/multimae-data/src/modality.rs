@@ -137,6 +137,13 @@ pub enum Interpolation {
 }
 
 impl DataModality {
+    /// Creates a modality at full resolution whose folder has its name.
+    #[must_use]
+    pub fn new(name: impl Into<String>, encoding: Encoding) -> Self {
+        let name = name.into();
+        Self { folder: name.clone(), name, encoding, stride: 1, orientation: Orientation::Apply }
+    }
+
     /// The modality as the only file of a frame is read: as a viewer shows it, since no other file
     /// has to fit.
     #[must_use]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use fs_err as fs;
-use multimae_data::{DataModality, Dataset, Encoding, Interpolation, Layout, Orientation, RawMap};
+use multimae_data::{DataModality, Dataset, Encoding, Interpolation, Layout, RawMap};
 use multimae_datasets::nyuv2::{Classes, Crop, Nyuv2Options, prepare};
 use multimae_datasets::{Outcome, PrepareRun, Progress, Result, Summary};
 use proptest::prelude::*;
@@ -82,13 +82,7 @@ impl Scratch {
 }
 
 fn modality(name: &str, folder: &str, encoding: Encoding) -> DataModality {
-    DataModality {
-        name: name.into(),
-        folder: folder.into(),
-        encoding,
-        stride: 1,
-        orientation: Orientation::Apply,
-    }
+    DataModality { folder: folder.into(), ..DataModality::new(name, encoding) }
 }
 
 fn modalities(classes: Classes) -> Vec<DataModality> {

@@ -73,11 +73,9 @@ mod tests {
     fn inputs_and_targets_share_files_that_decode_alike() {
         let labels = |offset| Encoding::Labels { classes: 40, ignore: Some(255), offset };
         let modality = |folder: &str, encoding| DataModality {
-            name: "semseg".to_owned(),
             folder: folder.to_owned(),
-            encoding,
             stride: 4,
-            orientation: multimae_data::Orientation::Apply,
+            ..DataModality::new("semseg", encoding)
         };
         let mut modalities = vec![modality("a", labels(-1))];
         assert_eq!(add(&mut modalities, &modality("a", labels(-1))), "semseg");

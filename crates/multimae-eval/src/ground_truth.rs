@@ -1,7 +1,7 @@
 //! The annotations of a frame.
 
 use indexmap::IndexMap;
-use multimae_data::{DataModality, Encoding, Orientation, RawMap, RawSample, Values};
+use multimae_data::{DataModality, Encoding, RawMap, RawSample, Values};
 use multimae_tasks::mask_values;
 
 use crate::{Error, Result};
@@ -31,13 +31,7 @@ pub struct GroundTruth {
 #[must_use]
 pub fn mask_modality() -> DataModality {
     let encoding = Encoding::Labels { classes: 256, ignore: None, offset: 0 };
-    DataModality {
-        name: MASK_FOLDER.to_owned(),
-        folder: MASK_FOLDER.to_owned(),
-        encoding,
-        stride: 1,
-        orientation: Orientation::Apply,
-    }
+    DataModality::new(MASK_FOLDER, encoding)
 }
 
 impl GroundTruth {

@@ -9,8 +9,8 @@ use indexmap::IndexMap;
 use multimae::modality::Size;
 use multimae_data::encode::{depth_png, palette_png};
 use multimae_data::{
-    DataModality, Dataset, Encoding, IMAGENET_MEAN, IMAGENET_STD, Interpolation, Layout,
-    Orientation, RawMap, RawSample,
+    DataModality, Dataset, Encoding, IMAGENET_MEAN, IMAGENET_STD, Interpolation, Layout, RawMap,
+    RawSample,
 };
 use multimae_eval::{Annotation, Evaluated, Evaluator, GroundTruth, Protocol};
 use multimae_infer::predict::{FramePrediction, PredictOptions, Predictor, TaskPrediction};
@@ -66,11 +66,8 @@ fn millimetres() -> Encoding {
 
 fn dataset(dir: &Path) -> Dataset {
     let modality = |name: &str, folder: &str, encoding| DataModality {
-        name: name.to_owned(),
         folder: folder.to_owned(),
-        encoding,
-        stride: 1,
-        orientation: Orientation::Apply,
+        ..DataModality::new(name, encoding)
     };
     let modalities = [
         modality("rgb", "rgb", Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD }),

@@ -57,13 +57,7 @@ mod tests {
 
     fn labels(classes: usize, offset: i64) -> DataModality {
         let encoding = Encoding::Labels { classes, ignore: Some(255), offset };
-        DataModality {
-            name: "semseg".to_owned(),
-            folder: "label40".to_owned(),
-            encoding,
-            stride: 1,
-            orientation: multimae_data::Orientation::Apply,
-        }
+        DataModality { folder: "label40".to_owned(), ..DataModality::new("semseg", encoding) }
     }
 
     #[test]

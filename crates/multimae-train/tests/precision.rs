@@ -16,8 +16,8 @@ use multimae::positions::NonSquareTables;
 use multimae::state::state_dict;
 use multimae_config::{Override, Resolved, TaskModality};
 use multimae_data::{
-    Batch, DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, Map, Orientation, RawMap,
-    RawSample, Sample, Values, stream,
+    Batch, DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, Map, RawMap, RawSample,
+    Sample, Values, stream,
 };
 use multimae_infer::batch;
 use multimae_infer::predict::{FramePrediction, ModelPredictor, PredictOptions, Predictor as _};
@@ -68,13 +68,7 @@ fn assert_apart<T: PartialEq + Send + Sync>(
 }
 
 fn saved() -> SavedModel {
-    let rgb = DataModality {
-        name: "rgb".to_owned(),
-        folder: "rgb".to_owned(),
-        encoding: Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD },
-        stride: 1,
-        orientation: Orientation::Apply,
-    };
+    let rgb = DataModality::new("rgb", Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD });
     let light = LightConfig { num_classes: 1, hooks: vec![0, 1], width: 16, depth: 1 };
     let head = TaskHead {
         name: "depth".to_owned(),

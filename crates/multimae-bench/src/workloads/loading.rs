@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use multimae_data::{
     BadSamples, Batches, DataModality, Dataset, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD,
-    Interpolation, Layout, Loader, LoaderConfig, Orientation, Pipeline,
+    Interpolation, Layout, Loader, LoaderConfig, Pipeline,
 };
 
 use super::Workload;
@@ -40,11 +40,9 @@ impl Loading {
             quantity: multimae_data::Quantity::Plain,
         };
         let modality = |name: &str, folder: &str, encoding, stride| DataModality {
-            name: name.to_owned(),
             folder: folder.to_owned(),
-            encoding,
             stride,
-            orientation: Orientation::Apply,
+            ..DataModality::new(name, encoding)
         };
         let modalities = [
             modality("rgb", "rgb", Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD }, 1),

@@ -10,8 +10,7 @@ use multimae::output_adapters::{HeadConfig, LightConfig, TaskHead};
 use multimae::peft::{PeftConfig, PeftModel};
 use multimae::positions::NonSquareTables;
 use multimae_data::{
-    DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, Interpolation, Orientation,
-    stream,
+    DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, Interpolation, stream,
 };
 use multimae_infer::saved_model::{InputModality, ModelCard, Normalisation, SavedModel, TaskCard};
 use multimae_tasks::ClassInfo;
@@ -32,13 +31,7 @@ pub(crate) fn save(path: &Path) {
 }
 
 fn data(name: &str, encoding: Encoding) -> DataModality {
-    DataModality {
-        name: name.to_owned(),
-        folder: name.to_owned(),
-        encoding,
-        stride: 1,
-        orientation: Orientation::Apply,
-    }
+    DataModality::new(name, encoding)
 }
 
 fn head(name: &str, main_tasks: &[&str], num_classes: usize) -> TaskHead {

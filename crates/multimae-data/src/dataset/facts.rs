@@ -120,13 +120,7 @@ mod tests {
 
     fn facts(root: &Path) -> DataFacts {
         let encoding = Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD };
-        let rgb = DataModality {
-            name: "rgb".to_owned(),
-            folder: "rgb".to_owned(),
-            encoding,
-            stride: 1,
-            orientation: crate::Orientation::Apply,
-        };
+        let rgb = DataModality::new("rgb", encoding);
         Dataset::open(root, &Layout::Folders, &[rgb]).unwrap().facts().unwrap()
     }
 

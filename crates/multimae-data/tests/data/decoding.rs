@@ -1,7 +1,7 @@
 //! Files of every kind, good and bad.
 
-use crate::files::{Files, HEIGHT, WIDTH, depth, modalities, rgb, semseg};
-use multimae_data::{DataModality, Dataset, Encoding, Error, Interpolation, Layout, RawMap};
+use crate::files::{Files, HEIGHT, WIDTH, depth, modalities, plain_values, rgb, semseg};
+use multimae_data::{DataModality, Dataset, Error, Interpolation, Layout, RawMap};
 use png::{BitDepth, ColorType};
 
 fn decode(files: &Files, modality: DataModality) -> Result<RawMap, Error> {
@@ -35,15 +35,7 @@ fn reals(files: &Files, modality: DataModality) -> Vec<f32> {
 }
 
 fn normals() -> DataModality {
-    let encoding = Encoding::Continuous {
-        channels: 3,
-        divisor: 1.0,
-        mean: vec![],
-        std: vec![],
-        interpolation: Interpolation::Bilinear,
-        standardize: false,
-        quantity: multimae_data::Quantity::Plain,
-    };
+    let encoding = plain_values(3, 1.0, Interpolation::Bilinear);
     DataModality { encoding, ..depth(Interpolation::Bilinear) }
 }
 

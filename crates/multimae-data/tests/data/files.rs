@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use multimae_data::{DataModality, Encoding, Interpolation, Orientation};
+use multimae_data::{DataModality, Encoding, Interpolation};
 use npyz::WriterBuilder;
 use png::{BitDepth, ColorType};
 use tempfile::TempDir;
@@ -111,43 +111,34 @@ impl Files {
 /// Plain RGB in 0..=1.
 pub(crate) fn rgb() -> DataModality {
     let encoding = Encoding::Color { mean: [0.0; 3], std: [1.0; 3] };
-    DataModality {
-        name: "rgb".to_owned(),
-        folder: "rgb".to_owned(),
-        encoding,
-        stride: 1,
-        orientation: Orientation::Apply,
-    }
+    DataModality::new("rgb", encoding)
 }
 
-pub(crate) fn depth(interpolation: Interpolation) -> DataModality {
-    let encoding = Encoding::Continuous {
-        channels: 1,
-        divisor: 10.0,
+/// Plain values without mean and deviation.
+pub(crate) fn plain_values(
+    channels: usize,
+    divisor: f32,
+    interpolation: Interpolation,
+) -> Encoding {
+    Encoding::Continuous {
+        channels,
+        divisor,
         mean: vec![],
         std: vec![],
         interpolation,
         standardize: false,
         quantity: multimae_data::Quantity::Plain,
-    };
-    DataModality {
-        name: "depth".to_owned(),
-        folder: "depth".to_owned(),
-        encoding,
-        stride: 1,
-        orientation: Orientation::Apply,
     }
+}
+
+pub(crate) fn depth(interpolation: Interpolation) -> DataModality {
+    let encoding = plain_values(1, 10.0, interpolation);
+    DataModality::new("depth", encoding)
 }
 
 pub(crate) fn semseg(classes: usize, ignore: Option<i64>, offset: i64) -> DataModality {
     let encoding = Encoding::Labels { classes, ignore, offset };
-    DataModality {
-        name: "semseg".to_owned(),
-        folder: "semseg".to_owned(),
-        encoding,
-        stride: 4,
-        orientation: Orientation::Apply,
-    }
+    DataModality { stride: 4, ..DataModality::new("semseg", encoding) }
 }
 
 /// The modalities of [`Files::sample`].

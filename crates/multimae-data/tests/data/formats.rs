@@ -3,9 +3,9 @@
 use std::io::Cursor;
 
 use image::{ImageFormat, RgbImage};
-use multimae_data::{DataModality, Dataset, Encoding, Interpolation, Layout, MAX_PIXELS, RawMap};
+use multimae_data::{DataModality, Dataset, Interpolation, Layout, MAX_PIXELS, RawMap};
 
-use crate::files::{Files, depth, rgb, semseg};
+use crate::files::{Files, depth, plain_values, rgb, semseg};
 
 /// The map of the only file of a modality; the file lies below its folder.
 pub(crate) fn read(
@@ -138,15 +138,7 @@ fn tiff_files_of_other_programs_are_exact() {
     assert_eq!(reals("a.tif", fixture!("overview")), bytes);
     assert_eq!(reals("a.tif", fixture!("white_is_0")), floats(|v| 255.0 - (v % 251) as f32));
     let signed: Vec<i64> = values16().iter().map(|&v| i64::from(v) - 32768).collect();
-    let any = Encoding::Continuous {
-        channels: 1,
-        divisor: 1.0,
-        mean: vec![],
-        std: vec![],
-        interpolation: Interpolation::Nearest,
-        standardize: false,
-        quantity: multimae_data::Quantity::Plain,
-    };
+    let any = plain_values(1, 1.0, Interpolation::Nearest);
     let any = DataModality { encoding: any, ..depth(Interpolation::Nearest) };
     let read_signed = read(&any, "a.tif", fixture!("signed16")).unwrap().2;
     let data = signed.iter().map(|&v| v as f32).collect();
@@ -282,15 +274,7 @@ fn more_pixels_than_the_limit_are_refused_by_the_header() {
 
 #[test]
 fn cut_and_changed_files_are_bad_samples_and_no_panics() {
-    let encoding = Encoding::Continuous {
-        channels: 3,
-        divisor: 1.0,
-        mean: vec![],
-        std: vec![],
-        interpolation: Interpolation::Nearest,
-        standardize: false,
-        quantity: multimae_data::Quantity::Plain,
-    };
+    let encoding = plain_values(3, 1.0, Interpolation::Nearest);
     let normals = DataModality { encoding, ..depth(Interpolation::Nearest) };
     let jp2 = include_bytes!("../fixtures/rgb8.jp2").to_vec();
     let small = image::imageops::thumbnail(&scene(), 8, 6);

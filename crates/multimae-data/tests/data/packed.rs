@@ -7,9 +7,9 @@ use multimae_data::packed::{
     Options, Outcome, Pack, Shrink, Summary, create, find_folders, folders_of, is_pack,
 };
 use multimae_data::resize::CropBox;
-use multimae_data::{DataModality, Dataset, Encoding, Interpolation, Layout, Orientation};
+use multimae_data::{DataModality, Dataset, Encoding, Interpolation, Layout};
 
-use crate::files::{Files, HEIGHT, WIDTH, modalities, rgb};
+use crate::files::{Files, HEIGHT, WIDTH, modalities, plain_values, rgb};
 
 fn options(files: &Files) -> Options {
     Options {
@@ -53,22 +53,8 @@ fn assert_same(files: &Files, pack: &Path, layout: &Layout, modalities: &[DataMo
 }
 
 fn continuous(name: &str, channels: usize) -> DataModality {
-    let encoding = Encoding::Continuous {
-        channels,
-        divisor: 7.0,
-        mean: vec![],
-        std: vec![],
-        interpolation: Interpolation::Bilinear,
-        standardize: false,
-        quantity: multimae_data::Quantity::Plain,
-    };
-    DataModality {
-        name: name.to_owned(),
-        folder: name.to_owned(),
-        encoding,
-        stride: 1,
-        orientation: Orientation::Apply,
-    }
+    let encoding = plain_values(channels, 7.0, Interpolation::Bilinear);
+    DataModality::new(name, encoding)
 }
 
 #[test]
@@ -97,13 +83,7 @@ fn samples_are_those_of_the_files_bit_for_bit() {
     let out = pack(&files, &options(&files));
     assert!(is_pack(&out) && !is_pack(files.root()));
     let label = Encoding::Labels { classes: 3, ignore: Some(2), offset: 0 };
-    let label = DataModality {
-        name: "label".into(),
-        folder: "label".into(),
-        encoding: label,
-        stride: 4,
-        orientation: Orientation::Apply,
-    };
+    let label = DataModality { stride: 4, ..DataModality::new("label", label) };
     let mut all = modalities();
     all.extend([continuous("normal", 3), continuous("height", 1), label]);
     for layout in [Layout::Folders, Layout::of(Some("train"))] {

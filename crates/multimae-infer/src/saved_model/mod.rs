@@ -208,8 +208,7 @@ pub(crate) mod tests {
     use multimae::peft::PeftConfig;
     use multimae::positions::NonSquareTables;
     use multimae_data::{
-        DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, Map, Orientation, Sample,
-        Values, stream,
+        DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, Map, Sample, Values, stream,
     };
     use multimae_tasks::ClassInfo;
     use multimae_tasks::kinds::depth::{Depth, DepthScale};
@@ -225,13 +224,8 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn card() -> ModelCard {
-        let rgb = DataModality {
-            name: "rgb".to_owned(),
-            folder: "rgb".to_owned(),
-            encoding: Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD },
-            stride: 1,
-            orientation: Orientation::Apply,
-        };
+        let rgb =
+            DataModality::new("rgb", Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD });
         let class = |i: u8| ClassInfo { name: format!("class {i}"), color: [i; 3] };
         let scale = DepthScale::Linear { mean: 2.5, std: 1.5 };
         let depth = Depth { scale, min: 0.001, max: 10.0 };

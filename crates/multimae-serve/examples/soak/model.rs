@@ -13,9 +13,7 @@ use multimae::positions::NonSquareTables;
 use multimae::state::state_dict;
 use multimae::tuning::ParameterKind;
 use multimae::weights::write_safetensors;
-use multimae_data::{
-    DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, Orientation, stream,
-};
+use multimae_data::{DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, stream};
 use multimae_infer::saved_model::{
     Adapter, Backbone, InputModality, ModelCard, Normalisation, SavedModel, TaskCard,
 };
@@ -84,13 +82,7 @@ fn card(peft: PeftConfig) -> ModelCard {
         heads: vec![head("depth", 1), head("semseg", 4)],
         tables: NonSquareTables::RowColumn,
     };
-    let rgb = DataModality {
-        name: "rgb".to_owned(),
-        folder: "rgb".to_owned(),
-        encoding: Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD },
-        stride: 1,
-        orientation: Orientation::Apply,
-    };
+    let rgb = DataModality::new("rgb", Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD });
     let depth = Depth { scale: DepthScale::Linear { mean: 2.5, std: 1.5 }, min: 0.001, max: 10.0 };
     let class =
         |i: u8| multimae_tasks::ClassInfo { name: format!("class {i}"), color: [60 * i; 3] };

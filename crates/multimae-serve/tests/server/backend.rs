@@ -13,7 +13,7 @@ use indexmap::IndexMap;
 use multimae::burn::tensor::{Device, Tensor};
 use multimae::output_adapters::Prediction;
 use multimae_data::{
-    DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, Orientation, RawMap, RawSample,
+    DataModality, Encoding, Geometry, IMAGENET_MEAN, IMAGENET_STD, RawMap, RawSample,
 };
 use multimae_infer::predict::{PredictOptions, prepare};
 use multimae_infer::saved_model::{InputModality, ModelCard, Normalisation, TaskCard};
@@ -212,13 +212,7 @@ pub(crate) fn card() -> ModelCard {
         "patch_size": 8, "image_size": {"height": 16, "width": 16}, "num_global_tokens": 1,
         "inputs": [], "heads": [], "tables": "row_column",
     });
-    let rgb = DataModality {
-        name: "rgb".to_owned(),
-        folder: "rgb".to_owned(),
-        encoding: Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD },
-        stride: 1,
-        orientation: Orientation::Apply,
-    };
+    let rgb = DataModality::new("rgb", Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD });
     let scale = DepthScale::Linear { mean: 0.0, std: 1.0 };
     let depth = TaskCard::new(Depth { scale, min: 0.001, max: 10.0 }, None);
     ModelCard {
