@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::frame::{Frame, Order, Pixels, map_pixels};
+use super::png_file::chunks;
 use super::tiff::Directory;
 use super::{FileFormat, jpeg};
 use crate::Orientation;
@@ -139,17 +140,8 @@ fn in_tiff(data: &[u8]) -> Option<u64> {
 
 /// The EXIF data of a png.
 fn png_chunk(bytes: &[u8]) -> Option<&[u8]> {
-    let mut at = 8;
-    loop {
-        let length = u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize;
-        let kind = bytes.get(at + 4..at + 8)?;
-        let data = bytes.get(at + 8..at.checked_add(8)?.checked_add(length)?)?;
-        if kind == b"eXIf" {
-            return Some(data);
-        }
-        // Behind the checksum.
-        at += 12 + length;
-    }
+    let mut whole = chunks(bytes).take_while(|chunk| chunk.data.len() == chunk.length);
+    whole.find(|chunk| chunk.kind == *b"eXIf").map(|chunk| chunk.data)
 }
 
 /// The EXIF data of a WebP image.

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Problem;
+use super::png_file::{Chunk, chunks};
 
 /// Runs a decoder. A panic inside it, which a damaged file can cause in a library, is a problem of
 /// this file alone.
@@ -15,24 +16,15 @@ pub(super) fn guarded<T>(decode: impl FnOnce() -> Result<T, Problem>) -> Result<
 
 /// Checks that the palette of a png consists of 1 to 256 colours: on another one the library panics.
 pub(super) fn check_palette(png: &[u8]) -> Result<(), Problem> {
-    const SIGNATURE: usize = 8;
     const COLORS: usize = 3 * 256;
-    let mut rest = png.get(SIGNATURE..).unwrap_or_default();
-    // A chunk is its length, its type, its data and a checksum.
-    while let Some((head, behind)) = rest.split_first_chunk::<8>() {
-        let [a, b, c, d, kind @ ..] = *head;
-        let length = u32::from_be_bytes([a, b, c, d]) as usize;
-        match &kind {
-            b"PLTE" if !length.is_multiple_of(3) || length == 0 || length > COLORS => {
-                return Err(format!(
-                    "the png is damaged: its palette has {length} bytes, and must have three for \
-                     each of 1 to 256 colours"
-                ));
-            }
-            b"IDAT" => return Ok(()),
-            _ => {}
+    let head = chunks(png).take_while(|chunk| chunk.kind != *b"IDAT");
+    for Chunk { length, .. } in head.filter(|chunk| chunk.kind == *b"PLTE") {
+        if !length.is_multiple_of(3) || length == 0 || length > COLORS {
+            return Err(format!(
+                "the png is damaged: its palette has {length} bytes, and must have three for \
+                 each of 1 to 256 colours"
+            ));
         }
-        rest = behind.get(length.saturating_add(4)..).unwrap_or_default();
     }
     Ok(())
 }

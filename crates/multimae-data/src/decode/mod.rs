@@ -108,12 +108,13 @@ pub(crate) fn decode_values(bytes: &[u8]) -> Result<Frame, Problem> {
 
 /// The format of a file whose header claims no more than [`MAX_PIXELS`].
 fn bounded(bytes: &[u8]) -> Result<FileFormat, Problem> {
-    if format::known(bytes)? == FileFormat::Png {
+    let format = format::known(bytes)?;
+    if format == FileFormat::Png {
         guard::check_palette(bytes)?;
     }
-    let (height, width) = claimed_size(bytes)?;
+    let (height, width) = claimed_size_of(bytes, format)?;
     if height.checked_mul(width).is_some_and(|pixels| pixels <= MAX_PIXELS) {
-        return format::known(bytes);
+        return Ok(format);
     }
     Err(format!(
         "it has {height} x {width} pixels (height x width), and at most {MAX_PIXELS} are read; \
@@ -123,7 +124,10 @@ fn bounded(bytes: &[u8]) -> Result<FileFormat, Problem> {
 
 /// Height and width that the header of a file claims; no pixel is decoded.
 pub(crate) fn claimed_size(bytes: &[u8]) -> Result<(u64, u64), Problem> {
-    let format = format::known(bytes)?;
+    claimed_size_of(bytes, format::known(bytes)?)
+}
+
+fn claimed_size_of(bytes: &[u8], format: FileFormat) -> Result<(u64, u64), Problem> {
     guard::guarded(|| match format {
         FileFormat::Png => color::claimed_size(bytes, ImageFormat::Png),
         FileFormat::Jpeg => jpeg::size(bytes),

@@ -7,6 +7,28 @@ use png::{BitDepth, ColorType, Decoder, Transformations};
 use super::Problem;
 use super::frame::{Form, Frame, FrameInfo, Order, Pixels};
 
+/// A chunk of a png.
+pub(super) struct Chunk<'a> {
+    pub(super) kind: [u8; 4],
+    /// The bytes that it claims to have.
+    pub(super) length: usize,
+    /// Those of them that the file has.
+    pub(super) data: &'a [u8],
+}
+
+/// The chunks of a png in order. Each is its length, its type, its data and a checksum.
+pub(super) fn chunks(png: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
+    const SIGNATURE: usize = 8;
+    let mut rest = png.get(SIGNATURE..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (head, behind) = rest.split_first_chunk::<8>()?;
+        let [a, b, c, d, kind @ ..] = *head;
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        rest = behind.get(length.saturating_add(4)..).unwrap_or_default();
+        Some(Chunk { kind, length, data: behind.get(..length).unwrap_or(behind) })
+    })
+}
+
 /// Reads a png value by value.
 pub(super) fn read(bytes: &[u8]) -> Result<Frame, Problem> {
     let (info, pixels) = decode(bytes).map_err(|error| format!("the png is damaged: {error}"))?;
