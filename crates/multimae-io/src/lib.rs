@@ -1,7 +1,8 @@
-//! Files that last: written whole or not at all, and mapped into memory.
+//! Files that last: written whole or not at all, and mapped into memory; the memory of the process.
 //!
 //! * [`atomic`]: a file appears under its name when it is complete, or not at all.
 //! * [`mapping`]: the bytes of a file without reading it.
+//! * [`memory`]: the memory use of this process.
 //! * [`npy`]: whether the header of a NumPy file is safe to parse.
 //!
 //! Every crate that writes a lasting file or opens a large one goes through here. Paths come in,
@@ -19,4 +20,5 @@
 
 pub mod atomic;
 pub mod mapping;
+pub mod memory;
 pub mod npy;

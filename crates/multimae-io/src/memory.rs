@@ -4,11 +4,21 @@
 /// (Linux does).
 #[must_use]
 pub fn peak_memory() -> Option<u64> {
-    peak_in(&fs_err::read_to_string("/proc/self/status").ok()?)
+    in_status(&status()?, "VmHWM:")
 }
 
-fn peak_in(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+/// Resident memory of this process, in bytes; `None` where the system does not tell (Linux does).
+#[must_use]
+pub fn resident_memory() -> Option<u64> {
+    in_status(&status()?, "VmRSS:")
+}
+
+fn status() -> Option<String> {
+    fs_err::read_to_string("/proc/self/status").ok()
+}
+
+fn in_status(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(1024 * kibibytes)
 }
@@ -18,9 +28,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_peak_is_read_in_bytes() {
+    fn memory_is_read_in_bytes() {
         let status = "Name:\tmultimae\nVmPeak:\t  999 kB\nVmHWM:\t   12345 kB\nVmRSS:\t 1 kB\n";
-        assert_eq!(peak_in(status), Some(12345 * 1024));
-        assert_eq!(peak_in("Name:\tmultimae\n"), None);
+        assert_eq!(in_status(status, "VmHWM:"), Some(12345 * 1024));
+        assert_eq!(in_status(status, "VmRSS:"), Some(1024));
+        assert_eq!(in_status("Name:\tmultimae\n", "VmHWM:"), None);
     }
 }

@@ -123,7 +123,7 @@ impl Metrics {
     #[must_use]
     pub fn text(&self, waiting: usize) -> String {
         self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
-        if let Some(bytes) = resident_memory() {
+        if let Some(bytes) = multimae_io::memory::resident_memory() {
             self.memory.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         }
         let mut text = String::new();
@@ -131,12 +131,4 @@ impl Metrics {
         let _ = text::encode(&mut text, &self.registry);
         text
     }
-}
-
-/// Resident memory of this process in bytes, where the system says so.
-fn resident_memory() -> Option<u64> {
-    let status = fs_err::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes << 10)
 }

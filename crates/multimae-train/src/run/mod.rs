@@ -3,7 +3,6 @@
 mod checkpoint;
 mod folder;
 mod logs;
-mod memory;
 mod result;
 mod resume;
 mod state;
@@ -11,7 +10,7 @@ mod state;
 pub use checkpoint::{Checkpoint, CheckpointStore, LatestCheckpoint, Position};
 pub use folder::RunFolder;
 pub use logs::Logs;
-pub use memory::peak_memory;
+pub use multimae_io::memory::peak_memory;
 pub use result::{ParameterCounts, RunResult, SetScores, StepSeconds};
 pub(crate) use resume::check_position;
 pub use resume::{Continuation, ResumeOptions, RunStart, check_continues, fingerprint};
