@@ -79,20 +79,24 @@ impl Modalities {
 
     /// The kind of a modality's values in a role: as its entry says or implies, else the usual one.
     #[must_use]
-    pub fn kind_in(&self, name: &str, role: Role, defaults: ModalityDefaults) -> Kind {
-        self.entry_over(name, usual(name, role, defaults)).kind_or_implied()
+    pub fn kind_in(&self, name: &str, role: Role) -> Kind {
+        self.published_entry(name, role).kind_or_implied()
     }
 
     /// The kind of task that predicts a modality: the one that its entry names, else the usual
     /// one, else labels for class ids and values for numbers.
     #[must_use]
     pub fn task_kind(&self, name: &str) -> String {
-        let entry = self.entry_over(name, usual(name, Role::Target, ModalityDefaults::PUBLISHED));
+        let entry = self.published_entry(name, Role::Target);
         let implied = match entry.kind_or_implied() {
             Kind::Labels => task_kind::LABELS,
             Kind::Continuous | Kind::Color => task_kind::VALUES,
         };
         entry.task.unwrap_or_else(|| implied.to_owned())
+    }
+
+    fn published_entry(&self, name: &str, role: Role) -> ModalityRecipe {
+        self.entry_over(name, usual(name, role, ModalityDefaults::PUBLISHED))
     }
 
     /// A modality's entry over these properties, which do not count if the entry is of another

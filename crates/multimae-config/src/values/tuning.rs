@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::json_schema::{self as schema, any_of};
 use super::scalars::expected;
-use super::tuning_list::list_schema;
+use super::tuning_list::{PART, list_schema};
 use crate::keys::RecipeValue;
 
 impl RecipeValue for Tuning {
@@ -25,8 +25,7 @@ impl RecipeValue for Tuning {
     }
 
     fn schema() -> Value {
-        let part = "(bias|norm|ssf|lora|prompts|last-[0-9]+)";
-        let parts = format!("^({part}(\\+{part})*)$");
+        let parts = format!("^({PART}(\\+{PART})*)$");
         let names = json!({ "type": "string", "pattern": parts });
         any_of([json!({ "enum": ["full", "head"] }), names, list_schema()])
     }

@@ -10,6 +10,9 @@ use serde_json::{Map, Value, json};
 use super::json_schema as schema;
 use crate::keys::RecipeValue as _;
 
+/// The names of parts, as a pattern.
+pub(super) const PART: &str = "(bias|norm|ssf|lora|prompts|last-[0-9]+)";
+
 /// The key of the list, and those that its modules stand for.
 const TUNING: &str = "tuning";
 const LORA: &str = "lora";
@@ -124,8 +127,7 @@ pub(crate) fn expand(map: &mut Map<String, Value>) -> Result<(), String> {
 
 /// The lists that `tuning` can be, as a JSON Schema.
 pub(crate) fn list_schema() -> Value {
-    let words =
-        json!({ "type": "string", "pattern": "^(bias|norm|ssf|lora|prompts|last-[0-9]+)$" });
+    let words = json!({ "type": "string", "pattern": format!("^{PART}$") });
     let modules = [schema::of::<PeftModule>(), schema::of::<PromptConfig>()];
     json!({
         "type": "array",

@@ -128,7 +128,7 @@ pub(super) fn guessed_units(recipe: &FinetuneRecipe) -> Vec<&str> {
 /// If the properties do not fit together.
 pub(super) fn target(recipe: &FinetuneRecipe, name: &str) -> Result<TaskModality> {
     let entries = &recipe.tasks.modalities;
-    let kind = entries.kind_in(name, Role::Target, ModalityDefaults::PUBLISHED);
+    let kind = entries.kind_in(name, Role::Target);
     let of_keys = match kind {
         Kind::Labels => labels_of_keys(recipe, name)?,
         Kind::Continuous | Kind::Color => ModalityRecipe::default(),
@@ -160,23 +160,22 @@ pub fn kind_of_task(recipe: &FinetuneRecipe, name: &str) -> Result<&'static Task
 /// The properties of a task of labels that keys outside `modalities:` decide.
 fn labels_of_keys(recipe: &FinetuneRecipe, name: &str) -> Result<ModalityRecipe> {
     let own = recipe.tasks.modalities.0.get(name);
-    let entry_classes = own.and_then(|entry| entry.classes);
-    let classes = match (entry_classes, recipe.num_classes) {
-        (Some(entry), Some(key)) if entry != key && only_labels(recipe) => {
-            return Err(Error::Recipe(format!(
-                "`num_classes` is {key}, `modalities.{name}.classes` {entry}; set one. With label 0 \
-                 for unlabelled pixels, `num_classes` does not count it if `seg_reduce_zero_label` \
-                 is true"
-            )));
-        }
-        (entry, key) => entry.or(key),
-    };
+    if let (Some(entry), Some(key)) = (own.and_then(|entry| entry.classes), recipe.num_classes)
+        && entry != key
+        && only_labels(recipe)
+    {
+        return Err(Error::Recipe(format!(
+            "`num_classes` is {key}, `modalities.{name}.classes` {entry}; set one. With label 0 \
+             for unlabelled pixels, `num_classes` does not count it if `seg_reduce_zero_label` \
+             is true"
+        )));
+    }
     let palette = match recipe.dataset_name.as_deref() {
         Some("nyu" | "hypersim") => Some("nyu40".to_owned()),
         _ => None,
     };
     Ok(ModalityRecipe {
-        classes,
+        classes: recipe.num_classes,
         offset: recipe.seg_reduce_zero_label.then_some(-1),
         palette,
         ..ModalityRecipe::default()
