@@ -73,7 +73,6 @@ impl TrainingArguments {
             accept_changed_files: self.accept_changed_files,
         };
         let resumes = self.resume || (continues && RunFolder::holds_run(&out));
-        let start = if resumes { RunStart::Resume(options) } else { RunStart::New };
-        Ok(Resolution { resolved, out, start })
+        Ok(Resolution { resolved, out, start: RunStart::new(resumes, options) })
     }
 }

@@ -161,9 +161,7 @@ impl Demo {
             }
         }
         let resolved = Resolved::<PretrainRecipe>::load(Some(&recipes.join(PRETRAIN)), &set)?;
-        let resumes = RunFolder::holds_run(&dir);
-        let start =
-            if resumes { RunStart::Resume(ResumeOptions::default()) } else { RunStart::New };
+        let start = RunStart::new(RunFolder::holds_run(&dir), ResumeOptions::default());
         pretrain::train(resolved, &dir, start, stop)?;
         Ok(dir)
     }

@@ -24,6 +24,12 @@ pub enum RunStart {
 }
 
 impl RunStart {
+    /// A new run, or one that is resumed with these options.
+    #[must_use]
+    pub fn new(resumes: bool, options: ResumeOptions) -> Self {
+        if resumes { Self::Resume(options) } else { Self::New }
+    }
+
     /// The changes that are allowed.
     pub(crate) fn options(self) -> ResumeOptions {
         match self {
