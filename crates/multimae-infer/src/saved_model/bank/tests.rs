@@ -42,7 +42,7 @@ fn tuned(peft: &PeftConfig, seed: u64, own: u64) -> SavedModel {
 }
 
 /// The same with other values where the mode trains the backbone.
-fn learnt(saved: &SavedModel, tuning: &str) -> SavedModel {
+fn trained(saved: &SavedModel, tuning: &str) -> SavedModel {
     let (tuning, depth): (Tuning, _) = (tuning.parse().unwrap(), saved.card.model.encoder.depth);
     let model = update(saved.model.clone(), |name, value| {
         let own = ParameterKind::of(name) == ParameterKind::Backbone
@@ -53,11 +53,25 @@ fn learnt(saved: &SavedModel, tuning: &str) -> SavedModel {
     SavedModel { model, ..saved.clone() }
 }
 
+/// Two deep prompts.
+fn deep() -> PeftConfig {
+    peft(serde_json::json!({"prompts": {"kind": "deep", "count": 2}}))
+}
+
 struct Files(tempfile::TempDir);
 
 impl Files {
     fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
+    }
+
+    /// A bank with an adapter `a` of deep prompts, and its file.
+    fn deep_bank(&self) -> (AdapterBank, PathBuf) {
+        let backbone = self.backbone("backbone", &tuned(&PeftConfig::default(), 1, 0));
+        let path = self.adapter("a", &tuned(&deep(), 1, 5), "prompts");
+        let mut bank = AdapterBank::new(&backbone, device());
+        bank.add("a", &path).unwrap();
+        (bank, path)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -74,7 +88,7 @@ impl Files {
 
     fn adapter(&self, name: &str, saved: &SavedModel, tuning: &str) -> PathBuf {
         let backbone = Backbone::of(&saved.model, &[]);
-        let adapter = Adapter::of(&learnt(saved, tuning), &tuning.parse().unwrap(), backbone);
+        let adapter = Adapter::of(&trained(saved, tuning), &tuning.parse().unwrap(), backbone);
         adapter.save(&self.path(name)).unwrap();
         self.path(name)
     }
@@ -105,7 +119,7 @@ fn values(output: &IndexMap<String, Prediction>) -> Vec<f32> {
 #[test]
 fn adapters_together_give_what_each_gives_alone() {
     let files = Files::new();
-    let deep = peft(serde_json::json!({"prompts": {"kind": "deep", "count": 2}}));
+    let deep = deep();
     let prefix = peft(serde_json::json!({"prompts": {"kind": "prefix", "count": 3}}));
     let branched = PeftConfig { branch_at: Some(1), ..deep.clone() };
     let lora = PeftConfig { lora: Some(LoraConfig::default()), ..PeftConfig::default() };
@@ -150,7 +164,7 @@ fn adapters_together_give_what_each_gives_alone() {
     for ((name, sample), together) in batch.iter().zip(&together) {
         let index = kinds.iter().position(|(kind, ..)| kind == name).unwrap();
         let (_, peft, tuning) = kinds[index];
-        let saved = learnt(&tuned(peft, 1, 10 + index as u64), tuning);
+        let saved = trained(&tuned(peft, 1, 10 + index as u64), tuning);
         let inputs = saved.card.inputs(std::slice::from_ref(sample), &device()).unwrap();
         let alone = values(&saved.predict(inputs).unwrap());
         let worst =
@@ -165,7 +179,7 @@ fn adapters_together_give_what_each_gives_alone() {
 #[test]
 fn an_adapter_that_does_not_belong_here_is_refused() {
     let files = Files::new();
-    let deep = peft(serde_json::json!({"prompts": {"kind": "deep", "count": 2}}));
+    let deep = deep();
     let backbone = files.backbone("backbone", &tuned(&PeftConfig::default(), 1, 0));
     let other = files.backbone("other", &tuned(&PeftConfig::default(), 2, 0));
     let saved = tuned(&deep, 1, 3);
@@ -217,11 +231,7 @@ fn a_bank_predicts_in_its_own_precision() {
         return;
     }
     let files = Files::new();
-    let deep = peft(serde_json::json!({"prompts": {"kind": "deep", "count": 2}}));
-    let backbone = files.backbone("backbone", &tuned(&PeftConfig::default(), 1, 0));
-    let path = files.adapter("a", &tuned(&deep, 1, 5), "prompts");
-    let mut bank = AdapterBank::new(&backbone, device());
-    bank.add("a", &path).unwrap();
+    let (bank, path) = files.deep_bank();
     let batch: Vec<(&str, Sample)> = ["a"].into_iter().zip(frames(1)).collect();
     let fp32 = values(&bank.predict(&batch).unwrap()[0]);
     let mut bank = bank.with_precision(Precision::Bf16);
@@ -238,7 +248,7 @@ fn a_bank_predicts_in_its_own_precision() {
 #[test]
 fn adapters_share_the_memory_of_their_backbone() {
     let files = Files::new();
-    let deep = peft(serde_json::json!({"prompts": {"kind": "deep", "count": 2}}));
+    let deep = deep();
     let backbone = files.backbone("backbone", &tuned(&PeftConfig::default(), 1, 0));
     let mut bank = AdapterBank::new(&backbone, device());
     for name in ["a", "b"] {
@@ -257,11 +267,7 @@ fn adapters_share_the_memory_of_their_backbone() {
 #[test]
 fn an_unused_backbone_is_freed_and_read_again_when_needed() {
     let files = Files::new();
-    let deep = peft(serde_json::json!({"prompts": {"kind": "deep", "count": 2}}));
-    let backbone = files.backbone("backbone", &tuned(&PeftConfig::default(), 1, 0));
-    let path = files.adapter("a", &tuned(&deep, 1, 5), "prompts");
-    let mut bank = AdapterBank::new(&backbone, device());
-    bank.add("a", &path).unwrap();
+    let (mut bank, path) = files.deep_bank();
     bank.add("b", &path).unwrap();
     assert!(bank.remove("a"));
     assert_eq!(bank.backbones(), 1, "another adapter uses it");
@@ -280,7 +286,7 @@ fn an_unused_backbone_is_freed_and_read_again_when_needed() {
     fs_err::write(files.path("damaged"), b"x").unwrap();
     assert!(bank.remove("b"));
     assert!(bank.add("c", &files.path("damaged")).is_err());
-    let other = files.adapter("other", &tuned(&deep, 2, 5), "prompts");
+    let other = files.adapter("other", &tuned(&deep(), 2, 5), "prompts");
     assert!(bank.add("c", &other).is_err());
     assert_eq!((bank.backbones(), bank.names().count()), (0, 0));
 }
