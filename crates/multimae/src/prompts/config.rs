@@ -22,7 +22,7 @@ pub enum PromptConfig {
     Deep(TokensConfig),
     /// Keys and values of its own for every block.
     Prefix(PrefixConfig),
-    /// A pool from which every sample takes what is most like it (L2P).
+    /// A pool; every sample takes the top-k entries by key-query similarity (L2P).
     L2p(PoolConfig),
     /// Keys and values for all samples, and others from a pool (DualPrompt).
     Dual(DualConfig),

@@ -140,8 +140,7 @@ impl DualPrompt {
         &self.config
     }
 
-    /// The general prefix, then the expert one of every sample: those whose keys are most like its
-    /// query.
+    /// The general prefix, then the expert one of every sample: the top-k by key-query similarity.
     ///
     /// # Shapes
     /// `query (B, width)`, which gets no gradient.
