@@ -61,7 +61,7 @@ impl TrainingArguments {
         }
         let own_recipe = self.out.as_deref().filter(|_| self.resume).map(RunFolder::recipe_in);
         let config = self.config.clone().or(own_recipe.filter(|path| path.exists()));
-        let resolved = Resolved::<R>::load(config.as_deref(), &overrides)?;
+        let mut resolved = Resolved::<R>::load(config.as_deref(), &overrides)?;
         let values = resolved.recipe.values();
         let value = |key| values.iter().find(|(name, _)| *name == key).map(|(_, value)| value);
         let Some(out) = value("output_dir").and_then(Value::as_str).map(PathBuf::from) else {
@@ -73,6 +73,10 @@ impl TrainingArguments {
             accept_changed_files: self.accept_changed_files,
         };
         let resumes = self.resume || (continues && RunFolder::holds_run(&out));
+        if resumes && RunFolder::holds_run(&out) {
+            let run = RunFolder::recipe_in(&out);
+            resolved = Resolved::<R>::load_for_run(config.as_deref(), &run, &overrides)?;
+        }
         Ok(Resolution { resolved, out, start: RunStart::new(resumes, options) })
     }
 }

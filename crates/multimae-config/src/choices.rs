@@ -53,6 +53,16 @@ choice! {
 }
 
 choice! {
+    /// The valid numbers of modalities that have no rule of their own.
+    pub enum ValidValuesChoice {
+        /// By the quantity: 0 and the largest value of the file's type are no distance.
+        Quantity = "quantity",
+        /// Every finite number.
+        All = "all",
+    }
+}
+
+choice! {
     /// The construction of position tables that are not square.
     pub enum TablesChoice {
         /// By row and column.

@@ -44,7 +44,7 @@ mod values;
 pub use choices::{
     Augmentation, BadSamplesChoice, BalancerChoice, ClassFolders, DepthOutput, DownstreamLoss,
     HeadChoice, InterpolateMode, MixupMode, NanSamplesChoice, OptimiserChoice, PrecisionChoice,
-    TablesChoice, WeightingChoice,
+    TablesChoice, ValidValuesChoice, WeightingChoice,
 };
 pub use error::{Error, Result};
 pub use file::{Resolved, read_map};

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use multimae::losses::ReconstructionLoss;
 use multimae::modality::Modality;
-use multimae_data::DataModality;
+use multimae_data::{DataModality, Valid, ValueRules};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -124,12 +124,16 @@ impl Modalities {
             Kind::Continuous => entry.continuous(),
         }
         .map_err(problem)?;
+        // Labels and colours have no invalid numbers.
+        let usual = if kind == Kind::Continuous { Valid::Quantity } else { Valid::All };
+        let valid = entry.valid.clone().unwrap_or(usual);
         let data = DataModality {
             name: name.to_owned(),
             folder: entry.folder.unwrap_or_else(|| name.to_owned()),
             encoding,
             stride,
             orientation: entry.orientation.unwrap_or_default(),
+            rules: ValueRules { valid },
         };
         data.check()?;
         let model = Modality { name: name.to_owned(), stride, kind: model_kind };
@@ -147,6 +151,7 @@ impl Modalities {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Override, PretrainRecipe, Resolved};
     use multimae::losses::ReconstructionLoss;
     use multimae::modality::ModalityKind;
     use multimae_data::{Encoding, IMAGENET_MEAN, IMAGENET_STD};
@@ -210,5 +215,25 @@ mod tests {
         assert!(resolve(&json!({ "depth": { "loss": "cross_entropy" } }), "depth").is_err());
         assert!(resolve(&json!({ "semseg": { "loss": "l1" } }), "semseg").is_err());
         assert!(resolve(&json!({ "rgb": { "mean": [0.5] } }), "rgb").is_err());
+    }
+
+    #[test]
+    fn valid_numbers_follow_from_the_quantity_unless_the_recipe_says_otherwise() {
+        let valid = |overrides: &[&str], name: &str| {
+            let overrides: Vec<Override> = overrides.iter().map(|o| o.parse().unwrap()).collect();
+            let recipe = Resolved::<PretrainRecipe>::load(None, &overrides).unwrap().recipe;
+            recipe.modality(name).unwrap().data.rules.valid
+        };
+        assert_eq!(valid(&[], "depth"), Valid::Quantity);
+        assert_eq!(valid(&[], "rgb"), Valid::All);
+        assert_eq!(valid(&["valid_values=all"], "depth"), Valid::All);
+        let own = "modalities={depth: {valid: {except: [0, saturated], max: 10}}}";
+        assert!(matches!(valid(&["valid_values=all", own], "depth"), Valid::Own(_)));
+        for wrong in ["none", "{except: [most]}", "{min: 3, max: 1}", "{least: 1}"] {
+            let entry = format!("modalities={{depth: {{valid: {wrong}}}}}");
+            let error = Resolved::<PretrainRecipe>::load(None, &[entry.parse().unwrap()]);
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains("`depth`") && error.contains("`valid`"), "{error}");
+        }
     }
 }

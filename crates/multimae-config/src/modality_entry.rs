@@ -2,7 +2,7 @@
 
 use multimae::losses::ReconstructionLoss;
 use multimae::modality::{DEFAULT_DIM_CLASS_EMB, ModalityKind};
-use multimae_data::{Encoding, Interpolation, Orientation, Quantity};
+use multimae_data::{Encoding, Interpolation, Orientation, Quantity, Valid};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +90,11 @@ pub struct ModalityRecipe {
     /// them, and the other files of a sample have to fit that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub orientation: Option<Orientation>,
+    /// all | quantity | a map as in {except: [0, saturated], min: 0.3, max: 10}: the numbers that
+    /// are measurements. `except` names stored numbers, `min` and `max` are in the unit after
+    /// `divisor`. NaN and infinite numbers are always invalid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub valid: Option<Valid>,
     /// The kind of task that predicts it in fine-tuning: depth | labels | values | normals.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
@@ -126,6 +131,7 @@ impl ModalityRecipe {
             unit: self.unit.or(usual.unit),
             quantity: self.quantity.or(usual.quantity),
             orientation: self.orientation.or(usual.orientation),
+            valid: self.valid.or(usual.valid),
             task: self.task.or(usual.task),
         }
     }

@@ -6,7 +6,7 @@ use super::modalities::TaskModality;
 use super::range::at_least;
 use super::recipe::Recipe;
 use super::shared::{DataKeys, ModelKeys, OptimisationKeys, RunKeys, TaskKeys, problem};
-use super::usual::{ModalityDefaults, Role};
+use super::usual::{ModalityDefaults, Role, usual};
 use super::values::{Alphas, Names};
 use crate::Result;
 
@@ -101,7 +101,7 @@ impl PretrainRecipe {
             imagenet_normalisation: self.tasks.imagenet_default_mean_and_std,
             standardize_depth: self.tasks.standardize_depth,
         };
-        self.tasks.modalities.resolve(name, Role::Pretraining, defaults)
+        self.tasks.resolve_over(name, usual(name, Role::Pretraining, defaults))
     }
 
     /// The learning rate after warm-up: `blr * samples per step / 256`.

@@ -28,6 +28,13 @@ pub trait Recipe: Keys {
         shared::FREE_ON_RESUME.iter().chain(Self::FREE_ON_RESUME).any(|free| *free == key)
     }
 
+    /// The value of a key in runs from before the key, where that is not its default.
+    #[must_use]
+    fn former(key: &str) -> Option<Value> {
+        let former = shared::FORMER.iter().find(|(name, _)| *name == key)?;
+        Some(former.1.into())
+    }
+
     /// The defaults for someone who sets these keys, and what is to be said about them.
     ///
     /// # Errors

@@ -68,7 +68,8 @@ fn capped(texts: &[String], separator: &str, what: &str) -> String {
 }
 
 /// The keys whose values differ, in the order of `now`. A key that is newer than the run counts as
-/// its default for these tasks, so that recipes can gain keys.
+/// its [former](Recipe::former) value, else as its default for these tasks, so that recipes can
+/// gain keys.
 #[must_use]
 pub fn differing<R: Recipe>(
     begun: &Map<String, Value>,
@@ -81,7 +82,7 @@ pub fn differing<R: Recipe>(
     now.iter()
         .map(|(key, now)| Difference {
             key: key.clone(),
-            was: begun.get(key).cloned().unwrap_or_else(|| default(key)),
+            was: begun.get(key).cloned().or_else(|| R::former(key)).unwrap_or_else(|| default(key)),
             now: now.clone(),
         })
         .filter(|Difference { was, now, .. }| !same(was, now))
@@ -185,6 +186,16 @@ mod tests {
         let text = difference.to_string();
         assert!(text.contains("`tasks of the data.depth.mean` was 2.5, now absent"), "{text}");
         assert!(text.contains("class 0") && text.contains("...") && text.len() < 400, "{text}");
+    }
+
+    #[test]
+    fn a_key_that_changed_the_behaviour_counts_as_before() {
+        let new = fingerprint(&["out_domains=depth", "valid_values=all"]);
+        let mut old = new.clone();
+        assert!(old.shift_remove("valid_values").is_some());
+        assert_eq!(check(&old, &new).unwrap(), [""; 0]);
+        let error = check(&old, &fingerprint(&["out_domains=depth"])).unwrap_err().to_string();
+        assert!(error.contains(r#"`valid_values` was "all", now "quantity""#), "{error}");
     }
 
     #[test]

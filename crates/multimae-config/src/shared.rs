@@ -3,10 +3,14 @@
 //! The defaults are those of both recipes; where they differ, those of pre-training.
 
 use multimae::modality::Size;
+use multimae_data::Valid;
 
-use super::choices::{BadSamplesChoice, OptimiserChoice, PrecisionChoice, TablesChoice};
+use super::choices::{
+    BadSamplesChoice, OptimiserChoice, PrecisionChoice, TablesChoice, ValidValuesChoice,
+};
 use super::keys::recipe_keys;
-use super::modalities::Modalities;
+use super::modalities::{Modalities, TaskModality};
+use super::modality_entry::ModalityRecipe;
 use super::range::{above, at_least};
 use super::values::{EncoderChoice, Names};
 use crate::{Error, Result};
@@ -20,8 +24,12 @@ recipe_keys! {
             /// Modalities to predict.
             out_domains: Names = Names(Vec::new()),
             /// Properties of modalities: folder, kind, channels, classes, stride, ignore, offset,
-            /// divisor, mean, std, interpolation, standardize, loss, palette, unit.
+            /// divisor, mean, std, interpolation, standardize, quantity, valid, loss, palette, unit.
             modalities: Modalities = Modalities::default(),
+            /// Valid numbers of modalities whose entry has no `valid`: `quantity` leaves out 0 and
+            /// the largest value of the file's type where the quantity is a distance, `all` counts
+            /// every finite number, as the published code does.
+            valid_values: ValidValuesChoice = ValidValuesChoice::Quantity,
             /// Standardise depth per sample by the values between its 10th and 90th percentile.
             standardize_depth: bool = false,
             /// ImageNet's mean and deviation of RGB, not 0.5.
@@ -203,7 +211,24 @@ pub(super) const FREE_ON_RESUME: &[&str] = &[
     "log_images",
 ];
 
+/// Keys of both kinds that are newer than some runs, with the values that stand for the behaviour
+/// before them, where these are not their defaults.
+pub(super) const FORMER: &[(&str, &str)] = &[("valid_values", "all")];
+
 impl TaskKeys {
+    /// A modality with the recipe's properties over these.
+    ///
+    /// # Errors
+    /// If the properties do not fit together, or too little is known.
+    pub fn resolve_over(&self, name: &str, usual: ModalityRecipe) -> Result<TaskModality> {
+        let mut modality = self.modalities.resolve_over(name, usual)?;
+        let own = self.modalities.0.get(name).is_some_and(|entry| entry.valid.is_some());
+        if self.valid_values == ValidValuesChoice::All && !own {
+            modality.data.rules.valid = Valid::All;
+        }
+        Ok(modality)
+    }
+
     /// Checks that there is something to read and to predict.
     pub(super) fn check(&self) -> Result<()> {
         if self.in_domains.0.is_empty() || self.out_domains.0.is_empty() {

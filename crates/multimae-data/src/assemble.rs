@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use crate::decode::{self, ExifOrientation, Frame, Problem};
 use crate::packed::PackedFrame;
 use crate::resize::CropBox;
-use crate::{DataModality, Encoding, Error, RawMap, RawSample, Result};
+use crate::{DataModality, Error, RawMap, RawSample, Result};
 
 /// The file of one modality of a sample.
 pub(crate) struct Part<'a> {
@@ -47,10 +47,10 @@ impl Opened<'_> {
         }
     }
 
-    fn window(self, encoding: &Encoding, part: CropBox) -> Result<RawMap, Problem> {
+    fn window(self, modality: &DataModality, part: CropBox) -> Result<RawMap, Problem> {
         match self {
-            Self::Decoded(frame, _) => decode::convert(frame, encoding, part),
-            Self::Packed(frame) => frame.window(encoding, part),
+            Self::Decoded(frame, _) => decode::convert(frame, modality, part),
+            Self::Packed(frame) => frame.window(modality, part),
         }
     }
 }
@@ -99,7 +99,7 @@ pub(crate) fn assemble<'a>(
             }
             return Err(bad(problem));
         }
-        let map = opened.window(&modality.encoding, chosen).map_err(bad)?;
+        let map = opened.window(modality, chosen).map_err(bad)?;
         maps.insert(modality.name.clone(), map);
     }
     let (height, width) = first.map(|(.., part)| (part.height, part.width)).unwrap_or_default();

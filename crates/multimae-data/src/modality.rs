@@ -1,8 +1,13 @@
 //! The storage of one modality, and its conversion to values.
 
+mod value_rules;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
+
+pub(crate) use value_rules::InvalidNumbers;
+pub use value_rules::{Excepted, Saturated, Valid, ValidRule, ValueRules};
 
 /// Mean of the RGB channels over ImageNet, in `0..=1`.
 pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
@@ -21,6 +26,9 @@ pub struct DataModality {
     pub encoding: Encoding,
     /// Its maps have 1/stride of the geometry's size.
     pub stride: usize,
+    /// The meaning of its stored values.
+    #[serde(default, skip_serializing_if = "ValueRules::is_default")]
+    pub rules: ValueRules,
     /// The treatment of files that carry an EXIF orientation.
     #[serde(default, skip_serializing_if = "Orientation::is_applied")]
     pub orientation: Orientation,
@@ -141,7 +149,14 @@ impl DataModality {
     #[must_use]
     pub fn new(name: impl Into<String>, encoding: Encoding) -> Self {
         let name = name.into();
-        Self { folder: name.clone(), name, encoding, stride: 1, orientation: Orientation::Apply }
+        Self {
+            folder: name.clone(),
+            name,
+            encoding,
+            stride: 1,
+            orientation: Orientation::Apply,
+            rules: ValueRules::default(),
+        }
     }
 
     /// The modality as the only file of a frame is read: as a viewer shows it, since no other file
@@ -161,7 +176,7 @@ impl DataModality {
         } else if self.stride == 0 {
             Some("stride must be at least 1".to_owned())
         } else {
-            self.encoding.problem()
+            self.encoding.problem().or_else(|| self.rules.valid.problem(&self.encoding))
         };
         match problem {
             Some(problem) => Err(Error::Config(format!("modality `{}`: {problem}", self.name))),

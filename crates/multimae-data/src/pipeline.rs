@@ -112,9 +112,8 @@ impl Pipeline {
         self.geometry.place(height, width, &mut rng)
     }
 
-    /// Makes a sample of decoded files by a placement. Padding is grey in colours, NaN in real
-    /// values (0 where they are standardised), and the ignored label, or the first one that is no
-    /// class, in labels.
+    /// Makes a sample of decoded files by a placement. Padding is grey in colours, invalid (NaN) in
+    /// real values, and the ignored label, or the first one that is no class, in labels.
     ///
     /// # Errors
     /// [`Error::Config`] if the maps are not those of the data set's modalities.
@@ -277,7 +276,7 @@ impl CropView {
             if self.placement.hflip && channel == 0 && *quantity == Quantity::Direction {
                 plane.iter_mut().for_each(|x| *x = -*x);
             }
-            data.append(&mut self.pad(plane, if *standardize { 0.0 } else { f32::NAN }));
+            data.append(&mut self.pad(plane, f32::NAN));
         }
         Ok(Values::Continuous { channels, data })
     }

@@ -7,6 +7,13 @@
 //! real values equal to 1e-7 of their range, RGB within one grey level but for 8 values in a
 //! million, which differ by two. Pillow 13 swaps its two passes where an image gets wider and
 //! lower; this module does not.
+//!
+//! Real values may be invalid (NaN). No interpolation reaches across an edge of validity: where all
+//! pixels under the filter are valid, the result is that of a plane without invalid pixels; elsewhere
+//! it is the mean of the valid pixels, weighted bilinearly, or invalid where these weigh less than
+//! half.
+
+mod holes;
 
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{F32, U8x3};
@@ -53,7 +60,7 @@ pub fn resize_rgb(
     Ok(resized.iter().flat_map(|pixel| pixel.0).collect())
 }
 
-/// Crops one plane of real values and resizes the crop.
+/// Crops one plane of real values and resizes the crop. NaN marks invalid pixels.
 ///
 /// # Shapes
 /// `(H, W)` of `from = (H, W)` to `(h, w)` of `to = (h, w)`.
@@ -76,6 +83,21 @@ pub fn resize_plane(
             return gather(plane, from, crop, &rows, &columns);
         }
     };
+    check(plane.len(), from, crop)?;
+    if holes::any(plane, from, crop) {
+        return holes::resize(plane, from, crop, to, filter);
+    }
+    smooth(plane, from, crop, to, filter)
+}
+
+/// Crops a plane of finite values and resizes the crop with a smooth filter.
+fn smooth(
+    plane: &[f32],
+    from: (usize, usize),
+    crop: CropBox,
+    to: (usize, usize),
+    filter: FilterType,
+) -> Result<Vec<f32>> {
     let pixels: Vec<F32> = plane.iter().map(|&value| F32::new(value)).collect();
     let resized = convolve(&pixels, from, crop, to, filter)?;
     Ok(resized.iter().map(|pixel| pixel.0).collect())

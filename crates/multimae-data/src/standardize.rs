@@ -7,7 +7,8 @@ const EPS: f64 = 1e-6;
 ///
 /// The statistics leave out the smallest and the largest tenth: of `n` sorted values they use those
 /// with index `floor(0.1 n)..floor(0.9 n)`; the variance is the unbiased one, plus 1e-6. The values
-/// left out are transformed too. The result does not depend on the unit of the values.
+/// left out are transformed too. NaN counts in no statistic and stays NaN. The result does not
+/// depend on the unit of the values.
 pub fn robust_standardize(values: &mut [f32]) {
     let (mean, variance) = robust_statistics(values);
     let scale = (variance + EPS).sqrt();
@@ -16,13 +17,13 @@ pub fn robust_standardize(values: &mut [f32]) {
     }
 }
 
-/// Mean and unbiased variance of the values without the smallest and the largest tenth; zeros
-/// without values.
+/// Mean and unbiased variance of the values that are no NaN, without the smallest and the largest
+/// tenth of them; zeros without values.
 #[must_use]
 pub fn robust_statistics(values: &[f32]) -> (f64, f64) {
-    let low = (0.1 * values.len() as f64) as usize;
-    let high = (0.9 * values.len() as f64) as usize;
-    let mut sorted = values.to_vec();
+    let mut sorted: Vec<f32> = values.iter().copied().filter(|value| !value.is_nan()).collect();
+    let low = (0.1 * sorted.len() as f64) as usize;
+    let high = (0.9 * sorted.len() as f64) as usize;
     let middle = partition(&mut sorted, low, high);
     if middle.is_empty() {
         return (0.0, 0.0);
@@ -74,6 +75,21 @@ mod tests {
         }
         let sum: f64 = values.iter().map(|x| f64::from(x.abs())).sum();
         assert!((sum - 4_210.793_107_90).abs() < 1e-3, "{sum}");
+    }
+
+    #[test]
+    fn invalid_values_count_in_no_statistic() {
+        let mut holes = wave();
+        for index in (0..holes.len()).rev().step_by(3) {
+            holes.insert(index, f32::NAN);
+        }
+        assert_eq!(robust_statistics(&holes), robust_statistics(&wave()));
+        robust_standardize(&mut holes);
+        holes.retain(|value| !value.is_nan());
+        let mut plain = wave();
+        robust_standardize(&mut plain);
+        assert_eq!(holes, plain);
+        assert_eq!(robust_statistics(&[f32::NAN; 3]), (0.0, 0.0));
     }
 
     #[test]

@@ -54,12 +54,16 @@ fn add(modalities: &mut Vec<DataModality>, wanted: &DataModality) -> String {
     name
 }
 
-/// Whether files decode to the same values. Numbers are decoded as they are stored, whatever is
-/// made of them later.
+/// Whether files decode to the same values. Numbers are decoded as they are stored but for the
+/// invalid ones, whatever is made of them later.
 fn decodes_alike(a: &DataModality, b: &DataModality) -> bool {
     match (&a.encoding, &b.encoding) {
-        (Encoding::Continuous { channels: a, .. }, Encoding::Continuous { channels: b, .. }) => {
-            a == b
+        (
+            Encoding::Continuous { channels, divisor, quantity, .. },
+            Encoding::Continuous { channels: others, divisor: by, quantity: other, .. },
+        ) => {
+            let same_unit = (divisor, quantity) == (by, other);
+            channels == others && a.rules == b.rules && (same_unit || a.rules.valid.is_all())
         }
         (a, b) => a == b,
     }

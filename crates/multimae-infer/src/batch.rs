@@ -3,17 +3,18 @@
 use indexmap::IndexMap;
 use multimae::burn::tensor::{Device, Int, Tensor};
 use multimae::input_adapters::ModalityTensor;
-use multimae::losses::ReconstructionLoss;
+use multimae::losses::{ReconstructionLoss, ValidMask, ValidMasks};
 use multimae::masking::{MaskingStrategy, SampleMask, TokenMasks};
 use multimae::modality::{Modality, ModalityKind};
 use multimae::model::Inputs;
-use multimae_data::{Sample, stream};
+use multimae_data::{Map, Sample, Values, stream};
 pub use multimae_tasks::tensors::{stack, stack_maps};
 
 use crate::Result;
 use multimae_config::TaskModality;
 
-/// The targets of a batch: every modality as it is.
+/// The targets of a batch: every modality as it is. Invalid pixels of numbers are 0, the mean where
+/// samples are standardised; [`valid_masks`] has them.
 ///
 /// # Errors
 /// As [`stack`].
@@ -26,9 +27,65 @@ pub fn targets<'a>(
         .into_iter()
         .map(|modality| {
             let name = &modality.model.name;
-            Ok((name.clone(), stack(samples, name, device)?))
+            let values = if invalid_in(samples, name).next().is_some() {
+                stack(&filled(samples, name), name, device)?
+            } else {
+                stack(samples, name, device)?
+            };
+            Ok((name.clone(), values))
         })
         .collect()
+}
+
+/// The valid masks of the modalities that have invalid pixels in a batch.
+///
+/// # Errors
+/// If samples differ in size.
+pub fn valid_masks<'a>(
+    samples: &[Sample],
+    modalities: impl IntoIterator<Item = &'a TaskModality>,
+) -> Result<ValidMasks> {
+    let mut masks = ValidMasks::new();
+    for modality in modalities {
+        let name = &modality.model.name;
+        if invalid_in(samples, name).next().is_none() {
+            continue;
+        }
+        let maps: Vec<&Map> = samples.iter().filter_map(|sample| sample.maps.get(name)).collect();
+        let (height, width) = maps.first().map_or((0, 0), |map| (map.height, map.width));
+        let flags = maps.iter().flat_map(|map| {
+            map.values.valid_pixels().unwrap_or_else(|| vec![true; map.height * map.width])
+        });
+        let mask = ValidMask::new(flags.collect(), [maps.len(), height, width])?;
+        masks.insert(name.clone(), mask);
+    }
+    Ok(masks)
+}
+
+/// The invalid pixels of a modality in samples.
+fn invalid_in<'a>(samples: &'a [Sample], name: &'a str) -> impl Iterator<Item = &'a f32> {
+    let numbers = samples.iter().filter_map(move |sample| match &sample.maps.get(name)?.values {
+        Values::Continuous { data, .. } => Some(data),
+        Values::Labels(_) => None,
+    });
+    numbers.flatten().filter(|value| value.is_nan())
+}
+
+/// Samples of one modality with 0 for its invalid pixels.
+fn filled(samples: &[Sample], name: &str) -> Vec<Sample> {
+    let fill = |sample: &Sample| {
+        let mut map = sample.maps.get(name)?.clone();
+        if let Values::Continuous { data, .. } = &mut map.values {
+            data.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = 0.0);
+        }
+        Some((name.to_owned(), map))
+    };
+    let sample = |sample: &Sample| Sample {
+        id: sample.id.clone(),
+        index: sample.index,
+        maps: fill(sample).into_iter().collect(),
+    };
+    samples.iter().map(sample).collect()
 }
 
 /// The inputs among the targets. Labels that are ignored and are no class become the padding
@@ -93,6 +150,31 @@ pub fn masks(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use multimae_config::{Modalities, ModalityDefaults, Role};
+
+    #[test]
+    fn invalid_pixels_are_zero_and_masked() {
+        let defaults = ModalityDefaults::PUBLISHED;
+        let modality = Modalities::default().resolve("depth", Role::Pretraining, defaults).unwrap();
+        let sample = |id: &str, data: [f32; 4]| {
+            let values = Values::Continuous { channels: 1, data: data.to_vec() };
+            let map = Map { height: 2, width: 2, values };
+            Sample { id: id.to_owned(), index: 0, maps: [("depth".to_owned(), map)].into() }
+        };
+        let samples = [sample("a", [2.0, f32::NAN, 3.0, 4.0]), sample("b", [1.0; 4])];
+        let ModalityTensor::Continuous(values) = targets(&samples, [&modality], &Device::default())
+            .unwrap()
+            .swap_remove("depth")
+            .unwrap()
+        else {
+            panic!()
+        };
+        let expected = [2.0, 0.0, 3.0, 4.0, 1.0, 1.0, 1.0, 1.0];
+        assert_eq!(values.into_data().iter::<f32>().collect::<Vec<_>>(), expected);
+        let masks = valid_masks(&samples, [&modality]).unwrap();
+        assert_eq!(masks["depth"].patches(1), expected.map(|value| value != 0.0));
+        assert!(valid_masks(&samples[1..], [&modality]).unwrap().is_empty());
+    }
 
     #[test]
     fn ignored_labels_become_the_padding_class() {

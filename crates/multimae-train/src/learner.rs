@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use multimae::burn::module::Module;
 use multimae::burn::tensor::Tensor;
 use multimae::encoder::Phase;
-use multimae::losses::{Objective, TaskBalancer, TaskLoss, weighted_loss};
+use multimae::losses::{Objective, Targets, TaskBalancer, TaskLoss, weighted_loss};
 use multimae::masking::TokenMasks;
 use multimae::model::{Inputs, MultiMae, Reconstruction};
 use multimae::state::{take_gradients, update, update_in_place};
@@ -62,7 +62,7 @@ impl Losses {
         for (name, value) in terms {
             self.total = self.total + value.clone();
             self.weighted.insert(name.clone(), value.clone());
-            let loss = TaskLoss { per_sample: value.clone(), value, empty: false };
+            let loss = TaskLoss { per_sample: value.clone(), value, empty: false, samples: 1 };
             self.unweighted.insert(name, loss);
         }
         self
@@ -175,11 +175,11 @@ impl Learner {
     ///
     /// # Errors
     /// If inputs, targets or masks do not fit the model.
-    pub fn forward(
+    pub fn forward<'a>(
         &self,
         objective: &Objective,
         inputs: Inputs,
-        targets: &Inputs,
+        targets: impl Into<Targets<'a>>,
         masks: &TokenMasks,
         phase: &mut Phase<'_>,
     ) -> multimae::Result<ForwardPass> {

@@ -306,6 +306,22 @@ impl TaskMask {
         self.masked.contains(&true)
     }
 
+    /// The number of samples with a masked token.
+    #[must_use]
+    pub fn samples(&self) -> usize {
+        self.masked.chunks(self.tokens.max(1)).filter(|tokens| tokens.contains(&true)).count()
+    }
+
+    /// The mask without the tokens whose flags are false.
+    ///
+    /// # Shapes
+    /// `flags (B, N)`.
+    #[must_use]
+    pub fn only(&self, flags: &[bool]) -> Self {
+        let masked = self.masked.iter().zip(flags).map(|(&masked, &flag)| masked && flag);
+        Self { masked: masked.collect(), ..*self }
+    }
+
     /// As numbers, 1 = masked.
     ///
     /// # Shapes

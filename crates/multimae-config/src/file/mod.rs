@@ -29,14 +29,40 @@ impl<R: Recipe> Resolved<R> {
     /// If a file cannot be read or is no map, files build on each other, a key is unknown, a value
     /// does not fit its key, or keys do not fit together.
     pub fn load(file: Option<&Path>, overrides: &[Override]) -> Result<Self> {
-        let (mut map, source) = match file {
-            Some(path) => (read_with_bases::<R>(path)?, path.display().to_string()),
-            None => (Map::new(), "--set".to_owned()),
-        };
+        let (map, source) = keys_of::<R>(file)?;
+        Self::with_overrides(map, &source, overrides)
+    }
+
+    /// As [`Self::load`], to resume a run whose own recipe is the file `run`: keys that are newer
+    /// than the run have the values that stand for the behaviour before them, unless they are set.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_for_run(file: Option<&Path>, run: &Path, overrides: &[Override]) -> Result<Self> {
+        let (mut map, source) = keys_of::<R>(file)?;
+        add_former::<R>(&mut map, &read_map(run)?);
+        Self::with_overrides(map, &source, overrides)
+    }
+
+    /// The recipe that a run, or its model, was written with.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn of_run(map: &Map<String, Value>, source: &str) -> Result<Self> {
+        let mut whole = map.clone();
+        add_former::<R>(&mut whole, map);
+        Self::from_map(&whole, source)
+    }
+
+    fn with_overrides(
+        mut map: Map<String, Value>,
+        source: &str,
+        overrides: &[Override],
+    ) -> Result<Self> {
         for change in overrides {
             change.apply(&mut map).map_err(|problem| Error::Recipe(format!("--set: {problem}")))?;
         }
-        Self::from_map(&map, &source)
+        Self::from_map(&map, source)
     }
 
     /// From keys and values; `source` is named in errors.
@@ -66,6 +92,26 @@ impl<R: Recipe> Resolved<R> {
         }
         resolved.recipe.check().map_err(|error| named(error, source))?;
         Ok(resolved)
+    }
+}
+
+/// The keys of a file, if there is one, and its name in errors.
+fn keys_of<R: Recipe>(file: Option<&Path>) -> Result<(Map<String, Value>, String)> {
+    Ok(match file {
+        Some(path) => (read_with_bases::<R>(path)?, path.display().to_string()),
+        None => (Map::new(), "--set".to_owned()),
+    })
+}
+
+/// Sets the keys that neither `map` nor the recipe of a run sets to their former values.
+fn add_former<R: Recipe>(map: &mut Map<String, Value>, run: &Map<String, Value>) {
+    for key in R::keys() {
+        if let Some(value) = R::former(key.name)
+            && !run.contains_key(key.name)
+            && !map.contains_key(key.name)
+        {
+            map.insert(key.name.to_owned(), value);
+        }
     }
 }
 

@@ -3,8 +3,9 @@
 use super::frame::{Form, Frame, FrameInfo, Order, Pixels, of_any_type};
 use super::png_file::describe;
 use super::{Problem, READ_AS_COLORS};
-use crate::RawMap;
+use crate::modality::InvalidNumbers;
 use crate::resize::CropBox;
+use crate::{DataModality, RawMap};
 
 /// Returns whether this is a file with this number of channels of real values.
 pub(super) fn check_kind(frame: &Frame, channels: usize) -> Result<(), Problem> {
@@ -36,9 +37,10 @@ fn check_array(frame: &Frame, axes: u8, channels: usize) -> Result<(), Problem> 
     Err(format!("its shape is {shape:?}, expected {plain}({channels}, height, width)"))
 }
 
-/// The values of a window, plane by plane. Infinite values become NaN: both are invalid pixels.
-pub(super) fn convert(frame: Frame, window: CropBox) -> RawMap {
+/// The values of a window, plane by plane; invalid pixels are NaN.
+pub(super) fn convert(frame: Frame, modality: &DataModality, window: CropBox) -> RawMap {
     let info = frame.info;
+    let invalid = InvalidNumbers::of(&modality.rules, &modality.encoding, frame.pixels.saturated());
     let whole = window == CropBox::whole((info.height, info.width));
     let mut data = match frame.pixels {
         Pixels::F32(values) if whole && (info.order == Order::Planar || info.channels == 1) => {
@@ -46,7 +48,7 @@ pub(super) fn convert(frame: Frame, window: CropBox) -> RawMap {
         }
         pixels => of_any_type!(&pixels, values => info.window(values, window, |v| v as f32)),
     };
-    data.iter_mut().filter(|value| value.is_infinite()).for_each(|value| *value = f32::NAN);
+    invalid.mark(&mut data, info.channels);
     RawMap::Continuous { channels: info.channels, data }
 }
 

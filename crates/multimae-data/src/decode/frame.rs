@@ -159,6 +159,20 @@ impl Pixels {
         !matches!(self, Self::F32(_) | Self::F64(_))
     }
 
+    /// The largest value of the type, `None` for floats.
+    pub(crate) fn saturated(&self) -> Option<f32> {
+        match self {
+            Self::U8(_) => Some(f32::from(u8::MAX)),
+            Self::U16(_) => Some(f32::from(u16::MAX)),
+            Self::U32(_) => Some(u32::MAX as f32),
+            Self::I8(_) => Some(f32::from(i8::MAX)),
+            Self::I16(_) => Some(f32::from(i16::MAX)),
+            Self::I32(_) => Some(i32::MAX as f32),
+            Self::I64(_) => Some(i64::MAX as f32),
+            Self::F32(_) | Self::F64(_) => None,
+        }
+    }
+
     /// All values as 32-bit floats, in their order.
     pub(crate) fn to_f32(&self) -> Vec<f32> {
         of_any_type!(self, values => values.iter().map(|&value| value as f32).collect())

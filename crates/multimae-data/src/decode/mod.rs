@@ -30,7 +30,7 @@ pub(crate) use stored::Stored;
 
 use crate::limits::MAX_PIXELS;
 use crate::resize::CropBox;
-use crate::{Encoding, Orientation, Quantity, RawMap};
+use crate::{DataModality, Encoding, Orientation, Quantity, RawMap};
 
 /// The problem with a file, and its remedy; the caller adds the sample, modality and path.
 pub(crate) type Problem = String;
@@ -163,19 +163,19 @@ pub(crate) fn check_values(frame: &Frame, encoding: &Encoding) -> Result<(), Pro
     }
 }
 
-/// Returns the values of a window of a checked frame.
+/// Returns the values of a window of a checked frame; invalid pixels of numbers are NaN.
 pub(crate) fn convert(
     frame: Frame,
-    encoding: &Encoding,
+    modality: &DataModality,
     window: CropBox,
 ) -> Result<RawMap, Problem> {
     let (height, width) = frame.size();
     if window.top + window.height > height || window.left + window.width > width {
         return Err(format!("{window:?} is not inside its {height} x {width} pixels"));
     }
-    match encoding {
+    match &modality.encoding {
         Encoding::Color { .. } => color::convert(frame, window),
-        Encoding::Continuous { .. } => Ok(continuous::convert(frame, window)),
+        Encoding::Continuous { .. } => Ok(continuous::convert(frame, modality, window)),
         Encoding::Labels { classes, ignore, offset } => {
             let classes = Classes::new(*classes, *ignore, *offset);
             Ok(labels::convert(&frame, classes, window))

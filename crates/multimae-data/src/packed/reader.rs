@@ -273,18 +273,23 @@ impl PackedFrame<'_> {
 
     /// Returns the values of a window. Reads no more than the rows of the window, unless the frame
     /// has to be checked.
-    pub(crate) fn window(self, encoding: &Encoding, window: CropBox) -> Result<RawMap, Problem> {
+    pub(crate) fn window(
+        self,
+        modality: &DataModality,
+        window: CropBox,
+    ) -> Result<RawMap, Problem> {
+        let encoding = &modality.encoding;
         if self.checked.load(Ordering::Relaxed) && self.is_allowed(encoding) {
             let frame = self.read_rows(window.top, window.height)?;
             decode::check_kind(&frame, encoding)?;
-            return decode::convert(frame, encoding, CropBox { top: 0, ..window });
+            return decode::convert(frame, modality, CropBox { top: 0, ..window });
         }
         let frame = self.read_all()?;
         decode::check_kind(&frame, encoding)?;
         if !self.is_allowed(encoding) {
             decode::check_values(&frame, encoding)?;
         }
-        decode::convert(frame, encoding, window)
+        decode::convert(frame, modality, window)
     }
 
     /// Whether it is known that all values are possible; any number is.

@@ -11,3 +11,4 @@ mod orientation;
 mod packed;
 mod pairing;
 mod pipeline;
+mod validity;

@@ -259,7 +259,8 @@ impl<'a> TaskView<'a> {
     }
 }
 
-/// Undoes the standardisation of patches with the mean and deviation of the target's patches.
+/// Undoes the standardisation of patches with the mean and deviation of the valid values of the
+/// target's patches.
 fn restore_patches(
     prediction: &[f32],
     target: &[f32],
@@ -278,9 +279,11 @@ fn restore_patches(
                 (channel * height + y) * width + x
             })
             .collect();
-        let n = cells.len() as f32;
-        let mean = cells.iter().map(|&cell| target[cell]).sum::<f32>() / n;
-        let squares: f32 = cells.iter().map(|&cell| (target[cell] - mean).powi(2)).sum();
+        let valid: Vec<f32> =
+            cells.iter().map(|&cell| target[cell]).filter(|value| !value.is_nan()).collect();
+        let n = (valid.len() as f32).max(1.0);
+        let mean = valid.iter().sum::<f32>() / n;
+        let squares: f32 = valid.iter().map(|value| (value - mean).powi(2)).sum();
         let deviation = (squares / (n - 1.0).max(1.0) + 1e-6).sqrt();
         for cell in cells {
             restored[cell] = prediction[cell] * deviation + mean;

@@ -75,7 +75,7 @@ impl Pretrained {
         let keys: Keys<String, Value> = serde_saphyr::from_str(recipe)
             .map_err(|error| problem(format!("its recipe: {error}")))?;
         let source = path.display().to_string();
-        let mut recipe = Resolved::<PretrainRecipe>::from_map(&keys, &source)?.recipe;
+        let mut recipe = Resolved::<PretrainRecipe>::of_run(&keys, &source)?.recipe;
         // Where it was trained says nothing of where it is looked at.
         recipe.run.device = PretrainRecipe::default().run.device;
         recipe.run.precision = PretrainRecipe::default().run.precision;

@@ -203,8 +203,8 @@ impl PlannedRun {
             self.check_same(&result.recipe)?;
             self.state = RunState::Finished(Box::new(result));
         } else if RunFolder::holds_run(&self.dir) {
-            let begun =
-                Resolved::<FinetuneRecipe>::load(Some(&RunFolder::recipe_in(&self.dir)), &[])?;
+            let begun = RunFolder::recipe_in(&self.dir);
+            let begun = Resolved::<FinetuneRecipe>::load_for_run(Some(&begun), &begun, &[])?;
             self.check_same(&recipe_map(&begun.recipe))?;
             self.state = RunState::Unfinished;
         } else {

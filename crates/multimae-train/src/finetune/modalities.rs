@@ -34,7 +34,7 @@ pub(super) fn inputs(recipe: &FinetuneRecipe) -> Result<Vec<TaskInput>> {
 
 fn input(recipe: &FinetuneRecipe, name: &str) -> Result<TaskInput> {
     let usual = usual_of(recipe, name, Role::Input);
-    let mut modality = recipe.tasks.modalities.resolve_over(name, usual)?;
+    let mut modality = recipe.tasks.resolve_over(name, usual)?;
     let distance = quantity(&modality) == Some(Quantity::Distance);
     let normalisation = match distance {
         true => normalised_distance(recipe, name, &mut modality)?,
@@ -134,7 +134,7 @@ pub(super) fn target(recipe: &FinetuneRecipe, name: &str) -> Result<TaskModality
         Kind::Continuous | Kind::Color => ModalityRecipe::default(),
     };
     let usual = of_keys.over(usual_of(recipe, name, Role::Target)).over(usual_target(kind));
-    let mut modality = entries.resolve_over(name, usual)?;
+    let mut modality = recipe.tasks.resolve_over(name, usual)?;
     let of_task = kind_of(name, Some(&modality))?;
     if of_task.name == task_kind::DEPTH {
         in_metres(name, &mut modality)?;
@@ -198,5 +198,6 @@ pub(super) fn valid_mask(recipe: &FinetuneRecipe) -> Option<DataModality> {
         encoding: Encoding::Labels { classes: 256, ignore: None, offset: 0 },
         stride: 1,
         orientation: own.and_then(|entry| entry.orientation).unwrap_or_default(),
+        rules: multimae_data::ValueRules::default(),
     })
 }

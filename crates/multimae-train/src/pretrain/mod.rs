@@ -1,5 +1,6 @@
 //! Pre-training: from a recipe to a trained masked autoencoder.
 
+mod constant;
 mod evaluation;
 mod pictures;
 mod report;

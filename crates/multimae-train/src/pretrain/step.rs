@@ -1,6 +1,7 @@
 //! The computation of a pre-training step.
 
 use multimae::encoder::Phase;
+use multimae::losses::Targets;
 use multimae::masking::TokenMasks;
 use multimae_data::{Batch, Sample, stream};
 
@@ -49,7 +50,9 @@ pub(super) fn forward(
     let targets = batch::targets(samples, setup.spec.modalities.values(), &device)?;
     let inputs =
         batch::inputs(&targets, &setup.spec.recipe.tasks.in_domains.0, &setup.spec.modalities);
-    Ok(learner.forward(&setup.spec.objective, inputs, &targets, masks, phase)?)
+    let valid = batch::valid_masks(samples, setup.spec.modalities.values())?;
+    let targets = Targets { values: &targets, valid: Some(&valid) };
+    Ok(learner.forward(&setup.spec.objective, inputs, targets, masks, phase)?)
 }
 
 /// The masks of samples in an epoch.

@@ -2,9 +2,9 @@
 
 use indexmap::IndexMap;
 
-use super::{ReconstructionLoss, TaskLoss};
+use super::{CountedPixels, ReconstructionLoss, Targets, TaskLoss};
 use crate::masking::TokenMasks;
-use crate::model::{Inputs, Reconstruction};
+use crate::model::Reconstruction;
 use crate::{Error, Result};
 
 /// The loss of one decoder.
@@ -33,16 +33,17 @@ pub struct Objective {
 }
 
 impl Objective {
-    /// The loss of every task. A task that is no input has no mask: all its pixels count.
+    /// The loss of every task. A task that is no input has no mask: all its valid pixels count.
     ///
     /// # Errors
     /// If a prediction or a target is missing or does not fit.
-    pub fn forward(
+    pub fn forward<'a>(
         &self,
         output: &Reconstruction,
-        targets: &Inputs,
+        targets: impl Into<Targets<'a>>,
         masks: &TokenMasks,
     ) -> Result<IndexMap<String, TaskLoss>> {
+        let targets = targets.into();
         self.tasks
             .iter()
             .map(|task| {
@@ -53,6 +54,7 @@ impl Objective {
                 let prediction =
                     output.predictions.get(&task.name).ok_or_else(|| missing("prediction"))?;
                 let target = targets
+                    .values
                     .get(&task.target)
                     .ok_or_else(|| missing(&format!("target `{}` in the batch", task.target)))?;
                 let mask = if self.loss_on_unmasked {
@@ -60,11 +62,12 @@ impl Objective {
                 } else {
                     output.layout.task_mask(masks, &task.target)
                 };
+                let valid = targets.valid.and_then(|valid| valid.get(&task.target));
                 let loss = task.loss.forward(
                     &task.name,
                     prediction.clone(),
                     target,
-                    mask.as_ref(),
+                    CountedPixels { mask: mask.as_ref(), valid },
                     task.patch,
                     self.ignore_nan_samples,
                 )?;

@@ -74,6 +74,7 @@ impl RegressionLoss {
                 value: root(squares.clone().sum(), g.clone().sum(), count.clone()),
                 empty: false,
                 per_sample: root(per_sample(squares), per_sample(g), counts.clone()),
+                samples: batch,
             }
         };
         let error = match self {
@@ -91,6 +92,7 @@ impl RegressionLoss {
             value: error.clone().sum() / count,
             empty: false,
             per_sample: per_sample(error) / counts,
+            samples: batch,
         }
     }
 }

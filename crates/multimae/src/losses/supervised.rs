@@ -124,7 +124,8 @@ fn over_channels(valid: Tensor<4, Bool>, shape: [usize; 4]) -> Result<Tensor<4, 
 
 fn of_images(logits: Tensor<2>, classes: Tensor<1, Int>, smoothing: f64) -> TaskLoss {
     let per_sample = rows_cross_entropy(logits, classes, smoothing);
-    TaskLoss { value: per_sample.clone().mean(), empty: false, per_sample }
+    let [samples] = per_sample.dims();
+    TaskLoss { value: per_sample.clone().mean(), empty: false, per_sample, samples }
 }
 
 /// The smoothing is in the target already.
@@ -132,7 +133,8 @@ fn of_distributions(logits: Tensor<2>, target: Tensor<2>) -> TaskLoss {
     let [batch, _] = logits.dims();
     let log_probabilities = activation::log_softmax(logits, 1);
     let per_sample = (target * log_probabilities).sum_dim(1).neg().reshape([batch]);
-    TaskLoss { value: per_sample.clone().mean(), empty: false, per_sample }
+    let [samples] = per_sample.dims();
+    TaskLoss { value: per_sample.clone().mean(), empty: false, per_sample, samples }
 }
 
 fn of_pixels(
@@ -155,6 +157,7 @@ fn of_pixels(
         value: per_sample.clone().sum() / count,
         empty: false,
         per_sample: per_sample / sums(weights).clamp_min(1.0),
+        samples: batch,
     }
 }
 
