@@ -55,7 +55,7 @@ pub use heads::{
 };
 pub use known::{check_key, unknown_of};
 pub use modalities::{Modalities, TaskModality};
-pub use modality_entry::{Kind, LossName, ModalityRecipe};
+pub use modality_entry::{Kind, LossName, ModalityRecipe, StoredAs};
 pub use overrides::Override;
 pub use pretrain::{NORM_RGB, PretrainRecipe};
 pub use recipe::Recipe;

@@ -114,8 +114,12 @@ impl Modalities {
     /// # Errors
     /// As [`Self::resolve`].
     pub fn resolve_over(&self, name: &str, usual: ModalityRecipe) -> Result<TaskModality> {
-        let entry = self.entry_over(name, usual);
         let problem = |problem: String| Error::Recipe(format!("modality `{name}`: {problem}"));
+        let usual = match self.0.get(name) {
+            Some(own) => own.usual_of_stored(usual).map_err(problem)?,
+            None => usual,
+        };
+        let entry = self.entry_over(name, usual);
         let kind = entry.kind_or_implied();
         let stride = entry.stride.unwrap_or(if kind == Kind::Labels { 4 } else { 1 });
         let (encoding, model_kind, loss) = match kind {
@@ -127,13 +131,15 @@ impl Modalities {
         // Labels and colours have no invalid numbers.
         let usual = if kind == Kind::Continuous { Valid::Quantity } else { Valid::All };
         let valid = entry.valid.clone().unwrap_or(usual);
+        let stored = entry.stored();
+        let flip = entry.flip.clone().unwrap_or_default();
         let data = DataModality {
             name: name.to_owned(),
             folder: entry.folder.unwrap_or_else(|| name.to_owned()),
             encoding,
             stride,
             orientation: entry.orientation.unwrap_or_default(),
-            rules: ValueRules { valid },
+            rules: ValueRules { valid, stored, flip },
         };
         data.check()?;
         let model = Modality { name: name.to_owned(), stride, kind: model_kind };
@@ -154,7 +160,7 @@ mod tests {
     use crate::{Override, PretrainRecipe, Resolved};
     use multimae::losses::ReconstructionLoss;
     use multimae::modality::ModalityKind;
-    use multimae_data::{Encoding, IMAGENET_MEAN, IMAGENET_STD};
+    use multimae_data::{Encoding, Flip, IMAGENET_MEAN, IMAGENET_STD, Quantity, Stored};
     use serde_json::json;
 
     const DEFAULTS: ModalityDefaults =
@@ -215,6 +221,29 @@ mod tests {
         assert!(resolve(&json!({ "depth": { "loss": "cross_entropy" } }), "depth").is_err());
         assert!(resolve(&json!({ "semseg": { "loss": "l1" } }), "semseg").is_err());
         assert!(resolve(&json!({ "rgb": { "mean": [0.5] } }), "rgb").is_err());
+    }
+
+    #[test]
+    fn stored_unit_vectors_are_directions_and_mirrored_as_such() {
+        let entry = json!({ "normal": { "channels": 3, "stored": "unit_vectors" } });
+        let normal = resolve(&entry, "normal").unwrap().data;
+        assert_eq!((normal.rules.stored, normal.rules.flip), (Stored::UnitVectors, Flip::Quantity));
+        assert!(matches!(
+            normal.encoding,
+            Encoding::Continuous { divisor: 1.0, quantity: Quantity::Direction, .. }
+        ));
+        let entry =
+            json!({ "normal": { "channels": 3, "stored": "unit_vectors", "divisor": 255 } });
+        let error = resolve(&entry, "normal").unwrap_err().to_string();
+        assert!(error.contains("leave out `divisor`"), "{error}");
+        let entry = json!({
+            "flow": { "channels": 2, "zero": 32768, "divisor": 64, "flip": { "negate": [0] } }
+        });
+        let flow = resolve(&entry, "flow").unwrap().data;
+        assert_eq!(flow.rules.stored, Stored::ZeroAt(32768.0));
+        let entry = json!({ "flow": { "channels": 2, "flip": { "negates": [0] } } });
+        let error = Modalities::read(&entry).unwrap_err();
+        assert!(error.contains("`flow`: `flip`: expected"), "{error}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use multimae::losses::ReconstructionLoss;
 use multimae::modality::{DEFAULT_DIM_CLASS_EMB, ModalityKind};
-use multimae_data::{Encoding, Interpolation, Orientation, Quantity, Valid};
+use multimae_data::{Encoding, Flip, Interpolation, Orientation, Quantity, Stored, Valid};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,16 @@ pub enum LossName {
     L1,
     /// Softmax cross-entropy.
     CrossEntropy,
+}
+
+/// The meaning of stored numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StoredAs {
+    /// They stand for themselves, or count from `zero`.
+    Numbers,
+    /// Components of vectors of length 1.
+    UnitVectors,
 }
 
 /// One entry under `modalities:`. Absent keys keep their usual values.
@@ -95,6 +105,17 @@ pub struct ModalityRecipe {
     /// `divisor`. NaN and infinite numbers are always invalid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub valid: Option<Valid>,
+    /// numbers | `unit_vectors`: the meaning of stored numbers. Unit vectors fill the range of the
+    /// file's type: 0 is 127.5 in 8 bits, 32767.5 in 16 bits, 0 in arrays of floats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stored: Option<StoredAs>,
+    /// The stored number that stands for 0; subtracted before the division.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zero: Option<f32>,
+    /// nothing | quantity | a map as in {negate: [0]} (channels of numbers) or {swap: [[3, 4]]}
+    /// (labels as stored, or channels): the change of values where a frame is mirrored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flip: Option<Flip>,
     /// The kind of task that predicts it in fine-tuning: depth | labels | values | normals.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
@@ -132,7 +153,34 @@ impl ModalityRecipe {
             quantity: self.quantity.or(usual.quantity),
             orientation: self.orientation.or(usual.orientation),
             valid: self.valid.or(usual.valid),
+            stored: self.stored.or(usual.stored),
+            zero: self.zero.or(usual.zero),
+            flip: self.flip.or(usual.flip),
             task: self.task.or(usual.task),
+        }
+    }
+
+    /// The usual properties, those of unit vectors for an entry that stores them.
+    pub(super) fn usual_of_stored(&self, usual: Self) -> Result<Self, String> {
+        if self.stored != Some(StoredAs::UnitVectors) {
+            return Ok(usual);
+        }
+        if self.divisor.is_some() || self.zero.is_some() {
+            return Err(
+                "`stored: unit_vectors` says what 0 and 1 are stored as; leave out `divisor` \
+                        and `zero`"
+                    .to_owned(),
+            );
+        }
+        Ok(Self { divisor: None, zero: None, quantity: Some(Quantity::Direction), ..usual })
+    }
+
+    /// The stored number that stands for 0.
+    pub(super) fn stored(&self) -> Stored {
+        match (self.stored, self.zero) {
+            (Some(StoredAs::UnitVectors), _) => Stored::UnitVectors,
+            (_, Some(zero)) => Stored::ZeroAt(zero),
+            _ => Stored::Plain,
         }
     }
 

@@ -24,7 +24,7 @@ recipe_keys! {
             /// Modalities to predict.
             out_domains: Names = Names(Vec::new()),
             /// Properties of modalities: folder, kind, channels, classes, stride, ignore, offset,
-            /// divisor, mean, std, interpolation, standardize, quantity, valid, loss, palette, unit.
+            /// divisor, mean, std, interpolation, standardize, quantity, valid, stored, zero, flip, loss, palette, unit.
             modalities: Modalities = Modalities::default(),
             /// Valid numbers of modalities whose entry has no `valid`: `quantity` leaves out 0 and
             /// the largest value of the file's type where the quantity is a distance, `all` counts

@@ -104,8 +104,8 @@ pub use map::{Map, Values};
 pub use mask::valid_label;
 pub use memory::{DecodeLimits, ModalityFile};
 pub use modality::{
-    DataModality, Encoding, Excepted, IMAGENET_MEAN, IMAGENET_STD, Interpolation, Orientation,
-    Quantity, Saturated, Valid, ValidRule, ValueRules,
+    DataModality, Encoding, Excepted, Flip, FlipRule, IMAGENET_MEAN, IMAGENET_STD, Interpolation,
+    Orientation, Quantity, Saturated, Stored, Valid, ValidRule, ValueRules,
 };
 pub use names::{is_stray, stray_notice};
 pub use pairing_problems::PairingProblems;

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-pub(crate) use value_rules::InvalidNumbers;
-pub use value_rules::{Excepted, Saturated, Valid, ValidRule, ValueRules};
+pub use value_rules::{Excepted, Flip, FlipRule, Saturated, Stored, Valid, ValidRule, ValueRules};
+pub(crate) use value_rules::{InvalidNumbers, NumberRange};
 
 /// Mean of the RGB channels over ImageNet, in `0..=1`.
 pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
@@ -119,7 +119,8 @@ pub enum Quantity {
     Plain,
     /// Distance from the camera: enlarging the image by a factor divides it by that factor.
     Distance,
-    /// Vectors in camera coordinates, x to the right in channel 0: mirroring negates x.
+    /// Vectors in camera coordinates, x to the right in channel 0: mirroring negates x, unless the
+    /// modality's [`Flip`](crate::Flip) says otherwise.
     Direction,
 }
 
@@ -176,7 +177,7 @@ impl DataModality {
         } else if self.stride == 0 {
             Some("stride must be at least 1".to_owned())
         } else {
-            self.encoding.problem().or_else(|| self.rules.valid.problem(&self.encoding))
+            self.encoding.problem().or_else(|| self.rules.problem(&self.encoding))
         };
         match problem {
             Some(problem) => Err(Error::Config(format!("modality `{}`: {problem}", self.name))),

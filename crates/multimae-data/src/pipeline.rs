@@ -200,8 +200,8 @@ impl CropView {
             (RawMap::Color(rgb), Encoding::Color { mean, std }) => {
                 self.color(rgb, mean, std, recolor)?
             }
-            (RawMap::Continuous { channels, data }, encoding) => {
-                self.continuous(*channels, data, encoding)?
+            (RawMap::Continuous { channels, data }, _) => {
+                self.continuous(*channels, data, modality)?
             }
             (RawMap::Labels(labels), encoding) => {
                 let padding = match (label_padding, encoding) {
@@ -210,7 +210,7 @@ impl CropView {
                     (None, Encoding::Labels { classes, .. }) => *classes as i64,
                     (None, _) => 0,
                 };
-                Values::Labels(self.labels(labels, padding)?)
+                Values::Labels(self.labels(labels, modality, padding)?)
             }
             (RawMap::Color(_), _) => {
                 return Err(Error::Config(format!("modality `{}` holds colours", modality.name)));
@@ -251,14 +251,20 @@ impl CropView {
         Ok(Values::Continuous { channels: 3, data })
     }
 
-    fn continuous(&self, channels: usize, planes: &[f32], encoding: &Encoding) -> Result<Values> {
+    fn continuous(
+        &self,
+        channels: usize,
+        planes: &[f32],
+        modality: &DataModality,
+    ) -> Result<Values> {
         let Encoding::Continuous {
             divisor, mean, std, interpolation, standardize, quantity, ..
-        } = encoding
+        } = &modality.encoding
         else {
-            return Err(Error::Config(format!("real values for {encoding:?}")));
+            return Err(Error::Config(format!("real values for {:?}", modality.encoding)));
         };
-        let mut data = Vec::with_capacity(channels * self.size().0 * self.size().1);
+        let shown = self.shown().0 * self.shown().1;
+        let mut normalised = Vec::with_capacity(channels * shown);
         for (channel, plane) in planes.chunks_exact(self.from.0 * self.from.1).enumerate() {
             let mut plane = self.plane(plane, *interpolation)?;
             let mean = mean.get(channel).copied().unwrap_or(0.0);
@@ -269,14 +275,18 @@ impl CropView {
                 false => *divisor,
             };
             plane.iter_mut().for_each(|x| *x = (*x / divisor - mean) / std);
+            normalised.append(&mut plane);
+        }
+        if self.placement.hflip {
+            modality.mirror_planes(&mut normalised, shown);
+        }
+        let mut data = Vec::with_capacity(channels * self.size().0 * self.size().1);
+        for plane in normalised.chunks_exact_mut(shown) {
             if *standardize {
-                robust_standardize(&mut plane);
+                robust_standardize(plane);
             }
-            self.flip(&mut plane);
-            if self.placement.hflip && channel == 0 && *quantity == Quantity::Direction {
-                plane.iter_mut().for_each(|x| *x = -*x);
-            }
-            data.append(&mut self.pad(plane, f32::NAN));
+            self.flip(plane);
+            data.append(&mut self.pad(plane.to_vec(), f32::NAN));
         }
         Ok(Values::Continuous { channels, data })
     }
@@ -287,7 +297,7 @@ impl CropView {
 
     /// Resized to the full size, flipped, and from there to 1/stride, each to the nearest pixel,
     /// as the published code does: both steps become one choice of rows and columns.
-    fn labels(&self, labels: &[i64], padding: i64) -> Result<Vec<i64>> {
+    fn labels(&self, labels: &[i64], modality: &DataModality, padding: i64) -> Result<Vec<i64>> {
         let Placement { crop, hflip, shown, .. } = self.placement;
         let full_rows = nearest_indices(crop.height, shown.0);
         let mut full_columns = nearest_indices(crop.width, shown.1);
@@ -302,7 +312,10 @@ impl CropView {
         };
         let rows = pick(&full_rows, self.full.0, height);
         let columns = pick(&full_columns, self.full.1, width);
-        let picked = gather(labels, self.from, crop, &rows, &columns)?;
+        let mut picked = gather(labels, self.from, crop, &rows, &columns)?;
+        if hflip {
+            modality.mirror_labels(&mut picked);
+        }
         Ok(pad(picked, (rows.len(), columns.len()), (height, width), padding))
     }
 

@@ -22,7 +22,8 @@ pub struct RawSample {
 pub enum RawMap {
     /// 8-bit RGB, `(H, W, 3)`, row-major.
     Color(Vec<u8>),
-    /// Real values as stored, `(C, H, W)`, row-major; all channels of invalid pixels are NaN.
+    /// Real values as stored, `(C, H, W)`, row-major, counted from the stored zero; all channels of
+    /// invalid pixels are NaN.
     Continuous {
         /// Channels.
         channels: usize,

@@ -26,6 +26,17 @@ impl TaskCard {
     pub fn new(task: impl Task + 'static, target: Option<DataModality>) -> Self {
         Self { task: Arc::new(task), target }
     }
+
+    /// Corrects the decoded values of a mirrored frame, after its maps were mirrored back, by the
+    /// rule of its annotations.
+    ///
+    /// # Shapes
+    /// `maps`: planes of `area` values each.
+    pub fn unmirror(&self, maps: &mut [f32], area: usize) {
+        if let Some(target) = &self.target {
+            target.mirror_planes(maps, area);
+        }
+    }
 }
 
 impl PartialEq for TaskCard {
@@ -52,5 +63,72 @@ impl<'de> Deserialize<'de> for TaskCard {
         let Fields { kind, target } = Fields::deserialize(deserializer)?;
         let task = from_json(kind).map_err(D::Error::custom)?;
         Ok(Self { task, target })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use multimae_data::{Encoding, Flip, FlipRule, Interpolation, Quantity, Stored, ValueRules};
+
+    use super::*;
+    use crate::kinds::normals::Normals;
+
+    fn card(encoding: Encoding, rules: ValueRules) -> TaskCard {
+        let (name, folder) = ("a".to_owned(), "a".to_owned());
+        TaskCard::new(
+            Normals {},
+            Some(DataModality {
+                name,
+                folder,
+                encoding,
+                stride: 1,
+                orientation: multimae_data::Orientation::Apply,
+                rules,
+            }),
+        )
+    }
+
+    fn numbers(channels: usize, quantity: Quantity) -> Encoding {
+        Encoding::Continuous {
+            channels,
+            divisor: 1.0,
+            mean: vec![1.0; channels],
+            std: vec![2.0; channels],
+            interpolation: Interpolation::Nearest,
+            standardize: false,
+            quantity,
+        }
+    }
+
+    #[test]
+    fn mirrored_predictions_are_corrected_by_the_rule_of_the_annotations() {
+        let planes = [0.6, -0.6, 0.1, 0.2, 0.8, 0.8];
+        let unmirrored = |encoding: Encoding, rules: ValueRules| {
+            let card = card(encoding, rules);
+            card.target.as_ref().unwrap().check().unwrap();
+            let mut twice = planes.to_vec();
+            card.unmirror(&mut twice, 2);
+            let once = twice.clone();
+            card.unmirror(&mut twice, 2);
+            assert!(twice.iter().zip(planes).all(|(a, b)| (a - b).abs() < 1e-6), "{twice:?}");
+            once
+        };
+        let direction = unmirrored(numbers(3, Quantity::Direction), ValueRules::default());
+        assert_eq!(direction, [-0.6, 0.6, 0.1, 0.2, 0.8, 0.8]);
+        assert_eq!(unmirrored(numbers(3, Quantity::Plain), ValueRules::default()), planes);
+        let own = |rule: FlipRule, stored: Stored| ValueRules {
+            flip: Flip::Own(rule),
+            stored,
+            ..ValueRules::default()
+        };
+        let negated = FlipRule { negate: vec![1], swap: Vec::new() };
+        // 0 is -0.5 after mean and deviation.
+        let flow = unmirrored(numbers(3, Quantity::Plain), own(negated, Stored::ZeroAt(7.0)));
+        assert_eq!(flow, [0.6, -0.6, -1.1, -1.2, 0.8, 0.8]);
+        // Labels 1 and 3 as stored are classes 0 and 2.
+        let labels = Encoding::Labels { classes: 3, ignore: Some(255), offset: -1 };
+        let swapped = FlipRule { negate: Vec::new(), swap: vec![[3, 1]] };
+        let labels = unmirrored(labels, own(swapped, Stored::Plain));
+        assert_eq!(labels, [0.8, 0.8, 0.1, 0.2, 0.6, -0.6]);
     }
 }

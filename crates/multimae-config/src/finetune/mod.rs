@@ -42,7 +42,7 @@ recipe_keys! {
                 /// files.
                 out_domains,
                 /// Properties of modalities: folder, kind, channels, classes, stride, ignore,
-                /// offset, divisor, mean, std, interpolation, standardize, quantity, valid, palette, unit. Depth
+                /// offset, divisor, mean, std, interpolation, standardize, quantity, valid, stored, zero, flip, palette, unit. Depth
                 /// divided by its divisor is in metres.
                 modalities,
                 /// Standardise input depth per sample by the valid values between its 10th and

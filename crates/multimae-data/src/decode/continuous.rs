@@ -37,10 +37,10 @@ fn check_array(frame: &Frame, axes: u8, channels: usize) -> Result<(), Problem> 
     Err(format!("its shape is {shape:?}, expected {plain}({channels}, height, width)"))
 }
 
-/// The values of a window, plane by plane; invalid pixels are NaN.
+/// The values of a window, plane by plane, counted from the stored zero; invalid pixels are NaN.
 pub(super) fn convert(frame: Frame, modality: &DataModality, window: CropBox) -> RawMap {
     let info = frame.info;
-    let invalid = InvalidNumbers::of(&modality.rules, &modality.encoding, frame.pixels.saturated());
+    let (rules, range) = (&modality.rules, frame.pixels.range());
     let whole = window == CropBox::whole((info.height, info.width));
     let mut data = match frame.pixels {
         Pixels::F32(values) if whole && (info.order == Order::Planar || info.channels == 1) => {
@@ -48,7 +48,8 @@ pub(super) fn convert(frame: Frame, modality: &DataModality, window: CropBox) ->
         }
         pixels => of_any_type!(&pixels, values => info.window(values, window, |v| v as f32)),
     };
-    invalid.mark(&mut data, info.channels);
+    InvalidNumbers::of(rules, &modality.encoding, range).mark(&mut data, info.channels);
+    rules.stored.convert(&mut data, range);
     RawMap::Continuous { channels: info.channels, data }
 }
 

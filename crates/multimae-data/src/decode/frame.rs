@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{FileFormat, Problem};
+use crate::modality::NumberRange;
 use crate::resize::CropBox;
 
 /// The stored values of a file.
@@ -159,16 +160,18 @@ impl Pixels {
         !matches!(self, Self::F32(_) | Self::F64(_))
     }
 
-    /// The largest value of the type, `None` for floats.
-    pub(crate) fn saturated(&self) -> Option<f32> {
+    /// The range of an integer type, `None` for floats.
+    pub(crate) fn range(&self) -> Option<NumberRange> {
+        let unsigned = |max: f32| Some(NumberRange { min: 0.0, max });
+        let signed = |max: f32| Some(NumberRange { min: -max, max });
         match self {
-            Self::U8(_) => Some(f32::from(u8::MAX)),
-            Self::U16(_) => Some(f32::from(u16::MAX)),
-            Self::U32(_) => Some(u32::MAX as f32),
-            Self::I8(_) => Some(f32::from(i8::MAX)),
-            Self::I16(_) => Some(f32::from(i16::MAX)),
-            Self::I32(_) => Some(i32::MAX as f32),
-            Self::I64(_) => Some(i64::MAX as f32),
+            Self::U8(_) => unsigned(u8::MAX.into()),
+            Self::U16(_) => unsigned(u16::MAX.into()),
+            Self::U32(_) => unsigned(u32::MAX as f32),
+            Self::I8(_) => signed(i8::MAX.into()),
+            Self::I16(_) => signed(i16::MAX.into()),
+            Self::I32(_) => signed(i32::MAX as f32),
+            Self::I64(_) => signed(i64::MAX as f32),
             Self::F32(_) | Self::F64(_) => None,
         }
     }

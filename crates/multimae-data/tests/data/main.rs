@@ -7,6 +7,7 @@ mod files;
 mod formats;
 mod loader;
 mod memory;
+mod mirroring;
 mod orientation;
 mod packed;
 mod pairing;

@@ -24,7 +24,7 @@ fn distance(valid: Valid, interpolation: Interpolation, standardised: bool) -> D
     if let Encoding::Continuous { quantity, standardize, divisor, .. } = &mut modality.encoding {
         (*quantity, *standardize, *divisor) = (Quantity::Distance, standardised, 1000.0);
     }
-    DataModality { rules: ValueRules { valid }, ..modality }
+    DataModality { rules: ValueRules { valid, ..ValueRules::default() }, ..modality }
 }
 
 fn write(files: &Files, id: usize, stored: impl Fn(usize, usize) -> u16) {

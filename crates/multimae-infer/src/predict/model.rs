@@ -10,8 +10,8 @@ use multimae_data::{DataModality, Geometry, Placement, RawSample, Sample};
 
 use multimae::output_adapters::Prediction;
 use multimae_kernels::precision::Precision;
+use multimae_tasks::HeadOutput;
 use multimae_tasks::maps::Maps;
-use multimae_tasks::{HeadOutput, Task};
 
 use super::{
     FrameOutputs, FramePrediction, PredictOptions, Predictor, PreparedFrame, TaskPrediction,
@@ -258,7 +258,7 @@ pub fn finish(
 ) -> Result<FramePrediction, String> {
     let finished = |(name, output): (String, Prediction)| {
         let task = card.tasks.get(&name).ok_or_else(|| format!("no task `{name}`"))?;
-        let prediction = of_frame(&*task.task, output, view, size)
+        let prediction = of_frame(task, output, view, size)
             .map_err(|problem| format!("task `{name}`: {problem}"))?;
         Ok((name, prediction))
     };
@@ -267,29 +267,29 @@ pub fn finish(
 }
 
 fn of_frame(
-    task: &dyn Task,
+    card: &TaskCard,
     output: Prediction,
     view: ModelView,
     size: Size,
 ) -> Result<TaskPrediction, String> {
     Ok(match output {
         Prediction::Maps(maps) => {
-            let values = merged(task, maps, view)?;
+            let values = merged(card, maps, view)?;
             let maps = Maps { values: &values, canvas: view.canvas, shown: view.shown };
-            task.at_frame_size(&maps, size)
+            card.task.at_frame_size(&maps, size)
         }
         Prediction::Classes(logits) => {
             let [batch, _] = logits.dims();
             let mean = logits.sum_dim(0).div_scalar(batch as f64);
             let values: Vec<f32> = mean.into_data().iter::<f32>().collect();
             let single = Size::new(1, 1);
-            task.at_frame_size(&Maps { values: &values, canvas: single, shown: single }, size)
+            card.task.at_frame_size(&Maps { values: &values, canvas: single, shown: single }, size)
         }
     })
 }
 
 /// The mean of a frame's maps and those of its mirror image, if there are two: `(C, canvas)`.
-fn merged(task: &dyn Task, maps: Tensor<4>, view: ModelView) -> Result<Vec<f32>, String> {
+fn merged(card: &TaskCard, maps: Tensor<4>, view: ModelView) -> Result<Vec<f32>, String> {
     let [batch, channels, height, width] = maps.dims();
     if (height, width) != (view.canvas.height, view.canvas.width) {
         return Err(format!("the head's maps are {height}x{width}, the input is {}", view.canvas));
@@ -299,7 +299,7 @@ fn merged(task: &dyn Task, maps: Tensor<4>, view: ModelView) -> Result<Vec<f32>,
     if batch > 1 {
         let shown = view.shown.width;
         mirror.chunks_exact_mut(width).for_each(|row| row[..shown].reverse());
-        task.unmirror(&mut mirror, height * width);
+        card.unmirror(&mut mirror, height * width);
         for (row, mirrored) in values.chunks_exact_mut(width).zip(mirror.chunks_exact(width)) {
             let pairs = row[..shown].iter_mut().zip(&mirrored[..shown]);
             pairs.for_each(|(a, b)| *a = 0.5 * (*a + b));
@@ -387,7 +387,7 @@ mod tests {
     #[test]
     fn mirrored_maps_are_turned_back_within_what_is_shown() {
         let scale = DepthScale::Linear { mean: 0.0, std: 1.0 };
-        let task = Depth { scale, min: 0.0, max: 10.0 };
+        let card = TaskCard::new(Depth { scale, min: 0.0, max: 10.0 }, None);
         let maps = [1.0_f32, 3.0, 9.0, /* mirrored */ 5.0, 7.0, 9.0];
         let maps =
             Tensor::from_data(TensorData::new(maps.to_vec(), [2, 1, 1, 3]), &Device::default());
@@ -396,8 +396,8 @@ mod tests {
             canvas: Size::new(1, 3),
             shown: Size::new(1, 2),
         };
-        assert_eq!(merged(&task, maps.clone(), view).unwrap(), [4.0, 4.0, 9.0]);
+        assert_eq!(merged(&card, maps.clone(), view).unwrap(), [4.0, 4.0, 9.0]);
         let other = ModelView { canvas: Size::new(1, 4), ..view };
-        assert!(merged(&task, maps, other).is_err());
+        assert!(merged(&card, maps, other).is_err());
     }
 }

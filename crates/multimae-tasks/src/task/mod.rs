@@ -105,14 +105,6 @@ pub trait Task: fmt::Debug + Send + Sync {
     /// `(B, C, H, W)` or `(B, classes)`; the number of channels may shrink.
     fn decode(&self, prediction: Prediction) -> Option<Prediction>;
 
-    /// Corrects the decoded values of a mirrored frame, after its maps were mirrored back.
-    ///
-    /// # Shapes
-    /// `maps`: planes of `area` values each.
-    fn unmirror(&self, maps: &mut [f32], area: usize) {
-        let _ = (maps, area);
-    }
-
     /// Brings decoded values to a frame's own size. For tasks per image, `maps.values` are the
     /// mean logits.
     fn at_frame_size(&self, maps: &Maps<'_>, size: Size) -> TaskPrediction;

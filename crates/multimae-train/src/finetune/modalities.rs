@@ -140,7 +140,11 @@ pub(super) fn target(recipe: &FinetuneRecipe, name: &str) -> Result<TaskModality
         in_metres(name, &mut modality)?;
     }
     let said = entries.0.get(name).and_then(|entry| entry.quantity);
-    if let (Encoding::Continuous { quantity, .. }, None) = (&mut modality.data.encoding, said) {
+    // Unit vectors are directions, whatever predicts them.
+    let decided = of_task.quantity.is_plain() && !modality.data.rules.stored.is_plain();
+    if let (Encoding::Continuous { quantity, .. }, None) = (&mut modality.data.encoding, said)
+        && !decided
+    {
         *quantity = of_task.quantity;
     }
     // Annotations are at full resolution.

@@ -69,8 +69,8 @@ fn build(context: &BuildContext<'_>) -> Result<Built> {
         Encoding::Continuous { channels: CHANNELS, quantity: Quantity::Direction, .. } => {}
         _ => {
             return Err(context.problem(
-                "normals are three numbers per pixel in -1 to 1, for example `channels: 3, \
-                 divisor: 127.5, mean: [1, 1, 1], quantity: direction` for 8-bit images",
+                "normals are three numbers per pixel in -1 to 1; `channels: 3, stored: \
+                 unit_vectors` reads them from images of 8 or 16 bits and from arrays",
             ));
         }
     }
@@ -147,11 +147,6 @@ impl Task for Normals {
     fn decode(&self, prediction: Prediction) -> Option<Prediction> {
         let Prediction::Maps(maps) = prediction else { return None };
         Some(Prediction::Maps(unit(maps)))
-    }
-
-    /// A surface seen in a mirror points the other way along x.
-    fn unmirror(&self, maps: &mut [f32], area: usize) {
-        maps.iter_mut().take(area).for_each(|x| *x = -*x);
     }
 
     fn at_frame_size(&self, maps: &Maps<'_>, size: Size) -> TaskPrediction {
@@ -250,13 +245,6 @@ mod tests {
         for (got, expected) in units.iter().zip(expected) {
             assert!((got - expected).abs() < 1e-5, "{units:?}");
         }
-    }
-
-    #[test]
-    fn a_mirrored_frame_has_its_x_negated() {
-        let mut planes = vec![0.6, -0.6, 0.1, 0.2, 0.8, 0.8];
-        (Normals {}).unmirror(&mut planes, 2);
-        assert_eq!(planes, [-0.6, 0.6, 0.1, 0.2, 0.8, 0.8]);
     }
 
     #[test]

@@ -1,25 +1,8 @@
-//! The meaning of stored values: which of them are measurements.
+//! The stored numbers that are measurements.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Encoding, Quantity};
-
-/// The meaning of a modality's stored values, beyond their conversion to numbers.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ValueRules {
-    /// The numbers that are measurements.
-    #[serde(skip_serializing_if = "Valid::is_all")]
-    pub valid: Valid,
-}
-
-impl ValueRules {
-    /// Whether nothing is said.
-    #[must_use]
-    pub fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
+use super::{Encoding, NumberRange, Quantity, Stored, ValueRules};
 
 /// The stored numbers of a modality that are measurements. NaN and infinite numbers never are.
 ///
@@ -31,8 +14,8 @@ pub enum Valid {
     /// Every finite number, as in the published code.
     #[default]
     All,
-    /// By the quantity: a distance is invalid at 0 and at the largest value of its file's type, of
-    /// all else every finite number is valid.
+    /// By the quantity: a distance is invalid at 0 and at the largest value of its file's type, a unit
+    /// vector that is shorter than 0.5 or longer than 1.5; of all else every finite number is valid.
     Quantity,
     /// A rule of the modality's own.
     Own(ValidRule),
@@ -158,19 +141,31 @@ impl Valid {
     }
 }
 
+/// Smallest and largest length of a stored unit vector; others mark unknown pixels, as (0, 0, 0)
+/// does whether it stands for itself or for three components of -1.
+const UNIT_LENGTH: (f32, f32) = (0.5, 1.5);
+
 /// The invalid numbers of a file, whose type is known.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct InvalidNumbers {
     stored: Vec<f32>,
     /// Smallest and largest valid number after the division, if there is a range.
     range: Option<(f32, f32)>,
-    divisor: f32,
+    /// The stored number for 0, and the difference of stored numbers for 1.
+    zero: f32,
+    unit: f32,
+    /// Smallest and largest length of valid vectors, if it counts.
+    length: Option<(f32, f32)>,
 }
 
 impl InvalidNumbers {
-    /// The invalid numbers of a rule. `saturated` is the largest value of the file's type, `None`
-    /// for types without one.
-    pub(crate) fn of(rules: &ValueRules, encoding: &Encoding, saturated: Option<f32>) -> Self {
+    /// The invalid numbers of a rule, in a file of a type of this range; `None` for floats.
+    pub(crate) fn of(
+        rules: &ValueRules,
+        encoding: &Encoding,
+        of_type: Option<NumberRange>,
+    ) -> Self {
+        let saturated = of_type.map(|range| range.max);
         let (divisor, quantity) = match encoding {
             Encoding::Continuous { divisor, quantity, .. } => (*divisor, *quantity),
             _ => (1.0, Quantity::Plain),
@@ -189,7 +184,10 @@ impl InvalidNumbers {
                 }),
             ),
         };
-        Self { stored, range, divisor }
+        let (zero, one) = rules.stored.zero_and_one(of_type);
+        let vectors = rules.stored == Stored::UnitVectors && !rules.valid.is_all();
+        let length = vectors.then_some(UNIT_LENGTH);
+        Self { stored, range, zero, unit: (one - zero) * divisor, length }
     }
 
     /// Makes every channel of invalid pixels NaN.
@@ -198,7 +196,7 @@ impl InvalidNumbers {
     /// `channels` planes of stored numbers.
     pub(crate) fn mark(&self, planes: &mut [f32], channels: usize) {
         let inside = |x: f32| match self.range {
-            Some((min, max)) => (min..=max).contains(&(x / self.divisor)),
+            Some((min, max)) => (min..=max).contains(&self.in_unit(x)),
             None => true,
         };
         let measured = |x: f32| x.is_finite() && inside(x);
@@ -211,10 +209,23 @@ impl InvalidNumbers {
         let pixels = planes.len() / channels.max(1);
         for pixel in 0..pixels {
             let of_pixel = || planes.iter().skip(pixel).step_by(pixels).copied();
-            if !of_pixel().all(measured) || of_pixel().all(excepted) {
+            if !of_pixel().all(measured) || of_pixel().all(excepted) || !self.is_long(of_pixel()) {
                 planes.iter_mut().skip(pixel).step_by(pixels).for_each(|x| *x = f32::NAN);
             }
         }
+    }
+}
+
+impl InvalidNumbers {
+    fn in_unit(&self, stored: f32) -> f32 {
+        (stored - self.zero) / self.unit
+    }
+
+    /// Whether a vector has a valid length.
+    fn is_long(&self, stored: impl Iterator<Item = f32>) -> bool {
+        let Some((shortest, longest)) = self.length else { return true };
+        let squares: f32 = stored.map(|x| self.in_unit(x).powi(2)).sum();
+        (shortest * shortest..=longest * longest).contains(&squares)
     }
 }
 
@@ -245,9 +256,10 @@ mod tests {
 
     /// The indices of stored numbers that a rule calls invalid.
     fn invalid(valid: Valid, quantity: Quantity, channels: usize, stored: &[f32]) -> Vec<usize> {
-        let rules = ValueRules { valid };
+        let rules = ValueRules { valid, ..ValueRules::default() };
         let mut planes = stored.to_vec();
-        InvalidNumbers::of(&rules, &encoding(channels, quantity), Some(65535.0))
+        let range = Some(NumberRange { min: 0.0, max: 65535.0 });
+        InvalidNumbers::of(&rules, &encoding(channels, quantity), range)
             .mark(&mut planes, channels);
         let kept = planes.iter().zip(stored).all(|(a, b)| a.is_nan() || a == b);
         assert!(kept, "valid numbers stay as they are");
@@ -280,6 +292,38 @@ mod tests {
         // Three pixels of two channels: (0, 5), (0, 0), (3, NaN).
         let stored = [0.0, 0.0, 3.0, 5.0, 0.0, f32::NAN];
         assert_eq!(invalid(Valid::Quantity, Quantity::Distance, 2, &stored), [1, 2, 4, 5]);
+    }
+
+    #[test]
+    fn a_range_is_counted_from_zero() {
+        let rule = ValidRule { min: Some(-0.001), ..ValidRule::default() };
+        let rules = ValueRules {
+            valid: Valid::Own(rule),
+            stored: Stored::ZeroAt(100.0),
+            ..ValueRules::default()
+        };
+        let mut numbers = [98.0, 99.0, 100.0, 300.0];
+        InvalidNumbers::of(&rules, &encoding(1, Quantity::Plain), None).mark(&mut numbers, 1);
+        assert!(numbers[0].is_nan() && numbers[1..] == [99.0, 100.0, 300.0]);
+    }
+
+    #[test]
+    fn vectors_of_no_unit_length_are_unknown() {
+        let mut encoding = encoding(3, Quantity::Direction);
+        if let Encoding::Continuous { divisor, .. } = &mut encoding {
+            *divisor = 1.0;
+        }
+        let range = Some(NumberRange { min: 0.0, max: 255.0 });
+        // Four pixels: (0, 0, 0), the middle, along z, and along x.
+        let stored = [0.0, 127.0, 128.0, 255.0, 0.0, 128.0, 127.0, 127.0, 0.0, 127.0, 255.0, 128.0];
+        for (valid, expected) in
+            [(Valid::Quantity, [true, true, false, false]), (Valid::All, [false; 4])]
+        {
+            let rules = ValueRules { valid, stored: Stored::UnitVectors, ..ValueRules::default() };
+            let mut planes = stored;
+            InvalidNumbers::of(&rules, &encoding, range).mark(&mut planes, 3);
+            assert_eq!([0, 1, 2, 3].map(|pixel| planes[pixel].is_nan()), expected);
+        }
     }
 
     #[test]
