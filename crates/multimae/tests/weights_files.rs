@@ -16,8 +16,8 @@ use multimae::output_adapters::{DecoderConfig, OutputTask};
 use multimae::positions::NonSquareTables;
 use multimae::state::{AllowedKeys, StateDict, load, parameters, state_dict};
 use multimae::weights::{
-    Fitted, Format, Layout, fit_input_adapters, from_timm, read_model_config, read_npz,
-    read_weights, to_timm, write_safetensors,
+    Fitted, Format, Layout, fit_input_adapters, from_timm, from_timm_grid, missing_parts,
+    read_model_config, read_npz, read_weights, to_timm, write_safetensors,
 };
 use proptest::prelude::*;
 use rand::SeedableRng;
@@ -212,6 +212,84 @@ fn a_whole_model_goes_to_timm_and_back() {
 }
 
 #[test]
+fn a_table_that_is_not_square_needs_its_grid() {
+    let mut value = 0.0;
+    let mut weights = vit(2, 2, || {
+        value += 1.0;
+        value
+    });
+    let rows: Vec<f32> = (0..14).map(|i| i as f32).collect();
+    weights.insert("pos_embed".to_owned(), TensorData::new(rows, [1, 7, 2]));
+    assert!(from_timm(&weights).unwrap_err().to_string().contains("--grid HxW"));
+    let ours = from_timm_grid(&weights, Some(Size::new(2, 3))).unwrap().weights;
+    let table = &ours["input_adapters.rgb.pos_emb"];
+    assert_eq!(table.shape().as_slice(), [1, 2, 2, 3]);
+    assert_eq!(floats(table), [2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 3.0, 5.0, 7.0, 9.0, 11.0, 13.0]);
+    let message = from_timm_grid(&weights, Some(Size::new(2, 2))).unwrap_err().to_string();
+    assert!(message.contains("has 7 rows, a grid of 2x2"), "{message}");
+    // A table of patches alone, as timm has it without an embedding of the class token.
+    let rows: Vec<f32> = (0..12).map(|i| i as f32).collect();
+    weights.insert("pos_embed".to_owned(), TensorData::new(rows, [1, 6, 2]));
+    let ours = from_timm_grid(&weights, Some(Size::new(2, 3))).unwrap().weights;
+    assert_eq!(floats(&ours["global_tokens"]), floats(&weights["cls_token"]));
+    assert_eq!(floats(&ours["input_adapters.rgb.pos_emb"])[..3], [0.0, 2.0, 4.0]);
+}
+
+#[test]
+fn missing_parts_of_blocks_are_listed() {
+    let mut weights = vit(2, 2, || 0.5);
+    let missing = missing_parts(&weights, "blocks.");
+    assert_eq!(missing.len(), 2 * (12 - 3));
+    weights.extend(missing.into_iter().map(|name| (name, TensorData::new(vec![0.5_f32], [1]))));
+    assert_eq!(missing_parts(&weights, "blocks."), [""; 0]);
+    weights.shift_remove("blocks.1.mlp.fc1.bias");
+    assert_eq!(missing_parts(&weights, "blocks."), ["blocks.1.mlp.fc1.bias"]);
+    weights.retain(|name, _| !name.starts_with("blocks.0."));
+    assert!(missing_parts(&weights, "blocks.").contains(&"blocks.0.norm1.weight".to_owned()));
+}
+
+#[test]
+fn sharded_weights_are_those_of_one_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let weights = vit(2, 2, || 0.5);
+    // Prefixes are common to all files.
+    let named = |(name, data): (&String, &TensorData)| (format!("vit.{name}"), data.clone());
+    let (mut map, mut files) = (serde_json::Map::new(), [StateDict::new(), StateDict::new()]);
+    for (place, entry) in weights.iter().enumerate() {
+        let (name, data) = named(entry);
+        map.insert(name.clone(), format!("{}.safetensors", place % 2).into());
+        files[place % 2].insert(name, data);
+    }
+    for (place, shard) in files.iter().enumerate() {
+        let bytes = write_safetensors(shard, &IndexMap::new()).unwrap();
+        fs::write(path(&format!("{place}.safetensors")), bytes).unwrap();
+    }
+    let index = path("model.safetensors.index.json");
+    let write = |map: &serde_json::Map<String, serde_json::Value>| {
+        let text = serde_json::json!({"metadata": {}, "weight_map": map}).to_string();
+        fs::write(&index, text).unwrap();
+    };
+    write(&map);
+    let read = read_weights(&index).unwrap();
+    assert_eq!(read.weights.len(), weights.len());
+    for (name, data) in &weights {
+        assert_eq!(&read.weights[name], data, "{name}");
+    }
+    for (name, file, says) in [
+        ("vit.extra", "0.safetensors", "`vit.extra` is not in 0.safetensors"),
+        ("vit.extra", "../0.safetensors", "not a plain name"),
+        ("vit.extra", "2.safetensors", "2.safetensors"),
+    ] {
+        let mut map = map.clone();
+        map.insert(name.to_owned(), file.into());
+        write(&map);
+        let message = read_weights(&index).unwrap_err().to_string();
+        assert!(message.contains(says), "{message}");
+    }
+}
+
+#[test]
 fn what_cannot_be_converted_is_refused() {
     let data = || TensorData::new(vec![1_f32; 2], [2]);
     let vit = || vit(2, 2, || 0.5);
@@ -226,7 +304,7 @@ fn what_cannot_be_converted_is_refused() {
     refuse(&|w| drop(w.shift_remove("cls_token")), "`cls_token` is missing");
     refuse(&|w| drop(w.insert("cls_token".to_owned(), data())), "shape [2]");
     let table = |rows: usize| TensorData::new(vec![1_f32; rows * 2], [1, rows, 2]);
-    refuse(&|w| drop(w.insert("pos_embed".to_owned(), table(4))), "square");
+    refuse(&|w| drop(w.insert("pos_embed".to_owned(), table(7))), "square");
     refuse(&|w| drop(w.insert("pos_embed".to_owned(), table(1))), "square");
     refuse(&|w| drop(w.insert("pos_embed".to_owned(), data())), "shape [2]");
 

@@ -54,7 +54,7 @@ fn published_checkpoints_are_their_state_dicts() {
 #[test]
 fn every_type_and_view_of_pytorch_is_read() {
     let (expected, _) = read_safetensors(&golden("torch/rich.safetensors")).unwrap();
-    for file in ["torch/rich.pth", "torch/rich_protocol5.pth"] {
+    for file in ["torch/rich.pth", "torch/rich_protocol5.pth", "torch/legacy.pth"] {
         let checkpoint = read_pth(&golden(file)).unwrap();
         assert_same(&checkpoint.weights, &expected);
         assert_eq!(checkpoint.weights["dtype.bool"].dtype(), DType::Bool(BoolStore::Native));
@@ -88,10 +88,9 @@ fn other_files_of_pytorch() {
 
     let error = |file: &str| read_weights(&golden(file)).unwrap_err().to_string();
     for (file, says) in [
-        ("torch/legacy.pth", "before version 1.6"),
         ("torch/module.pth", "state_dict()"),
         ("torch/script.pth", "TorchScript"),
-        ("torch/make.py", "no safetensors file"),
+        ("torch/make.py", "text and no weights"),
     ] {
         let message = error(file);
         assert!(message.contains(says) && message.contains(file), "{message}");
@@ -118,14 +117,54 @@ fn the_writer_writes_what_it_is_given() {
     assert!(error.to_string().contains("`x`"), "{error}");
 }
 
+/// Names as tools wrap them: the weights are those of the names alone.
+#[test]
+fn wrapped_names_are_those_of_the_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let tensor = || TensorData::new(vec![1.0_f32], [1]);
+    let names = ["cls_token", "patch_embed.proj.weight", "blocks.0.norm1.weight"];
+    let read = |wrap: &dyn Fn(&str) -> String, further: &[&str]| {
+        let own = names.iter().map(|name| wrap(name));
+        let all = own.chain(further.iter().map(|name| (*name).to_owned()));
+        let weights: StateDict = all.map(|name| (name, tensor())).collect();
+        let path = dir.path().join("wrapped.pth");
+        fs::write(&path, write_pth(&weights, 0).unwrap()).unwrap();
+        read_weights(&path).unwrap()
+    };
+    let plain = read(&str::to_owned, &[]);
+    assert!(plain.notices.is_empty(), "{:?}", plain.notices);
+    for (prefix, says) in [
+        ("module.", "prefix `module.` is stripped from 3 names"),
+        ("_orig_mod.", "`_orig_mod.` is stripped"),
+        ("module._orig_mod.", "prefix `module.` is stripped"),
+        ("_orig_mod.module.model.", "prefix `module.model.` is stripped"),
+        ("net.backbone.", "prefix `net.backbone.` is stripped"),
+    ] {
+        let wrapped = read(&|name| format!("{prefix}{name}"), &[]);
+        assert_same(&wrapped.weights, &plain.weights);
+        let notices = wrapped.notices.join("\n");
+        assert!(notices.contains(says), "{prefix}: {notices}");
+    }
+    let compiled = read(&|name| name.replace("blocks.0", "blocks.0._orig_mod"), &[]);
+    assert_same(&compiled.weights, &plain.weights);
+    let headed = read(&|name| format!("backbone.{name}"), &["head.weight"]);
+    assert_same(&headed.weights, &plain.weights);
+    assert!(headed.notices.iter().any(|notice| notice.contains("head.weight")));
+}
+
 /// A file cut anywhere is an error.
 #[test]
 fn cut_files_are_errors() {
     let dir = tempfile::tempdir().unwrap();
-    for file in ["torch/rich.pth", "torch/rich.safetensors", "torch/deflated.npz"] {
+    for (file, step) in [
+        ("torch/rich.pth", 1),
+        ("torch/rich.safetensors", 1),
+        ("torch/deflated.npz", 1),
+        ("torch/legacy.pth", 7),
+    ] {
         let bytes = fs::read(golden(file)).unwrap();
         assert!(parse(dir.path(), &bytes).is_ok());
-        for len in 0..bytes.len() {
+        for len in (0..bytes.len()).step_by(step) {
             assert!(parse(dir.path(), &bytes[..len]).is_err(), "{file} cut at {len}");
         }
     }
@@ -207,7 +246,7 @@ proptest! {
     fn random_changes_of_files_do_no_harm(
         file in proptest::sample::select(vec![
             "torch/no_checksums.pth", "torch/uint16.pth", "torch/stored.npz", "torch/deflated.npz",
-            "torch/rich.safetensors",
+            "torch/rich.safetensors", "torch/legacy.pth",
         ]),
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
     ) {

@@ -1,16 +1,18 @@
-//! Reading weights of any known format, told by the content of the file.
+//! Reading weights of any known format, inferred from the content of the file.
 
 use std::fmt;
 use std::path::Path;
 
+use burn::tensor::TensorData;
 use bytes::Bytes;
 use indexmap::IndexMap;
 
 use super::file::contents;
 use super::pth::{self, Checkpoint};
+use super::selection::{NamedDict, select};
 use super::value::Value;
 use super::zip::{self, Archive};
-use super::{Problem, npz, safetensors};
+use super::{Problem, foreign, legacy, npz, safetensors, sharded};
 use crate::model::MultiMaeConfig;
 use crate::state::StateDict;
 use crate::{Error, Result};
@@ -43,7 +45,7 @@ impl fmt::Display for Format {
 /// The content of a file of weights.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// The tensors. They keep their type.
+    /// The tensors. They keep their type; their names are without prefixes such as `module.`.
     pub weights: StateDict,
     /// The format of the file.
     pub format: Format,
@@ -51,42 +53,91 @@ pub struct Loaded {
     pub metadata: IndexMap<String, String>,
     /// The further content of a PyTorch checkpoint, for display.
     pub entries: IndexMap<String, Value>,
+    /// Notes about the selection among several state dicts, and about stripped prefixes.
+    pub notices: Vec<String>,
 }
 
-/// Reads weights from a file of any known format, whatever it is called.
+/// Reads weights from a file of any known format, whatever it is called. Of several state dicts
+/// the preferred one is read.
 ///
 /// # Errors
-/// If the file cannot be read, is damaged or is of no known format.
+/// If the file cannot be read, is damaged, is of no known format, or holds several state dicts
+/// that nothing distinguishes.
 pub fn read_weights(path: &Path) -> Result<Loaded> {
-    parse_weights(&contents(path)?)
-        .map_err(|problem| Error::WeightsFile { path: path.to_owned(), problem })
+    read_weights_of(path, None)
 }
 
-fn parse_weights(bytes: &Bytes) -> Result<Loaded, Problem> {
-    let mut loaded = Loaded {
-        weights: StateDict::new(),
-        format: Format::Safetensors,
-        metadata: IndexMap::new(),
-        entries: IndexMap::new(),
-    };
+/// Reads the weights under a key of a file, such as `model_ema`; without a key as
+/// [`read_weights`].
+///
+/// # Errors
+/// As [`read_weights`], and if there is no state dict under the key.
+pub fn read_weights_of(path: &Path, key: Option<&str>) -> Result<Loaded> {
+    let problem = |problem| Error::WeightsFile { path: path.to_owned(), problem };
+    if path.is_dir() {
+        return Err(problem("a folder; give the file of weights in it".to_owned()));
+    }
+    let bytes = contents(path)?;
+    if sharded::is_index(&bytes) {
+        return sharded::read(path, &bytes, key);
+    }
+    parse_weights(&bytes, key).map_err(problem)
+}
+
+pub(super) fn parse_weights(bytes: &Bytes, key: Option<&str>) -> Result<Loaded, Problem> {
     if bytes.starts_with(zip::MAGIC) {
         let archive = Archive::open(bytes)?;
         if pth::root_of(&archive).is_none() && npz::is_npz(&archive) {
-            loaded.format = Format::Npz;
-            loaded.weights = npz::parse_archive(&archive)?;
-        } else {
-            loaded.format = Format::Pth;
-            let Checkpoint { weights, entries } = pth::parse_archive(&archive, bytes.len())?;
-            (loaded.weights, loaded.entries) = (weights, entries);
+            return flat(npz::parse_archive(&archive)?, Format::Npz, IndexMap::new(), key);
         }
-    } else if pth::is_legacy(bytes) {
-        return Err(pth::legacy());
-    } else if looks_like_safetensors(bytes) {
-        (loaded.weights, loaded.metadata) = safetensors::parse_safetensors(bytes)?;
-    } else {
-        return Err("no safetensors file, no PyTorch checkpoint and no npz file".to_owned());
+        return Ok(checkpoint(pth::parse_archive(&archive, bytes.len(), key)?));
     }
+    if legacy::is_legacy(bytes) {
+        return legacy::parse(bytes, key).map(checkpoint);
+    }
+    if looks_like_safetensors(bytes) {
+        let (weights, metadata) = safetensors::parse_safetensors(bytes)?;
+        return flat(weights, Format::Safetensors, metadata, key);
+    }
+    Err(foreign::described(bytes))
+}
+
+fn checkpoint(checkpoint: Checkpoint) -> Loaded {
+    let Checkpoint { weights, entries, notices } = checkpoint;
+    Loaded { weights, format: Format::Pth, metadata: IndexMap::new(), entries, notices }
+}
+
+/// The selected tensors of a format that has no dicts in dicts.
+pub(super) fn flat(
+    weights: StateDict,
+    format: Format,
+    metadata: IndexMap<String, String>,
+    key: Option<&str>,
+) -> Result<Loaded, Problem> {
+    let mut loaded =
+        Loaded { weights, format, metadata, entries: IndexMap::new(), notices: Vec::new() };
+    // The parts of a checkpoint of this program are its caller's to choose from.
+    if loaded.weights.keys().any(|name| name.contains(PART)) && key.is_none_or(is_part) {
+        return Ok(loaded);
+    }
+    if loaded.weights.is_empty() {
+        return Ok(loaded);
+    }
+    let names = loaded.weights.keys().map(String::as_str).collect();
+    let dict = NamedDict { path: String::new(), names };
+    let selection = select(&[dict], key)?;
+    let mut tensors: Vec<Option<TensorData>> = loaded.weights.into_values().map(Some).collect();
+    let mut take = |(index, name): (usize, String)| Some((name, tensors.get_mut(index)?.take()?));
+    loaded.weights = selection.tensors.into_iter().filter_map(&mut take).collect();
+    loaded.notices = selection.notices;
     Ok(loaded)
+}
+
+/// Stands between the part of a checkpoint of this program and the name of a tensor.
+const PART: &str = "/";
+
+fn is_part(key: &str) -> bool {
+    matches!(key, "model" | "ema")
 }
 
 /// The length of the header, then the header, which is JSON.

@@ -12,8 +12,10 @@ pub enum Layout {
     MultiMae,
     /// The fine-tuning model: input adapters, encoder, heads or none.
     MultiVit,
-    /// timm's `VisionTransformer`, also of MAE.
+    /// timm's `VisionTransformer`, also of MAE and DeiT.
     TimmVit,
+    /// The ViT of Hugging Face's transformers, also of its ViTMAE, DeiT and DPT.
+    HfVit,
     /// The JAX names of big_vision's and augreg's files.
     JaxVit,
     /// Prompts or heads without an encoder.
@@ -26,7 +28,13 @@ impl Layout {
     /// Tells the layout by the names.
     #[must_use]
     pub fn of(weights: &StateDict) -> Self {
-        let any = |test: &dyn Fn(&str) -> bool| weights.keys().any(|name| test(name));
+        let names: Vec<&str> = weights.keys().map(String::as_str).collect();
+        Self::of_names(&names)
+    }
+
+    /// Tells the layout by these names.
+    pub(super) fn of_names(names: &[&str]) -> Self {
+        let any = |test: &dyn Fn(&str) -> bool| names.iter().any(|name| test(name));
         let starts = |prefix: &str| any(&|name| name.starts_with(prefix));
         if starts("encoder.0.") && starts("input_adapters.") {
             let decoder =
@@ -36,6 +44,9 @@ impl Layout {
         if starts("blocks.0.") && starts("patch_embed.") {
             return Self::TimmVit;
         }
+        if starts("encoder.layer.0.") && starts("embeddings.patch_embeddings.") {
+            return Self::HfVit;
+        }
         if any(&|name| name.contains("Transformer/encoderblock_") || name == "embedding/kernel") {
             return Self::JaxVit;
         }
@@ -43,6 +54,18 @@ impl Layout {
             return Self::Adapter;
         }
         Self::Unknown
+    }
+
+    /// Whether it is one of a plain ViT, which [`from_timm`](super::from_timm) converts.
+    #[must_use]
+    pub fn is_vit(self) -> bool {
+        matches!(self, Self::TimmVit | Self::HfVit | Self::JaxVit)
+    }
+
+    /// Whether it is one with an encoder.
+    #[must_use]
+    pub fn has_encoder(self) -> bool {
+        self.is_vit() || matches!(self, Self::MultiMae | Self::MultiVit)
     }
 }
 
@@ -52,6 +75,7 @@ impl fmt::Display for Layout {
             Self::MultiMae => "MultiMAE (pre-training, with decoders)",
             Self::MultiVit => "MultiViT (fine-tuning)",
             Self::TimmVit => "timm ViT",
+            Self::HfVit => "Hugging Face ViT",
             Self::JaxVit => "JAX ViT",
             Self::Adapter => "adapter (no encoder)",
             Self::Unknown => "unknown",

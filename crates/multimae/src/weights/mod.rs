@@ -1,21 +1,34 @@
-//! Weights in files: safetensors, PyTorch checkpoints, NumPy's npz; MultiMAE's names and timm's.
+//! Weights in files: safetensors, PyTorch checkpoints, NumPy's npz; the names of MultiMAE, timm and
+//! Hugging Face.
 
+mod architecture;
 mod file;
+mod foreign;
 mod format;
+mod graph;
+mod hugging_face;
 mod jax;
 mod layout;
+mod legacy;
+mod names;
 mod npz;
 mod pickle;
 mod positions;
 mod pth;
 mod pth_writer;
 mod safetensors;
+mod selection;
+mod sharded;
 mod tensor;
 mod timm;
 mod value;
 mod zip;
 
-pub use self::format::{Format, Loaded, read_model_config, read_weights, write_model_config};
+pub use self::architecture::{HEAD_WIDTH, infer_config};
+pub use self::format::{
+    Format, Loaded, read_model_config, read_weights, read_weights_of, write_model_config,
+};
+pub use self::hugging_face::hugging_face_to_timm;
 pub use self::jax::jax_to_timm;
 pub use self::layout::Layout;
 pub use self::npz::read_npz;
@@ -23,7 +36,7 @@ pub use self::positions::{Fitted, fit_input_adapters};
 pub use self::pth::{Checkpoint, read_pth};
 pub use self::pth_writer::write_pth;
 pub use self::safetensors::{read_metadata, read_safetensors, write_safetensors};
-pub use self::timm::{Converted, from_timm, to_timm};
+pub use self::timm::{Converted, from_timm, from_timm_grid, missing_parts, to_timm};
 pub use self::value::Value;
 
 /// The problem with the content of a file; the caller adds the path.

@@ -1,75 +1,64 @@
-//! PyTorch checkpoints (`.pth`, `.pt`), as `torch.save` has written them since version 1.6.
+//! PyTorch checkpoints (`.pth`, `.pt`).
 //!
-//! Such a file is a zip archive of `data.pkl`, a pickle of everything but the tensors' values, and
-//! one entry `data/N` for every storage. Nothing in it is executed: see `super::pickle`.
+//! Since version 1.6 `torch.save` writes a zip archive of `data.pkl`, a pickle of everything but the
+//! tensors' values, and one entry `data/N` for every storage; `super::legacy` reads what it wrote
+//! before. Nothing in either is executed: see `super::pickle`.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use fs_err as fs;
 use indexmap::IndexMap;
 
 use super::Problem;
-use super::pickle::{Graph, Id};
+use super::graph::{Graph, Id};
+use super::legacy;
+use super::selection::{NamedDict, is_average, is_no_model, select};
 use super::tensor::{self, TensorView};
 use super::value::{Copier, Value};
 use super::zip::Archive;
 use crate::state::StateDict;
 use crate::{Error, Result};
 
-/// The keys that hold the weights, in the order in which they are looked for.
-const WEIGHT_KEYS: [&str; 3] = ["model", "state_dict", "model_ema"];
 /// Views may overlap: all tensors together may have this many times the bytes of the file.
 const MAX_SHARING: usize = 16;
-
-/// Files of `torch.save` before version 1.6 begin with this number, pickled with protocol 2.
-const LEGACY_MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e";
-/// The files before those were tar archives, which say so here.
-const TAR_MAGIC: (usize, &[u8]) = (257, b"ustar");
-const SAVE_AGAIN: &str = "load and save it once with a current PyTorch, if you trust the file: \
-     torch.save(torch.load('old.pth', map_location='cpu', weights_only=False), 'new.pth')";
+/// State dicts are looked for this deep in dicts of dicts, and in no more dicts than this.
+const MAX_DEPTH: usize = 4;
+const MAX_DICTS: usize = 1000;
 
 /// A PyTorch checkpoint.
 #[derive(Debug, Clone, Default)]
 pub struct Checkpoint {
-    /// The state dict: what is under `model`, else `state_dict`, else `model_ema`, else the file
-    /// itself. Tensors keep their type.
+    /// The selected state dict: as a rule that under `model` or `state_dict`, or the file itself.
+    /// Tensors keep their type; their names are without prefixes such as `module.`.
     pub weights: StateDict,
     /// Everything else, such as `epoch`, `args` and `optimizer`, for display. Entries of the state
     /// dict that are no tensors are here under their keys.
     pub entries: IndexMap<String, Value>,
+    /// Notes about the selection: the state dicts of the file, stripped prefixes.
+    pub notices: Vec<String>,
 }
 
 /// Reads a PyTorch checkpoint without executing anything of it.
 ///
 /// # Errors
-/// If the file cannot be read, is damaged, is of an old format or holds no state dict.
+/// If the file cannot be read, is damaged or holds no state dict, or several that nothing
+/// distinguishes.
 pub fn read_pth(path: &Path) -> Result<Checkpoint> {
     let bytes = fs::read(path)?;
-    parse_pth(&bytes).map_err(|problem| Error::WeightsFile { path: path.to_owned(), problem })
+    parse_pth(&bytes, None).map_err(|problem| Error::WeightsFile { path: path.to_owned(), problem })
 }
 
-/// Whether a file is one that [`legacy`] has something to say about.
-pub(super) fn is_legacy(bytes: &[u8]) -> bool {
-    bytes.starts_with(LEGACY_MAGIC)
-        || bytes.get(TAR_MAGIC.0..).is_some_and(|rest| rest.starts_with(TAR_MAGIC.1))
-}
-
-/// The remedy for a file of an old format.
-pub(super) fn legacy() -> Problem {
-    format!("written by PyTorch before version 1.6, or with its old format; {SAVE_AGAIN}")
-}
-
-/// Reads the bytes of a PyTorch checkpoint.
+/// Reads the bytes of a PyTorch checkpoint: the state dict under `key`, if that is given.
 ///
 /// # Errors
 /// As [`read_pth`].
-pub(super) fn parse_pth(bytes: &[u8]) -> Result<Checkpoint, Problem> {
-    if is_legacy(bytes) {
-        return Err(legacy());
+pub(super) fn parse_pth(bytes: &[u8], key: Option<&str>) -> Result<Checkpoint, Problem> {
+    if legacy::is_legacy(bytes) {
+        return legacy::parse(bytes, key);
     }
-    parse_archive(&Archive::open(bytes)?, bytes.len())
+    parse_archive(&Archive::open(bytes)?, bytes.len(), key)
 }
 
 /// The name of the folder in the archive, with a slash, if it is a checkpoint's.
@@ -82,7 +71,11 @@ pub(super) fn root_of(archive: &Archive<'_>) -> Option<String> {
 }
 
 /// Reads a checkpoint from its archive in a file of `file_len` bytes.
-pub(super) fn parse_archive(archive: &Archive<'_>, file_len: usize) -> Result<Checkpoint, Problem> {
+pub(super) fn parse_archive(
+    archive: &Archive<'_>,
+    file_len: usize,
+    key: Option<&str>,
+) -> Result<Checkpoint, Problem> {
     let root = root_of(archive).ok_or("a zip file without data.pkl is no PyTorch checkpoint")?;
     if archive.contains(&format!("{root}constants.pkl")) {
         return Err("a TorchScript program; save its state_dict() with torch.save".to_owned());
@@ -93,80 +86,140 @@ pub(super) fn parse_archive(archive: &Archive<'_>, file_len: usize) -> Result<Ch
     }
     let pickle = archive.read(&format!("{root}data.pkl"))?;
     let graph = Graph::parse(&pickle)?;
-    let (weights, mut entries) = split(&graph)?;
-    let mut storages = Storages { archive, root, read: HashMap::new() };
-    let mut left = file_len.saturating_mul(MAX_SHARING);
-    let mut checkpoint = Checkpoint::default();
-    let mut copier = Copier::new(&graph);
-    for (name, id) in weights {
-        match tensor::find(&graph, id) {
-            Some(view) => {
-                let data = view.and_then(|view| storages.copy(&view, &mut left));
-                let data = data.map_err(|problem| format!("tensor `{name}`: {problem}"))?;
-                checkpoint.weights.insert(name.to_owned(), data);
-            }
-            None => entries.push((name, id)),
-        }
+    let read = |storage: &str| archive.read(&format!("{root}data/{storage}"));
+    checkpoint(&graph, key, Storages::new(&read, file_len))
+}
+
+/// The checkpoint that a pickle describes, with the tensors' values from its storages.
+pub(super) fn checkpoint(
+    graph: &Graph<'_>,
+    key: Option<&str>,
+    mut storages: Storages<'_, '_>,
+) -> Result<Checkpoint, Problem> {
+    let root = entries_of(graph, graph.root()).ok_or(
+        "holds no dict but something else, maybe a whole model; save its state_dict() instead",
+    )?;
+    let dicts = state_dicts(graph, &root);
+    if dicts.is_empty() {
+        return Err(no_state_dict(&root));
     }
-    for (name, id) in entries {
+    let named: Vec<NamedDict<'_>> = dicts
+        .iter()
+        .map(|(path, tensors)| NamedDict {
+            path: path.clone(),
+            names: tensors.iter().map(|(name, _)| *name).collect(),
+        })
+        .collect();
+    let selection = select(&named, key)?;
+    let (path, tensors) = &dicts[selection.dict];
+    let mut checkpoint = Checkpoint { notices: selection.notices, ..Checkpoint::default() };
+    for (index, name) in selection.tensors {
+        let Some(view) = tensor::find(graph, tensors[index].1) else { continue };
+        let data = view.and_then(|view| storages.copy(&view));
+        let data = data.map_err(|problem| format!("tensor `{name}`: {problem}"))?;
+        checkpoint.weights.insert(name, data);
+    }
+    let mut copier = Copier::new(graph);
+    for (name, id) in entries_beside(graph, &root, path) {
         checkpoint.entries.insert(name.to_owned(), copier.copy(id));
     }
     Ok(checkpoint)
 }
 
-type Named<'a> = Vec<(&'a str, Id)>;
+type Entries<'a> = Vec<(&'a str, Id)>;
 
-/// The state dict and the entries beside it.
-fn split<'a>(graph: &Graph<'a>) -> Result<(Named<'a>, Named<'a>), Problem> {
-    let root = named(graph, graph.root()).ok_or(
-        "holds no dict but something else, maybe a whole model; save its state_dict() instead",
-    )?;
-    for key in WEIGHT_KEYS {
-        let Some(at) = root.iter().rposition(|(name, _)| *name == key) else { continue };
-        let Some(weights) = named(graph, root[at].1) else { continue };
-        if holds_tensors(graph, &weights) {
-            let entries = root.iter().filter(|(name, _)| *name != key).copied().collect();
-            return Ok((weights, entries));
-        }
-    }
-    if holds_tensors(graph, &root) {
-        return Ok((root, Vec::new()));
-    }
-    let keys: Vec<&str> = root.iter().map(|(name, _)| *name).take(20).collect();
-    Err(format!("holds no state dict under {}; its keys: {keys:?}", WEIGHT_KEYS.join(", ")))
-}
-
-fn holds_tensors(graph: &Graph<'_>, entries: &Named<'_>) -> bool {
-    entries.iter().any(|&(_, id)| tensor::find(graph, id).is_some())
-}
-
-/// The entries of a dict that are named by text.
-fn named<'a>(graph: &Graph<'a>, id: Id) -> Option<Named<'a>> {
+/// The entries of a dict, or of an object's state, that are named by text. Of those with the same
+/// name the last one counts, as in Python.
+fn entries_of<'a>(graph: &Graph<'a>, id: Id) -> Option<Entries<'a>> {
     let name = |&(key, value): &(Id, Id)| Some((graph.str(key)?, value));
-    Some(graph.dict(id)?.iter().filter_map(name).collect())
+    let entries: IndexMap<&str, Id> = graph.dict(id)?.iter().filter_map(name).collect();
+    Some(entries.into_iter().collect())
 }
 
-struct Storages<'a, 'b> {
-    archive: &'b Archive<'a>,
-    root: String,
-    /// Tensors may share a storage, whose checksum is to be computed once.
-    read: HashMap<String, Cow<'a, [u8]>>,
-}
-
-impl Storages<'_, '_> {
-    /// Copies a tensor; `left` are the bytes that all tensors may still take.
-    fn copy(
-        &mut self,
-        view: &TensorView<'_>,
-        left: &mut usize,
-    ) -> Result<burn::tensor::TensorData, Problem> {
-        if !self.read.contains_key(view.storage) {
-            let content = self.archive.read(&format!("{}data/{}", self.root, view.storage))?;
-            self.read.insert(view.storage.to_owned(), content);
+/// The dicts that hold tensors by name, with their paths: the root, and others in it.
+fn state_dicts<'a>(graph: &Graph<'a>, root: &Entries<'a>) -> Vec<(String, Entries<'a>)> {
+    let mut found = Vec::new();
+    // Values that a file shares are visited once: a small file could ask for any number of copies.
+    let mut visited = HashSet::from([graph.root()]);
+    let mut open = vec![(String::new(), root.clone())];
+    for depth in 0..MAX_DEPTH {
+        let mut next = Vec::new();
+        for (path, entries) in open {
+            for (name, id) in entries.iter().filter(|(name, _)| !is_no_model(name)) {
+                if next.len() + found.len() < MAX_DICTS
+                    && depth + 1 < MAX_DEPTH
+                    && visited.insert(*id)
+                    && let Some(inner) = entries_of(graph, *id)
+                {
+                    let dot = if path.is_empty() { "" } else { "." };
+                    next.push((format!("{path}{dot}{name}"), inner));
+                }
+            }
+            let is_tensor = |(_, id): &(&str, Id)| tensor::find(graph, *id).is_some();
+            let tensors: Entries<'a> = entries.into_iter().filter(is_tensor).collect();
+            if !tensors.is_empty() {
+                found.push((path, tensors));
+            }
         }
-        let rest = view.len().and_then(|len| left.checked_sub(len));
-        *left = rest.ok_or("the tensors have far more bytes than the file")?;
-        view.copy(self.read.get(view.storage).map_or(&[], |content| content))
+        open = next;
+    }
+    found
+}
+
+fn no_state_dict(root: &Entries<'_>) -> Problem {
+    let keys: Vec<&str> = root.iter().map(|(name, _)| *name).take(20).collect();
+    let average = root.iter().find(|(name, _)| is_average(name)).map(|(name, _)| {
+        format!(
+            "; `{name}` holds averaged weights without their names: load them into the model in \
+             PyTorch and save its state_dict()"
+        )
+    });
+    format!("holds no state dict; its keys: {keys:?}{}", average.unwrap_or_default())
+}
+
+/// Lists the entries beside the state dict of this path: in the file, and in the state dict itself.
+fn entries_beside<'a>(graph: &Graph<'a>, root: &Entries<'a>, path: &str) -> Entries<'a> {
+    let is_tensor = |id: Id| tensor::find(graph, id).is_some();
+    let first = path.split('.').next().unwrap_or_default();
+    let beside = root.iter().filter(
+        |(name, id)| {
+            if path.is_empty() { !is_tensor(*id) } else { *name != first }
+        },
+    );
+    let mut entries: Entries<'a> = beside.copied().collect();
+    if let Some((_, id)) = root.iter().find(|(name, _)| *name == path && !path.is_empty()) {
+        let own = entries_of(graph, *id).unwrap_or_default();
+        entries.extend(own.into_iter().filter(|(_, id)| !is_tensor(*id)));
+    }
+    entries
+}
+
+/// The content of a storage by its name.
+pub(super) type ReadStorage<'a, 'b> = &'b dyn Fn(&str) -> Result<Cow<'a, [u8]>, Problem>;
+
+/// The storages of a file, and the bytes that all tensors may still take.
+pub(super) struct Storages<'a, 'b> {
+    read: ReadStorage<'a, 'b>,
+    /// Tensors may share a storage, whose checksum is to be computed once.
+    contents: HashMap<String, Cow<'a, [u8]>>,
+    left: usize,
+}
+
+impl<'a, 'b> Storages<'a, 'b> {
+    /// The storages of a file of `file_len` bytes.
+    pub(super) fn new(read: ReadStorage<'a, 'b>, file_len: usize) -> Self {
+        let left = file_len.saturating_mul(MAX_SHARING);
+        Self { read, contents: HashMap::new(), left }
+    }
+
+    /// Copies a tensor.
+    fn copy(&mut self, view: &TensorView<'_>) -> Result<burn::tensor::TensorData, Problem> {
+        if !self.contents.contains_key(view.storage) {
+            self.contents.insert(view.storage.to_owned(), (self.read)(view.storage)?);
+        }
+        let rest = view.len().and_then(|len| self.left.checked_sub(len));
+        self.left = rest.ok_or("the tensors have far more bytes than the file")?;
+        view.copy(self.contents.get(view.storage).map_or(&[], |content| content))
     }
 }
 
@@ -231,14 +284,65 @@ mod tests {
     }
 
     fn with_tensor(tensor: &[u8]) -> Result<Checkpoint, Problem> {
-        parse_pth(&file(&checkpoint(tensor, b"N"), &[0; 48]))
+        parse_pth(&file(&checkpoint(tensor, b"N"), &[0; 48]), None)
     }
 
     fn with_more(more: &[u8]) -> Value {
         let plain = tensor("FloatStorage", 12, 0, &[3, 4], &[4, 1]);
-        let read = parse_pth(&file(&checkpoint(&plain, more), &[0; 48])).unwrap();
+        let read = parse_pth(&file(&checkpoint(&plain, more), &[0; 48]), None).unwrap();
         assert_eq!(read.weights["w"].shape().as_slice(), [3, 4]);
         read.entries["more"].clone()
+    }
+
+    /// `{key: {'w': tensor}, ...}` with dicts in dicts where a key has dots.
+    fn state_dicts(keys: &[&str]) -> Vec<u8> {
+        let mut pickle = b"\x80\x02}".to_vec();
+        for key in keys {
+            let parts: Vec<&str> = key.split('.').chain(["w"]).collect();
+            for (depth, part) in parts.iter().enumerate() {
+                pickle.extend(text(part));
+                if depth + 1 < parts.len() {
+                    pickle.push(b'}');
+                }
+            }
+            pickle.extend(tensor("FloatStorage", 12, 0, &[keys.len() as i64, 1], &[1, 1]));
+            pickle.extend(parts.iter().map(|_| b's'));
+        }
+        pickle.push(b'.');
+        pickle
+    }
+
+    #[test]
+    fn a_key_chooses_among_state_dicts() {
+        let read =
+            |keys: &[&str], key: Option<&str>| parse_pth(&file(&state_dicts(keys), &[0; 48]), key);
+        let keys = ["model_state_dict", "ema.module", "optimizer"];
+        let plain = read(&keys, None).unwrap();
+        assert!(plain.notices[0].starts_with("weights are those of `model_state_dict`"));
+        assert!(plain.notices[0].contains("`ema.module`"), "{:?}", plain.notices);
+        assert_eq!(plain.entries.keys().collect::<Vec<_>>(), ["ema", "optimizer"]);
+        let average = read(&keys, Some("ema")).unwrap();
+        assert!(average.notices[0].starts_with("weights are those of `ema.module`"));
+        assert!(average.entries.contains_key("model_state_dict"));
+        // Alone, an average is what there is.
+        for key in ["ema", "model_ema", "state_dict_ema", "ema.module", "ema_model.state_dict"] {
+            assert_eq!(read(&[key], None).unwrap().weights.len(), 1, "{key}");
+        }
+        let unknown = read(&keys, Some("teacher")).unwrap_err();
+        assert!(unknown.contains("no state dict `teacher`; there are `model_state_dict`"));
+        let several = read(&["student", "teacher"], None).unwrap_err();
+        assert!(several.contains("--weights-key"), "{several}");
+        assert!(read(&["optimizer"], None).unwrap_err().contains("no state dict"));
+    }
+
+    #[test]
+    fn averages_without_names_are_named() {
+        // `{'ema': {'shadow_params': [tensor]}}`.
+        let values = tensor("FloatStorage", 12, 0, &[12], &[1]);
+        let pickle =
+            [b"\x80\x02}", &text("ema")[..], b"}", &text("shadow_params"), b"]", &values, b"ass."];
+        let problem = parse_pth(&file(&pickle.concat(), &[0; 48]), None).unwrap_err();
+        assert!(problem.contains("`ema` holds averaged weights without their names"), "{problem}");
     }
 
     #[test]
@@ -247,7 +351,7 @@ mod tests {
         let value = with_more(&more);
         assert_eq!(value.to_string(), "posix.system(\"touch /tmp/owned\")");
         // The same where a weight should be.
-        let read = parse_pth(&file(&checkpoint(&more, b"N"), &[])).unwrap_err();
+        let read = parse_pth(&file(&checkpoint(&more, b"N"), &[]), None).unwrap_err();
         assert!(read.contains("no state dict"), "{read}");
     }
 
@@ -322,7 +426,7 @@ mod tests {
             pickle.extend(&view);
         }
         pickle.extend(b"u.");
-        let problem = parse_pth(&file(&pickle, &[0; 1 << 16])).unwrap_err();
+        let problem = parse_pth(&file(&pickle, &[0; 1 << 16]), None).unwrap_err();
         assert!(problem.contains("far more bytes"), "{problem}");
     }
 
@@ -346,11 +450,11 @@ mod tests {
             &long,
         ];
         for pickle in damaged {
-            let problem = parse_pth(&file(pickle, &[])).unwrap_err();
+            let problem = parse_pth(&file(pickle, &[]), None).unwrap_err();
             assert!(problem.contains("pickle"), "{pickle:?}: {problem}");
         }
         let many = [&b"\x80\x02"[..], &b"N".repeat(2_000_000)].concat();
-        assert!(parse_pth(&file(&many, &[])).unwrap_err().contains("more than"));
+        assert!(parse_pth(&file(&many, &[]), None).unwrap_err().contains("more than"));
     }
 
     #[test]
@@ -358,7 +462,7 @@ mod tests {
         let mut archive = ArchiveWriter::new(0);
         archive.add("x/data.pkl", b"\x80\x02}.").unwrap();
         archive.add("x/byteorder", b"big").unwrap();
-        let problem = parse_pth(&archive.finish().unwrap()).unwrap_err();
+        let problem = parse_pth(&archive.finish().unwrap(), None).unwrap_err();
         assert!(problem.contains("little-endian"), "{problem}");
     }
 }

@@ -8,10 +8,11 @@ use burn::tensor::{AllocationProperty, BoolStore, DType, TensorData};
 use bytes::Bytes;
 use fs_err as fs;
 use indexmap::IndexMap;
+use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::file::contents;
-use super::{Problem, tensor};
+use super::{Problem, foreign, legacy, sharded, tensor};
 use crate::state::StateDict;
 use crate::{Error, Result};
 
@@ -21,29 +22,50 @@ use crate::{Error, Result};
 /// # Errors
 /// If the file cannot be read or is damaged.
 pub fn read_safetensors(path: &Path) -> Result<(StateDict, IndexMap<String, String>)> {
-    parse_safetensors(&contents(path)?)
-        .map_err(|problem| Error::WeightsFile { path: path.to_owned(), problem })
+    let problem = |problem| Error::WeightsFile { path: path.to_owned(), problem };
+    if path.is_dir() {
+        return Err(problem("a folder; give the .safetensors file in it".to_owned()));
+    }
+    parse_safetensors(&contents(path)?).map_err(problem)
 }
 
 /// Longer headers are taken for damage.
 const LONGEST_HEADER: u64 = 100 << 20;
 
-/// Reads the metadata of a file, and no tensor.
+/// Bytes of a file from which its kind is inferred.
+const BEGINNING: u64 = 4096;
+
+/// Reads the metadata of a safetensors file, and no tensor. Files of another format have none.
 ///
 /// # Errors
-/// If the file cannot be read or its beginning is damaged.
+/// If the file cannot be read, its beginning is damaged, or it certainly holds no weights.
 pub fn read_metadata(path: &Path) -> Result<IndexMap<String, String>> {
     let problem = |problem: String| Error::WeightsFile { path: path.to_owned(), problem };
+    if path.is_dir() {
+        return Err(problem("a folder; give the .safetensors file in it".to_owned()));
+    }
     let mut file = fs::File::open(path)?;
-    let mut start = [0; 8];
-    let short = |_| problem("not a safetensors file: it ends within its header".to_owned());
-    file.read_exact(&mut start).map_err(short)?;
-    let length = u64::from_le_bytes(start);
+    let mut start = Vec::new();
+    (&mut file).take(BEGINNING).read_to_end(&mut start)?;
+    if let Some(kind) = foreign::known(&start).filter(|_| !sharded::is_index(&start)) {
+        return Err(problem(kind));
+    }
+    let Some((length, rest)) =
+        start.split_first_chunk::<8>().filter(|(_, r)| r.first() == Some(&b'{'))
+    else {
+        return Ok(IndexMap::new());
+    };
+    let length = u64::from_le_bytes(*length);
     if length > LONGEST_HEADER {
         return Err(problem("not a safetensors file, or damaged".to_owned()));
     }
-    let mut header = vec![0; length as usize];
-    file.read_exact(&mut header).map_err(short)?;
+    let mut header = rest.to_vec();
+    header.truncate(length as usize);
+    file.take(length - header.len() as u64).read_to_end(&mut header)?;
+    if (header.len() as u64) < length {
+        let text = "a damaged safetensors file: it ends within its header; copy it again";
+        return Err(problem(text.to_owned()));
+    }
     let header: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&header)
         .map_err(|e| problem(format!("not a safetensors file, or damaged: {e}")))?;
     let metadata = header.get("__metadata__").and_then(|metadata| metadata.as_object());
@@ -58,7 +80,10 @@ pub fn read_metadata(path: &Path) -> Result<IndexMap<String, String>> {
 pub(super) fn parse_safetensors(
     bytes: &Bytes,
 ) -> Result<(StateDict, IndexMap<String, String>), Problem> {
-    let damaged = |e| format!("not a safetensors file, or damaged: {e}");
+    if let Some(kind) = foreign::known(bytes) {
+        return Err(kind);
+    }
+    let damaged = |e| damaged(bytes, &e);
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
     let metadata: IndexMap<String, String> = header
         .metadata()
@@ -77,6 +102,16 @@ pub(super) fn parse_safetensors(
         tensors.insert(name.to_owned(), data);
     }
     Ok((tensors, metadata))
+}
+
+/// The problem with a file that cannot be read: a file of another format, or damage.
+fn damaged(bytes: &[u8], error: &SafeTensorError) -> Problem {
+    if bytes.starts_with(b"PK") || legacy::is_legacy(bytes) {
+        return "a PyTorch checkpoint or another archive where a .safetensors file of this program \
+                is expected"
+            .to_owned();
+    }
+    format!("not a safetensors file, or damaged: {error}")
 }
 
 /// The types that both sides know.

@@ -3,11 +3,13 @@
 //! The pickled call is `torch._utils._rebuild_tensor_v2(storage, offset, shape, strides, ..)`, the
 //! storage is named by `('storage', torch.FloatStorage, key, device, length)`.
 
+use std::collections::HashMap;
+
 pub(super) use burn::tensor::Bytes;
 use burn::tensor::{BoolStore, DType, TensorData};
 
 use super::Problem;
-use super::pickle::{Graph, Id, Node, Object};
+use super::graph::{Graph, Id, Node, Object};
 
 /// PyTorch's own limit.
 const MAX_RANK: usize = 64;
@@ -94,13 +96,40 @@ struct Storage<'a> {
 impl<'a> Storage<'a> {
     fn read(graph: &Graph<'a>, id: Id) -> Option<Self> {
         let Node::Persistent(id) = graph.node(id) else { return None };
-        let [kind, class, key, _device, len] = *graph.tuple(*id)? else { return None };
-        if graph.str(kind)? != "storage" {
+        Self::named(graph, graph.tuple(*id)?)
+    }
+
+    /// The storage that a tuple names. Older files have a sixth entry, of a view, which is nothing
+    /// for whole storages.
+    fn named(graph: &Graph<'a>, tuple: &[Id]) -> Option<Self> {
+        let [kind, class, key, _device, len, ref view @ ..] = *tuple else { return None };
+        let whole = match *view {
+            [] => true,
+            [view] => matches!(graph.node(view), Node::None),
+            _ => false,
+        };
+        if graph.str(kind)? != "storage" || !whole {
             return None;
         }
         let (_, class) = graph.global(class)?;
         Some(Self { class, key: graph.str(key)?, len: graph.size(len)? })
     }
+}
+
+/// The bytes of a value in every storage that a pickle names, by its key.
+pub(super) fn storage_units<'a>(graph: &Graph<'a>) -> HashMap<&'a str, usize> {
+    let unit = |tuple: &[Id]| {
+        let storage = Storage::named(graph, tuple)?;
+        let unit = match storage.class {
+            "UntypedStorage" | "QInt8Storage" | "QUInt8Storage" => 1,
+            "QInt32Storage" => 4,
+            "ComplexFloatStorage" => 8,
+            "ComplexDoubleStorage" => 16,
+            class => dtype(class)?.size(),
+        };
+        Some((storage.key, unit))
+    };
+    graph.persistent_ids().filter_map(unit).collect()
 }
 
 /// The type of a storage class or of a `torch.dtype`.

@@ -5,10 +5,14 @@
 //! on the way in, and is zero on the way out. MultiMAE has no final norm: a ViT that was trained
 //! with one gives other features here. The rules are those of the published conversion scripts.
 
+use std::collections::BTreeSet;
+
 use burn::tensor::{DType, TensorData};
 
+use super::hugging_face::hugging_face_to_timm;
 use super::jax::jax_to_timm;
 use super::layout::Layout;
+use crate::modality::Size;
 use crate::state::StateDict;
 use crate::{Error, Result};
 
@@ -36,10 +40,20 @@ const GLOBAL: &str = "global_tokens";
 const POSITIONS: &str = "input_adapters.rgb.pos_emb";
 const VIT_CLASS: &str = "cls_token";
 const VIT_POSITIONS: &str = "pos_embed";
-/// The tensors of a ViT that MultiMAE has no place for: the final norm, the classifier and MAE's
-/// decoder.
-const VIT_DROPPED: [&str; 6] =
-    ["norm.", "fc_norm.", "head.", "decoder_", "mask_token", "pre_logits."];
+/// DeiT's second token, whose position follows that of the class token.
+const VIT_DISTILLATION: &str = "dist_token";
+/// The tensors of a ViT that MultiMAE has no place for: the final norm, the classifiers, DeiT's
+/// distillation token and MAE's decoder.
+const VIT_DROPPED: [&str; 8] = [
+    "norm.",
+    "fc_norm.",
+    "head.",
+    "head_dist.",
+    "decoder_",
+    "mask_token",
+    "pre_logits.",
+    VIT_DISTILLATION,
+];
 
 /// Converted weights.
 #[derive(Debug, Clone)]
@@ -48,6 +62,8 @@ pub struct Converted {
     pub weights: StateDict,
     /// The names of those that the other model has no place for.
     pub dropped: Vec<String>,
+    /// Notes about the conversion.
+    pub notices: Vec<String>,
 }
 
 /// Converts MultiMAE or MultiViT weights to a ViT on RGB. The other modalities and all decoders and
@@ -82,30 +98,40 @@ pub fn to_timm(weights: &StateDict) -> Result<Converted> {
             dropped.push(name.clone());
         }
     }
-    Ok(Converted { weights: converted, dropped })
+    Ok(Converted { weights: converted, dropped, notices: Vec::new() })
 }
 
 fn used_by_to_timm(name: &str) -> bool {
     name == GLOBAL || name == POSITIONS || PATCHES.iter().any(|(ours, _)| name == *ours)
 }
 
-/// Converts the weights of a ViT, of timm or MAE or under its JAX names, to a MultiViT on RGB without heads. Its final
-/// norm, its classifier and MAE's decoder are dropped.
+/// Converts the weights of a ViT, of timm or MAE, under its JAX names or those of Hugging Face, to a
+/// MultiViT on RGB without heads. Its final norm, its classifier, DeiT's distillation token and MAE's
+/// decoder are dropped.
 ///
 /// # Errors
 /// If the weights are not those of a plain ViT with a class token and a square position table.
 pub fn from_timm(weights: &StateDict) -> Result<Converted> {
+    from_timm_grid(weights, None)
+}
+
+/// Converts like [`from_timm`] a ViT whose position table is of this grid.
+///
+/// # Errors
+/// As [`from_timm`], and if the table has another number of positions.
+pub fn from_timm_grid(weights: &StateDict, grid: Option<Size>) -> Result<Converted> {
     match Layout::of(weights) {
         Layout::TimmVit | Layout::Unknown => {}
-        Layout::JaxVit => return from_timm(&jax_to_timm(weights)?),
+        Layout::JaxVit => return from_timm_grid(&jax_to_timm(weights)?, grid),
+        Layout::HfVit => return from_timm_grid(&hugging_face_to_timm(weights)?, grid),
         other => return Err(problem(format!("no ViT weights but: {other}"))),
     }
     let class = get(weights, VIT_CLASS)?;
-    let positions = get(weights, VIT_POSITIONS)?;
-    let (first, grid) = positions_from_timm(positions)?;
+    let distilled = weights.contains_key(VIT_DISTILLATION);
+    let (first, table) = positions_from_timm(get(weights, VIT_POSITIONS)?, distilled, grid)?;
     let mut converted = StateDict::new();
     converted.insert(GLOBAL.to_owned(), add(class, &first)?);
-    converted.insert(POSITIONS.to_owned(), grid);
+    converted.insert(POSITIONS.to_owned(), table);
     for (ours, theirs) in PATCHES {
         converted.insert(ours.to_owned(), get(weights, theirs)?.clone());
     }
@@ -120,7 +146,27 @@ pub fn from_timm(weights: &StateDict) -> Result<Converted> {
             return Err(problem(format!("a plain ViT has no `{name}`")));
         }
     }
-    Ok(Converted { weights: converted, dropped })
+    let distillation = distilled.then(|| {
+        "DeiT's distillation token and its position are left out: the class token becomes the \
+         global token"
+            .to_owned()
+    });
+    Ok(Converted { weights: converted, dropped, notices: distillation.into_iter().collect() })
+}
+
+/// The parameters that the blocks behind this prefix lack: blocks are numbered from 0 without a
+/// gap, and have twelve parameters each.
+#[must_use]
+pub fn missing_parts(weights: &StateDict, prefix: &str) -> Vec<String> {
+    let index = |name: &String| name.strip_prefix(prefix)?.split_once('.')?.0.parse().ok();
+    let blocks: BTreeSet<usize> = weights.keys().filter_map(index).collect();
+    // A gap in the numbers is one block that lacks everything, however far the next one is.
+    let gap = blocks.iter().enumerate().find(|(place, index)| place != *index);
+    let all = blocks.iter().copied().chain(gap.map(|(place, _)| place));
+    let names = all.flat_map(|block| {
+        BLOCK_PARAMETERS.iter().map(move |parameter| format!("{prefix}{block}.{parameter}"))
+    });
+    names.filter(|name| !weights.contains_key(name)).collect()
 }
 
 fn used_by_from_timm(name: &str) -> bool {
@@ -163,26 +209,61 @@ fn positions_to_timm(table: &TensorData, width: usize) -> Result<TensorData> {
     tensor_data(bytes, &[1, 1 + cells, channels], table.dtype())
 }
 
-/// `(1, 1 + n·n, D)` to the first row as `(1, 1, D)` and the others as `(1, D, n, n)`.
-fn positions_from_timm(table: &TensorData) -> Result<(TensorData, TensorData)> {
+/// `(1, tokens + h·w, D)` to the first row as `(1, 1, D)` and the last `h·w` as `(1, D, h, w)`. A
+/// table of patches alone has zeros for the first row.
+fn positions_from_timm(
+    table: &TensorData,
+    distilled: bool,
+    grid: Option<Size>,
+) -> Result<(TensorData, TensorData)> {
     let shape = table.shape().as_slice();
     let (rows, width) = match *shape {
         [1, rows, width] if rows > 0 => (rows, width),
         _ => return Err(problem(format!("`{VIT_POSITIONS}` has shape {shape:?}"))),
     };
-    let side = (rows - 1).isqrt();
-    if side == 0 || side * side != rows - 1 {
-        return Err(problem(format!(
-            "`{VIT_POSITIONS}` has {rows} rows, not one and those of a square grid"
-        )));
-    }
+    let tokens = 1 + usize::from(distilled);
+    let (tokens, grid) = match grid {
+        Some(grid) => (of_tokens(rows, tokens, grid)?, grid),
+        None => square_grid(rows, tokens)?,
+    };
     let unit = table.dtype().size();
-    let (first, grid) = table.as_bytes().split_at(width * unit);
-    let grid = transpose(grid, rows - 1, width, unit);
+    let (first, patches) = table.as_bytes().split_at(tokens * width * unit);
+    let first = if tokens == 0 { vec![0; width * unit] } else { first[..width * unit].to_vec() };
+    let patches = transpose(patches, grid.area(), width, unit);
     Ok((
-        tensor_data(first.to_vec(), &[1, 1, width], table.dtype())?,
-        tensor_data(grid, &[1, width, side, side], table.dtype())?,
+        tensor_data(first, &[1, 1, width], table.dtype())?,
+        tensor_data(patches, &[1, width, grid.height, grid.width], table.dtype())?,
     ))
+}
+
+/// The number of rows before those of a grid: one per token, or none.
+fn of_tokens(rows: usize, tokens: usize, grid: Size) -> Result<usize> {
+    let area = grid.height.checked_mul(grid.width).unwrap_or(0);
+    match rows.checked_sub(area) {
+        Some(before) if area > 0 && (before == tokens || before == 0) => Ok(before),
+        _ => Err(problem(format!(
+            "`{VIT_POSITIONS}` has {rows} rows, a grid of {}x{} and {tokens} tokens {}",
+            grid.height,
+            grid.width,
+            area + tokens
+        ))),
+    }
+}
+
+/// The number of rows before those of a square grid, and the grid.
+fn square_grid(rows: usize, tokens: usize) -> Result<(usize, Size)> {
+    for before in [tokens, 0] {
+        let side = rows.saturating_sub(before).isqrt();
+        // One row alone is that of a token.
+        let smallest = if before == 0 { 2 } else { 1 };
+        if side >= smallest && side * side + before == rows {
+            return Ok((before, Size::square(side)));
+        }
+    }
+    Err(problem(format!(
+        "`{VIT_POSITIONS}` has {rows} rows, not {tokens} and those of a square grid; give the rows \
+         and columns of patches: `multimae convert --grid HxW`"
+    )))
 }
 
 /// A row-major matrix of `rows` rows with rows and columns swapped; `unit` bytes per value.

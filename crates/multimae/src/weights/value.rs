@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::DType;
 
-use super::pickle::{Graph, Id, Node};
+use super::graph::{Graph, Id, Node};
 use super::tensor;
 
 /// Deepest nesting that is shown.
