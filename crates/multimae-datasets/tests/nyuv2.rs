@@ -359,6 +359,18 @@ fn a_chunk_beyond_the_end_of_the_file_is_refused_before_memory_is_claimed() {
     scratch.fails(&["other.mat", "a chunk of 2835349786 bytes lies outside of the file"]);
 }
 
+/// A form of HDF5 that is not read is no damage.
+#[test]
+fn newer_files_are_named_with_the_remedy() {
+    const SIGNATURE: &[u8] = b"\x89HDF\r\n\x1a\n";
+    let mut bytes = fs::read(fixture("nyuv2_small.mat")).unwrap();
+    let at = bytes.windows(SIGNATURE.len()).position(|part| part == SIGNATURE).unwrap();
+    bytes[at + SIGNATURE.len()] = 9;
+    let mut scratch = Scratch::new();
+    scratch.with_mat(&bytes);
+    scratch.fails(&["other.mat", "newer or other form of HDF5", "h5repack"]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -64,8 +64,10 @@ impl Source {
         // For an error with the path.
         drop(fs_err::File::open(path)?);
         let open = |problem| Error::Input { path: path.to_owned(), problem };
-        let file = File::open_streaming(path)
-            .map_err(|error| open(format!("it is not a whole MATLAB v7.3 (HDF5) file: {error}")))?;
+        let file = File::open_streaming(path).map_err(|error| {
+            let otherwise = "it is not a whole MATLAB v7.3 (HDF5) file";
+            open(newer_or(&error, otherwise))
+        })?;
         let (found, expected) = (file.file_size(), file.superblock().eof_address);
         if found < expected {
             return Err(open(format!(
@@ -177,9 +179,8 @@ impl Source {
     }
 
     fn problem(&self, name: &str, error: &hdf5_pure::Error) -> Error {
-        self.input(format!(
-            "`{name}` cannot be read, the file is damaged; copy or download it again: {error}"
-        ))
+        let otherwise = "the file is damaged; copy or download it again";
+        self.input(format!("`{name}` cannot be read: {}", newer_or(error, otherwise)))
     }
 }
 
@@ -196,6 +197,36 @@ pub fn read_all(path: &Path) {
             let _ = source.strings(name);
         }
     }
+}
+
+/// The problem of a file in a form of HDF5 that is not read here, with the remedy; or another one.
+fn newer_or(error: &hdf5_pure::Error, otherwise: &str) -> String {
+    use hdf5_pure::FormatError as Form;
+    let newer = matches!(
+        error,
+        hdf5_pure::Error::Format(
+            Form::UnsupportedVersion(_)
+                | Form::UnsupportedMessage(_)
+                | Form::UnsupportedFileSpaceInfoVersion(_)
+                | Form::UnsupportedFilter(_)
+                | Form::UnsupportedVirtualLayout
+                | Form::UnsupportedExternalStorage
+                | Form::InvalidObjectHeaderVersion(_)
+                | Form::InvalidDatatypeVersion { .. }
+                | Form::InvalidDataspaceVersion(_)
+                | Form::InvalidLayoutVersion(_)
+                | Form::InvalidChunkIndexType(_)
+                | Form::InvalidLinkVersion(_)
+                | Form::InvalidFilterPipelineVersion(_)
+        )
+    );
+    if newer {
+        return format!(
+            "it is of a newer or other form of HDF5 than is read here ({error}); if it is whole, \
+             rewrite it with `h5repack --low=0 --high=1 OLD NEW`, or save it as -v7.3 in MATLAB"
+        );
+    }
+    format!("{otherwise}: {error}")
 }
 
 fn picture_shape(shape: &[u64]) -> std::result::Result<Shape, String> {
