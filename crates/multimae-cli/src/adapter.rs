@@ -119,7 +119,7 @@ fn merge(backbone: &Path, adapter: &Path, out: &Path, force: bool) -> anyhow::Re
         bail!("{} exists; --force replaces it", out.display());
     }
     let adapter = Adapter::load(adapter)?;
-    let saved = adapter.on(&backbone.to_string_lossy(), &device("cpu")?)?.merged();
+    let saved = adapter.on(&backbone.into(), &device("cpu")?)?.merged();
     saved.save(out)?;
     terminal::line(&format!("a model with its adapter in {}", out.display()));
     Ok(())

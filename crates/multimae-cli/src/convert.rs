@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use indexmap::IndexMap;
+use multimae::modality::Size;
 use multimae::state::StateDict;
 use multimae::weights::{
-    Layout, Loaded, Value, from_timm, jax_to_timm, read_weights, to_timm, write_pth,
-    write_safetensors,
+    Converted, Layout, Loaded, Value, from_timm_grid, hugging_face_to_timm, jax_to_timm,
+    missing_parts, read_weights_of, to_timm, write_pth, write_safetensors,
 };
+use multimae_infer::checkpoint::is_checkpoint;
+use multimae_infer::weights_source::WeightsSource;
 use multimae_io::atomic::write_atomically;
 
 use crate::terminal;
@@ -18,11 +21,12 @@ use crate::terminal;
 /// Names of a kind that are listed before the rest is counted.
 const LISTED: usize = 10;
 
-/// Convert weights between files and layouts: PyTorch, safetensors, npz; MultiMAE and timm.
+/// Convert weights between files and layouts: PyTorch, safetensors, npz; MultiMAE, timm, Hugging Face.
 ///
-/// The format of the input is inferred from its content. A timm or MAE ViT becomes a MultiMAE
-/// encoder with RGB input, unless the output is to be timm's too. Prints the tensors that the
-/// output does not hold.
+/// The format of the input is inferred from its content; prefixes such as `module.` are stripped. A
+/// ViT of timm, MAE, DeiT or Hugging Face becomes a MultiMAE encoder with RGB input, unless the output
+/// is to be timm's. Prints the tensors that the output does not hold. Weights that nothing here
+/// could read are an error.
 #[derive(Debug, Args)]
 pub(crate) struct Convert {
     /// Weights to read
@@ -37,6 +41,15 @@ pub(crate) struct Convert {
     /// Layout of the input: told by its names, or taken to be timm's
     #[arg(long, value_enum, default_value_t = Source::Auto)]
     from: Source,
+    /// State dict to convert, if the input holds several, such as `model_ema`
+    #[arg(long, value_name = "KEY")]
+    weights_key: Option<String>,
+    /// Rows and columns of patches of a ViT's position table that is not square
+    #[arg(long, value_name = "HxW", value_parser = grid)]
+    grid: Option<Size>,
+    /// Write tensors of an unknown layout as they are, though nothing here reads them
+    #[arg(long)]
+    as_is: bool,
     /// Epoch that a .pth file says it is from; that of the input, or 0, if absent
     #[arg(long)]
     epoch: Option<i64>,
@@ -92,10 +105,11 @@ impl Convert {
         if !self.force && self.output.exists() {
             bail!("{} exists; --force replaces it", self.output.display());
         }
-        let loaded = read_weights(&self.input)?;
+        let loaded = self.read()?;
         let layout = Layout::of(&loaded.weights);
-        let (weights, dropped) = self
+        let Converted { weights, dropped, notices } = self
             .convert(&loaded, layout, target)
+            .and_then(|converted| self.checked(converted, target))
             .with_context(|| format!("converting {}", self.input.display()))?;
         let bytes = if target.is_pth() {
             write_pth(&weights, self.epoch.or_else(|| epoch(&loaded)).unwrap_or(0))?
@@ -104,6 +118,9 @@ impl Convert {
         };
         write_atomically(&self.output, &bytes)?;
 
+        for notice in loaded.notices.iter().chain(&notices) {
+            terminal::line(&format!("note: {notice}"));
+        }
         list("dropped (the other model has no place for them)", dropped);
         list("left out (no weights)", left_out(&loaded, target));
         terminal::line(&format!(
@@ -115,25 +132,94 @@ impl Convert {
         Ok(())
     }
 
-    /// The weights in the layout that is wanted, and what was dropped for it.
+    /// The weights of the input; of a checkpoint of a run those that prediction uses.
+    fn read(&self) -> anyhow::Result<Loaded> {
+        let mut loaded = read_weights_of(&self.input, self.weights_key.as_deref())?;
+        if is_checkpoint(&loaded.weights) {
+            let source = WeightsSource::from(&self.input).with_key(self.weights_key.clone());
+            let read = source.read()?;
+            (loaded.weights, loaded.notices) = (read.weights, read.notices);
+            loaded.metadata.clear();
+        }
+        Ok(loaded)
+    }
+
+    /// The weights in the layout that is wanted.
     fn convert(
         &self,
         loaded: &Loaded,
         layout: Layout,
         target: Target,
-    ) -> anyhow::Result<(StateDict, Vec<String>)> {
-        if layout == Layout::JaxVit && target.is_timm() {
-            return Ok((jax_to_timm(&loaded.weights)?, Vec::new()));
+    ) -> anyhow::Result<Converted> {
+        let same = |weights| Converted { weights, dropped: Vec::new(), notices: Vec::new() };
+        let is_vit = self.from == Source::Timm || layout.is_vit();
+        if self.grid.is_some() && !is_vit {
+            bail!("--grid is of the position table of a ViT, and these weights are: {layout}");
         }
-        let is_vit = matches!(layout, Layout::TimmVit | Layout::JaxVit);
-        let is_timm = self.from == Source::Timm || is_vit;
-        let converted = match (is_timm, target.is_timm()) {
-            (true, false) => from_timm(&loaded.weights)?,
-            (false, true) => to_timm(&loaded.weights)?,
-            _ => return Ok((loaded.weights.clone(), Vec::new())),
-        };
-        Ok((converted.weights, converted.dropped))
+        match (layout, target.is_timm()) {
+            (Layout::JaxVit, true) => Ok(same(jax_to_timm(&loaded.weights)?)),
+            (Layout::HfVit, true) => Ok(same(hugging_face_to_timm(&loaded.weights)?)),
+            (_, false) if is_vit => Ok(from_timm_grid(&loaded.weights, self.grid)?),
+            (_, true) if !is_vit => Ok(to_timm(&loaded.weights)?),
+            _ => Ok(same(loaded.weights.clone())),
+        }
     }
+
+    /// The weights, if a file of them can be read again.
+    fn checked(&self, converted: Converted, target: Target) -> anyhow::Result<Converted> {
+        let layout = Layout::of(&converted.weights);
+        if converted.weights.is_empty() {
+            bail!("there are no tensors to write");
+        }
+        if self.as_is {
+            return Ok(converted);
+        }
+        if layout == Layout::Adapter && target.is_pth() {
+            bail!(
+                "an adapter is of use only with the card in its metadata, which a PyTorch checkpoint \
+                 does not hold; convert to safetensors, or write the tensors alone with --as-is"
+            );
+        }
+        if !layout.has_encoder() && layout != Layout::Adapter {
+            let names: Vec<&str> =
+                converted.weights.keys().take(LISTED).map(String::as_str).collect();
+            bail!(
+                "the tensors are of no known model, so that nothing here could read the output; they \
+                 are {}{}. If it is a ViT without its usual names, --from timm says what is missing; \
+                 --as-is writes the tensors as they are",
+                names.join(", "),
+                if converted.weights.len() > LISTED { ", ..." } else { "" }
+            );
+        }
+        check_encoder(&converted.weights, layout)?;
+        Ok(converted)
+    }
+}
+
+/// Checks that no tensor of the encoder is missing.
+fn check_encoder(weights: &StateDict, layout: Layout) -> anyhow::Result<()> {
+    let encoder = match layout {
+        Layout::MultiMae | Layout::MultiVit => "encoder.",
+        Layout::TimmVit => "blocks.",
+        _ => return Ok(()),
+    };
+    let missing = missing_parts(weights, encoder);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let more = if missing.len() > LISTED { ", ..." } else { "" };
+    let shown = missing.into_iter().take(LISTED).collect::<Vec<_>>().join(", ");
+    bail!("the encoder is incomplete; missing: {shown}{more}")
+}
+
+/// Rows and columns.
+fn grid(text: &str) -> Result<Size, String> {
+    let sides = text.split_once(['x', 'X']).and_then(|(rows, columns)| {
+        let side = |text: &str| text.trim().parse().ok().filter(|side| (1..=65_536).contains(side));
+        side(rows).zip(side(columns))
+    });
+    let (rows, columns) = sides.ok_or("expected HxW, rows and columns of patches, as in 14x28")?;
+    Ok(Size::new(rows, columns))
 }
 
 /// The metadata of the input, unless its configuration describes another model than the output.

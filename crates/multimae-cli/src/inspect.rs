@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use indexmap::IndexMap;
 use multimae::burn::tensor::{DType, TensorData};
-use multimae::weights::{Layout, Loaded, read_weights};
+use multimae::weights::{Layout, Loaded, read_weights_of};
 
 use crate::terminal;
 
@@ -23,6 +23,9 @@ pub(crate) struct Inspect {
     /// Weights to read
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// State dict to show, if the file holds several, such as `model_ema`
+    #[arg(long, value_name = "KEY")]
+    weights_key: Option<String>,
     /// List all tensors, and entries in full
     #[arg(long)]
     all: bool,
@@ -30,7 +33,7 @@ pub(crate) struct Inspect {
 
 impl Inspect {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let loaded = read_weights(&self.file)?;
+        let loaded = read_weights_of(&self.file, self.weights_key.as_deref())?;
         let mut text = summary(&loaded);
         text.push_str(&tensors(&loaded, if self.all { usize::MAX } else { LISTED }));
         text.push_str(&entries(&loaded, if self.all { usize::MAX } else { ENTRY_LEN }));
@@ -48,8 +51,10 @@ fn summary(loaded: &Loaded) -> String {
         1 => dtypes.into_keys().collect(),
         _ => dtypes.iter().map(|(name, tensors)| format!("{name} ({tensors} tensors)")).collect(),
     };
+    let notices: String =
+        loaded.notices.iter().map(|notice| format!("note        {notice}\n")).collect();
     format!(
-        "format      {}\nlayout      {}\ntensors     {}\nparameters  {count}\ntype        {}\n",
+        "format      {}\nlayout      {}\ntensors     {}\nparameters  {count}\ntype        {}\n{notices}",
         loaded.format,
         Layout::of(&loaded.weights),
         loaded.weights.len(),

@@ -16,6 +16,7 @@ mod pack;
 mod predict;
 mod prepare;
 mod pretrain;
+mod reconstruct;
 mod reference;
 mod serve;
 mod synth;

@@ -9,18 +9,25 @@ use multimae_config::keys::RecipeValue as _;
 use multimae_infer::device::{self, device};
 use multimae_infer::predict::ModelPredictor;
 use multimae_infer::saved_model::{Adapter, SavedModel};
+use multimae_infer::visualize::Pretrained;
+use multimae_infer::weights_source::WeightsSource;
 use multimae_kernels::precision::Precision;
+
+use crate::terminal;
 
 /// A fine-tuned model and where it computes.
 #[derive(Debug, Args)]
 pub(crate) struct Model {
-    /// Fine-tuned model: the model.safetensors of a run; with --adapter, the backbone: a file of
-    /// pre-trained weights or the folder of a run
+    /// Fine-tuned model: the folder of a run or its model.safetensors; with --adapter, the backbone:
+    /// a file of pre-trained weights in any format or the folder of a run
     #[arg(long, value_name = "FILE")]
     pub(crate) model: PathBuf,
-    /// Adapter for the backbone: the adapter.safetensors of a run
+    /// Adapter for the backbone: the folder of a run or its adapter.safetensors
     #[arg(long, value_name = "FILE")]
     adapter: Option<PathBuf>,
+    /// State dict of the model's file, if it holds several, such as `model_ema`
+    #[arg(long, value_name = "KEY")]
+    weights_key: Option<String>,
     /// Device to compute on
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -37,7 +44,13 @@ pub(crate) fn precision(text: &str) -> Result<PrecisionChoice, String> {
 impl Model {
     /// A model's file, for the processor.
     pub(crate) fn file(model: PathBuf) -> Self {
-        Self { model, adapter: None, device: "cpu".to_owned(), precision: PrecisionChoice::Fp32 }
+        Self {
+            model,
+            adapter: None,
+            weights_key: None,
+            device: "cpu".to_owned(),
+            precision: PrecisionChoice::Fp32,
+        }
     }
 
     /// The model's name in a report.
@@ -63,12 +76,27 @@ impl Model {
         Ok(self.adapter.is_some() || SavedModel::is_at(&self.model)?)
     }
 
+    /// The pre-trained weights.
+    pub(crate) fn source(&self) -> WeightsSource {
+        WeightsSource::from(&self.model).with_key(self.weights_key.clone())
+    }
+
+    /// The pre-trained model; says what was chosen and assumed.
+    pub(crate) fn pretrained(&self) -> anyhow::Result<Pretrained> {
+        let (device, precision) = (self.device()?, self.precision()?);
+        let model = Pretrained::load(self.source(), &device)?;
+        for notice in model.notices() {
+            terminal::line(&format!("note: {notice}"));
+        }
+        Ok(model.with_precision(precision))
+    }
+
     /// The model with its adapter.
     pub(crate) fn saved(&self) -> anyhow::Result<SavedModel> {
         let (device, precision) = (self.device()?, self.precision()?);
         let saved = match &self.adapter {
-            Some(adapter) => Adapter::load(adapter)?.on(&self.model.to_string_lossy(), &device)?,
-            None => SavedModel::load(&SavedModel::file_of(&self.model), &device)?,
+            Some(adapter) => Adapter::load(adapter)?.on(&self.source(), &device)?,
+            None => SavedModel::load(&SavedModel::find(&self.model)?, &device)?,
         };
         Ok(saved.with_precision(precision))
     }

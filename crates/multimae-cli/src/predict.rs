@@ -9,6 +9,7 @@ use multimae_infer::predict::{
 };
 
 use crate::model::Model;
+use crate::reconstruct::Reconstruct;
 use crate::terminal;
 
 /// Predict depth, labels and whatever else a fine-tuned model knows, for images of any size.
@@ -18,6 +19,9 @@ use crate::terminal;
 /// annotations), semseg/NAME.npy (the same, uint8) and semseg_overlay/NAME.png with a legend; all at
 /// the image's own size. A file that cannot be read or predicted does not stop the others: nothing is
 /// written for it, and the command names it at its end and fails.
+///
+/// Of a pre-trained model, such as the published .pth, predicts each modality from all patches of
+/// the others that are given: TASK/NAME.png and TASK/NAME.npy at the model's size.
 #[derive(Debug, Args)]
 pub(crate) struct Predict {
     #[command(flatten)]
@@ -74,7 +78,21 @@ impl Predict {
         }
     }
 
+    /// Predicts by a pre-trained model, which has decoders and no heads.
+    fn reconstruct(&self) -> anyhow::Result<()> {
+        let (split, out) = (self.split.as_deref(), self.out.as_path());
+        let (force, fail_fast) = (self.force, self.fail_fast);
+        if self.flip {
+            bail!("--flip is of fine-tuned models; {} is not one", self.model.model.display());
+        }
+        Reconstruct { input: &self.input, split, out, force, fail_fast }
+            .run(&self.model.pretrained()?)
+    }
+
     pub(crate) fn run(self) -> anyhow::Result<()> {
+        if !self.model.is_fine_tuned()? {
+            return self.reconstruct();
+        }
         let predictor = self.model.load()?;
         let card = &predictor.saved().card;
         let sources = FrameSources::find(&self.input, self.split.as_deref(), card)?;

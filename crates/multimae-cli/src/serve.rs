@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use multimae::burn::tensor::Device;
 use multimae_config::PrecisionChoice;
 use multimae_infer::device::{self, device};
-use multimae_infer::saved_model::SavedModel;
 use multimae_infer::visualize::Pretrained;
+use multimae_infer::weights_source::WeightsSource;
 use multimae_serve::{App, BankBackend, Queue, QueueConfig, ServerConfig, serve};
 
 use crate::model::precision;
@@ -25,10 +26,13 @@ use crate::terminal;
 /// machine only. Ctrl-C finishes what was accepted.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// The backbone: a file of pre-trained weights or the folder of a run. A finished run of
-    /// pre-training also reconstructs masked patches
+    /// The backbone: a file of pre-trained weights in any format or the folder of a run. Weights with
+    /// decoders, such as the published .pth, also reconstruct masked patches
     #[arg(long, value_name = "BACKBONE")]
     model: PathBuf,
+    /// State dict of the backbone's file, if it holds several, such as `model_ema`
+    #[arg(long, value_name = "KEY")]
+    weights_key: Option<String>,
     /// An adapter under a name; repeat for more
     #[arg(long = "adapter", value_name = "NAME=FILE")]
     adapters: Vec<Named>,
@@ -104,16 +108,14 @@ impl Serve {
         }
         let device = device(&self.device)?;
         let precision = device::precision(self.precision, &self.device, &device)?;
-        let rebuilds =
-            SavedModel::file_of(&self.model).extension().is_some_and(|e| e == "safetensors");
-        // Weights without a recipe serve adapters, but no reconstructions.
-        let pretrained = if rebuilds { Pretrained::load(&self.model, &device).ok() } else { None };
+        let source = WeightsSource::from(&self.model).with_key(self.weights_key.clone());
+        let pretrained = self.pretrained(&source, &device)?;
         let pretrained = pretrained.map(|model| Arc::new(model.with_precision(precision)));
-        let backend = BankBackend::new(&self.model, device, precision, pretrained.clone());
+        let backend = BankBackend::new(source, device, precision, pretrained.clone());
         if self.adapters.is_empty() && self.folders.is_empty() && pretrained.is_none() {
             bail!(
-                "nothing to serve: give --adapter NAME=FILE, --adapters DIR, or as --model a finished \
-                 run of pre-training"
+                "nothing to serve: give --adapter NAME=FILE, --adapters DIR, or as --model \
+                 pre-trained weights with decoders"
             );
         }
         let config = self.config();
@@ -130,6 +132,26 @@ impl Serve {
         runtime.block_on(serve(state, started, stopped()))?;
         terminal::line("stopped; what was accepted is answered");
         Ok(())
+    }
+
+    /// The model that reconstructs, if the weights have decoders. Where there are adapters to serve,
+    /// weights whose architecture cannot be inferred are a backbone all the same.
+    fn pretrained(
+        &self,
+        source: &WeightsSource,
+        device: &Device,
+    ) -> anyhow::Result<Option<Pretrained>> {
+        let found = match Pretrained::find(source, device) {
+            Err(error) if !(self.adapters.is_empty() && self.folders.is_empty()) => {
+                terminal::line(&format!("note: without reconstructions: {error}"));
+                None
+            }
+            found => found?,
+        };
+        for notice in found.iter().flat_map(Pretrained::notices) {
+            terminal::line(&format!("note: {notice}"));
+        }
+        Ok(found)
     }
 
     fn config(&self) -> ServerConfig {

@@ -23,7 +23,7 @@ use crate::terminal;
 
 /// Draw reconstructions, attention and the use of prompt pools of a model.
 ///
-/// Of a pre-trained model (--model RUN), a figure per frame: the visible patches, the prediction
+/// Of a pre-trained model (--model RUN, or a file such as the published .pth), a figure per frame: the visible patches, the prediction
 /// and the original of every modality. Visible are patches sampled as in pre-training, a number of
 /// each modality (--visible), or named ones (--patches, numbered row by row from 0). Modalities
 /// that are not given are predicted from the others.
@@ -92,9 +92,7 @@ impl Visualize {
     }
 
     fn reconstructions(&self) -> anyhow::Result<()> {
-        let precision = self.model.precision()?;
-        let model = Pretrained::load(&self.model.model, &self.model.device()?)?;
-        let model = model.with_precision(precision);
+        let model = self.model.pretrained()?;
         let visible = self.visible(&model)?;
         let sources = FrameSources::of(&self.input, self.split.as_deref(), &model.modalities())?;
         notices(&sources);

@@ -50,3 +50,41 @@ fn what_is_no_weight_file_is_an_error_with_its_path() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("notes.pth"));
 }
+
+#[test]
+fn nothing_is_written_that_nothing_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let tensor = || multimae::burn::tensor::TensorData::new(vec![1.0_f32], [1]);
+    let save = |name: &str, names: &[&str]| {
+        let weights = names.iter().map(|name| ((*name).to_owned(), tensor())).collect();
+        fs::write(path(name), multimae::weights::write_pth(&weights, 0).unwrap()).unwrap();
+    };
+    save("resnet.pth", &["conv1.weight", "layer1.0.conv1.weight"]);
+    save("head.pth", &["output_adapters.depth.head.0.weight"]);
+    save("part.pth", &["encoder.0.norm1.weight", "input_adapters.rgb.proj.weight"]);
+    for (name, output, says) in [
+        ("resnet.pth", "out.safetensors", "no known model"),
+        ("resnet.pth", "out.pth", "conv1.weight"),
+        ("head.pth", "out.pth", "card"),
+        ("part.pth", "out.safetensors", "encoder.0.norm1.bias"),
+    ] {
+        let output = convert(&path(name), &path(output));
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains(says) && message.contains(name), "{message}");
+        assert!(!path("out.safetensors").exists() && !path("out.pth").exists());
+    }
+    let (resnet, out) = (path("resnet.pth"), path("out.pth"));
+    let flags: [&Path; 6] = [
+        "convert".as_ref(),
+        "--as-is".as_ref(),
+        "--input".as_ref(),
+        &resnet,
+        "--output".as_ref(),
+        &out,
+    ];
+    let output = multimae(&flags);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(multimae::weights::read_weights(&out).unwrap().weights.len(), 2);
+}

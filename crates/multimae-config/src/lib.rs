@@ -60,6 +60,6 @@ pub use overrides::Override;
 pub use pretrain::{NORM_RGB, PretrainRecipe};
 pub use recipe::Recipe;
 pub use resume::{Difference, check_same, differing};
-pub use shared::{DataKeys, ModelKeys, OptimisationKeys, RunKeys, TaskKeys};
+pub use shared::{DataKeys, ModelKeys, OptimisationKeys, RunKeys, TaskKeys, WeightKeys};
 pub use usual::{COCO_CLASSES, ModalityDefaults, Role, adapter_of, task_kind, usual, usual_target};
 pub use values::{Alphas, EncoderChoice, Names, PromptInit, TaskWeights};

@@ -5,7 +5,9 @@ use super::keys::recipe_keys;
 use super::modalities::TaskModality;
 use super::range::at_least;
 use super::recipe::Recipe;
-use super::shared::{DataKeys, ModelKeys, OptimisationKeys, RunKeys, TaskKeys, problem};
+use super::shared::{
+    DataKeys, ModelKeys, OptimisationKeys, RunKeys, TaskKeys, WeightKeys, problem,
+};
 use super::usual::{ModalityDefaults, Role, usual};
 use super::values::{Alphas, Names};
 use crate::Result;
@@ -33,6 +35,18 @@ recipe_keys! {
             decoder_use_task_queries: bool = true,
             /// Cross-attention of the decoders to the visible tokens.
             decoder_use_xattn: bool = true,
+        }
+        group "Pre-trained weights" {
+            use weights: WeightKeys {
+                /// Weights to begin with, to continue pre-training: a run's folder, or a file in
+                /// safetensors, .pth or .npz, of MultiMAE, MultiViT, timm's ViT (also MAE's) or
+                /// Hugging Face's. Input adapters and decoders that it lacks begin fresh. Random
+                /// ones if null.
+                finetune,
+                /// Parameters, by the beginning of their name, that the file need not have, or may
+                /// have in another shape; they begin fresh.
+                allow_missing,
+            }
         }
         group "Masking and losses" {
             /// Visible tokens per sample, over all modalities together.

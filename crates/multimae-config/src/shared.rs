@@ -62,6 +62,25 @@ recipe_keys! {
 }
 
 recipe_keys! {
+    /// The weights that a run begins with.
+    pub struct WeightKeys {
+        group "Pre-trained weights" {
+            /// Weights to begin with: a run's folder, or a file in safetensors, .pth or .npz, of
+            /// MultiMAE, MultiViT, timm's ViT or Hugging Face's. Random ones if null.
+            finetune: Option<String> = None,
+            /// Key of the state dict in a file of several, such as `model_ema`. The usual one if
+            /// null.
+            weights_key: Option<String> = None,
+            /// Parameters, by the beginning of their name, that the file need not have.
+            allow_missing: Names = Names(Vec::new()),
+            /// Tensors of the file, by the beginning of their name, that may be left unused;
+            /// decoders, heads and adapters of other inputs always may.
+            allow_unexpected: Names = Names(Vec::new()),
+        }
+    }
+}
+
+recipe_keys! {
     /// The optimiser, its schedules and the size of a step.
     pub struct OptimisationKeys {
         group "Optimisation" {
@@ -209,6 +228,10 @@ pub(super) const FREE_ON_RESUME: &[&str] = &[
     "log_freq",
     "log_images_freq",
     "log_images",
+    "finetune",
+    "weights_key",
+    "allow_missing",
+    "allow_unexpected",
 ];
 
 /// Keys of both kinds that are newer than some runs, with the values that stand for the behaviour

@@ -25,5 +25,6 @@ mod error;
 pub mod predict;
 pub mod saved_model;
 pub mod visualize;
+pub mod weights_source;
 
 pub use error::{Error, Result};

@@ -9,6 +9,7 @@ use multimae::masking::TokenMasks;
 use multimae_infer::predict::{BankPredictor, FrameOutputs, PreparedFrame};
 use multimae_infer::saved_model::ModelCard;
 use multimae_infer::visualize::{PretrainView, Pretrained};
+use multimae_infer::weights_source::WeightsSource;
 use multimae_kernels::precision::Precision;
 
 /// A request to the engine.
@@ -129,7 +130,7 @@ impl BankBackend {
     /// `pretrained` it reconstructs nothing; reconstructions are in that model's precision.
     #[must_use]
     pub fn new(
-        backbone: &Path,
+        backbone: impl Into<WeightsSource>,
         device: Device,
         precision: Precision,
         pretrained: Option<Arc<Pretrained>>,

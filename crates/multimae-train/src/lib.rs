@@ -30,6 +30,7 @@ pub mod demo;
 pub mod ema;
 mod error;
 pub mod finetune;
+mod first_weights;
 pub mod learner;
 pub mod observer;
 pub mod optim;

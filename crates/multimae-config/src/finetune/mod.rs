@@ -22,7 +22,7 @@ use super::heads::Heads;
 use super::keys::recipe_keys;
 use super::range::{above, at_least};
 use super::recipe::Recipe;
-use super::shared::{DataKeys, ModelKeys, OptimisationKeys, RunKeys, TaskKeys};
+use super::shared::{DataKeys, ModelKeys, OptimisationKeys, RunKeys, TaskKeys, WeightKeys};
 use super::values::{EncoderChoice, Names, PromptInit, TaskWeights, tuning_list};
 use crate::Result;
 
@@ -157,14 +157,7 @@ recipe_keys! {
             backbone_lr_scale: f64 [above(0.0)] = 1.0,
         }
         group "Pre-trained weights" {
-            /// Weights to begin with: a run's folder, or a file in safetensors, .pth or .npz, of
-            /// MultiMAE, MultiViT or timm's ViT. Random ones if null.
-            finetune: Option<String> = None,
-            /// Parameters, by the beginning of their name, that the file need not have.
-            allow_missing: Names = Names(Vec::new()),
-            /// Tensors of the file, by the beginning of their name, that may be left unused;
-            /// decoders, heads and adapters of other inputs always may.
-            allow_unexpected: Names = Names(Vec::new()),
+            use weights: WeightKeys {}
         }
         group "Optimisation" {
             use optim: OptimisationKeys {
@@ -249,14 +242,8 @@ impl EncoderChoice {
 
 impl Recipe for FinetuneRecipe {
     const WITHOUT_MEANING: &'static [(&'static str, &'static str)] = WITHOUT_MEANING;
-    const FREE_ON_RESUME: &'static [&'static str] = &[
-        "test_data_path",
-        "test_split",
-        "max_test_images",
-        "finetune",
-        "allow_missing",
-        "allow_unexpected",
-    ];
+    const FREE_ON_RESUME: &'static [&'static str] =
+        &["test_data_path", "test_split", "max_test_images"];
     const ALIASES: &'static [(&'static str, &'static str)] =
         &[("nb_classes", "num_classes"), ("drop_path", "drop_path_encoder")];
 

@@ -1,6 +1,5 @@
 //! Whole frames through several adapters of one backbone.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -12,6 +11,7 @@ use multimae_kernels::precision::Precision;
 use super::stages::smallest;
 use super::{FrameOutputs, FramePrediction, PredictOptions, PreparedFrame, prepare};
 use crate::saved_model::{AdapterBank, ModelCard};
+use crate::weights_source::WeightsSource;
 use crate::{Error, Result};
 
 /// Predicts whole frames, each with an adapter of its own, as few passes through the encoder as can be.
@@ -25,7 +25,7 @@ pub struct BankPredictor {
 impl BankPredictor {
     /// A predictor without adapters on the backbone of a file or a run's folder.
     #[must_use]
-    pub fn new(backbone: &Path, device: Device) -> Self {
+    pub fn new(backbone: impl Into<WeightsSource>, device: Device) -> Self {
         Self { bank: AdapterBank::new(backbone, device) }
     }
 
@@ -166,6 +166,8 @@ fn together(of_samples: Vec<IndexMap<String, Prediction>>) -> Option<IndexMap<St
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use multimae::burn::tensor::TensorData;
     use multimae::state::state_dict;
     use multimae::tuning::ParameterKind;

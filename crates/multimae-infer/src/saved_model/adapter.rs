@@ -1,6 +1,6 @@
 //! The tuned parameters, without the backbone, in one file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use multimae::burn::tensor::Device;
@@ -14,6 +14,7 @@ use multimae_kernels::precision::Precision;
 use super::backbone::POSITIONS;
 use super::{Backbone, CARD, ModelCard, SavedModel, problem};
 use crate::saved_model::load_pretrained;
+use crate::weights_source::{ADAPTER_FILE, WeightsSource};
 use crate::{Error, Result};
 
 /// The value of `format` in the file's metadata.
@@ -79,14 +80,40 @@ impl Adapter {
         Ok(write_atomically(path, &write_safetensors(&self.tensors, &metadata)?)?)
     }
 
-    /// Reads an adapter and checks it against its own description.
+    /// The adapter's file in a run's folder, or the file itself.
+    pub(super) fn file_of(path: &Path) -> Result<PathBuf> {
+        if !path.is_dir() {
+            return Ok(path.to_owned());
+        }
+        let file = path.join(ADAPTER_FILE);
+        if file.is_file() {
+            return Ok(file);
+        }
+        Err(problem(
+            path,
+            format!(
+                "holds no {ADAPTER_FILE}; give the folder of a run that tuned with a frozen \
+                 backbone, or its {ADAPTER_FILE}"
+            ),
+        ))
+    }
+
+    /// Reads an adapter, of a file or of a run's folder, and checks it against its own description.
     ///
     /// # Errors
     /// If the file cannot be read, is damaged or is no adapter.
     pub fn load(path: &Path) -> Result<Self> {
+        let path = &Self::file_of(path)?;
         let (tensors, mut metadata) = read_safetensors(path)?;
         let problem = |text: String| problem(path, text);
-        if metadata.shift_remove("format").as_deref() != Some(FORMAT) {
+        let format = metadata.shift_remove("format");
+        if format.as_deref() == Some(super::FORMAT) {
+            return Err(problem(
+                "is a whole fine-tuned model and no adapter; give it as --model, without --adapter"
+                    .to_owned(),
+            ));
+        }
+        if format.as_deref() != Some(FORMAT) {
             return Err(problem(
                 "no adapter; give the adapter.safetensors of a run that tuned with a frozen \
                  backbone"
@@ -123,7 +150,7 @@ impl Adapter {
     ///
     /// # Errors
     /// If the backbone cannot be read, is another one than that of the adapter, or does not fit.
-    pub fn on(&self, backbone: &str, device: &Device) -> Result<SavedModel> {
+    pub fn on(&self, backbone: &WeightsSource, device: &Device) -> Result<SavedModel> {
         let model = PeftModel::new(&self.card.model, &self.card.peft, device)?;
         let fresh = AllowedKeys { missing: self.backbone.fresh.clone(), ..AllowedKeys::default() };
         let (model, report) = load_pretrained(model, backbone, &fresh)?;

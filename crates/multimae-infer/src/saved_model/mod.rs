@@ -4,6 +4,7 @@ mod adapter;
 mod backbone;
 mod bank;
 mod card;
+mod continued;
 mod inputs;
 mod pretrained;
 
@@ -24,11 +25,13 @@ pub use adapter::Adapter;
 pub use backbone::Backbone;
 pub use bank::AdapterBank;
 pub use card::{InputModality, ModelCard, Normalisation};
+pub use continued::load_for_pretraining;
 pub use multimae_tasks::{TaskCard, mask_values};
 pub use pretrained::{LoadReport, load_pretrained, prompts_of};
 
 pub use inputs::valid_mask;
 
+use crate::weights_source::{MODEL_FILE, WeightsSource};
 use crate::{Error, Result};
 
 /// The value of `format` in the file's metadata.
@@ -84,20 +87,37 @@ impl SavedModel {
         Ok(write_atomically(path, &bytes)?)
     }
 
-    /// Whether a file, or the file of a run's folder, is a fine-tuned model. Only its beginning is
-    /// read.
+    /// Whether a file, or the file of a folder, is a fine-tuned model or an adapter, and not
+    /// pre-trained weights. Only its beginning is read.
     ///
     /// # Errors
-    /// If it cannot be read or is no safetensors file.
+    /// If it cannot be read or certainly holds no weights.
     pub fn is_at(path: &Path) -> Result<bool> {
-        let metadata = read_metadata(&Self::file_of(path))?;
-        Ok(metadata.get("format").is_some_and(|format| format == FORMAT))
+        let metadata = read_metadata(&WeightsSource::from(path).file()?)?;
+        let own = |format: &String| [FORMAT, adapter::FORMAT].contains(&format.as_str());
+        Ok(metadata.get("format").is_some_and(own))
     }
 
     /// The model's file in a run's folder, or the file itself.
     #[must_use]
     pub fn file_of(path: &Path) -> PathBuf {
-        if path.is_dir() { path.join("model.safetensors") } else { path.to_owned() }
+        if path.is_dir() { path.join(MODEL_FILE) } else { path.to_owned() }
+    }
+
+    /// The model's file in a run's folder, or the file itself.
+    ///
+    /// # Errors
+    /// If the run is not finished.
+    pub fn find(path: &Path) -> Result<PathBuf> {
+        let file = Self::file_of(path);
+        if path.is_dir() && !file.is_file() {
+            let text = format!(
+                "holds no {MODEL_FILE}, so it is no finished run; finish it with --resume, or give \
+                 another folder"
+            );
+            return Err(problem(path, text));
+        }
+        Ok(file)
     }
 
     /// Reads a model. Strict: every weight must be there, and no other.

@@ -3,18 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use multimae::peft::PeftModel;
-use multimae::state::{AllowedKeys, StateDict, load, parameters};
+use multimae::state::{AllowedKeys, ParameterInfo, StateDict, load, parameters};
 use multimae::tuning::ParameterKind;
-use multimae::weights::{
-    Fitted, Layout, fit_input_adapters, from_timm, read_safetensors, read_weights,
-};
+use multimae::weights::{Fitted, HEAD_WIDTH, fit_input_adapters, from_timm, read_safetensors};
 
-use super::Backbone;
-use crate::{Error, Result, checkpoint};
+use super::{Adapter, Backbone};
+use crate::weights_source::{SourceWeights, WeightsSource};
+use crate::{Error, Result};
 
 /// Heads and decoders: they are always fresh.
-const HEADS: &str = "output_adapters.";
-const ADAPTERS: &str = "input_adapters.";
+pub(super) const HEADS: &str = "output_adapters.";
+pub(super) const ADAPTERS: &str = "input_adapters.";
 
 /// The report of loading a file of weights.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -29,6 +28,8 @@ pub struct LoadReport {
     pub unused: Vec<String>,
     /// Tensors that were resized, in words.
     pub resized: Vec<String>,
+    /// Notes about the file: the state dict that was read, stripped prefixes, conversions.
+    pub notices: Vec<String>,
     /// The weights of the file that the model starts from.
     pub backbone: Backbone,
 }
@@ -41,39 +42,60 @@ impl LoadReport {
             [] => "none".to_owned(),
             names => names.join(", "),
         };
-        vec![
-            format!("weights of {}: {} tensors loaded", self.path.display(), self.loaded),
+        let mut lines =
+            vec![format!("weights of {}: {} tensors loaded", self.path.display(), self.loaded)];
+        lines.extend(self.notices.iter().cloned());
+        lines.extend([
             format!("not in the file: {}", list(&self.missing)),
             format!("in the file and not used: {}", list(&self.unused)),
             format!("brought to another size: {}", list(&self.resized)),
-        ]
+        ]);
+        lines
     }
+}
+
+/// Weights of a source under the names of this program.
+pub(super) struct NativeWeights {
+    pub(super) path: PathBuf,
+    pub(super) weights: StateDict,
+    /// The names of those that a conversion had no place for.
+    pub(super) dropped: Vec<String>,
+    pub(super) notices: Vec<String>,
+}
+
+/// Reads the weights of an encoder, and what is around it in the file.
+///
+/// # Errors
+/// If the file cannot be read, or holds no encoder.
+pub(super) fn native_weights(source: &WeightsSource) -> Result<NativeWeights> {
+    let read = source.read()?;
+    let layout = read.layout();
+    let SourceWeights { path, weights, mut notices, .. } = read;
+    let problem = |problem: String| Error::SavedModel { path: path.clone(), problem };
+    if layout.is_vit() {
+        let converted = from_timm(&weights).map_err(|error| problem(error.to_string()))?;
+        notices.extend(converted.notices);
+        let (weights, dropped) = (converted.weights, converted.dropped);
+        return Ok(NativeWeights { path, weights, dropped, notices });
+    }
+    if !layout.has_encoder() {
+        return Err(problem(format!("holds no weights of an encoder that is known: {layout}")));
+    }
+    Ok(NativeWeights { path, weights, dropped: Vec::new(), notices })
 }
 
 /// Loads pre-trained weights into a model: input adapters, tokens and encoder. Heads and what
 /// tuning adds stay as they are. Everything else that is missing or left over must be allowed by
 /// name.
 ///
-/// `source` is a file or the folder of a run.
-///
 /// # Errors
 /// If the file cannot be read, or does not fit.
 pub fn load_pretrained(
     model: PeftModel,
-    source: &str,
+    source: &WeightsSource,
     allowed: &AllowedKeys,
 ) -> Result<(PeftModel, LoadReport)> {
-    let (path, mut weights) = read(source)?;
-    let problem = |problem: String| Error::SavedModel { path: path.clone(), problem };
-    if matches!(Layout::of(&weights), Layout::TimmVit | Layout::JaxVit) {
-        weights = from_timm(&weights).map_err(|error| problem(error.to_string()))?.weights;
-    }
-    if matches!(Layout::of(&weights), Layout::Unknown | Layout::Adapter) {
-        return Err(problem(format!(
-            "holds no weights of an encoder that is known: {}",
-            Layout::of(&weights)
-        )));
-    }
+    let NativeWeights { path, mut weights, dropped, notices } = native_weights(source)?;
     let wanted = parameters(&model);
     let resized = fit_input_adapters(&mut weights, &wanted).iter().map(in_words).collect();
     let has = |name: &str| wanted.iter().any(|parameter| parameter.name == name);
@@ -82,7 +104,7 @@ pub fn load_pretrained(
     let other_input = |name: &str| {
         name.starts_with(ADAPTERS) && !adapters.iter().any(|adapter| name.starts_with(adapter))
     };
-    let mut unused: Vec<String> = Vec::new();
+    let mut unused = dropped;
     weights.retain(|name, _| {
         let dropped = name.starts_with(HEADS) || other_input(name);
         if dropped {
@@ -101,16 +123,43 @@ pub fn load_pretrained(
         .filter(|name| !weights.contains_key(name))
         .collect();
     let loaded = weights.keys().filter(|name| has(name)).count();
-    let model = load(model, weights, &allowed).map_err(|error| {
-        problem(format!(
-            "{error}\nallow by name what is meant to be so: `allow_missing: [...]` for parameters \
-             that begin fresh, `allow_unexpected: [...]` for tensors to leave out"
-        ))
-    })?;
+    let hint = size_hint(&weights, &wanted);
+    let model = load(model, weights, &allowed)
+        .map_err(|error| Error::SavedModel { path: path.clone(), problem: misfit(&error, hint) })?;
     let backbone = Backbone::of(&model, &missing);
     let unused = grouped(unused);
     let missing = grouped(missing);
-    Ok((model, LoadReport { path, loaded, missing, unused, resized, backbone }))
+    Ok((model, LoadReport { path, loaded, missing, unused, resized, notices, backbone }))
+}
+
+/// The problem with weights that do not fit, and the remedy.
+pub(super) fn misfit(error: &multimae::Error, hint: Option<String>) -> String {
+    let hint = hint.map(|hint| format!("{hint}\n")).unwrap_or_default();
+    format!(
+        "{hint}{error}\nallow by name what is meant to be so: `allow_missing: [...]` for parameters \
+         that begin fresh, `allow_unexpected: [...]` for tensors to leave out"
+    )
+}
+
+/// Says so if the encoder of a file has another size than that of the model, with the key to set.
+pub(super) fn size_hint(weights: &StateDict, wanted: &[ParameterInfo]) -> Option<String> {
+    const NORM: &str = ".norm1.weight";
+    let is_norm = |name: &str| name.starts_with("encoder.") && name.ends_with(NORM);
+    let (width, depth) = {
+        let norms: Vec<_> = weights.iter().filter(|(name, _)| is_norm(name)).collect();
+        (norms.first()?.1.num_elements(), norms.len())
+    };
+    let own: Vec<&ParameterInfo> = wanted.iter().filter(|p| is_norm(&p.name)).collect();
+    let (own_width, own_depth) = (own.first()?.shape.iter().product::<usize>(), own.len());
+    if (width, depth) == (own_width, own_depth) {
+        return None;
+    }
+    let heads = width.div_ceil(HEAD_WIDTH);
+    Some(format!(
+        "the file's encoder has dimension {width} and {depth} blocks, the recipe's {own_width} and \
+         {own_depth}; set `model` to its size, such as `--set 'model={{width: {width}, depth: {depth}, \
+         heads: {heads}}}'`"
+    ))
 }
 
 /// The model with the prompts of an adapter.
@@ -119,6 +168,7 @@ pub fn load_pretrained(
 /// If the file cannot be read, or its prompts are not those of the model.
 pub fn prompts_of(model: PeftModel, path: &Path) -> Result<PeftModel> {
     let is_prompt = |name: &str| ParameterKind::of(name) == ParameterKind::Prompts;
+    let path = &Adapter::file_of(path)?;
     let (mut weights, _) = read_safetensors(path)?;
     weights.retain(|name, _| is_prompt(name));
     let others = parameters(&model).into_iter().map(|parameter| parameter.name);
@@ -132,12 +182,12 @@ pub fn prompts_of(model: PeftModel, path: &Path) -> Result<PeftModel> {
     })
 }
 
-fn in_words(fitted: &Fitted) -> String {
+pub(super) fn in_words(fitted: &Fitted) -> String {
     format!("{} from {:?} to {:?}", fitted.name, fitted.from, fitted.to)
 }
 
 /// Summarises the names of an adapter in one entry: hundreds of names help no reader.
-fn grouped(names: Vec<String>) -> Vec<String> {
+pub(super) fn grouped(names: Vec<String>) -> Vec<String> {
     let mut groups: Vec<(String, usize)> = Vec::new();
     for name in names {
         let parts: Vec<&str> = name.split('.').collect();
@@ -158,36 +208,6 @@ fn grouped(names: Vec<String>) -> Vec<String> {
     groups.into_iter().map(text).collect()
 }
 
-/// The weights of a file, of a checkpoint, or of a run's folder: its finished model, else its best
-/// checkpoint, else its newest.
-fn read(source: &str) -> Result<(PathBuf, StateDict)> {
-    if source.starts_with("http://") || source.starts_with("https://") {
-        return Err(Error::SavedModel {
-            path: source.into(),
-            problem: "weights are not downloaded; fetch the file and give its path".to_owned(),
-        });
-    }
-    let path = Path::new(source);
-    let path = if path.is_dir() { in_folder(path)? } else { path.to_owned() };
-    let loaded = read_weights(&path)?;
-    if checkpoint::is_checkpoint(&loaded.weights) {
-        return Ok((path, checkpoint::evaluated_weights(&loaded.weights)));
-    }
-    Ok((path, loaded.weights))
-}
-
-fn in_folder(dir: &Path) -> Result<PathBuf> {
-    let checkpoints = dir.join("checkpoints");
-    let fixed = [dir.join("model.safetensors"), checkpoints.join(checkpoint::BEST)];
-    if let Some(path) = fixed.into_iter().find(|path| path.is_file()) {
-        return Ok(path);
-    }
-    checkpoint::list(&checkpoints)?.pop().ok_or_else(|| Error::SavedModel {
-        path: dir.to_owned(),
-        problem: "holds neither model.safetensors nor checkpoints".to_owned(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,11 +217,5 @@ mod tests {
         let names = ["output_adapters.rgb.a.b", "output_adapters.rgb.c", "encoder.0.norm1.weight"];
         let grouped = grouped(names.map(str::to_owned).to_vec());
         assert_eq!(grouped, ["output_adapters.rgb (2 tensors)", "encoder.0.norm1.weight"]);
-    }
-
-    #[test]
-    fn addresses_are_not_fetched() {
-        let error = read("https://example.org/weights.pth").unwrap_err().to_string();
-        assert!(error.contains("fetch the file"), "{error}");
     }
 }

@@ -11,6 +11,7 @@
 pub mod attention;
 mod figure;
 mod pretrained;
+mod published;
 mod spec;
 pub mod usage;
 mod visible;

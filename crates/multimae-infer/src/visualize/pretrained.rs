@@ -2,20 +2,21 @@
 
 use std::path::Path;
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use multimae::burn::tensor::Device;
 use multimae::encoder::Phase;
 use multimae::masking::{SampleMask, TokenMasks};
 use multimae::model::MultiMae;
-use multimae::state::{AllowedKeys, load};
-use multimae::weights::read_safetensors;
+use multimae::state::{AllowedKeys, StateDict, load};
+use multimae::weights::Layout;
 use multimae_data::{DataModality, Dataset, Encoding, Geometry, Map, RawSample, Sample, Values};
 use multimae_kernels::precision::Precision;
 use multimae_report::picture::Picture;
 use serde_json::{Map as Keys, Value};
 
+use super::published::{PRESET, spec_of};
 use super::{PretrainSpec, ReconstructionFigure};
-use crate::saved_model::SavedModel;
+use crate::weights_source::WeightsSource;
 use crate::{Error, Result, batch};
 use multimae_config::{PretrainRecipe, Resolved};
 
@@ -26,6 +27,29 @@ pub struct Pretrained {
     model: MultiMae,
     device: Device,
     precision: Precision,
+    notices: Vec<String>,
+}
+
+/// Derives the model that the recipe of a run describes.
+fn spec_of_recipe(recipe: &str, path: &Path) -> Result<PretrainSpec> {
+    let problem = |problem: String| Error::SavedModel { path: path.to_owned(), problem };
+    let keys: Keys<String, Value> =
+        serde_saphyr::from_str(recipe).map_err(|error| problem(format!("its recipe: {error}")))?;
+    let source = path.display().to_string();
+    let mut recipe = Resolved::<PretrainRecipe>::of_run(&keys, &source)?.recipe;
+    // The device of training says nothing of the one here.
+    recipe.run.device = PretrainRecipe::default().run.device;
+    recipe.run.precision = PretrainRecipe::default().run.precision;
+    PretrainSpec::new(recipe)
+}
+
+/// The prefixes of output adapters that are heads and no decoders.
+fn heads_in(weights: &StateDict) -> Vec<String> {
+    const ADAPTERS: &str = "output_adapters.";
+    let name = |key: &String| Some(key.strip_prefix(ADAPTERS)?.split('.').next()?.to_owned());
+    let names: IndexSet<String> = weights.keys().filter_map(name).collect();
+    let prefixes = names.into_iter().map(|name| format!("{ADAPTERS}{name}."));
+    prefixes.filter(|prefix| !weights.contains_key(&format!("{prefix}mask_token"))).collect()
 }
 
 /// A frame as a model sees it: every modality at the model's size.
@@ -57,33 +81,56 @@ impl PretrainView {
 }
 
 impl Pretrained {
-    /// Reads the `model.safetensors` of a finished run of pre-training, or of its folder.
+    /// Reads a pre-trained model: that of a run's folder, or weights with decoders in any format.
+    /// Where no recipe is beside the weights, the architecture is inferred from the tensors and
+    /// images are normalised as for the published models.
     ///
     /// # Errors
-    /// If there is none, or it is no pre-trained model with its recipe.
-    pub fn load(path: &Path, device: &Device) -> Result<Self> {
-        let path = SavedModel::file_of(path);
+    /// If there is none, or its weights have no decoders.
+    pub fn load(source: impl Into<WeightsSource>, device: &Device) -> Result<Self> {
+        let source = source.into();
+        Self::find(&source, device)?.ok_or_else(|| Error::SavedModel {
+            path: source.path,
+            problem: "holds weights without decoders, of a plain encoder or of fine-tuning that is \
+                      not finished; to reconstruct, give a run of `multimae pretrain` or pre-trained \
+                      weights with decoders; to predict, a finished run of `multimae finetune`"
+                .to_owned(),
+        })
+    }
+
+    /// Reads a pre-trained model like [`load`](Self::load); `None` if the weights have no decoders,
+    /// such as those of fine-tuned models and plain ViTs.
+    ///
+    /// # Errors
+    /// If the weights cannot be read, or do not fit their recipe.
+    pub fn find(source: &WeightsSource, device: &Device) -> Result<Option<Self>> {
+        let read = source.read()?;
+        let path = read.path.clone();
         let problem = |problem: String| Error::SavedModel { path: path.clone(), problem };
-        let (weights, metadata) = read_safetensors(&path)?;
-        let recipe = metadata.get("recipe").ok_or_else(|| {
-            problem(
-                "has no recipe of pre-training; give the model.safetensors of a finished run of \
-                 `multimae pretrain`, whose decoders reconstruct masked patches"
-                    .to_owned(),
-            )
-        })?;
-        let keys: Keys<String, Value> = serde_saphyr::from_str(recipe)
-            .map_err(|error| problem(format!("its recipe: {error}")))?;
-        let source = path.display().to_string();
-        let mut recipe = Resolved::<PretrainRecipe>::of_run(&keys, &source)?.recipe;
-        // Where it was trained says nothing of where it is looked at.
-        recipe.run.device = PretrainRecipe::default().run.device;
-        recipe.run.precision = PretrainRecipe::default().run.precision;
-        let spec = PretrainSpec::new(recipe)?;
+        if read.layout() != Layout::MultiMae {
+            return Ok(None);
+        }
+        let mut notices = read.notices;
+        let spec = match read.metadata.get("recipe").or(read.recipe.as_ref()) {
+            Some(recipe) => spec_of_recipe(recipe, &path)?,
+            None => {
+                notices.push(PRESET.to_owned());
+                spec_of(&read.weights).map_err(|error| problem(error.to_string()))?
+            }
+        };
         let model = MultiMae::new(&spec.model, device)?;
-        let model = load(model, weights, &AllowedKeys::default())
-            .map_err(|error| problem(error.to_string()))?;
-        Ok(Self { spec, model, device: device.clone(), precision: Precision::Fp32 })
+        // Heads beside the decoders have no place here.
+        let heads = AllowedKeys { unexpected: heads_in(&read.weights), ..AllowedKeys::default() };
+        let model =
+            load(model, read.weights, &heads).map_err(|error| problem(error.to_string()))?;
+        let (device, precision) = (device.clone(), Precision::Fp32);
+        Ok(Some(Self { spec, model, device, precision, notices }))
+    }
+
+    /// Notes about the file: the state dict that was read, stripped prefixes, a missing recipe.
+    #[must_use]
+    pub fn notices(&self) -> &[String] {
+        &self.notices
     }
 
     /// Returns the same model with reconstructions in another precision than 32 bits, which its

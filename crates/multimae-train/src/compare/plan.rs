@@ -263,7 +263,7 @@ fn resolve(
         ("data_path", &recipe.data.data_path),
         ("eval_data_path", &recipe.data.eval_data_path),
         ("test_data_path", &recipe.test_data_path),
-        ("finetune", &recipe.finetune),
+        ("finetune", &recipe.weights.finetune),
     ];
     for (key, path) in paths {
         if let Some(path) = path {
@@ -312,7 +312,7 @@ fn check_files(recipe: &FinetuneRecipe) -> Result<(), String> {
             return Err(format!("`{key}`: there is no list {}", list.display()));
         }
     }
-    match &recipe.finetune {
+    match &recipe.weights.finetune {
         Some(path) if !Path::new(path).exists() => {
             Err(format!("`finetune`: there is no {path}, neither a run's folder nor a file"))
         }

@@ -69,7 +69,7 @@ fn backbone(recipe: &FinetuneRecipe) -> String {
     let size = recipe.arch.input_size;
     format!(
         "{}; {} wide, {} blocks, {} heads, on {} of {} x {} (height x width)",
-        recipe.finetune.as_deref().unwrap_or("random values"),
+        recipe.weights.finetune.as_deref().unwrap_or("random values"),
         encoder.width,
         encoder.depth,
         encoder.heads,

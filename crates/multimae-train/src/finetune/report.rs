@@ -87,7 +87,7 @@ fn summary(report: &mut Report, parts: &Parts<'_>) {
     entries.push(("Training samples", setup.training.len().to_string()));
     entries.push(match parts.loaded {
         Some(loaded) => ("Begun with", loaded.lines().join("; ")),
-        None => match &setup.recipe.finetune {
+        None => match &setup.recipe.weights.finetune {
             Some(path) => ("Begun with", path.clone()),
             None => ("Begun with", "random values".to_owned()),
         },

@@ -10,7 +10,7 @@ use multimae::multivit::MultiVitConfig;
 use multimae::output_adapters::TaskHead;
 use multimae::peft::PeftModel;
 use multimae::peft::{random_prompts, self_prompts};
-use multimae::state::{AllowedKeys, parameters, with_trained};
+use multimae::state::{parameters, with_trained};
 use multimae_data::{DataModality, Dataset, stream};
 
 use super::annotations::{Constants, annotation_constants};
@@ -19,6 +19,7 @@ use super::evaluation::{constant_predictions, evaluate};
 use super::heads::head;
 use super::mixing::Mixing;
 use super::modalities::{guessed_units, inputs, target, valid_mask};
+use crate::first_weights::first_weights;
 use crate::learner::Learner;
 use crate::optim::{AdamW, AdamWConfig, GroupRules, ParameterGroups};
 use crate::schedule::{CosineSchedule, warmup_steps};
@@ -158,13 +159,9 @@ impl FinetuneSetup {
     /// If the weights cannot be read or do not fit.
     pub fn pretrained_learner(&self) -> Result<(Learner<PeftModel>, Option<LoadReport>)> {
         let mut learner = self.learner()?;
-        let report = match &self.recipe.finetune {
-            Some(path) => {
-                let allowed = AllowedKeys {
-                    missing: self.recipe.allow_missing.0.clone(),
-                    unexpected: self.recipe.allow_unexpected.0.clone(),
-                };
-                let (model, report) = load_pretrained(learner.model, path, &allowed)?;
+        let report = match first_weights(&self.recipe.weights) {
+            Some((source, allowed)) => {
+                let (model, report) = load_pretrained(learner.model, &source, &allowed)?;
                 learner.model = model;
                 Some(report)
             }

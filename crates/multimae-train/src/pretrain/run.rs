@@ -1,5 +1,6 @@
 //! A run of pre-training.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -18,7 +19,7 @@ use super::report::write_report;
 use super::step::pretrain_step;
 use crate::Result;
 use crate::learner::Learner;
-use crate::observer::{Baseline, Observer, Outcome};
+use crate::observer::{Baseline, Event, Observer, Outcome};
 use crate::run::{
     Continuation, ResumeOptions, RunFolder, RunStart, State, check_continues, fingerprint,
 };
@@ -27,6 +28,7 @@ use crate::trainer::{
     Finished, Trainer, TrainingPlan, TrainingTask, ValidationResult, open_folder, shown_samples,
 };
 use multimae_config::{PretrainRecipe, Recipe as _};
+use multimae_infer::saved_model::LoadReport;
 
 /// Without evaluation samples, the baseline is measured on no more training samples than this.
 const BASELINE_SAMPLES: usize = 512;
@@ -40,6 +42,8 @@ pub struct Pretraining<'a> {
 struct Masked {
     setup: PretrainSetup,
     plan: TrainingPlan,
+    /// The learner before the first step, until the trainer takes it.
+    first: Cell<Option<Learner>>,
     evaluation: Option<Loader>,
     /// Samples that pictures show.
     shown: Vec<Sample>,
@@ -62,6 +66,12 @@ impl<'a> Pretraining<'a> {
         let training = setup.training_data()?;
         let evaluation = setup.evaluation_data()?;
         let folder = open_folder(out, start)?;
+        let begun = !folder.checkpoints(1).list()?.is_empty();
+        let (first, loaded) =
+            if begun { (setup.learner()?, None) } else { setup.pretrained_learner()? };
+        for line in loaded.iter().flat_map(LoadReport::lines) {
+            observer.event(&Event::Notice(line));
+        }
         let measured = match &evaluation {
             Some(loader) => loader.clone(),
             None => setup.training_in_order(BASELINE_SAMPLES)?,
@@ -75,7 +85,8 @@ impl<'a> Pretraining<'a> {
         let plan = setup.plan(training.batches_per_epoch());
         let recipe = setup.spec.recipe.fingerprint();
         let fingerprint = fingerprint(&recipe, &training, evaluation.as_ref())?;
-        let task = Masked { setup, plan, evaluation, shown, baseline, fingerprint };
+        let first = Cell::new(Some(first));
+        let task = Masked { setup, plan, first, evaluation, shown, baseline, fingerprint };
         Ok(Self { trainer: Trainer::new(task, training, folder, start, observer)? })
     }
 
@@ -99,7 +110,7 @@ impl TrainingTask for Masked {
     }
 
     fn learner(&self) -> Result<Learner> {
-        self.setup.learner()
+        self.first.take().map_or_else(|| self.setup.learner(), Ok)
     }
 
     fn recipe(&self) -> String {

@@ -10,6 +10,7 @@ use multimae_data::{
     BadSamples, DataModality, Dataset, Geometry, Layout, Loader, LoaderConfig, Pipeline, stream,
 };
 
+use crate::first_weights::first_weights;
 use crate::learner::Learner;
 use crate::optim::{AdamW, AdamWConfig};
 use crate::schedule::{CosineSchedule, warmup_steps};
@@ -18,6 +19,7 @@ use crate::trainer::TrainingPlan;
 use crate::{Error, Result};
 use multimae_config::{BadSamplesChoice, BalancerChoice, PretrainRecipe};
 use multimae_infer::device::{device, precision};
+use multimae_infer::saved_model::{LoadReport, load_for_pretraining};
 use multimae_infer::visualize::PretrainSpec;
 use multimae_kernels::precision::Precision;
 
@@ -64,6 +66,21 @@ impl PretrainSetup {
             optimiser: AdamW::new(self.optimiser()),
             balancer_lr_scale: self.spec.recipe.optim.balancer_lr_scale,
         })
+    }
+
+    /// A model with the recipe's pre-trained weights, if it names some, and its optimiser; says what
+    /// was loaded.
+    ///
+    /// # Errors
+    /// If the weights cannot be read or do not fit.
+    pub fn pretrained_learner(&self) -> Result<(Learner, Option<LoadReport>)> {
+        let mut learner = self.learner()?;
+        let Some((source, allowed)) = first_weights(&self.spec.recipe.weights) else {
+            return Ok((learner, None));
+        };
+        let (model, report) = load_for_pretraining(learner.model, &source, &allowed)?;
+        learner.model = model;
+        Ok((learner, Some(report)))
     }
 
     /// The constants of the optimiser.

@@ -3,7 +3,7 @@
 mod backbones;
 mod passes;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use backbones::SharedBackbone;
@@ -15,6 +15,7 @@ use multimae_kernels::precision::Precision;
 
 use super::{Adapter, ModelCard, SavedModel};
 use crate::saved_model::load_pretrained;
+use crate::weights_source::WeightsSource;
 use crate::{Error, Result};
 
 /// A backbone and adapters by name. The adapters share the backbone's weights: another one costs
@@ -24,7 +25,7 @@ use crate::{Error, Result};
 /// leave the original as it is, so that predictions continue meanwhile.
 #[derive(Debug, Clone)]
 pub struct AdapterBank {
-    source: PathBuf,
+    source: WeightsSource,
     device: Device,
     precision: Precision,
     adapters: IndexMap<String, Arc<Entry>>,
@@ -44,9 +45,9 @@ struct Entry {
 impl AdapterBank {
     /// A bank without adapters on the backbone of a file or a run's folder.
     #[must_use]
-    pub fn new(source: &Path, device: Device) -> Self {
+    pub fn new(source: impl Into<WeightsSource>, device: Device) -> Self {
         Self {
-            source: source.to_owned(),
+            source: source.into(),
             device,
             precision: Precision::default(),
             adapters: IndexMap::new(),
@@ -135,8 +136,7 @@ impl AdapterBank {
         }
         let fresh =
             AllowedKeys { missing: adapter.backbone.fresh.clone(), ..AllowedKeys::default() };
-        let source = self.source.to_string_lossy();
-        let (model, report) = load_pretrained(model, &source, &fresh)?;
+        let (model, report) = load_pretrained(model, &self.source, &fresh)?;
         adapter.check_backbone(&report.backbone, &report.path)?;
         let blocks = self.backbones.iter().find(|shared| shared.has_blocks_of(&card.model));
         let model = match blocks {

@@ -1,5 +1,7 @@
 //! Adapters together and alone, and the memory that they share.
 
+use std::path::PathBuf;
+
 use multimae::burn::tensor::Tensor;
 use multimae::nn::LoraConfig;
 use multimae::output_adapters::Prediction;
