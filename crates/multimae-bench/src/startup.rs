@@ -64,7 +64,8 @@ fn card(case: &BenchmarkCase, model: multimae::multivit::MultiVitConfig) -> Opti
         color: [(index * 5) as u8, (index * 3) as u8, (255 - index) as u8],
     };
     let classes = (0..num_classes).map(class).collect();
-    let labels = TaskCard::new(Labels { classes, ignore: 255, offset: -1 }, None);
+    let labels =
+        TaskCard::new(Labels { classes, ignore: 255, offset: -1, values: Vec::new() }, None);
     let tasks = [("depth", depth), ("semseg", labels)].map(|(name, card)| (name.to_owned(), card));
     Some(ModelCard {
         model,

@@ -35,6 +35,9 @@ pub(crate) struct Doctor {
     /// Read the files of a folder as they are stored, whatever EXIF orientation they carry
     #[arg(long, value_name = "FOLDER")]
     ignore_orientation: Vec<String>,
+    /// The label of pixels that do not count, -1 for none; without it, a negative label, or 255
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    ignore: Option<i64>,
     /// Fail on warnings, too
     #[arg(long)]
     strict: bool,
@@ -61,6 +64,7 @@ impl Doctor {
             per_metre: self.per_metre,
             max_label: self.max_label,
             ignore_orientation: self.ignore_orientation.iter().cloned().collect(),
+            ignore: self.ignore,
             threads: self.threads,
         };
         let bar = terminal::bar(0, "files");

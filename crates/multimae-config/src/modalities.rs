@@ -215,6 +215,32 @@ mod tests {
     }
 
     #[test]
+    fn any_label_can_be_void_and_any_values_classes() {
+        let entry = json!({ "semseg": { "classes": 3, "ignore": -1 } });
+        let semseg = resolve(&entry, "semseg").unwrap();
+        assert!(matches!(semseg.model.kind, ModalityKind::Categorical { padding: true, .. }));
+        let void = ReconstructionLoss::CrossEntropy { label_smoothing: 0.0, ignore: Some(-1) };
+        assert_eq!(semseg.loss, void);
+        // The list says how many classes there are; what is ignored is no class.
+        let entry = json!({ "semseg": { "values": [7, 255], "ignore": 0 } });
+        let semseg = resolve(&entry, "semseg").unwrap();
+        assert!(matches!(
+            semseg.model.kind,
+            ModalityKind::Categorical { classes: 2, padding: true, .. }
+        ));
+        assert_eq!(semseg.loss, void);
+        for entry in [
+            json!({ "values": [0, 255], "classes": 3 }),
+            json!({ "values": [0, 0] }),
+            json!({ "values": [0, 255], "offset": -1 }),
+            json!({ "values": [0, 255], "ignore": 255 }),
+        ] {
+            let error = resolve(&json!({ "semseg": entry }), "semseg").unwrap_err().to_string();
+            assert!(error.contains("`semseg`") && error.contains("`values`"), "{error}");
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_is_said() {
         let misspelt = Modalities::read(&json!({ "depth": { "divider": 1000 } })).unwrap_err();
         assert!(misspelt.contains("divider") && misspelt.contains("divisor"), "{misspelt}");

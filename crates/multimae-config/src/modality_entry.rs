@@ -2,6 +2,7 @@
 
 use multimae::losses::ReconstructionLoss;
 use multimae::modality::{DEFAULT_DIM_CLASS_EMB, ModalityKind};
+use multimae_data::labels::LabelRule;
 use multimae_data::{Encoding, Flip, Interpolation, Orientation, Quantity, Stored, Valid};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -59,12 +60,15 @@ pub struct ModalityRecipe {
     /// The modality is brought to 1 / stride of the image size.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stride: Option<usize>,
-    /// A label whose pixels do not count in the loss.
+    /// A stored label whose pixels do not count, for example 255 or -1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignore: Option<i64>,
     /// Added to every stored label but the ignored one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<i64>,
+    /// The stored labels of the classes, in their order: [0, 255] for a mask of two classes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub values: Option<Vec<i64>>,
     /// Width of the class embedding.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dim_class_emb: Option<usize>,
@@ -124,23 +128,31 @@ pub struct ModalityRecipe {
 impl ModalityRecipe {
     /// Returns its kind: as stated, else as its other properties imply.
     pub(super) fn kind_or_implied(&self) -> Kind {
-        self.kind.unwrap_or(match (self.classes, self.channels) {
+        self.kind.unwrap_or(match (self.said_classes(), self.channels) {
             (Some(_), None) => Kind::Labels,
             _ => Kind::Continuous,
         })
     }
 
+    /// The number of classes that the entry says, or lists as `values`.
+    #[must_use]
+    pub fn said_classes(&self) -> Option<usize> {
+        self.classes.or(self.values.as_ref().map(Vec::len))
+    }
+
     /// These properties, and those of another entry where these have none.
     #[must_use]
     pub fn over(self, usual: Self) -> Self {
+        let classes = self.said_classes().or(usual.classes);
         Self {
             folder: self.folder.or(usual.folder),
             kind: self.kind.or(usual.kind),
             channels: self.channels.or(usual.channels),
-            classes: self.classes.or(usual.classes),
+            classes,
             stride: self.stride.or(usual.stride),
             ignore: self.ignore.or(usual.ignore),
             offset: self.offset.or(usual.offset),
+            values: self.values.or(usual.values),
             dim_class_emb: self.dim_class_emb.or(usual.dim_class_emb),
             divisor: self.divisor.or(usual.divisor),
             mean: self.mean.or(usual.mean),
@@ -186,21 +198,19 @@ impl ModalityRecipe {
 
     /// The storage, the model's view and the loss of labels.
     pub(super) fn labels(&self) -> Result<(Encoding, ModalityKind, ReconstructionLoss), String> {
-        let classes = self.classes.ok_or("say how many `classes` it has")?;
+        let classes = self.said_classes().ok_or("say how many `classes` it has")?;
+        let values = self.values.clone().unwrap_or_default();
         if !matches!(self.loss, None | Some(LossName::CrossEntropy)) {
             return Err("labels are learned with `loss: cross_entropy`".to_owned());
         }
-        let ignore = match self.ignore {
-            Some(label) => Some(usize::try_from(label).map_err(|_| "`ignore` is negative")?),
-            None => None,
-        };
-        let encoding =
-            Encoding::Labels { classes, ignore: self.ignore, offset: self.offset.unwrap_or(0) };
+        let offset = self.offset.unwrap_or(0);
+        let encoding = Encoding::Labels { classes, ignore: self.ignore, offset, values };
+        let ignore = LabelRule::of(&encoding).and_then(|rule| rule.void());
         let kind = ModalityKind::Categorical {
             classes,
             dim_class_emb: self.dim_class_emb.unwrap_or(DEFAULT_DIM_CLASS_EMB),
             // A label that is ignored and is no class is an input all the same.
-            padding: ignore.is_some_and(|label| label >= classes),
+            padding: ignore.is_some_and(|label| !(0..classes as i64).contains(&label)),
         };
         Ok((encoding, kind, ReconstructionLoss::CrossEntropy { label_smoothing: 0.0, ignore }))
     }

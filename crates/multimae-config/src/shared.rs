@@ -24,12 +24,14 @@ recipe_keys! {
             /// Modalities to predict.
             out_domains: Names = Names(Vec::new()),
             /// Properties of modalities: folder, kind, channels, classes, stride, ignore, offset,
-            /// divisor, mean, std, interpolation, standardize, quantity, valid, stored, zero, flip, loss, palette, unit.
+            /// values, divisor, mean, std, interpolation, standardize, quantity, valid, stored, zero, flip, loss, palette, unit.
             modalities: Modalities = Modalities::default(),
             /// Valid numbers of modalities whose entry has no `valid`: `quantity` leaves out 0 and
             /// the largest value of the file's type where the quantity is a distance, `all` counts
             /// every finite number, as the published code does.
             valid_values: ValidValuesChoice = ValidValuesChoice::Quantity,
+            /// Train even if two or more of few classes never occur in the training samples.
+            allow_missing_classes: bool = false,
             /// Standardise depth per sample by the values between its 10th and 90th percentile.
             standardize_depth: bool = false,
             /// ImageNet's mean and deviation of RGB, not 0.5.

@@ -26,7 +26,7 @@ fn modalities() -> [DataModality; 3] {
         standardize: true,
         quantity: multimae_data::Quantity::Plain,
     };
-    let labels = Encoding::Labels { classes: 41, ignore: Some(0), offset: 0 };
+    let labels = Encoding::labels(41, Some(0), 0);
     [
         modality("rgb", "rgb", rgb, 1),
         modality("depth", "depth", depth, 1),

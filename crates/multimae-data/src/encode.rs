@@ -52,6 +52,23 @@ pub fn palette_png(labels: &[i64], size: (usize, usize), colors: &[[u8; 3]]) -> 
     png(&indices, size, (ColorType::Indexed, BitDepth::Eight), Some(colors.concat()))
 }
 
+/// Labels as a 16-bit grey png, for labels that a palette does not hold.
+///
+/// # Shapes
+/// `labels (H, W)` of `size = (H, W)`, in `0..65536`.
+///
+/// # Errors
+/// If the size and the number of labels do not fit, or a label has more than 16 bits.
+pub fn label_png(labels: &[i64], size: (usize, usize)) -> Result<Vec<u8>> {
+    check(labels.len(), size)?;
+    let mut bytes = Vec::with_capacity(2 * labels.len());
+    for &label in labels {
+        let outside = || Error::Config(format!("label {label} has more than 16 bits"));
+        bytes.extend(u16::try_from(label).map_err(|_| outside())?.to_be_bytes());
+    }
+    png(&bytes, size, (ColorType::Grayscale, BitDepth::Sixteen), None)
+}
+
 /// Values as an npy array of their type: `f32` becomes `float32`, `u8` becomes `uint8`.
 ///
 /// # Shapes
@@ -164,7 +181,7 @@ mod tests {
         let labels = [0, 1, 2, 2, 1, 0];
         let colors = [[0; 3], [255, 0, 0], [0, 255, 0]];
         let file = palette_png(&labels, (2, 3), &colors).unwrap();
-        let encoding = Encoding::Labels { classes: 3, ignore: None, offset: 0 };
+        let encoding = Encoding::labels(3, None, 0);
         assert_eq!(read("a.png", &file, encoding), RawMap::Labels(labels.to_vec()));
         // A viewer sees the colours.
         let seen = image::load_from_memory(&file).unwrap().into_rgb8();
@@ -174,13 +191,22 @@ mod tests {
     }
 
     #[test]
+    fn labels_of_16_bits_are_read_back() {
+        let labels = [0, 255, 256, 299, 65534, 65535];
+        let file = label_png(&labels, (2, 3)).unwrap();
+        let encoding = Encoding::labels(65536, None, 0);
+        assert_eq!(read("a.png", &file, encoding), RawMap::Labels(labels.to_vec()));
+        assert!(label_png(&[-1], (1, 1)).is_err() && label_png(&[65536], (1, 1)).is_err());
+    }
+
+    #[test]
     fn arrays_are_read_back_exactly() {
         assert!(npy(&[1.0; 5], &[2, 3]).is_err());
         let values = [0.1_f32, -2.5, 3e-20, 4.0, 5.5, 1e9];
         let file = npy(&values, &[2, 3]).unwrap();
         let data = values.to_vec();
         assert_eq!(read("a.npy", &file, continuous()), RawMap::Continuous { channels: 1, data });
-        let labels = Encoding::Labels { classes: 256, ignore: None, offset: 0 };
+        let labels = Encoding::labels(256, None, 0);
         let file = npy(&[0_u8, 1, 2, 3, 4, 255], &[2, 3]).unwrap();
         assert_eq!(read("a.npy", &file, labels), RawMap::Labels(vec![0, 1, 2, 3, 4, 255]));
     }

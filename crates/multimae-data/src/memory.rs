@@ -44,7 +44,7 @@ impl RawSample {
     /// };
     ///
     /// # fn main() -> multimae_data::Result<()> {
-    /// let modality = DataModality::new("semseg", Encoding::Labels { classes: 3, ignore: None, offset: 0 });
+    /// let modality = DataModality::new("semseg", Encoding::labels(3, None, 0));
     /// let bytes = npy(&[0_u8, 1, 2, 1], &[2, 2])?;
     /// let file = ModalityFile { modality: &modality, name: "a.npy", bytes: &bytes };
     /// let sample = RawSample::from_bytes("a", &[file], DecodeLimits::default())?;

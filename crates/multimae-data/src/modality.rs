@@ -1,11 +1,13 @@
 //! The storage of one modality, and its conversion to values.
 
+mod label_rule;
 mod value_rules;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
+pub use label_rule::{LabelRule, usual_void};
 pub use value_rules::{Excepted, Flip, FlipRule, Saturated, Stored, Valid, ValidRule, ValueRules};
 pub(crate) use value_rules::{InvalidNumbers, NumberRange};
 
@@ -100,12 +102,16 @@ pub enum Encoding {
     Labels {
         /// Labels are in `0..classes`.
         classes: usize,
-        /// A label that stands for "unknown". It may lie outside `0..classes`.
+        /// A stored value that stands for "unknown". It may lie outside `0..classes`, also below 0.
         ignore: Option<i64>,
         /// Added to every label but the ignored one. A label that a negative offset brings below
         /// zero becomes the ignored label: -1 with 255 ignored makes classes 1, 2, ... into
         /// 0, 1, ... and 0 into 255.
         offset: i64,
+        /// The stored values of the classes, in their order: `[0, 255]` makes a mask of two
+        /// classes. Empty where classes are stored as they are, but for the offset.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        values: Vec<i64>,
     },
 }
 
@@ -187,6 +193,12 @@ impl DataModality {
 }
 
 impl Encoding {
+    /// Class indices that are stored as they are, but for an offset.
+    #[must_use]
+    pub fn labels(classes: usize, ignore: Option<i64>, offset: i64) -> Self {
+        Self::Labels { classes, ignore, offset, values: Vec::new() }
+    }
+
     /// Converts stored real values to the quantities that they stand for:
     /// `(x / divisor - mean) / std`. Values of other encodings stay as they are.
     ///
@@ -232,7 +244,10 @@ impl Encoding {
                 std_problem(std)
             }
             Self::Labels { classes: 0, .. } => Some("it needs at least one class".to_owned()),
-            Self::Labels { classes, ignore: Some(ignore), offset } if *offset != 0 => {
+            Self::Labels { classes, ignore, offset, values } if !values.is_empty() => {
+                values_problem(*classes, *ignore, *offset, values)
+            }
+            Self::Labels { classes, ignore: Some(ignore), offset, .. } if *offset != 0 => {
                 // A shifted label would then be the same as an ignored one.
                 (0..*classes as i64).contains(ignore).then(|| {
                     format!(
@@ -265,6 +280,25 @@ pub(crate) fn check_modalities<'a>(
         return Err(Error::Config("a sample needs at least one modality".to_owned()));
     }
     Ok(())
+}
+
+fn values_problem(
+    classes: usize,
+    ignore: Option<i64>,
+    offset: i64,
+    values: &[i64],
+) -> Option<String> {
+    let twice = values.iter().enumerate().find(|(at, value)| values[..*at].contains(value));
+    if values.len() != classes {
+        Some(format!("{} `values` for {classes} classes; list one per class", values.len()))
+    } else if offset != 0 {
+        Some("`values` and `offset` exclude each other".to_owned())
+    } else if let Some((_, value)) = twice {
+        Some(format!("`values` lists {value} twice"))
+    } else {
+        let ignored = ignore.filter(|ignore| values.contains(ignore))?;
+        Some(format!("`ignore: {ignored}` is one of the `values`; remove it from one of them"))
+    }
 }
 
 fn std_problem(std: &[f32]) -> Option<String> {

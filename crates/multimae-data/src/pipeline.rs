@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 
 use crate::augment::{Geometry, Placement};
 use crate::color::ColorAugmentation;
+use crate::modality::LabelRule;
 use crate::resize::{CropBox, gather, nearest_indices, resize_plane, resize_rgb};
 use crate::{
     DataModality, Dataset, Encoding, Error, Interpolation, Map, Quantity, RawMap, RawSample,
@@ -206,8 +207,9 @@ impl CropView {
             (RawMap::Labels(labels), encoding) => {
                 let padding = match (label_padding, encoding) {
                     (Some(label), _) => label,
-                    (None, Encoding::Labels { ignore: Some(ignore), .. }) => *ignore,
-                    (None, Encoding::Labels { classes, .. }) => *classes as i64,
+                    (None, Encoding::Labels { classes, .. }) => LabelRule::of(encoding)
+                        .and_then(|rule| rule.void())
+                        .unwrap_or(*classes as i64),
                     (None, _) => 0,
                 };
                 Values::Labels(self.labels(labels, modality, padding)?)

@@ -95,7 +95,7 @@ fn modalities(classes: Classes) -> Vec<DataModality> {
         standardize: false,
         quantity: multimae_data::Quantity::Plain,
     };
-    let labels = Encoding::Labels { classes: classes.count() + 1, ignore: Some(0), offset: 0 };
+    let labels = Encoding::labels(classes.count() + 1, Some(0), 0);
     let color = Encoding::Color { mean: [0.0; 3], std: [1.0; 3] };
     vec![
         modality("rgb", "rgb", color),

@@ -5,7 +5,7 @@ use std::path::Path;
 use multimae_data::{DataModality, Dataset, Encoding, Layout, has_folder};
 
 use crate::Result;
-use crate::ground_truth::{Annotation, GroundTruth, mask_modality};
+use crate::ground_truth::{ANNOTATION, Annotation, GroundTruth, mask_modality};
 use multimae_infer::saved_model::ModelCard;
 
 /// Finds frames with a model's inputs and what its tasks predict, stored as in its training. The
@@ -49,7 +49,7 @@ fn add(modalities: &mut Vec<DataModality>, wanted: &DataModality) -> String {
         return there.name.clone();
     }
     let taken = modalities.iter().any(|m| m.name == wanted.name);
-    let name = if taken { format!("{} (target)", wanted.name) } else { wanted.name.clone() };
+    let name = if taken { format!("{}{ANNOTATION}", wanted.name) } else { wanted.name.clone() };
     modalities.push(DataModality { name: name.clone(), stride: 1, ..wanted.clone() });
     name
 }
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn inputs_and_targets_share_files_that_decode_alike() {
-        let labels = |offset| Encoding::Labels { classes: 40, ignore: Some(255), offset };
+        let labels = |offset| Encoding::labels(40, Some(255), offset);
         let modality = |folder: &str, encoding| DataModality {
             folder: folder.to_owned(),
             stride: 4,

@@ -9,6 +9,9 @@ use crate::{Error, Result};
 /// The folder of the masks of valid pixels.
 pub const MASK_FOLDER: &str = "mask_valid";
 
+/// The end of the name of a modality whose namesake is stored in another way.
+pub(crate) const ANNOTATION: &str = " (target)";
+
 /// The place of one task's annotation in frames.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Annotation {
@@ -30,7 +33,7 @@ pub struct GroundTruth {
 /// Masks of valid pixels as the published data has them: 8 bits, 255 where depth is valid.
 #[must_use]
 pub fn mask_modality() -> DataModality {
-    let encoding = Encoding::Labels { classes: 256, ignore: None, offset: 0 };
+    let encoding = Encoding::labels(256, None, 0);
     DataModality::new(MASK_FOLDER, encoding)
 }
 
@@ -54,6 +57,21 @@ impl GroundTruth {
                 frame.id
             ))),
         }
+    }
+
+    /// The name of a task's modality in recipes, if its annotations are stored.
+    #[must_use]
+    pub fn modality_of(&self, task: &str) -> Option<&str> {
+        Some(self.tasks.get(task)?.modality.trim_end_matches(ANNOTATION))
+    }
+
+    /// Describes the conversion of a task's stored annotations, if they are numbers.
+    #[must_use]
+    pub fn stored(&self, task: &str) -> Option<String> {
+        let annotation = self.tasks.get(task)?;
+        let Encoding::Continuous { divisor, .. } = &annotation.encoding else { return None };
+        let name = self.modality_of(task)?;
+        Some(format!("stored values divided by {divisor} (`modalities.{name}.divisor`)"))
     }
 
     /// Returns the valid mask of a frame, if the data has one.

@@ -72,13 +72,13 @@ fn dataset(dir: &Path) -> Dataset {
     let modalities = [
         modality("rgb", "rgb", Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD }),
         modality("depth", "depth", millimetres()),
-        modality("semseg", "label", Encoding::Labels { classes: 41, ignore: Some(0), offset: 0 }),
+        modality("semseg", "label", Encoding::labels(41, Some(0), 0)),
     ];
     Dataset::open(dir, &Layout::Folders, &modalities).unwrap()
 }
 
 fn ground_truth() -> GroundTruth {
-    let labels = Encoding::Labels { classes: 41, ignore: Some(0), offset: 0 };
+    let labels = Encoding::labels(41, Some(0), 0);
     let annotation = |modality: &str, encoding| {
         (modality.to_owned(), Annotation { modality: modality.to_owned(), encoding })
     };
@@ -105,7 +105,7 @@ impl Fake {
         let class =
             |id: i64| ClassInfo { name: palette.name(id).to_owned(), color: palette.color(id) };
         let classes = (0..palette.len() as i64).map(class).collect();
-        let labels = Labels { classes, ignore: 0, offset: 0 };
+        let labels = Labels { classes, ignore: 0, offset: 0, values: Vec::new() };
         let tasks = [
             ("depth".to_owned(), depth_card()),
             ("semseg".to_owned(), TaskCard::new(labels, None)),

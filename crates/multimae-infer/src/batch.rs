@@ -119,7 +119,7 @@ fn pad_ignored(
             ModalityKind::Categorical { classes, padding: true, .. },
             ReconstructionLoss::CrossEntropy { ignore: Some(ignore), .. },
         ) => {
-            let ignored = labels.clone().equal_elem(ignore as i64);
+            let ignored = labels.clone().equal_elem(ignore);
             labels.mask_fill(ignored, *classes as i64)
         }
         _ => labels,

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     fn labels(classes: usize, offset: i64) -> DataModality {
-        let encoding = Encoding::Labels { classes, ignore: Some(255), offset };
+        let encoding = Encoding::labels(classes, Some(255), offset);
         DataModality { folder: "label40".to_owned(), ..DataModality::new("semseg", encoding) }
     }
 

@@ -126,9 +126,17 @@ mod tests {
         let flow = unmirrored(numbers(3, Quantity::Plain), own(negated, Stored::ZeroAt(7.0)));
         assert_eq!(flow, [0.6, -0.6, -1.1, -1.2, 0.8, 0.8]);
         // Labels 1 and 3 as stored are classes 0 and 2.
-        let labels = Encoding::Labels { classes: 3, ignore: Some(255), offset: -1 };
+        let labels = |offset: i64, values: Vec<i64>| Encoding::Labels {
+            classes: 3,
+            ignore: Some(255),
+            offset,
+            values,
+        };
         let swapped = FlipRule { negate: Vec::new(), swap: vec![[3, 1]] };
-        let labels = unmirrored(labels, own(swapped, Stored::Plain));
-        assert_eq!(labels, [0.8, 0.8, 0.1, 0.2, 0.6, -0.6]);
+        let shifted = unmirrored(labels(-1, Vec::new()), own(swapped.clone(), Stored::Plain));
+        assert_eq!(shifted, [0.8, 0.8, 0.1, 0.2, 0.6, -0.6]);
+        // Listed values are classes in their order.
+        let listed = unmirrored(labels(0, vec![1, 3, 7]), own(swapped, Stored::Plain));
+        assert_eq!(listed, [0.1, 0.2, 0.6, -0.6, 0.8, 0.8]);
     }
 }

@@ -47,12 +47,7 @@ impl Loading {
         let modalities = [
             modality("rgb", "rgb", Encoding::Color { mean: IMAGENET_MEAN, std: IMAGENET_STD }, 1),
             modality("depth", "depth", depth, 1),
-            modality(
-                "semseg",
-                &files.labels,
-                Encoding::Labels { classes: CLASSES, ignore: Some(0), offset: 0 },
-                4,
-            ),
+            modality("semseg", &files.labels, Encoding::labels(CLASSES, Some(0), 0), 4),
         ];
         let layout = Layout::of(Some(&files.list));
         let dataset = Dataset::open(Path::new(&files.data), &layout, &modalities)?;

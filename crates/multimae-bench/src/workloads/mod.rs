@@ -21,7 +21,7 @@ use crate::case::{BenchmarkCase, BenchmarkKind};
 use crate::folder::CaseFolder;
 
 /// Pixels with this label do not count.
-const IGNORE: usize = 255;
+const IGNORE: i64 = 255;
 
 /// One step after the other of the same work.
 pub trait Workload {

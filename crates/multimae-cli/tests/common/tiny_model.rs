@@ -52,7 +52,7 @@ fn card() -> ModelCard {
         quantity: multimae_data::Quantity::Plain,
     };
     let depth = data("depth", millimetres);
-    let labels = Encoding::Labels { classes: 5, ignore: Some(255), offset: -1 };
+    let labels = Encoding::labels(5, Some(255), -1);
     let semseg = DataModality { folder: "label".to_owned(), ..data("semseg", labels) };
     let names = ["one", "two", "three", "four", "five"];
     let class = |(name, color): (&str, [u8; 3])| ClassInfo { name: name.to_owned(), color };
@@ -82,7 +82,10 @@ fn card() -> ModelCard {
             ("depth".to_owned(), TaskCard::new(Depth { scale, min, max }, Some(depth.clone()))),
             (
                 "semseg".to_owned(),
-                TaskCard::new(Labels { classes, ignore: 255, offset: -1 }, Some(semseg)),
+                TaskCard::new(
+                    Labels { classes, ignore: 255, offset: -1, values: Vec::new() },
+                    Some(semseg),
+                ),
             ),
         ]
         .into_iter()

@@ -25,10 +25,10 @@ use image::ImageFormat;
 pub(crate) use exif::ExifOrientation;
 pub use format::FileFormat;
 pub(crate) use frame::{Form, Frame, FrameInfo, Order, Pixels, map_pixels, of_any_type};
-pub(crate) use labels::Classes;
 pub(crate) use stored::Stored;
 
 use crate::limits::MAX_PIXELS;
+use crate::modality::LabelRule;
 use crate::resize::CropBox;
 use crate::{DataModality, Encoding, Orientation, Quantity, RawMap};
 
@@ -157,9 +157,10 @@ pub(crate) fn check_values(frame: &Frame, encoding: &Encoding) -> Result<(), Pro
     match encoding {
         // Values that are not finite are invalid pixels.
         Encoding::Color { .. } | Encoding::Continuous { .. } => Ok(()),
-        Encoding::Labels { classes, ignore, offset } => {
-            labels::check_values(frame, Classes::new(*classes, *ignore, *offset))
-        }
+        Encoding::Labels { .. } => match LabelRule::of(encoding) {
+            Some(rule) => labels::check_values(frame, &rule),
+            None => Ok(()),
+        },
     }
 }
 
@@ -176,9 +177,9 @@ pub(crate) fn convert(
     match &modality.encoding {
         Encoding::Color { .. } => color::convert(frame, window),
         Encoding::Continuous { .. } => Ok(continuous::convert(frame, modality, window)),
-        Encoding::Labels { classes, ignore, offset } => {
-            let classes = Classes::new(*classes, *ignore, *offset);
-            Ok(labels::convert(&frame, classes, window))
+        encoding @ Encoding::Labels { classes, .. } => {
+            let rule = LabelRule::of(encoding).unwrap_or(LabelRule::new(*classes, None, 0));
+            Ok(labels::convert(&frame, &rule, window))
         }
     }
 }

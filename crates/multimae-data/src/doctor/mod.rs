@@ -32,6 +32,8 @@ pub struct Options {
     pub max_label: Option<i64>,
     /// Folders whose files are read as they are stored, whatever EXIF orientation they carry.
     pub ignore_orientation: BTreeSet<String>,
+    /// The label of pixels that do not count.
+    pub ignore: Option<i64>,
     /// Files that are read at the same time; 0 means as many as there are processors.
     pub threads: usize,
 }

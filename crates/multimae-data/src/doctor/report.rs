@@ -6,18 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::Kind;
-
-/// The severity of a finding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// Good to know.
-    Note,
-    /// Likely a mistake, or it will hurt.
-    Warning,
-    /// Training would fail, or learn from wrong data.
-    Error,
-}
+pub use crate::severity::Severity;
 
 /// One thing that is wrong, or worth knowing.
 #[derive(Debug, Clone, PartialEq, Serialize)]

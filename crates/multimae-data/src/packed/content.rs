@@ -45,7 +45,7 @@ impl Content {
         (self == Self::Color) == (other == Self::Color)
     }
 
-    /// The most liberal encoding: any number of channels, any class.
+    /// The most liberal encoding: any number of channels, any class; negative labels are left to the modality that reads them.
     pub(super) fn liberal(self, frame: &Frame) -> Encoding {
         match self {
             Self::Color => Encoding::Color { mean: [0.0; 3], std: [1.0; 3] },
@@ -58,7 +58,7 @@ impl Content {
                 standardize: false,
                 quantity: crate::Quantity::Plain,
             },
-            Self::Labels => Encoding::Labels { classes: usize::MAX, ignore: None, offset: 0 },
+            Self::Labels => Encoding::labels(usize::MAX, None, 0),
         }
     }
 

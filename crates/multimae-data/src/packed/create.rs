@@ -371,9 +371,11 @@ impl PackFolder {
     fn read(&self, path: &Path) -> Result<(Frame, ExifOrientation), Problem> {
         let bytes = decode::contents(path)?;
         let (frame, exif) = decode::upright(&bytes, self.orientation, self.content.decoder())?;
-        let liberal = [self.content.liberal(&frame)];
-        let encodings = if self.encodings.is_empty() { &liberal[..] } else { &self.encodings };
-        for encoding in encodings {
+        if self.encodings.is_empty() {
+            // No rule for the values yet: the modality that reads them brings it.
+            decode::check_kind(&frame, &self.content.liberal(&frame))?;
+        }
+        for encoding in &self.encodings {
             decode::check_kind(&frame, encoding)?;
             decode::check_values(&frame, encoding)?;
         }

@@ -9,8 +9,9 @@ use super::Content;
 use super::format::{HEADER_LEN, Header};
 use super::frames::FrameFile;
 use super::index::{FolderEntry, FrameRecord, Index, Shape};
-use crate::decode::{self, Classes, Frame, FrameInfo, Order, Pixels, Problem};
+use crate::decode::{self, Frame, FrameInfo, Order, Pixels, Problem};
 use crate::files::Files;
+use crate::modality::LabelRule;
 use crate::names::composed;
 use crate::resize::CropBox;
 use crate::{DataModality, Encoding, Error, Orientation, RawMap, Result};
@@ -295,10 +296,8 @@ impl PackedFrame<'_> {
     /// Whether it is known that all values are possible; any number is.
     fn is_allowed(&self, encoding: &Encoding) -> bool {
         match (encoding, &self.folder.labels) {
-            (Encoding::Labels { classes, ignore, offset }, Some(labels)) => {
-                let classes = Classes::new(*classes, *ignore, *offset);
-                labels.iter().all(|&label| classes.label(label).is_some())
-            }
+            (Encoding::Labels { .. }, Some(labels)) => LabelRule::of(encoding)
+                .is_some_and(|rule| labels.iter().all(|&label| rule.label(label).is_some())),
             (Encoding::Labels { .. }, None) => false,
             _ => true,
         }

@@ -137,7 +137,7 @@ pub(crate) fn depth(interpolation: Interpolation) -> DataModality {
 }
 
 pub(crate) fn semseg(classes: usize, ignore: Option<i64>, offset: i64) -> DataModality {
-    let encoding = Encoding::Labels { classes, ignore, offset };
+    let encoding = Encoding::labels(classes, ignore, offset);
     DataModality { stride: 4, ..DataModality::new("semseg", encoding) }
 }
 

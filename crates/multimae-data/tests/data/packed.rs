@@ -82,7 +82,7 @@ fn samples_are_those_of_the_files_bit_for_bit() {
     }
     let out = pack(&files, &options(&files));
     assert!(is_pack(&out) && !is_pack(files.root()));
-    let label = Encoding::Labels { classes: 3, ignore: Some(2), offset: 0 };
+    let label = Encoding::labels(3, Some(2), 0);
     let label = DataModality { stride: 4, ..DataModality::new("label", label) };
     let mut all = modalities();
     all.extend([continuous("normal", 3), continuous("height", 1), label]);

@@ -249,7 +249,12 @@ pub(crate) mod tests {
         let class = |i: u8| ClassInfo { name: format!("class {i}"), color: [i; 3] };
         let scale = DepthScale::Linear { mean: 2.5, std: 1.5 };
         let depth = Depth { scale, min: 0.001, max: 10.0 };
-        let labels = Labels { classes: (0..3).map(class).collect(), ignore: 255, offset: -1 };
+        let labels = Labels {
+            classes: (0..3).map(class).collect(),
+            ignore: 255,
+            offset: -1,
+            values: Vec::new(),
+        };
         let tasks = [
             ("depth".to_owned(), TaskCard::new(depth, None)),
             ("semseg".to_owned(), TaskCard::new(labels, None)),

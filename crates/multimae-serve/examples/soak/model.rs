@@ -86,7 +86,8 @@ fn card(peft: PeftConfig) -> ModelCard {
     let depth = Depth { scale: DepthScale::Linear { mean: 2.5, std: 1.5 }, min: 0.001, max: 10.0 };
     let class =
         |i: u8| multimae_tasks::ClassInfo { name: format!("class {i}"), color: [60 * i; 3] };
-    let labels = Labels { classes: (0..4).map(class).collect(), ignore: 255, offset: 0 };
+    let labels =
+        Labels { classes: (0..4).map(class).collect(), ignore: 255, offset: 0, values: Vec::new() };
     let tasks = [
         ("depth".to_owned(), TaskCard::new(depth, None)),
         ("semseg".to_owned(), TaskCard::new(labels, None)),

@@ -17,7 +17,7 @@ use crate::case::{Case, Files, ParityError, Tensors, encode};
 use crate::shared::{encoder, insert_gradients, modality};
 
 /// Pixels with this label do not count.
-const IGNORE: usize = 255;
+const IGNORE: i64 = 255;
 /// Label smoothing of classification.
 const SMOOTHING: f64 = 0.1;
 

@@ -22,7 +22,7 @@ use crate::case::{Case, Files, ParityError, Tensors, encode};
 use crate::shared::{encoder, insert_gradients, modality};
 
 /// Pixels with this label do not count.
-const IGNORE: usize = 255;
+const IGNORE: i64 = 255;
 
 /// One of the ways to prompt.
 #[expect(clippy::large_enum_variant, reason = "there is one per case")]

@@ -1,21 +1,22 @@
 //! Statistics of the training annotations before any training: their mean, their class frequencies.
 
 use indexmap::IndexMap;
+use multimae_data::labels::{LabelCounts, LabelRule};
 use multimae_data::{Dataset, Encoding, RawMap, RawSample};
 
-use super::modalities::{kind_of_task, target};
+use super::modalities::kind_of_task;
+use crate::labels::{LABELS_OF, check_labels};
 use crate::{Error, Result};
 use multimae_config::{BadSamplesChoice, FinetuneRecipe};
 use multimae_tasks::{AnnotationStatistics, Constant, class_of, mask_values, valid_values};
-
-/// Annotations are looked at in no more than this many training samples, spread evenly.
-const SAMPLES: usize = 1000;
 
 /// The statistics of the annotations by task, from which constant predictions follow.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Constants {
     /// By task.
     pub tasks: IndexMap<String, Constant>,
+    /// Notices about tasks with labels.
+    pub label_notices: Vec<String>,
 }
 
 /// Looks at the annotations of training samples. `data` holds the modalities of the tasks and the
@@ -35,7 +36,9 @@ pub(super) fn annotation_constants(
         let kind = kind_of_task(recipe, name)?;
         ranges.insert(name.clone(), (kind.valid_range)(recipe));
     }
-    let stride = data.len().div_ceil(SAMPLES).max(1);
+    let mut constants = Constants::default();
+    let (mut counts, mut samples) = (IndexMap::new(), 0);
+    let stride = data.len().div_ceil(LABELS_OF).max(1);
     let skips = recipe.data.bad_samples == BadSamplesChoice::Skip;
     for index in (0..data.len()).step_by(stride) {
         if recipe.classifies() {
@@ -52,18 +55,22 @@ pub(super) fn annotation_constants(
             Err(error) if skips && error.is_bad_sample() => continue,
             Err(error) => return Err(error.into()),
         };
-        add_sample(&ranges, &mut found, data, &raw, mask);
+        samples += 1;
+        add_sample(&ranges, (&mut found, &mut counts), data, &raw, mask);
     }
-    let mut constants = Constants::default();
+    let allow_missing = recipe.tasks.allow_missing_classes;
+    for modality in data.modalities() {
+        let Some(counts) = counts.get(&modality.name) else { continue };
+        let notices = check_labels(modality, counts, samples, allow_missing)?;
+        constants.label_notices.extend(notices);
+    }
     for task in &recipe.tasks.out_domains.0 {
         let constant = found.swap_remove(task).unwrap_or_default().constant();
-        let problem = match target(recipe, task).map(|target| target.data.encoding) {
-            Ok(Encoding::Labels { .. }) => "no pixel is labelled",
-            _ if recipe.classifies() => "there is no sample",
-            _ => {
-                "no value is valid; look at the `divisor` of the modality (depth is in metres \
-                 after it), `depth_min`, `depth_max` and the masks"
-            }
+        let problem = if recipe.classifies() {
+            "there is no sample"
+        } else {
+            "no value is valid; look at the `divisor` of the modality (depth is in metres after \
+             it), `depth_min`, `depth_max` and the masks"
         };
         let constant = constant.ok_or_else(|| {
             Error::Recipe(format!("task `{task}`: in the training samples, {problem}"))
@@ -76,7 +83,10 @@ pub(super) fn annotation_constants(
 /// Adds the annotations of a sample; `ranges` holds every task with the range of its valid values.
 fn add_sample(
     ranges: &IndexMap<String, (f64, f64)>,
-    found: &mut IndexMap<String, AnnotationStatistics>,
+    (found, counts): (
+        &mut IndexMap<String, AnnotationStatistics>,
+        &mut IndexMap<String, LabelCounts>,
+    ),
     data: &Dataset,
     raw: &RawSample,
     mask: Option<&str>,
@@ -99,8 +109,10 @@ fn add_sample(
                 let flags = valid_values(&values, pixels, range, valid.as_deref());
                 found.moments.add(*channels, &values, &flags);
             }
-            (Some(RawMap::Labels(labels)), Encoding::Labels { classes, ignore, .. }) => {
-                for &label in labels.iter().filter(|label| Some(**label) != *ignore) {
+            (Some(RawMap::Labels(labels)), Encoding::Labels { classes, .. }) => {
+                counts.entry(modality.name.clone()).or_default().add_map(labels);
+                let void = LabelRule::of(&modality.encoding).and_then(|rule| rule.void());
+                for &label in labels.iter().filter(|label| Some(**label) != void) {
                     if let Ok(label) = usize::try_from(label) {
                         found.label(label, *classes);
                     }

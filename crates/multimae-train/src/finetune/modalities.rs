@@ -1,6 +1,7 @@
 //! The files that fine-tuning reads: inputs, annotations and the mask of valid pixels.
 
 use multimae::modality::{Modality, ModalityKind};
+use multimae_data::labels::usual_void;
 use multimae_data::{DataModality, Encoding, Quantity};
 use multimae_tasks::{TaskKind, kind_of};
 
@@ -163,27 +164,32 @@ pub fn kind_of_task(recipe: &FinetuneRecipe, name: &str) -> Result<&'static Task
 
 /// The properties of a task of labels that keys outside `modalities:` decide.
 fn labels_of_keys(recipe: &FinetuneRecipe, name: &str) -> Result<ModalityRecipe> {
-    let own = recipe.tasks.modalities.0.get(name);
-    if let (Some(entry), Some(key)) = (own.and_then(|entry| entry.classes), recipe.num_classes)
-        && entry != key
-        && only_labels(recipe)
-    {
-        return Err(Error::Recipe(format!(
-            "`num_classes` is {key}, `modalities.{name}.classes` {entry}; set one. With label 0 \
-             for unlabelled pixels, `num_classes` does not count it if `seg_reduce_zero_label` \
-             is true"
-        )));
-    }
+    let own = recipe.tasks.modalities.0.get(name).cloned().unwrap_or_default();
+    let entry_classes = own.said_classes();
+    let classes = match (entry_classes, recipe.num_classes) {
+        (Some(entry), Some(key)) if entry != key && only_labels(recipe) => {
+            return Err(Error::Recipe(format!(
+                "`num_classes` is {key}, `modalities.{name}.classes` {entry}; set one. With label 0 \
+                 for unlabelled pixels, `num_classes` does not count it if `seg_reduce_zero_label` \
+                 is true"
+            )));
+        }
+        (entry, key) => entry.or(key),
+    };
     let palette = match recipe.dataset_name.as_deref() {
         Some("nyu" | "hypersim") => Some("nyu40".to_owned()),
         _ => None,
     };
-    Ok(ModalityRecipe {
-        classes: recipe.num_classes,
-        offset: recipe.seg_reduce_zero_label.then_some(-1),
-        palette,
-        ..ModalityRecipe::default()
-    })
+    let values = own.values.unwrap_or_default();
+    let zero_is_void = recipe.seg_reduce_zero_label;
+    // In a list of values, classes have their places: 0 is only ignored.
+    let offset = (zero_is_void && values.is_empty()).then_some(-1);
+    let void = if zero_is_void && !values.is_empty() {
+        0
+    } else {
+        usual_void(classes, own.offset.or(offset).unwrap_or(0), &values)
+    };
+    Ok(ModalityRecipe { classes, ignore: Some(void), offset, palette, ..ModalityRecipe::default() })
 }
 
 /// Whether a recipe has no more than one task of labels, which its keys are then about.
@@ -199,7 +205,7 @@ pub(super) fn valid_mask(recipe: &FinetuneRecipe) -> Option<DataModality> {
     recipe.use_mask_valid.then(|| DataModality {
         name: MASK.to_owned(),
         folder: own.and_then(|entry| entry.folder.clone()).unwrap_or_else(|| MASK.to_owned()),
-        encoding: Encoding::Labels { classes: 256, ignore: None, offset: 0 },
+        encoding: Encoding::labels(256, None, 0),
         stride: 1,
         orientation: own.and_then(|entry| entry.orientation).unwrap_or_default(),
         rules: multimae_data::ValueRules::default(),

@@ -377,7 +377,7 @@ fn check_classes(recipe: &FinetuneRecipe, found: &[String]) -> Result<()> {
 }
 
 fn notices(recipe: &FinetuneRecipe, tasks: &[Task], constants: &Constants) -> Result<Vec<String>> {
-    let mut notices = Vec::new();
+    let mut notices = constants.label_notices.clone();
     for name in guessed_units(recipe) {
         notices.push(format!(
             "{name} is taken to be stored in millimetres; set modalities.{name}.divisor to the \
@@ -402,16 +402,7 @@ fn notices(recipe: &FinetuneRecipe, tasks: &[Task], constants: &Constants) -> Re
                 }
             }
             Constant::Values(_) => {}
-            Constant::Frequencies(shares) => {
-                let never = shares.iter().filter(|share| **share == 0.0).count();
-                if never > 0 {
-                    notices.push(format!(
-                        "{task}: {never} of {} classes do not occur in the training samples that \
-                         were looked at",
-                        shares.len()
-                    ));
-                }
-            }
+            Constant::Frequencies(_) => {}
         }
     }
     Ok(notices)

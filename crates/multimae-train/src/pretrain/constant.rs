@@ -96,8 +96,7 @@ fn valid(values: &[f32]) -> impl Iterator<Item = f32> {
 }
 
 fn ignored(loss: ReconstructionLoss, label: i64) -> bool {
-    matches!(loss, ReconstructionLoss::CrossEntropy { ignore: Some(ignore), .. }
-        if i64::try_from(ignore) == Ok(label))
+    matches!(loss, ReconstructionLoss::CrossEntropy { ignore: Some(ignore), .. } if ignore == label)
 }
 
 #[cfg(test)]

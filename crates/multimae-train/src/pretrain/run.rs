@@ -65,12 +65,14 @@ impl<'a> Pretraining<'a> {
     ) -> Result<Self> {
         let training = setup.training_data()?;
         let evaluation = setup.evaluation_data()?;
+        let label_notices = setup.label_notices()?;
         let folder = open_folder(out, start)?;
         let begun = !folder.checkpoints(1).list()?.is_empty();
         let (first, loaded) =
             if begun { (setup.learner()?, None) } else { setup.pretrained_learner()? };
-        for line in loaded.iter().flat_map(LoadReport::lines) {
-            observer.event(&Event::Notice(line));
+        let loaded = loaded.iter().flat_map(LoadReport::lines);
+        for notice in label_notices.into_iter().chain(loaded) {
+            observer.event(&Event::Notice(notice));
         }
         let measured = match &evaluation {
             Some(loader) => loader.clone(),

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use multimae::burn::tensor::Device;
 use multimae::losses::TaskBalancer;
 use multimae::model::MultiMae;
+use multimae_data::labels::LabelRule;
 use multimae_data::{
     BadSamples, DataModality, Dataset, Geometry, Layout, Loader, LoaderConfig, Pipeline, stream,
 };
 
 use crate::first_weights::first_weights;
+use crate::labels::label_notices;
 use crate::learner::Learner;
 use crate::optim::{AdamW, AdamWConfig};
 use crate::schedule::{CosineSchedule, warmup_steps};
@@ -176,13 +178,34 @@ impl PretrainSetup {
         Ok(Loader::new(pipeline, config)?)
     }
 
+    /// Checks the labels of the training samples, and returns notices about them.
+    ///
+    /// # Errors
+    /// If they cannot be trained on: a label is no class, or classes are missing.
+    pub fn label_notices(&self) -> Result<Vec<String>> {
+        let labels = |modality: &DataModality| LabelRule::of(&modality.encoding).is_some();
+        let modalities: Vec<DataModality> =
+            self.data_modalities().into_iter().filter(labels).collect();
+        if modalities.is_empty() {
+            return Ok(Vec::new());
+        }
+        let skips = self.bad_samples() == BadSamples::Skip;
+        let allow_missing = self.spec.recipe.tasks.allow_missing_classes;
+        label_notices(&self.training_samples(&modalities)?, skips, allow_missing)
+    }
+
     fn training_set(&self) -> Result<Dataset> {
+        self.training_samples(&self.data_modalities())
+    }
+
+    /// The training samples with these of their modalities.
+    fn training_samples(&self, modalities: &[DataModality]) -> Result<Dataset> {
         let recipe = &self.spec.recipe;
         let root = recipe.data.data_path.as_deref().ok_or_else(|| {
             Error::Recipe("no data: give --data DIR, or `data_path` in the recipe".to_owned())
         })?;
         let layout = Layout::of(recipe.data.split.as_deref());
-        let dataset = Dataset::open(Path::new(root), &layout, &self.data_modalities())?;
+        let dataset = Dataset::open(Path::new(root), &layout, modalities)?;
         Ok(dataset.limit(recipe.max_images, recipe.run.seed))
     }
 

@@ -11,16 +11,16 @@ pub(super) fn pixel_cross_entropy(
     logits: Tensor<4>,
     labels: Tensor<3, Int>,
     smoothing: f64,
-    ignore: Option<usize>,
+    ignore: Option<i64>,
 ) -> (Tensor<3>, Option<Tensor<3>>) {
     let [batch, classes, height, width] = logits.dims();
-    let counted = ignore.map(|label| labels.clone().not_equal_elem(label as i64).float());
+    let counted = ignore.map(|label| labels.clone().not_equal_elem(label).float());
     let pixels = height * width;
     let loss = ops::cross_entropy(
         logits.reshape([batch, classes, pixels]),
         labels.reshape([batch, pixels]),
         smoothing,
-        ignore.map(|label| label as i64),
+        ignore,
     );
     (loss.reshape([batch, height, width]), counted)
 }

@@ -33,7 +33,7 @@ pub enum ReconstructionLoss {
         /// Share of the target's mass that is spread over all classes.
         label_smoothing: f64,
         /// A label whose pixels do not count.
-        ignore: Option<usize>,
+        ignore: Option<i64>,
     },
 }
 

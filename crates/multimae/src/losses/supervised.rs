@@ -17,7 +17,7 @@ pub enum SupervisedLoss {
         /// Share of the target's mass that is spread over all classes.
         label_smoothing: f64,
         /// A label whose pixels do not count.
-        ignore: Option<usize>,
+        ignore: Option<i64>,
     },
     /// Of real values, over the valid pixels of the batch.
     Regression(RegressionLoss),
@@ -141,7 +141,7 @@ fn of_pixels(
     logits: Tensor<4>,
     labels: Tensor<3, Int>,
     smoothing: f64,
-    ignore: Option<usize>,
+    ignore: Option<i64>,
 ) -> TaskLoss {
     let [batch, height, width] = labels.dims();
     let device = logits.device();

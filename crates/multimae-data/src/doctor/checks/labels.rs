@@ -9,9 +9,12 @@ use super::super::part::ReadFolder;
 use super::super::report::{Finding, LabelShare, Severity, Values};
 use super::{those, those_with};
 use crate::decode::FileFormat;
+use crate::labels::{FEW, LabelCounts, LabelFinding, LabelRule, label_findings, usual_void};
 
 /// The usual label of pixels to ignore.
 const IGNORED: i64 = 255;
+/// Beyond any number of classes in use, the greatest label is only a limit.
+const MOST_CLASSES: i64 = 1024;
 
 pub(super) fn check(
     folder: &ReadFolder,
@@ -24,15 +27,87 @@ pub(super) fn check(
         .or_else(|| names.and_then(|names| names.keys().next_back().copied()))
         .or_else(|| number_in(&folder.name));
     let shares = shares(folder, names);
+    let greatest = shares.iter().map(|share| share.label).filter(|&label| label != IGNORED).max();
+    let void = options.ignore.unwrap_or_else(|| void_of(&shares, most.or(greatest)));
     let mut found = stored_badly(folder);
     match most {
-        Some(most) => found.extend(outside(folder, most)),
-        None => found.extend(unknown_count(folder, &shares)),
+        Some(most) => found.extend(outside(folder, most, void)),
+        None => found.extend(unknown_count(folder, greatest)),
     }
-    found.extend(void_only(folder));
-    found.extend(conventions(folder, &shares, most));
+    found.extend(negative_void(folder, &shares, void));
+    let mut judged = by_rule(folder, most, most.or(greatest).unwrap_or_default(), void);
+    if options.ignore.is_some() {
+        judged.retain(|found| found.code != "class_255");
+    }
+    if judged.iter().all(|found| found.severity < Severity::Error) {
+        found.extend(void_only(folder, void));
+        found.extend(conventions(folder, &shares, most));
+    }
+    found.extend(judged);
     found.extend(most.and_then(|most| absent(folder, &shares, most, names)));
     (Values::Labels(shares), found)
+}
+
+/// The stored value that seems to mark pixels without a label: a negative one, which is no class,
+/// or what training ignores.
+fn void_of(shares: &[LabelShare], most: Option<i64>) -> i64 {
+    let negative = shares.iter().map(|share| share.label).filter(|&label| label < 0).max();
+    let classes = most.and_then(|most| usize::try_from(most + 1).ok());
+    negative.unwrap_or_else(|| usual_void(classes, 0, &[]))
+}
+
+fn negative_void(folder: &ReadFolder, shares: &[LabelShare], void: i64) -> Option<Finding> {
+    let share = shares.iter().find(|share| share.label == void && void < 0)?;
+    let message = format!(
+        "{void} marks pixels without a label in {} files, {:.1} % of all pixels; set \
+         `modalities.{}.ignore={void}` in the recipe",
+        share.files,
+        100.0 * share.pixels,
+        folder.name
+    );
+    Some(Finding::whole(Severity::Note, "negative_void", &folder.name, message))
+}
+
+/// The findings of the rule by which training checks its labels. Where the number of classes is
+/// only inferred from the greatest label, missing classes are no error.
+fn by_rule(folder: &ReadFolder, most: Option<i64>, greatest: i64, void: i64) -> Vec<Finding> {
+    let pixels = || {
+        let indices = folder.good().filter(|(_, facts)| is_index(facts));
+        indices.flat_map(|(_, facts)| facts.values.histogram.iter())
+    };
+    let Ok(classes) = usize::try_from(greatest.clamp(0, MOST_CLASSES) + 1) else {
+        return Vec::new();
+    };
+    // 0 may mean void: if it never occurs, nothing is missing.
+    let rule = if greatest > 0 && pixels().all(|(&label, _)| label != 0) {
+        LabelRule::new(classes - 1, Some(void), -1)
+    } else {
+        LabelRule::new(classes, Some(void), 0)
+    };
+    let mut counts = LabelCounts::default();
+    for (&stored, &pixels) in pixels() {
+        if let Some(label) = rule.label(stored) {
+            counts.add(label, pixels);
+        }
+    }
+    if counts.total() == 0 || greatest > MOST_CLASSES {
+        return Vec::new();
+    }
+    let key = format!("modalities.{}", folder.name);
+    let severity = |found: &LabelFinding| match found.code {
+        // The notes of doctor say it with the names of the classes.
+        "missing_classes" if found.severity < Severity::Error && classes > FEW => Severity::Note,
+        "missing_classes" | "one_class" | "no_labels" if most.is_none() => {
+            found.severity.min(Severity::Warning)
+        }
+        _ => found.severity,
+    };
+    label_findings(&rule, &counts, &key)
+        .into_iter()
+        .map(|found| (severity(&found), found))
+        .filter(|(severity, _)| *severity > Severity::Note)
+        .map(|(severity, found)| Finding::whole(severity, found.code, &folder.name, found.message))
+        .collect()
 }
 
 /// The number of classes in a name like `label40`.
@@ -82,8 +157,8 @@ fn stored_badly(folder: &ReadFolder) -> Vec<Finding> {
     .collect()
 }
 
-fn outside(folder: &ReadFolder, most: i64) -> Option<Finding> {
-    let bad = |label: i64| !(0..=most).contains(&label) && label != IGNORED;
+fn outside(folder: &ReadFolder, most: i64, void: i64) -> Option<Finding> {
+    let bad = |label: i64| !(0..=most).contains(&label) && label != void;
     let files = those_with(folder, |_, facts| {
         let histogram = facts.values.histogram.iter().filter(|_| is_index(facts));
         let outside = histogram.filter(|(label, _)| bad(**label));
@@ -96,13 +171,12 @@ fn outside(folder: &ReadFolder, most: i64) -> Option<Finding> {
         "label_out_of_range",
         &folder.name,
         &files,
-        format!("files hold labels beyond 0 to {most} (and {IGNORED}, to ignore)"),
+        format!("files hold labels beyond 0 to {most} (and {void}, to ignore)"),
     )
 }
 
-fn unknown_count(folder: &ReadFolder, shares: &[LabelShare]) -> Option<Finding> {
-    let greatest =
-        shares.iter().map(|share| share.label).filter(|&label| label != IGNORED).max()?;
+fn unknown_count(folder: &ReadFolder, greatest: Option<i64>) -> Option<Finding> {
+    let greatest = greatest?;
     let message = format!(
         "the number of classes is not known, so their range was not checked; the greatest label is \
          {greatest}"
@@ -110,14 +184,14 @@ fn unknown_count(folder: &ReadFolder, shares: &[LabelShare]) -> Option<Finding> 
     Some(Finding::whole(Severity::Note, "classes_unknown", &folder.name, message))
 }
 
-fn void_only(folder: &ReadFolder) -> Option<Finding> {
-    let void = |facts: &FileFacts| facts.values.histogram.keys().all(|&l| l == 0 || l == IGNORED);
+fn void_only(folder: &ReadFolder, void: i64) -> Option<Finding> {
+    let only = |facts: &FileFacts| facts.values.histogram.keys().all(|&l| l == 0 || l == void);
     Finding::about(
         Severity::Warning,
         "void_only",
         &folder.name,
-        &those(folder, |facts| is_index(facts) && void(facts)),
-        "files have no label but 0 or 255, which usually mean void",
+        &those(folder, |facts| is_index(facts) && only(facts)),
+        format!("files have no label but 0 or {void}, which usually mean void"),
     )
 }
 
@@ -150,8 +224,7 @@ fn absent(
         Some(name) => format!("{label} {name}"),
         None => label.to_string(),
     };
-    // Beyond any number of classes in use, the limit is only a limit.
-    let absent = (1..=most.min(1024)).filter(|label| !has(label)).map(named);
+    let absent = (1..=most.min(MOST_CLASSES)).filter(|label| !has(label)).map(named);
     Finding::about(
         Severity::Note,
         "absent_labels",

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::super::LabelRule;
 use super::{DataModality, Encoding, Quantity, Stored};
 
 /// The change of a modality's values where a frame is mirrored left to right. Whatever it is, mirroring
@@ -113,9 +114,11 @@ impl Flip {
             Encoding::Labels { .. } if !rule.negate.is_empty() => {
                 Some("`flip`: `negate` is for numbers; labels have `swap`".to_owned())
             }
-            Encoding::Labels { classes, offset, ignore } => {
-                let known = |label: &i64| (0..*classes as i64).contains(&(label + offset));
-                let bad = all.iter().find(|label| !known(label) || Some(**label) == *ignore)?;
+            Encoding::Labels { classes, .. } => {
+                let labels = LabelRule::of(encoding)?;
+                let is_class = |label: i64| labels.classes().any(|class| class == label);
+                let known = |stored: i64| labels.label(stored).is_some_and(is_class);
+                let bad = all.iter().find(|&&stored| !known(stored))?;
                 Some(format!("`flip`: {bad} is no label of the {classes} classes"))
             }
             Encoding::Continuous { channels, mean, quantity, .. } => {
@@ -152,14 +155,8 @@ impl DataModality {
                 false => values.iter_mut().for_each(|x| *x = twice_zero - *x),
             }
         }
-        let offset = match self.encoding {
-            Encoding::Labels { offset, .. } => offset,
-            _ => 0,
-        };
-        for [a, b] in &rule.swap {
-            let (Ok(a), Ok(b)) = (usize::try_from(a + offset), usize::try_from(b + offset)) else {
-                continue;
-            };
+        for [a, b] in self.swapped(&rule) {
+            let (Ok(a), Ok(b)) = (usize::try_from(a), usize::try_from(b)) else { continue };
             let (first, second) = (a.min(b), a.max(b));
             if plane(second).end > planes.len() {
                 continue;
@@ -169,22 +166,27 @@ impl DataModality {
         }
     }
 
-    /// Changes the labels of a mirrored map, which have the offset applied.
+    /// Changes the labels of a mirrored map.
     pub(crate) fn mirror_labels(&self, labels: &mut [i64]) {
-        let Encoding::Labels { offset, .. } = self.encoding else { return };
-        let rule = self.rules.flip.rule(&self.encoding);
-        if rule.swap.is_empty() {
+        let swapped = self.swapped(&self.rules.flip.rule(&self.encoding));
+        if swapped.is_empty() {
             return;
         }
         for label in labels {
-            let stored = *label - offset;
-            let other = rule.swap.iter().find_map(|&[a, b]| match stored {
-                _ if stored == a => Some(b),
-                _ if stored == b => Some(a),
+            let other = swapped.iter().find_map(|&[a, b]| match *label {
+                label if label == a => Some(b),
+                label if label == b => Some(a),
                 _ => None,
             });
-            *label = other.map_or(*label, |other| other + offset);
+            *label = other.unwrap_or(*label);
         }
+    }
+
+    /// The labels or channels that a rule swaps.
+    fn swapped(&self, rule: &FlipRule) -> Vec<[i64; 2]> {
+        let Some(labels) = LabelRule::of(&self.encoding) else { return rule.swap.clone() };
+        let pairs = rule.swap.iter().map(|&[a, b]| Some([labels.label(a)?, labels.label(b)?]));
+        pairs.flatten().collect()
     }
 
     /// The normalised value that stands for 0. Where nothing says which stored number does, `mean`.

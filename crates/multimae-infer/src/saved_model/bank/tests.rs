@@ -206,7 +206,12 @@ fn an_adapter_that_does_not_belong_here_is_refused() {
     let error = refused(&|adapter| {
         let task = adapter.card.tasks.get_mut("semseg").unwrap();
         let classes = task.task.classes()[..1].to_vec();
-        let labels = multimae_tasks::kinds::labels::Labels { classes, ignore: 255, offset: 0 };
+        let labels = multimae_tasks::kinds::labels::Labels {
+            classes,
+            ignore: 255,
+            offset: 0,
+            values: Vec::new(),
+        };
         *task = multimae_tasks::TaskCard::new(labels, None);
     });
     assert!(error.contains("needs 1 to 2 outputs"), "{error}");

@@ -14,7 +14,7 @@ const NYU40_TO_13: [u8; 40] = [
 ];
 
 /// Marks pixels that do not count, and predictions that are no class.
-pub const VOID: i64 = 255;
+pub const VOID: i64 = -1;
 
 /// The classes that are scored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -13,7 +13,8 @@ use multimae::burn::tensor::Tensor;
 use multimae::losses::SupervisedLoss;
 use multimae::modality::Size;
 use multimae::output_adapters::Prediction;
-use multimae_data::encode::{npy, palette_png};
+use multimae_data::encode::{label_png, npy, palette_png};
+use multimae_data::labels::LabelRule;
 use multimae_data::{Encoding, Quantity, Values};
 use multimae_report::Palette;
 use multimae_report::colormap::ValueRange;
@@ -65,6 +66,9 @@ pub struct Labels {
     pub ignore: i64,
     /// A class's index minus the value that files store for it.
     pub offset: i64,
+    /// The values that files store for the classes, in their order; empty where the offset says it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<i64>,
 }
 
 impl Labels {
@@ -74,23 +78,52 @@ impl Labels {
         Palette::new(self.classes.iter().map(|class| (class.name.clone(), class.color)).collect())
     }
 
-    /// The colours of the values that files store for classes: index `i` is stored as
-    /// `i - offset`, so that files look like the annotations that the model was trained on.
-    fn stored_colors(&self) -> Result<Vec<[u8; 3]>> {
-        let before = usize::try_from(-self.offset).map_err(|_| {
-            Error::Prediction(format!(
-                "labels with the offset {} have no values for the first classes",
-                self.offset
-            ))
-        })?;
-        let colors = self.classes.iter().map(|class| class.color);
-        Ok(std::iter::repeat_n(VOID, before).chain(colors).collect())
+    /// The value that files store for a class, so that files look like the annotations that the
+    /// model was trained on.
+    fn stored(&self, class: i64) -> i64 {
+        let listed = usize::try_from(class).ok().and_then(|class| self.values.get(class));
+        listed.copied().unwrap_or(class - self.offset)
+    }
+
+    /// The stored values of all classes.
+    fn stored_values(&self) -> impl Iterator<Item = i64> + '_ {
+        (0..self.classes.len() as i64).map(|class| self.stored(class))
+    }
+
+    /// Checks that files can hold what is predicted: better said before training than after it.
+    fn check_files(&self) -> Result<(), String> {
+        match self.stored_values().find(|value| u16::try_from(*value).is_err()) {
+            None => Ok(()),
+            Some(value) => Err(format!(
+                "the stored value {value} of a class does not fit into the files that predictions \
+                 are written to, which hold 0 to {}; correct `classes`, `offset` or `values`, or \
+                 convert the annotations",
+                u16::MAX
+            )),
+        }
+    }
+
+    /// Whether all stored values fit into 8 bits.
+    fn in_8_bits(&self) -> bool {
+        self.stored_values().all(|value| u8::try_from(value).is_ok())
+    }
+
+    /// The colours of stored values of 8 bits.
+    fn stored_colors(&self) -> Vec<[u8; 3]> {
+        let values = self.stored_values().filter_map(|value| usize::try_from(value).ok());
+        let mut colors = vec![VOID; values.max().map_or(0, |value| value + 1)];
+        for (value, class) in self.stored_values().zip(&self.classes) {
+            if let Some(color) = usize::try_from(value).ok().and_then(|at| colors.get_mut(at)) {
+                *color = class.color;
+            }
+        }
+        colors
     }
 }
 
 fn build(context: &BuildContext<'_>) -> Result<Built> {
     let modality = context.modality()?;
-    let Encoding::Labels { classes, ignore, offset } = &modality.data.encoding else {
+    let Encoding::Labels { classes, offset, values, .. } = &modality.data.encoding else {
         return Err(context.problem("its annotations are no labels; set `classes` of the modality"));
     };
     let palette = palette(modality);
@@ -98,18 +131,18 @@ fn build(context: &BuildContext<'_>) -> Result<Built> {
         name: palette.name(label as i64).to_owned(),
         color: palette.color(label as i64),
     };
+    // Without an ignored value, the padding of images is still to be left out.
+    let ignore = LabelRule::of(&modality.data.encoding).and_then(|rule| rule.void());
     let task = Labels {
         classes: (0..*classes).map(class).collect(),
         ignore: ignore.unwrap_or(-1),
         offset: *offset,
+        values: values.clone(),
     };
-    let ignored = ignore.and_then(|label| usize::try_from(label).ok());
+    task.check_files().map_err(|problem| context.problem(&problem))?;
     Ok(Built {
         task: Arc::new(task),
-        loss: SupervisedLoss::CrossEntropy {
-            label_smoothing: context.recipe.smoothing,
-            ignore: ignored,
-        },
+        loss: SupervisedLoss::CrossEntropy { label_smoothing: context.recipe.smoothing, ignore },
         outputs: classes + usize::from(context.recipe.seg_use_void_label),
     })
 }
@@ -128,7 +161,11 @@ impl Task for Labels {
     }
 
     fn api(&self) -> Value {
-        json!({"shown": "classes", "classes": self.classes, "offset": self.offset})
+        let mut api = json!({"shown": "classes", "classes": self.classes, "offset": self.offset});
+        if !self.values.is_empty() {
+            api["values"] = json!(self.values);
+        }
+        api
     }
 
     fn head_output(&self) -> HeadOutput {
@@ -190,7 +227,8 @@ impl Task for Labels {
         &["png", "npy"]
     }
 
-    /// Palette PNG and `.npy` (uint8) with the values of the annotations.
+    /// PNG and `.npy` with the values of the annotations: a palette and uint8, or 16-bit grey and
+    /// uint16 where a value is above 255.
     fn encode(
         &self,
         prediction: &TaskPrediction,
@@ -200,14 +238,12 @@ impl Task for Labels {
         let TaskPrediction::Labels(labels) = prediction else {
             return Err(not_fitting(self.kind(), extension, prediction));
         };
-        let stored: Vec<i64> = labels.iter().map(|label| label - self.offset).collect();
-        let colors = self.stored_colors()?;
-        match extension {
-            "png" => Ok(palette_png(&stored, size, &colors)?),
-            "npy" if colors.len() <= 256 => {
-                let bytes: Vec<u8> = stored.iter().map(|&label| label as u8).collect();
-                Ok(npy(&bytes, &[size.0, size.1])?)
-            }
+        let stored: Vec<i64> = labels.iter().map(|&label| self.stored(label)).collect();
+        match (extension, self.in_8_bits()) {
+            ("png", true) => Ok(palette_png(&stored, size, &self.stored_colors())?),
+            ("png", false) => Ok(label_png(&stored, size)?),
+            ("npy", true) => Ok(npy(&narrow::<u8>(&stored)?, &[size.0, size.1])?),
+            ("npy", false) => Ok(npy(&narrow::<u16>(&stored)?, &[size.0, size.1])?),
             _ => Err(not_fitting(self.kind(), extension, prediction)),
         }
     }
@@ -248,6 +284,15 @@ impl Task for Labels {
     }
 }
 
+/// Stored labels in a narrower type.
+fn narrow<T: TryFrom<i64>>(stored: &[i64]) -> Result<Vec<T>> {
+    let value = |&label: &i64| {
+        let outside = || Error::Prediction(format!("label {label} does not fit into a file"));
+        T::try_from(label).map_err(|_| outside())
+    };
+    stored.iter().map(value).collect()
+}
+
 fn protocols() -> Vec<(Protocol, &'static str)> {
     let own = || SemsegProtocol { label_sets: vec![LabelSet::Own], fitting_only: false };
     let nyuv2 =
@@ -278,7 +323,8 @@ mod tests {
     #[test]
     fn an_ignored_class_is_never_predicted() {
         let logits = Tensor::<4>::ones([1, 3, 1, 1], &Device::default());
-        let task = Labels { classes: (0..3).map(class).collect(), ignore: 0, offset: 0 };
+        let classes = (0..3).map(class).collect();
+        let task = Labels { classes, ignore: 0, offset: 0, values: Vec::new() };
         let Some(Prediction::Maps(logits)) = task.decode(Prediction::Maps(logits)) else {
             panic!()
         };
@@ -288,9 +334,33 @@ mod tests {
 
     #[test]
     fn stored_values_are_those_of_the_annotations() {
-        let task = |offset| Labels { classes: vec![class(1), class(2)], ignore: 255, offset };
-        assert_eq!(task(-1).stored_colors().unwrap(), [VOID, [1; 3], [2; 3]]);
-        assert_eq!(task(0).stored_colors().unwrap(), [[1; 3], [2; 3]]);
-        assert!(task(3).stored_colors().is_err());
+        let task = |offset, values: &[i64]| Labels {
+            classes: vec![class(1), class(2)],
+            ignore: 255,
+            offset,
+            values: values.to_vec(),
+        };
+        assert_eq!(task(-1, &[]).stored_colors(), [VOID, [1; 3], [2; 3]]);
+        assert_eq!(task(0, &[]).stored_colors(), [[1; 3], [2; 3]]);
+        assert_eq!(task(0, &[3, 1]).stored_colors(), [VOID, [2; 3], VOID, [1; 3]]);
+        let mask = task(0, &[0, 255]);
+        let npy = mask.encode(&TaskPrediction::Labels(vec![0, 1]), (1, 2), "npy").unwrap();
+        assert_eq!(npy[npy.len() - 2..], [0, 255]);
+        assert!(task(0, &[0, 65535]).check_files().is_ok());
+        for task in [task(3, &[]), task(0, &[0, 65536]), task(0, &[-1, 0])] {
+            assert!(task.check_files().unwrap_err().contains("`values`"));
+        }
+    }
+
+    #[test]
+    fn more_than_256_classes_are_written_in_16_bits() {
+        let classes = (0..300).map(|i| class((i % 256) as u8)).collect();
+        let task = Labels { classes, ignore: -1, offset: 0, values: Vec::new() };
+        let labels = TaskPrediction::Labels(vec![0, 255, 299]);
+        let npy = task.encode(&labels, (1, 3), "npy").unwrap();
+        assert_eq!(npy[npy.len() - 6..], [0, 0, 255, 0, 43, 1]);
+        let png = task.encode(&labels, (1, 3), "png").unwrap();
+        // Bit depth 16, grey.
+        assert_eq!(png[24..26], [16, 0]);
     }
 }

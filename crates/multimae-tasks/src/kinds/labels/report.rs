@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn the_statement_names_the_label_sets() {
         let classes = (0..40).map(|i| ClassInfo { name: i.to_string(), color: [i; 3] }).collect();
-        let task = Labels { classes, ignore: 255, offset: -1 };
+        let task = Labels { classes, ignore: 255, offset: -1, values: Vec::new() };
         let protocol = crate::Protocol::named("nyuv2-semseg").unwrap().remove(0);
         let scorer = protocol.rules.scorer(&task, 0).unwrap();
         let sizes = [(240, 320)].into();

@@ -1,0 +1,220 @@
+//! The rule from stored values to labels.
+
+use std::collections::BTreeMap;
+
+use super::Encoding;
+use crate::capped::Capped;
+
+/// The usual stored value of pixels that do not count.
+const USUAL_VOID: i64 = 255;
+/// A label that is no class in any data set: no file stores it unless it means void.
+const NO_CLASS: i64 = -1;
+
+/// The stored value that is ignored where a recipe does not say: 255, unless 255 is a class; then
+/// -1, which leaves every class in place.
+#[must_use]
+pub fn usual_void(classes: Option<usize>, offset: i64, values: &[i64]) -> i64 {
+    let classes = classes.and_then(|classes| i64::try_from(classes).ok()).unwrap_or(0);
+    let is_class = match values {
+        [] => (0..classes).contains(&(USUAL_VOID + offset)),
+        values => values.contains(&USUAL_VOID),
+    };
+    if is_class { NO_CLASS } else { USUAL_VOID }
+}
+
+/// The labels of stored values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelRule {
+    classes: i64,
+    ignore: Option<i64>,
+    offset: i64,
+    /// Stored values with their labels, sorted; empty where labels are stored values plus offset.
+    by_value: Vec<(i64, i64)>,
+}
+
+impl LabelRule {
+    /// A rule without a list of stored values: labels are stored values plus `offset`.
+    #[must_use]
+    pub fn new(classes: usize, ignore: Option<i64>, offset: i64) -> Self {
+        let classes = i64::try_from(classes).unwrap_or(i64::MAX);
+        Self { classes, ignore, offset, by_value: Vec::new() }
+    }
+
+    /// The rule of an encoding, if it is one of labels.
+    #[must_use]
+    pub fn of(encoding: &Encoding) -> Option<Self> {
+        let Encoding::Labels { classes, ignore, offset, values } = encoding else { return None };
+        let mut by_value: Vec<(i64, i64)> = values.iter().copied().zip(0..).collect();
+        by_value.sort_unstable();
+        Some(Self { by_value, ..Self::new(*classes, *ignore, *offset) })
+    }
+
+    /// The stored value that is ignored.
+    #[must_use]
+    pub fn ignored_value(&self) -> Option<i64> {
+        self.ignore
+    }
+
+    /// The label of ignored pixels: the stored value itself, or -1 with a list of stored values,
+    /// whose labels count from 0 whatever is stored.
+    #[must_use]
+    pub fn void(&self) -> Option<i64> {
+        if self.by_value.is_empty() { self.ignore } else { self.ignore.map(|_| NO_CLASS) }
+    }
+
+    /// The label of a stored value, if it is allowed.
+    #[must_use]
+    pub fn label(&self, stored: i64) -> Option<i64> {
+        if self.ignore == Some(stored) {
+            return self.void();
+        }
+        if !self.by_value.is_empty() {
+            let at = self.by_value.binary_search_by_key(&stored, |&(value, _)| value).ok()?;
+            return Some(self.by_value[at].1);
+        }
+        let label = stored.checked_add(self.offset)?;
+        if (0..self.classes).contains(&label) {
+            Some(label)
+        } else if stored >= 0 && label < 0 {
+            self.ignore
+        } else {
+            None
+        }
+    }
+
+    /// The value that files store for a label.
+    #[must_use]
+    pub fn stored(&self, label: i64) -> i64 {
+        if Some(label) == self.void() {
+            return self.ignore.unwrap_or(label);
+        }
+        let found = self.by_value.iter().find(|&&(_, own)| own == label);
+        found.map_or_else(|| label.saturating_sub(self.offset), |&(value, _)| value)
+    }
+
+    /// The labels that are classes: all but an ignored one.
+    pub fn classes(&self) -> impl Iterator<Item = i64> + '_ {
+        let void = self.void();
+        (0..self.classes).filter(move |&label| Some(label) != void)
+    }
+
+    /// Checks that every stored value is allowed.
+    ///
+    /// # Errors
+    /// The values that are not, and the keys to set.
+    pub(crate) fn check(&self, stored: impl Iterator<Item = i64>) -> Result<(), String> {
+        let mut outside = BTreeMap::<i64, usize>::new();
+        for value in stored.filter(|&value| self.label(value).is_none()) {
+            *outside.entry(value).or_default() += 1;
+        }
+        if outside.is_empty() { Ok(()) } else { Err(self.complaint(&outside)) }
+    }
+
+    fn complaint(&self, outside: &BTreeMap<i64, usize>) -> String {
+        let found: Vec<String> =
+            outside.iter().map(|(label, pixels)| format!(" {label} ({pixels} pixels)")).collect();
+        let ignored = match self.ignore {
+            Some(ignore) => format!("label {ignore} is ignored"),
+            None => "no label is ignored".to_owned(),
+        };
+        let shifted = match self.offset {
+            0 => String::new(),
+            offset => format!(" after the offset {offset}"),
+        };
+        let classes = if self.by_value.is_empty() {
+            format!("the {} classes 0..{}{shifted}", self.classes, self.classes)
+        } else {
+            let values: Vec<i64> = self.by_value.iter().map(|&(value, _)| value).collect();
+            format!("the {} classes stored as {}", self.classes, listed(&as_words(&values)))
+        };
+        format!(
+            "labels outside {classes}: {}; {ignored}; {}",
+            listed(&found),
+            remedy(outside.keys().copied())
+        )
+    }
+}
+
+fn listed(words: &[String]) -> String {
+    Capped(words, ",").to_string().trim_start_matches(',').trim_start().to_owned()
+}
+
+fn as_words(values: &[i64]) -> Vec<String> {
+    values.iter().map(|value| format!(" {value}")).collect()
+}
+
+/// The keys to set so that these stored values are allowed.
+fn remedy(mut outside: impl Iterator<Item = i64>) -> String {
+    match (outside.next(), outside.next()) {
+        (Some(void), None) if void < 0 || void == USUAL_VOID => format!(
+            "set `ignore: {void}` of the modality if {void} marks pixels without a label; \
+             otherwise correct `classes`, `offset` or `values`, or the file"
+        ),
+        _ => "set `classes`, `ignore`, `offset` or `values` of the modality, or correct the file"
+            .to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_values(values: &[i64], ignore: Option<i64>) -> LabelRule {
+        let encoding =
+            Encoding::Labels { classes: values.len(), ignore, offset: 0, values: values.to_vec() };
+        LabelRule::of(&encoding).unwrap()
+    }
+
+    #[test]
+    fn listed_values_are_classes_in_their_order() {
+        let mask = of_values(&[0, 255], None);
+        assert_eq!([0, 255, 1].map(|stored| mask.label(stored)), [Some(0), Some(1), None]);
+        assert_eq!([0, 1].map(|label| mask.stored(label)), [0, 255]);
+        // An ignored value is no class, even if its number is that of a class.
+        let rule = of_values(&[7, 3], Some(0));
+        assert_eq!([7, 3, 0].map(|stored| rule.label(stored)), [Some(0), Some(1), Some(-1)]);
+        assert_eq!((rule.void(), rule.stored(-1), rule.stored(1)), (Some(-1), 0, 3));
+    }
+
+    #[test]
+    fn a_negative_label_can_be_ignored() {
+        let rule = LabelRule::new(3, Some(-1), 0);
+        assert_eq!(
+            [-1, 0, 2, 3].map(|stored| rule.label(stored)),
+            [Some(-1), Some(0), Some(2), None]
+        );
+        // With an offset too, and what it brings below 0 is ignored as well.
+        let rule = LabelRule::new(3, Some(-1), -1);
+        assert_eq!(
+            [-1, 0, 1, 3].map(|stored| rule.label(stored)),
+            [Some(-1), Some(-1), Some(0), Some(2)]
+        );
+    }
+
+    #[test]
+    fn class_255_is_not_ignored_unless_that_is_said() {
+        assert_eq!(usual_void(Some(40), 0, &[]), 255);
+        assert_eq!(usual_void(Some(255), 0, &[]), 255);
+        assert_eq!(usual_void(Some(256), 0, &[]), -1);
+        assert_eq!(usual_void(Some(255), -1, &[]), -1);
+        assert_eq!(usual_void(Some(254), -1, &[]), 255);
+        assert_eq!(usual_void(Some(2), 0, &[0, 255]), -1);
+        assert_eq!(usual_void(None, 0, &[]), 255);
+    }
+
+    #[test]
+    fn labels_that_are_not_allowed_name_the_key_to_set() {
+        let complaint = |ignore, stored: &[i64]| {
+            LabelRule::new(3, ignore, 0).check(stored.iter().copied()).unwrap_err()
+        };
+        let error = complaint(Some(255), &[0, -1, -1]);
+        assert!(error.contains("-1 (2 pixels)") && error.contains("`ignore: -1`"), "{error}");
+        let error = complaint(None, &[0, 255]);
+        assert!(error.contains("`ignore: 255`"), "{error}");
+        let error = complaint(None, &[3, 9]);
+        assert!(error.contains(": 3 (1 pixels), 9 (1 pixels)"), "{error}");
+        assert!(error.contains("`classes`"), "{error}");
+        let error = of_values(&[0, 255], None).check([0, 7].into_iter()).unwrap_err();
+        assert!(error.contains("stored as 0, 255: 7"), "{error}");
+    }
+}
