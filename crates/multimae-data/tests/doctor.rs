@@ -220,6 +220,116 @@ fn labels_of_other_conventions() {
     assert!(found.contains(&"not_labels label40".to_owned()), "{found:?}");
 }
 
+/// The finding with this code.
+fn finding(report: &Report, code: &str) -> Finding {
+    let found = report.findings().find(|finding| finding.code == code);
+    found.unwrap_or_else(|| panic!("no {code} in {report:#?}")).clone()
+}
+
+#[test]
+fn a_mask_of_0_and_255_is_two_classes_of_which_one_is_ignored() {
+    let mut data = Data::new();
+    for i in 1..=SAMPLES {
+        let path = data.path(&format!("label40/{i:04}.png"));
+        labels(|x, y| if (x + y + i).is_multiple_of(3) { 255 } else { 0 }).save(path).unwrap();
+    }
+    let found = data.finds(&[(ERROR, "mask_of_255", "label40")]);
+    assert!(found[0].message.contains("`modalities.label40.values=[0, 255]`"), "{found:?}");
+    // Unless someone says that nothing is ignored.
+    data.options.ignore = Some(-1);
+    data.options.max_label = Some(255);
+    data.finds(&[]);
+}
+
+#[test]
+fn minus_one_marks_void() {
+    let data = Data::new();
+    for i in 1..=SAMPLES {
+        fs::remove_file(data.path(&format!("label40/{i:04}.png"))).unwrap();
+        let labels = |p: u32| if p.is_multiple_of(10) { -1 } else { i64::from((p + i) % 41) };
+        let labels: Vec<i64> = (0..WIDTH * HEIGHT).map(labels).collect();
+        write_array(&data.path(&format!("label40/{i:04}.npy")), &labels);
+    }
+    data.finds(&[]);
+    let message = finding(&data.examine(), "negative_void").message;
+    assert!(message.contains("10.0 %"), "{message}");
+    assert!(message.contains("`modalities.label40.ignore=-1`"), "{message}");
+}
+
+#[test]
+fn few_classes_of_which_some_never_occur() {
+    let mut data = Data::new();
+    for i in 1..=SAMPLES {
+        let path = data.path(&format!("label40/{i:04}.png"));
+        labels(|x, y| ((x + y) % 3) as u8).save(path).unwrap();
+    }
+    data.options.max_label = Some(2);
+    data.finds(&[]);
+    data.options.max_label = Some(3);
+    data.finds(&[(WARNING, "missing_classes", "label40")]);
+    data.options.max_label = Some(4);
+    data.finds(&[(ERROR, "missing_classes", "label40")]);
+}
+
+#[test]
+fn a_saturated_value_of_depth_is_named_with_the_unit_that_has_it() {
+    let data = Data::new();
+    for i in 1..=SAMPLES {
+        // 2 to 5 m at 512 per metre; unknown at the right.
+        let stored = ImageBuffer::from_fn(WIDTH, HEIGHT, |x, y| {
+            let metres = 2.0 + 0.05 * f64::from(x) + 0.02 * f64::from(y + i);
+            Luma([if x < 37 { (512.0 * metres) as u16 } else { u16::MAX }])
+        });
+        stored.save(data.path(&format!("depth/{i:04}.png"))).unwrap();
+    }
+    let report = data.examine();
+    let saturated = finding(&report, "saturated_depth");
+    assert!(saturated.message.contains("65535") && saturated.message.contains("7.5 %"));
+    let unit = report.findings().find(|found| found.severity > Severity::Note).unwrap();
+    assert!(unit.code == "depth_scale" || unit.code == "depth_unit", "{unit:?}");
+    let place = unit.message.find("512 per metre").unwrap();
+    assert!(!unit.message[..place].contains("per metre ("), "512 comes first: {}", unit.message);
+    // With the unit, the marked pixels are no depth.
+    let mut data = data;
+    data.options.per_metre = Some(512.0);
+    data.finds(&[]);
+    let report = data.examine();
+    let depth = &report.parts[0].folders[0].values;
+    let Values::Depth { max, holes, .. } = depth else { panic!("{depth:?}") };
+    assert!(*max < 5.0 && (holes - 0.075).abs() < 1e-6, "{depth:?}");
+}
+
+#[test]
+fn shifted_millimetres_are_recognised_by_their_divisor() {
+    let mut data = Data::new();
+    for (scale, offset) in [(1.0, 0), (0.5, 0)] {
+        for i in 1..=SAMPLES {
+            let stored = ImageBuffer::from_fn(WIDTH, HEIGHT, |x, y| {
+                let millimetres = f64::from(900 + 30 * x + 13 * y + 40 * i + offset) * scale;
+                Luma([(millimetres as u16) << 3])
+            });
+            stored.save(data.path(&format!("depth/{i:04}.png"))).unwrap();
+        }
+        data.options.per_metre = None;
+        let found = data.finds(&[(ERROR, "depth_scale", "depth")]);
+        let message = &found[0].message;
+        assert!(message.contains("8000 per metre") && message.contains("multiples of 8"));
+        data.options.per_metre = Some(8000.0);
+        data.finds(&[]);
+    }
+}
+
+#[test]
+fn a_unit_that_could_be_another_is_remarked() {
+    let data = Data::new();
+    // 1/512 m, of which nothing tells: in millimetres it is a small room.
+    for i in 1..=SAMPLES {
+        depth(i, 0.75).save(data.path(&format!("depth/{i:04}.png"))).unwrap();
+    }
+    let remark = finding(&data.examine(), "depth_unit");
+    assert!(remark.message.contains("512 per metre"), "{remark:?}");
+}
+
 #[test]
 fn depth_of_another_scale() {
     let data = Data::new();
@@ -295,7 +405,7 @@ fn arrays_of_metres() {
     assert!(found.contains(&"not_finite"), "{found:?}");
 }
 
-fn write_array(path: &Path, values: &[f32]) {
+fn write_array<T: npyz::AutoSerialize + Copy>(path: &Path, values: &[T]) {
     let mut bytes = Vec::new();
     let options = npyz::WriteOptions::new().default_dtype();
     let options = options.shape(&[u64::from(HEIGHT), u64::from(WIDTH)]).writer(&mut bytes);

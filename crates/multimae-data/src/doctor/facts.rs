@@ -42,14 +42,31 @@ pub(super) struct ValueFacts {
     /// Values that are 0.
     pub(super) zeros: usize,
     pub(super) count: usize,
-    /// The least and the median value that is not 0; of depth.
-    pub(super) depth: Option<(f32, f32)>,
+    /// Of depth, unless nothing is known.
+    pub(super) depth: Option<DepthFacts>,
     /// Pixels of every value; of labels and masks.
     pub(super) histogram: BTreeMap<i64, u64>,
     /// Sums and sums of squares per channel, in `0..=1`; of pictures.
     pub(super) sums: [(f64, f64); 3],
     /// All channels are equal; of pictures.
     pub(super) grey: bool,
+}
+
+/// Figures of the known values of a map of depth: above 0, and less than the greatest value of the
+/// format, which stands for unknown depth or for all that is too far.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct DepthFacts {
+    pub(super) min: f32,
+    pub(super) median: f32,
+    pub(super) max: f32,
+    /// All are whole numbers.
+    pub(super) whole: bool,
+    /// All are multiples of 8.
+    pub(super) multiples_of_8: bool,
+    /// Pixels with the greatest value of the format.
+    pub(super) saturated: usize,
+    /// That value, 0 if no pixel has it.
+    pub(super) end: f32,
 }
 
 impl FileFacts {
@@ -99,7 +116,7 @@ impl ValueFacts {
             facts.max = facts.max.max(value);
         }
         match kind {
-            Kind::Depth => facts.depth = depth(&stored.values),
+            Kind::Depth => facts.depth = DepthFacts::of(stored),
             Kind::Labels | Kind::Mask => {
                 for &value in &stored.values {
                     *facts.histogram.entry(value as i64).or_default() += 1;
@@ -126,16 +143,29 @@ impl ValueFacts {
     }
 }
 
-/// The least and the median value above 0.
-fn depth(values: &[f32]) -> Option<(f32, f32)> {
-    let mut known: Vec<f32> =
-        values.iter().copied().filter(|&value| value > 0.0 && value.is_finite()).collect();
-    let middle = known.len() / 2;
-    if known.is_empty() {
-        return None;
+impl DepthFacts {
+    /// `None` if nothing is known.
+    fn of(stored: &Stored) -> Option<Self> {
+        let end = if stored.bits == 8 { 255.0 } else { 65535.0 };
+        let is_known = |value: f32| value > 0.0 && value.is_finite();
+        let saturated = stored.values.iter().filter(|&&value| value == end).count();
+        let whole = stored.values.iter().all(|&value| !is_known(value) || value.fract() == 0.0);
+        let mut known: Vec<f32> = stored.values.iter().copied().filter(|&v| is_known(v)).collect();
+        if whole && saturated < known.len() {
+            known.retain(|&value| value != end);
+        }
+        let middle = known.len() / 2;
+        if known.is_empty() {
+            return None;
+        }
+        let (below, &mut median, above) = known.select_nth_unstable_by(middle, f32::total_cmp);
+        let min = below.iter().copied().fold(median, f32::min);
+        let max = above.iter().copied().fold(median, f32::max);
+        let multiples_of_8 = whole && known.iter().all(|value| value % 8.0 == 0.0);
+        let saturated = if whole { saturated } else { 0 };
+        let end = if saturated > 0 { end } else { 0.0 };
+        Some(Self { min, median, max, whole, multiples_of_8, saturated, end })
     }
-    let (below, &mut median, _) = known.select_nth_unstable_by(middle, f32::total_cmp);
-    Some((below.iter().copied().fold(median, f32::min), median))
 }
 
 fn extension_fits(path: &Path, format: FileFormat) -> bool {
