@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::ProgressBar;
+use multimae_config::Override;
 use multimae_eval::{
     Evaluated, Evaluator, Protocol, ScoreFile, SubsetScores, frames, markdown, report_files,
     write_report,
@@ -36,6 +37,11 @@ pub(crate) struct Evaluate {
     /// Modalities that the model gets; all of its inputs if absent
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     inputs: Vec<String>,
+    /// Another storage of the files than that of the training, for example
+    /// modalities.depth.divisor=5000; repeatable. Keys: folder, divisor, mean, std, ignore, offset,
+    /// values, orientation, valid, stored, zero
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<Override>,
     /// Take the mean with the predictions for the mirrored frames
     #[arg(long)]
     flip: bool,
@@ -70,7 +76,7 @@ impl Evaluate {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let named = self.protocols()?;
         self.check_files()?;
-        let predictor = self.model.load()?;
+        let predictor = self.model.load(&self.set)?;
         let inputs = self.inputs(&predictor)?;
         let all = if self.missing { predictor.inputs() } else { &inputs };
         let (dataset, ground_truth) =
@@ -96,6 +102,9 @@ impl Evaluate {
             Vec::new()
         };
         bar.finish_and_clear();
+        for warning in evaluated.iter().filter_map(|e| e.evaluation.statement.get("warning")) {
+            terminal::line(&format!("warning: {warning}"));
+        }
         self.write(&evaluated, subsets)
     }
 

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use anyhow::anyhow;
 use clap::Args;
 use multimae::burn::tensor::Device;
-use multimae_config::PrecisionChoice;
 use multimae_config::keys::RecipeValue as _;
+use multimae_config::{Override, PrecisionChoice, ReadingKeys};
 use multimae_infer::device::{self, device};
 use multimae_infer::predict::ModelPredictor;
 use multimae_infer::saved_model::{Adapter, SavedModel};
@@ -101,7 +102,11 @@ impl Model {
         Ok(saved.with_precision(precision))
     }
 
-    pub(crate) fn load(&self) -> anyhow::Result<ModelPredictor> {
-        Ok(ModelPredictor::new(self.saved()?, self.device()?))
+    /// The model as a predictor, for files that are stored as its own or as `set` says.
+    pub(crate) fn load(&self, set: &[Override]) -> anyhow::Result<ModelPredictor> {
+        let keys = ReadingKeys::of(set)?;
+        let mut saved = self.saved()?;
+        saved.card.read_as(&keys).map_err(|problem| anyhow!("--set: {problem}"))?;
+        Ok(ModelPredictor::new(saved, self.device()?))
     }
 }

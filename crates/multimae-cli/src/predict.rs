@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Args;
+use multimae_config::Override;
 use multimae_infer::predict::{
-    EncodedOutputs, FrameSources, InputPath, OutputOptions, Outputs, PredictOptions, Predictor as _,
+    EncodedOutputs, FrameSources, InputPath, Medians, OutputOptions, Outputs, PredictOptions,
+    Predictor as _,
 };
 
 use crate::model::Model;
@@ -17,8 +19,9 @@ use crate::terminal;
 /// For depth, writes depth/NAME.png (16 bits, millimetres), depth/NAME.npy (metres) and
 /// depth_overlay/NAME.png with a scale bar; for labels semseg/NAME.png (palette, the values of the
 /// annotations), semseg/NAME.npy (the same, uint8) and semseg_overlay/NAME.png with a legend; all at
-/// the image's own size. A file that cannot be read or predicted does not stop the others: nothing is
-/// written for it, and the command names it at its end and fails.
+/// the image's own size. Labels above 255 are 16-bit grey and uint16. A file that cannot be read or
+/// predicted does not stop the others: nothing is written for it, and the command names it at its end
+/// and fails.
 ///
 /// Of a pre-trained model, such as the published .pth, predicts each modality from all patches of
 /// the others that are given: TASK/NAME.png and TASK/NAME.npy at the model's size.
@@ -36,6 +39,11 @@ pub(crate) struct Predict {
     /// Only the frames that PATH/NAME.txt lists
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
+    /// Another storage of the files than that of the training, for example
+    /// modalities.depth.divisor=5000; repeatable. Keys: folder, divisor, mean, std, ignore, offset,
+    /// values, orientation, valid, stored, zero
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<Override>,
     /// Take the mean with the prediction for the mirrored image
     #[arg(long)]
     flip: bool,
@@ -71,6 +79,7 @@ impl Predict {
             input: vec![input],
             out,
             split: None,
+            set: Vec::new(),
             flip: false,
             no_overlays: true,
             force: true,
@@ -82,8 +91,9 @@ impl Predict {
     fn reconstruct(&self) -> anyhow::Result<()> {
         let (split, out) = (self.split.as_deref(), self.out.as_path());
         let (force, fail_fast) = (self.force, self.fail_fast);
-        if self.flip {
-            bail!("--flip is of fine-tuned models; {} is not one", self.model.model.display());
+        if self.flip || !self.set.is_empty() {
+            let model = self.model.model.display();
+            bail!("--flip and --set are of fine-tuned models; {model} is not one");
         }
         Reconstruct { input: &self.input, split, out, force, fail_fast }
             .run(&self.model.pretrained()?)
@@ -93,7 +103,7 @@ impl Predict {
         if !self.model.is_fine_tuned()? {
             return self.reconstruct();
         }
-        let predictor = self.model.load()?;
+        let predictor = self.model.load(&self.set)?;
         let card = &predictor.saved().card;
         let sources = FrameSources::find(&self.input, self.split.as_deref(), card)?;
         if sources.left_out > 0 {
@@ -113,6 +123,7 @@ impl Predict {
         let frames = &sources.dataset;
         outputs.check(frames.samples().iter().map(|sample| sample.id.as_str()))?;
 
+        let mut medians = Medians::default();
         let bar = terminal::bar(frames.len() as u64, "images");
         let mut described = false;
         let mut predict = |index| -> anyhow::Result<EncodedOutputs> {
@@ -123,7 +134,10 @@ impl Predict {
                 bar.suspend(|| terminal::line(&format!("the model sees {seen}")));
                 described = true;
             }
-            Ok(outputs.encode(&frame, &predictor.predict(&frame, &request)?)?)
+            let prediction = predictor.predict(&frame, &request)?;
+            let files = outputs.encode(&frame, &prediction)?;
+            medians.add(card, &frame, &prediction);
+            Ok(files)
         };
         let mut failed = Vec::new();
         for (index, sample) in frames.samples().iter().enumerate() {
@@ -139,6 +153,7 @@ impl Predict {
             bar.inc(1);
         }
         bar.finish_and_clear();
+        medians.lines(card).iter().for_each(|line| terminal::line(line));
         let done = frames.len() - failed.len();
         terminal::line(&format!("{done} images, in {}", self.out.display()));
         if !failed.is_empty() {

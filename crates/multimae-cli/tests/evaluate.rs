@@ -337,3 +337,50 @@ fn with_a_flip_the_mirror_image_has_the_mirrored_prediction() {
     assert!(difference(&back) <= 3, "{} mm", difference(&back));
     assert!(difference(&plain) > 3, "the flip changes nothing");
 }
+
+#[test]
+fn frames_in_another_unit_are_scored_with_set_and_warned_of_without() {
+    let bench = Bench::new();
+    let evaluate = |dir: &Path, further: &[&str]| {
+        let mut command = bench.command("evaluate");
+        command.arg("--data").arg(dir).args(["--split", "train", "--protocol", "depth"]);
+        let output = command.args(further).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        (String::from_utf8_lossy(&output.stdout).into_owned(), stderr(&output))
+    };
+    let (expected, quiet) = evaluate(&bench.scratch.data(), &[]);
+    assert!(expected.contains("stored values divided by 1000"), "{expected}");
+    assert!(expected.contains("medians") && !quiet.contains("warning"), "{expected}{quiet}");
+    // The same depth, shifted left by three bits.
+    let other = Bench::new().scratch;
+    for i in 0..SAMPLES {
+        let path = other.data().join(format!("depth/{i:03}.png"));
+        let mut depth = image::open(&path).unwrap().into_luma16();
+        depth.pixels_mut().for_each(|pixel| pixel.0[0] *= 8);
+        depth.save(&path).unwrap();
+    }
+    let (_, warned) = evaluate(&other.data(), &[]);
+    assert!(
+        warned.contains("warning: ") && warned.contains("modalities.depth.divisor="),
+        "{warned}"
+    );
+    let set = ["--set", "modalities.depth.divisor=8000"];
+    let (scored, quiet) = evaluate(&other.data(), &set);
+    assert!(!quiet.contains("warning"), "{quiet}");
+    let scores = |text: &str| {
+        let lines = text.lines().filter(|line| line.starts_with('|') || line.contains("median"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(scores(&scored), scores(&expected));
+    assert!(scored.contains("stored values divided by 8000"), "{scored}");
+    // `predict` takes the same, and only keys that say how files are read.
+    let mut predict = bench.predict(&other.data(), "predictions");
+    let said = succeed(predict.args(["--split", "train"]).args(set));
+    assert!(said.contains("depth: the median of the predictions is"), "{said}");
+    let mut wrong = bench.predict(&other.data(), "wrong");
+    let message = fail(wrong.args(["--set", "modalities.depth.channels=2"]));
+    assert!(message.contains("modalities.NAME.divisor"), "{message}");
+    let mut wrong = bench.predict(&other.data(), "wrong");
+    let message = fail(wrong.args(["--set", "modalities.normal.divisor=2"]));
+    assert!(message.contains("no modality `normal`") && message.contains("depth"), "{message}");
+}

@@ -135,7 +135,7 @@ impl Evaluator<'_> {
             input.push_str(&format!("; frames of {height}x{width}, others likewise"));
         }
         let facts = FrameFacts { sizes: &sizes, mask: self.ground_truth.mask.is_some() };
-        let statement = statement(
+        let mut statement = statement(
             protocol,
             &ProtocolFacts {
                 model: &self.model,
@@ -147,9 +147,15 @@ impl Evaluator<'_> {
                 input,
                 precision: self.predictor.precision(),
                 flip,
+                stored: self.ground_truth.stored(&task),
                 rules: scorer.statement(facts)?,
             },
         );
+        if let (Some(warning), Some(name)) =
+            (statement.get_mut("warning"), self.ground_truth.modality_of(&task))
+        {
+            warning.push_str(&format!("; set it with `--set modalities.{name}.divisor=NUMBER`"));
+        }
         let outcome = scorer.outcome()?;
         let pictures = scorer.pictures(&protocol.name)?;
         let evaluation = Evaluation { protocol: protocol.clone(), task, statement, outcome };

@@ -33,6 +33,8 @@ pub struct ProtocolFacts<'a> {
     pub precision: Precision,
     /// Whether predictions are the mean with those of the mirrored image.
     pub flip: bool,
+    /// The conversion of stored annotations, if they are numbers.
+    pub stored: Option<String>,
     /// The rules of the scorer on this data, by name.
     pub rules: Vec<(String, String)>,
 }
@@ -50,6 +52,9 @@ pub(crate) fn statement(
     line("protocol", protocol.name.clone());
     line("model", facts.model.to_owned());
     line("data", facts.data());
+    if let Some(stored) = &facts.stored {
+        line("ground truth", stored.clone());
+    }
     line("images", images(protocol.images, facts));
     line("model input", facts.input.clone());
     if facts.precision == Precision::Bf16 {
@@ -153,6 +158,7 @@ mod tests {
             input: "rgb at 96x128".to_owned(),
             precision: Precision::Fp32,
             flip: true,
+            stored: None,
             rules: vec![("valid pixels".to_owned(), "some".to_owned())],
         };
         let depth = statement(&named("nyuv2-depth"), &facts);

@@ -7,6 +7,7 @@
 //! [`Outputs`] writes what is predicted for them.
 
 mod bank;
+mod medians;
 mod model;
 mod outputs;
 mod sources;
@@ -18,6 +19,7 @@ use multimae_data::RawSample;
 use multimae_kernels::precision::Precision;
 
 pub use bank::BankPredictor;
+pub use medians::Medians;
 pub use model::{ModelPredictor, ModelView, finish};
 pub use multimae_tasks::{FramePrediction, TaskPrediction};
 pub use outputs::{EncodedOutputs, OutputOptions, Outputs, PredictionFile, files_of};

@@ -1,9 +1,12 @@
 //! The model card of a fine-tuned model.
 
+use std::collections::BTreeSet;
+
 use indexmap::IndexMap;
 use multimae::modality::{Modality, ModalityKind, Size};
 use multimae::multivit::MultiVitConfig;
 use multimae::peft::PeftConfig;
+use multimae_config::ReadingKeys;
 use multimae_data::{DataModality, Encoding, Geometry, Quantity};
 use multimae_tasks::TaskCard;
 use serde::{Deserialize, Serialize};
@@ -108,6 +111,34 @@ impl ModelCard {
     #[must_use]
     pub fn input(&self, name: &str) -> Option<&InputModality> {
         self.inputs.iter().find(|input| input.data.name == name)
+    }
+
+    /// Reads files that are stored in another way than those of the training.
+    ///
+    /// # Errors
+    /// If a key names no modality of the model, or does not fit it.
+    pub fn read_as(&mut self, keys: &ReadingKeys) -> Result<(), String> {
+        let targets = self.tasks.values_mut().filter_map(|task| task.target.as_mut());
+        let inputs = self.inputs.iter_mut().map(|input| &mut input.data);
+        let mut found: Vec<String> = Vec::new();
+        let mut others: Vec<String> = Vec::new();
+        for data in inputs.chain(targets) {
+            let changed = keys.apply(data).map_err(|error| error.to_string())?;
+            if changed { &mut found } else { &mut others }.push(data.name.clone());
+        }
+        match keys.names().find(|name| !found.iter().any(|known| known == name)) {
+            None => Ok(()),
+            Some(name) => Err(format!(
+                "the model reads no modality `{name}`; it has {}",
+                found
+                    .into_iter()
+                    .chain(others)
+                    .collect::<BTreeSet<_>>()
+                    .into_iter()
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            )),
+        }
     }
 
     /// Checks that the parts fit together.

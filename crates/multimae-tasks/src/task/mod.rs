@@ -46,9 +46,9 @@ pub trait Task: fmt::Debug + Send + Sync {
     fn summary(&self) -> String;
 
     /// Describes the task to clients of the server, as JSON without the kind. `shown` says how a
-    /// page presents it: `map` (numbers of the `.npy` in a colour map, with `unit`), `classes` (the
-    /// palette PNG with `classes`), `picture` (the PNG, whose `channels` run from `low` to `high`)
-    /// or `text`.
+    /// page presents it: `map` (numbers of the `.npy` in a colour map, with `unit`), `classes` (ids
+    /// of the `.npy`, with `classes` and `offset` or `values`), `picture` (the PNG, whose
+    /// `channels` run from `low` to `high`) or `text`.
     fn api(&self) -> Value;
 
     /// The output that it needs from its head.
@@ -75,6 +75,11 @@ pub trait Task: fmt::Debug + Send + Sync {
     /// A class's index minus the value that files store for it, of tasks with labels.
     fn label_offset(&self) -> i64 {
         0
+    }
+
+    /// The unit of predicted values, of tasks that have one.
+    fn unit(&self) -> Option<&'static str> {
+        None
     }
 
     /// The range of annotated values that are valid.

@@ -168,6 +168,10 @@ impl Task for Depth {
         1..=1
     }
 
+    fn unit(&self) -> Option<&'static str> {
+        Some("m")
+    }
+
     fn valid_range(&self) -> (f64, f64) {
         (self.min, self.max)
     }

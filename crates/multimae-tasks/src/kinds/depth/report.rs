@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::pictures::depth_grid;
 use super::region::Region;
 use super::scorer::{Average, Caps, DepthFrame, DepthProtocol, DepthRow, DepthScorer};
+use crate::medians::{ImageMedians, far_apart};
 use crate::pictures::{PictureRow, Worst, percent};
 use crate::task::{FrameFacts, NamedPicture, Outcome, ScoreRules, ScoredFrame, Scorer};
 use crate::{Error, Result, Task};
@@ -38,8 +39,52 @@ impl ScoreRules for DepthProtocol {
         Ok(Box::new(Scoring {
             protocol: self.clone(),
             scorer: DepthScorer::new(self),
+            medians: Medians::default(),
             worst: Worst::new(worst),
         }))
+    }
+}
+
+/// The medians of predicted and annotated depth at the annotated pixels, whatever the bounds of
+/// the protocol.
+#[derive(Default)]
+struct Medians {
+    prediction: ImageMedians,
+    target: ImageMedians,
+}
+
+impl Medians {
+    fn add(&mut self, frame: &DepthFrame<'_>) {
+        let known = |pixel: usize| {
+            let target = frame.target[pixel];
+            let marked = frame.valid.is_none_or(|valid| valid.get(pixel) == Some(&true));
+            target > 0.0 && target.is_finite() && marked
+        };
+        let pixels = frame.prediction.len().min(frame.target.len());
+        self.prediction.add((0..pixels).filter(|&i| known(i)).map(|i| frame.prediction[i]));
+        self.target.add((0..pixels).filter(|&i| known(i)).map(|i| frame.target[i]));
+    }
+
+    /// Both, if both are known.
+    fn both(&self) -> Option<(f64, f64)> {
+        Some((self.prediction.median()?, self.target.median()?))
+    }
+
+    fn lines(&self, line: &mut impl FnMut(&str, String)) {
+        let Some((prediction, target)) = self.both() else { return };
+        line("medians", format!("prediction {prediction:.2} m, ground truth {target:.2} m"));
+        if let Some(warning) = self.warning() {
+            line("warning", warning);
+        }
+    }
+
+    fn warning(&self) -> Option<String> {
+        let (prediction, target) = self.both()?;
+        let ratio = far_apart(prediction, target)?;
+        Some(format!(
+            "the medians of prediction ({prediction:.2} m) and ground truth ({target:.2} m) differ by \
+             a factor of {ratio:.1}: the unit of the files is likely another"
+        ))
     }
 }
 
@@ -47,6 +92,7 @@ impl ScoreRules for DepthProtocol {
 struct Scoring {
     protocol: DepthProtocol,
     scorer: DepthScorer,
+    medians: Medians,
     worst: Worst<PictureRow<f32>>,
 }
 
@@ -58,7 +104,9 @@ impl Scorer for Scoring {
             stored.iter().map(|&metres| if metres == 0.0 { f32::NAN } else { metres }).collect();
         let (size, valid) = (frame.size, frame.valid);
         let scored = DepthFrame { id: frame.id, size, prediction, target: &target, valid };
-        let Some(scores) = self.scorer.add(&scored)? else { return Ok(()) };
+        let scores = self.scorer.add(&scored)?;
+        self.medians.add(&scored);
+        let Some(scores) = scores else { return Ok(()) };
         self.worst.offer(scores.rel, || {
             let counted = scored.counted(&self.protocol);
             let known = |(&t, c): (&f32, bool)| if c { t } else { f32::NAN };
@@ -73,7 +121,10 @@ impl Scorer for Scoring {
     }
 
     fn outcome(&self) -> Result<Outcome> {
-        let result = self.scorer.result()?;
+        let result = self.scorer.result().map_err(|error| match self.medians.warning() {
+            Some(warning) => Error::Evaluation(format!("{error}; {warning}")),
+            None => error,
+        })?;
         let first = result.rows.first().ok_or_else(|| {
             Error::Evaluation("a protocol of depth scores at least one region".to_owned())
         })?;
@@ -94,6 +145,7 @@ impl Scorer for Scoring {
         let mut lines = Vec::new();
         let mut line = |key: &str, value: String| lines.push((key.to_owned(), value));
         depth_lines(&self.protocol, facts, &mut line)?;
+        self.medians.lines(&mut line);
         Ok(lines)
     }
 
