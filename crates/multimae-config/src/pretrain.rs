@@ -82,7 +82,15 @@ recipe_keys! {
 impl Recipe for PretrainRecipe {
     const WITHOUT_MEANING: &'static [(&'static str, &'static str)] =
         &[("train_interpolation", "no published script of pre-training uses it")];
-    const FREE_ON_RESUME: &'static [&'static str] = &[];
+    const FREE_ON_RESUME: &'static [&'static str] = &["allow_missing_classes"];
+
+    fn optimisation(&self) -> &OptimisationKeys {
+        &self.optim
+    }
+
+    fn published_processes(&self) -> usize {
+        8
+    }
 
     fn check_rules(&self) -> Result<()> {
         self.tasks.check()?;

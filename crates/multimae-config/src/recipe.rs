@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value};
 
 use super::keys::Keys;
-use super::shared;
+use super::shared::{self, OptimisationKeys};
 use crate::{Error, Result};
 
 /// A kind of recipe: its keys, and what is said about them.
@@ -21,6 +21,13 @@ pub trait Recipe: Keys {
     fn without_meaning() -> impl Iterator<Item = (&'static str, &'static str)> {
         shared::WITHOUT_MEANING.iter().chain(Self::WITHOUT_MEANING).copied()
     }
+
+    /// The keys of the optimiser and of the size of a step.
+    fn optimisation(&self) -> &OptimisationKeys;
+
+    /// The processes on which the published code is launched for this kind of training, each with
+    /// a batch of its own.
+    fn published_processes(&self) -> usize;
 
     /// Whether a key may differ when a run is resumed.
     #[must_use]

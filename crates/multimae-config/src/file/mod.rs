@@ -1,5 +1,6 @@
 //! From files and overrides to a recipe.
 
+mod batch;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +19,7 @@ use crate::{Error, Result};
 pub struct Resolved<R> {
     /// Defaults, file and overrides together.
     pub recipe: R,
-    /// Keys that change nothing here, and why.
+    /// Keys that change nothing here, and why; a batch that is smaller than the recipe's.
     pub notices: Vec<String>,
 }
 
@@ -59,10 +60,13 @@ impl<R: Recipe> Resolved<R> {
         source: &str,
         overrides: &[Override],
     ) -> Result<Self> {
+        let own = map.clone();
         for change in overrides {
             change.apply(&mut map).map_err(|problem| Error::Recipe(format!("--set: {problem}")))?;
         }
-        Self::from_map(&map, source)
+        let mut resolved = Self::from_map(&map, source)?;
+        resolved.notices.extend(batch::notice(&own, &map, &resolved.recipe));
+        Ok(resolved)
     }
 
     /// From keys and values; `source` is named in errors.

@@ -25,7 +25,17 @@ pub enum TaskKinds {
 }
 
 impl TaskKinds {
-    fn of(tasks: &Names, modalities: &Modalities) -> Self {
+    /// The GPUs that the published instructions launch a script on.
+    pub(super) fn published_processes(self) -> usize {
+        match self {
+            Self::Classification => 8,
+            Self::Segmentation => 4,
+            Self::Depth => 2,
+            Self::Joint | Self::Regression => 1,
+        }
+    }
+
+    pub(super) fn of(tasks: &Names, modalities: &Modalities) -> Self {
         match tasks.0.as_slice() {
             [only] if only == CLASSES => Self::Classification,
             [only] => match modalities.task_kind(only).as_str() {

@@ -42,7 +42,7 @@ recipe_keys! {
                 /// files.
                 out_domains,
                 /// Properties of modalities: folder, kind, channels, classes, stride, ignore,
-                /// offset, divisor, mean, std, interpolation, standardize, quantity, valid, stored, zero, flip, palette, unit. Depth
+                /// offset, values, divisor, mean, std, interpolation, standardize, quantity, valid, stored, zero, flip, palette, unit. Depth
                 /// divided by its divisor is in metres.
                 modalities,
                 /// Standardise input depth per sample by the valid values between its 10th and
@@ -243,7 +243,7 @@ impl EncoderChoice {
 impl Recipe for FinetuneRecipe {
     const WITHOUT_MEANING: &'static [(&'static str, &'static str)] = WITHOUT_MEANING;
     const FREE_ON_RESUME: &'static [&'static str] =
-        &["test_data_path", "test_split", "max_test_images"];
+        &["allow_missing_classes", "test_data_path", "test_split", "max_test_images"];
     const ALIASES: &'static [(&'static str, &'static str)] =
         &[("nb_classes", "num_classes"), ("drop_path", "drop_path_encoder")];
 
@@ -253,6 +253,14 @@ impl Recipe for FinetuneRecipe {
 
     fn start(map: &Map<String, Value>) -> Result<(Self, Vec<String>)> {
         kinds::start(map)
+    }
+
+    fn optimisation(&self) -> &OptimisationKeys {
+        &self.optim
+    }
+
+    fn published_processes(&self) -> usize {
+        TaskKinds::of(&self.tasks.out_domains, &self.tasks.modalities).published_processes()
     }
 
     fn check_rules(&self) -> Result<()> {
