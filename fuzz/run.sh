@@ -17,6 +17,7 @@ printf '| target | inputs | seconds | edges | resident MiB | caught | faults |\n
 for target in "${targets[@]}"; do
     # Fixtures of the crates that are small files of the format, and the longest input.
     case $target in
+        tiff) more=../crates/multimae-data/tests/fixtures/tiff longest=4096 ;;
         mat5) more=../crates/multimae-datasets/tests/fixtures longest=4096 ;;
         mat73) more=../crates/multimae-datasets/tests/fixtures longest=65536 ;;
         pth | zip | npz) more=../crates/multimae/tests/golden/torch longest=12288 ;;

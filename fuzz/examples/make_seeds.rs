@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use image::codecs::jpeg::JpegEncoder;
-use image::{ExtendedColorType, GrayImage, ImageEncoder as _, Luma, Rgb, RgbImage};
+use image::{ExtendedColorType, GrayImage, ImageEncoder as _, ImageFormat, Luma, Rgb, RgbImage};
 use multimae_data::encode::npy;
 use multimae_data::packed::{self, find_folders};
 
@@ -17,6 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
     pngs(&seeds)?;
     jpegs(&seeds)?;
+    bitmaps(&seeds)?;
     arrays(&seeds)?;
     pack(&seeds)?;
     lists(&seeds)?;
@@ -90,6 +91,30 @@ fn jpegs(seeds: &Path) -> Result<(), Box<dyn std::error::Error>> {
         ExtendedColorType::L8,
     )?;
     put(seeds, "jpeg", "grey", &bytes)?;
+    Ok(())
+}
+
+/// Bitmaps, lossless WebP and netpbm. `webp/lossy` and the JPEG 2000 files are of other programs.
+fn bitmaps(seeds: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let rgb = RgbImage::from_fn(17, 11, |x, y| Rgb([(x * 9) as u8, (y * 20) as u8, 77]));
+    let grey = GrayImage::from_fn(17, 11, |x, y| Luma([(x * 9 + y) as u8]));
+    for (target, format) in [("bmp", ImageFormat::Bmp), ("webp", ImageFormat::WebP)] {
+        let mut bytes = Cursor::new(Vec::new());
+        rgb.write_to(&mut bytes, format)?;
+        put(seeds, target, "rgb", bytes.get_ref())?;
+    }
+    let mut bytes = Cursor::new(Vec::new());
+    grey.write_to(&mut bytes, ImageFormat::Bmp)?;
+    put(seeds, "bmp", "palette", bytes.get_ref())?;
+    let binary = |header: &str, bytes: &[u8]| [header.as_bytes(), bytes].concat();
+    put(seeds, "pnm", "pbm_text", b"P1\n# a comment\n3 2\n0 1 0\n1 1 0\n")?;
+    put(seeds, "pnm", "pgm_text", b"P2 3 2 1000\n0 1 2 3 4 1000\n")?;
+    put(seeds, "pnm", "ppm_text", b"P3\n2 1\n255\n1 2 3 4 5 6\n")?;
+    put(seeds, "pnm", "pbm", &binary("P4\n9 2\n", &[0xa5, 0x80, 0x5a, 0]))?;
+    put(seeds, "pnm", "pgm16", &binary("P5\n2 2\n65535\n", &[0, 1, 2, 3, 4, 5, 6, 7]))?;
+    put(seeds, "pnm", "ppm", &binary("P6\n2 1\n255\n", &[1, 2, 3, 4, 5, 6]))?;
+    let floats: Vec<u8> = [1.5_f32, -2.0, f32::NAN, 0.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+    put(seeds, "pnm", "pfm", &binary("Pf\n2 2\n-1.0\n", &floats))?;
     Ok(())
 }
 

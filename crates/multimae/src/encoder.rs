@@ -3,6 +3,7 @@
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::limits::{check_depth, check_width};
 use crate::nn::{Block, BlockConditioning, BlockConfig};
 pub use crate::phase::Phase;
 use crate::{Error, Result};
@@ -57,10 +58,14 @@ impl EncoderConfig {
     /// The sizes of one block.
     ///
     /// # Errors
-    /// If the heads do not divide the width.
+    /// If the heads do not divide the width, or a size is larger than that of any known model.
     pub fn block(&self) -> Result<BlockConfig> {
         check_heads("encoder", self.width, self.heads)?;
-        Ok(BlockConfig { width: self.width, heads: self.heads, mlp_ratio: self.mlp_ratio })
+        check_depth("encoder", self.depth)?;
+        check_width("encoder", self.width)?;
+        let block = BlockConfig { width: self.width, heads: self.heads, mlp_ratio: self.mlp_ratio };
+        check_width("encoder, hidden", block.hidden())?;
+        Ok(block)
     }
 
     /// All blocks, of zeros.

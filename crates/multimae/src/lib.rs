@@ -51,6 +51,7 @@ mod error;
 pub mod init;
 pub mod input_adapters;
 pub mod interpolate;
+mod limits;
 pub mod losses;
 pub mod masking;
 pub mod metrics;

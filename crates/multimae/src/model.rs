@@ -170,6 +170,7 @@ impl MultiMaeConfig {
 
     fn check(&self) -> Result<()> {
         check_inputs(&self.inputs)?;
+        self.encoder.block()?;
         check_unique("output task", self.outputs.iter().map(|t| &t.name))
     }
 }

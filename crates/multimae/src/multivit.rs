@@ -45,6 +45,7 @@ impl MultiVitConfig {
         if self.encoder.depth == 0 {
             return Err(Error::Config("the encoder needs at least one block".to_owned()));
         }
+        self.encoder.block()?;
         self.heads.iter().try_for_each(|head| self.check_main_tasks(head))
     }
 
@@ -199,5 +200,52 @@ impl MultiVit {
             .iter()
             .map(|(name, head)| Ok((name.to_owned(), head.forward(output, phase)?)))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output_adapters::LightConfig;
+
+    fn config() -> MultiVitConfig {
+        let head = LightConfig { num_classes: 1, hooks: vec![0], width: 8, depth: 1 };
+        MultiVitConfig {
+            encoder: EncoderConfig::new(16, 1, 2),
+            patch_size: 8,
+            image_size: Size::new(16, 16),
+            num_global_tokens: 1,
+            inputs: vec![Modality::continuous("rgb", 3)],
+            heads: vec![TaskHead {
+                name: "depth".to_owned(),
+                main_tasks: vec!["rgb".to_owned()],
+                head: HeadConfig::Light(head),
+            }],
+            tables: NonSquareTables::RowColumn,
+        }
+    }
+
+    #[test]
+    fn claimed_sizes_are_refused_before_anything_is_built() {
+        let says = |config: &MultiVitConfig| {
+            MultiVit::new(config, &Device::flex()).map(drop).unwrap_err().to_string()
+        };
+        assert!(MultiVit::new(&config(), &Device::flex()).is_ok());
+        let mut deep = config();
+        deep.encoder.depth = usize::MAX;
+        assert!(says(&deep).contains("blocks, and at most 1024"), "{}", says(&deep));
+        let mut wide = config();
+        (wide.encoder.width, wide.encoder.heads) = (1 << 40, 1);
+        assert!(says(&wide).contains("dimensions"), "{}", says(&wide));
+        let mut hidden = config();
+        hidden.encoder.mlp_ratio = 1e30;
+        assert!(says(&hidden).contains("dimensions"), "{}", says(&hidden));
+        let mut large = config();
+        large.image_size = Size::new(8 << 40, 8 << 40);
+        assert!(says(&large).contains("table of positions"), "{}", says(&large));
+        let mut head = config();
+        let light = LightConfig { num_classes: 1, hooks: vec![0], width: 8, depth: 1 << 50 };
+        head.heads[0].head = HeadConfig::Light(light);
+        assert!(says(&head).contains("head `depth`"), "{}", says(&head));
     }
 }

@@ -5,6 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::interpolate::{Interpolation, resize};
+use crate::limits::check_table;
 use crate::modality::Size;
 use crate::{Error, Result};
 
@@ -26,13 +27,14 @@ pub enum NonSquareTables {
 /// `sin(r w), cos(r w), sin(c w), cos(c w)`, `q` values each.
 ///
 /// # Errors
-/// If `dim` is not a multiple of 4.
+/// If `dim` is not a multiple of 4, or the table does not fit into memory.
 pub fn sincos_table(dim: usize, size: Size, tables: NonSquareTables) -> Result<TensorData> {
     if dim == 0 || !dim.is_multiple_of(4) {
         return Err(Error::Config(format!(
             "the width {dim} must be a multiple of 4 for sine-cosine positions"
         )));
     }
+    check_table(dim, size.height, size.width)?;
     let quarter = dim / 4;
     let omega: Vec<f32> =
         (0..quarter).map(|i| 10_000_f32.powf(-(i as f32 / quarter as f32))).collect();

@@ -17,7 +17,7 @@ use multimae::positions::NonSquareTables;
 use multimae::state::{AllowedKeys, StateDict, load, parameters, state_dict};
 use multimae::weights::{
     Fitted, Format, Layout, fit_input_adapters, from_timm, from_timm_grid, missing_parts,
-    read_model_config, read_npz, read_weights, to_timm, write_safetensors,
+    read_metadata, read_model_config, read_npz, read_weights, to_timm, write_safetensors,
 };
 use proptest::prelude::*;
 use rand::SeedableRng;
@@ -81,6 +81,17 @@ fn numpy_archives_are_read() {
         assert_eq!(floats(&arrays["scalar"]), [3.0]);
         assert_eq!(arrays["truth"].dtype(), DType::Bool(BoolStore::Native));
     }
+}
+
+/// Found by fuzzing: memory for the claimed header was taken before the file was read.
+#[test]
+fn a_header_longer_than_its_file_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("claimed.safetensors");
+    fs::write(&path, [&(64_u64 << 20).to_le_bytes()[..], b"{\"__metadata__\": {}}"].concat())
+        .unwrap();
+    let message = read_metadata(&path).unwrap_err().to_string();
+    assert!(message.contains("ends within its header"), "{message}");
 }
 
 #[test]

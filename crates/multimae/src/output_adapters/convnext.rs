@@ -10,6 +10,7 @@ use crate::Result;
 use crate::encoder::Phase;
 use crate::encoder_output::{EncoderOutput, Source};
 use crate::interpolate::{Interpolation, resize};
+use crate::limits::check_depth;
 use crate::modality::Size;
 use crate::nn::{Conv2d, LayerNorm, Linear};
 
@@ -148,6 +149,7 @@ impl ConvNeXtHead {
                 "embed_dim {width} must be a multiple of preds_per_patch {parts}"
             )));
         }
+        check_depth(&format!("head `{}`", around.name), config.depth)?;
         let channels = width / parts;
         Ok(Self {
             blocks: (0..config.depth).map(|_| ConvNeXtBlock::new(channels, device)).collect(),

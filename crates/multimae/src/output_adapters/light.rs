@@ -13,6 +13,7 @@ use crate::Result;
 use crate::encoder::Phase;
 use crate::encoder_output::{EncoderOutput, Source, tokens_to_maps};
 use crate::interpolate::{Interpolation, resize};
+use crate::limits::check_depth;
 use crate::modality::Size;
 use crate::nn::{Conv2d, LayerNorm, Linear};
 
@@ -113,6 +114,7 @@ impl LightHead {
             return Err(around.error("at least one hook is needed"));
         }
         around.check_hooks(&config.hooks)?;
+        check_depth(&format!("head `{}`", around.name), config.depth)?;
         let (channels, width) = (around.channels(), config.width);
         let input = |_| LightInput {
             norm: LayerNorm::new(channels, device),

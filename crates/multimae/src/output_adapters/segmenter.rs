@@ -9,6 +9,7 @@ use crate::Result;
 use crate::encoder::{Phase, check_heads, drop_path_ramp, encode};
 use crate::encoder_output::{EncoderOutput, Source, tokens_to_maps};
 use crate::interpolate::{Interpolation, resize};
+use crate::limits::check_depth;
 use crate::nn::{Block, BlockConfig, LayerNorm, Linear, parameter};
 
 /// Vectors shorter than this are not scaled up to length one.
@@ -102,6 +103,7 @@ impl SegmenterHead {
     pub fn new(config: &SegmenterConfig, around: HeadContext<'_>, device: &Device) -> Result<Self> {
         let (width, classes) = (config.embed_dim, config.num_classes);
         check_heads(&format!("head `{}`", around.name), width, config.heads)?;
+        check_depth(&format!("head `{}`", around.name), config.depth)?;
         if classes == 0 {
             return Err(around.error("num_classes must be at least 1"));
         }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::encoder::check_heads;
 use crate::interpolate::Interpolation;
+use crate::limits::check_depth;
 use crate::masking::TokenMasks;
 use crate::modality::{Modality, Size};
 use crate::nn::{Block, BlockConfig, CrossAttention, LayerNorm, Linear, Mlp, ModuleMap, parameter};
@@ -121,6 +122,7 @@ impl SpatialOutputAdapter {
         device: &Device,
     ) -> Result<Self> {
         check_heads(&format!("decoder `{}`", task.name), config.width, config.heads)?;
+        check_depth(&format!("decoder `{}`", task.name), config.depth)?;
         let width = config.width;
         let block = BlockConfig { width, heads: config.heads, mlp_ratio: config.mlp_ratio };
         let patch = task.modality.patch(around.patch_size)?;

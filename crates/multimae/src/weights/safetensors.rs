@@ -59,6 +59,7 @@ pub fn read_metadata(path: &Path) -> Result<IndexMap<String, String>> {
     if length > LONGEST_HEADER {
         return Err(problem("not a safetensors file, or damaged".to_owned()));
     }
+    // The length is only claimed: no more is allocated than the file has.
     let mut header = rest.to_vec();
     header.truncate(length as usize);
     file.take(length - header.len() as u64).read_to_end(&mut header)?;
