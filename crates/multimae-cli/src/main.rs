@@ -75,6 +75,7 @@ fn main() -> ExitCode {
     if matches!(arguments.command, Command::Serve(_)) {
         // Models are run by a thread of the server's own, and it has quiet hours.
         allocator::keep_freed_memory_for(Duration::from_secs(1));
+        allocator::avoid_huge_pages();
     } else {
         allocator::keep_freed_memory();
         threads::compute_here();

@@ -42,9 +42,32 @@ fn set_purge_delay(milliseconds: c_long) -> bool {
     }
 }
 
-/// Gives freed memory of the calling thread, and of threads that have ended, back to the operating
-/// system. For programs that are idle: the next computation pays for it.
+/// Lets the process use pages of the usual size alone. Says whether the system took the setting,
+/// which only Linux has.
+///
+/// A huge page stays whole in memory while any of its 512 parts is in use: a server whose threads
+/// keep a little each stays as large as in its busiest moment.
+pub fn avoid_huge_pages() -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        // SAFETY: this call changes how the kernel backs this process's memory from now on, and no
+        // memory itself; the arguments that it does not use are 0, as it demands.
+        #[allow(unsafe_code, reason = "prctl has no safe interface")]
+        let result = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+        result == 0
+    }
+    #[cfg(not(target_os = "linux"))]
+    false
+}
+
+/// Gives freed memory of the threads that compute, of the calling thread, and of threads that have
+/// ended back to the operating system. For programs that are idle: the next computation pays for it.
 pub fn release_freed_memory() {
+    rayon::broadcast(|_| release_own());
+    release_own();
+}
+
+fn release_own() {
     // SAFETY: it frees pages of the calling thread's heap that hold no live block, and may be called
     // at any time.
     #[allow(unsafe_code, reason = "mimalloc's collection has no safe interface")]
@@ -70,6 +93,8 @@ mod tests {
         assert!(blocks.iter().enumerate().all(|(i, b)| b.len() == 1 << i && b[0] == i as u8));
         drop(blocks);
         release_freed_memory();
+        rayon::spawn(release_freed_memory);
+        assert_eq!(avoid_huge_pages(), cfg!(target_os = "linux"));
         let again: Vec<u8> = (0..100).collect();
         assert_eq!(again.iter().map(|&byte| u32::from(byte)).sum::<u32>(), 4_950);
     }

@@ -45,6 +45,7 @@ fn main() -> Result<()> {
 fn run_server(folder: &Path) -> Result<()> {
     // As `multimae serve` does.
     allocator::keep_freed_memory_for(Duration::from_secs(1));
+    allocator::avoid_huge_pages();
     let device = multimae_infer::device::device("cpu")?;
     let backbone = folder.join(model::BACKBONE);
     let bank = BankBackend::new(&backbone, device, Precision::Fp32, None);

@@ -16,8 +16,9 @@ use crate::engine::{Engine, InferenceOutput, InferenceRequest};
 /// The time between two attempts to start an engine that does not start.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
-/// The time without requests after which memory is given back.
-const IDLE: Duration = Duration::from_secs(2);
+/// The times without requests after which memory is given back: soon, and when the threads that
+/// decode, which the runtime ends after ten idle seconds, have left theirs behind.
+const IDLE: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(12)];
 
 /// A panic was caught; its message is in the log, where the panic wrote it.
 pub(super) struct Panic;
@@ -82,15 +83,15 @@ impl Supervisor {
 
     /// Waits for a command. Memory that a busy time has left behind is given back meanwhile.
     fn next(&mut self, commands: &Receiver<Command>) -> Result<Command, RecvError> {
-        if std::mem::take(&mut self.has_computed) {
-            match commands.recv_timeout(IDLE) {
-                Err(RecvTimeoutError::Timeout) => release_freed_memory(),
-                Err(RecvTimeoutError::Disconnected) => return Err(RecvError),
-                Ok(command) => {
-                    self.has_computed = true;
-                    return Ok(command);
+        if self.has_computed {
+            for idle in IDLE {
+                match commands.recv_timeout(idle) {
+                    Err(RecvTimeoutError::Timeout) => release_freed_memory(),
+                    Err(RecvTimeoutError::Disconnected) => return Err(RecvError),
+                    Ok(command) => return Ok(command),
                 }
             }
+            self.has_computed = false;
         }
         commands.recv()
     }
