@@ -69,7 +69,7 @@ impl Medians {
 
 #[cfg(test)]
 mod tests {
-    use multimae_data::{DataModality, Interpolation, Quantity};
+    use multimae_data::{DataModality, Interpolation, Quantity, ValueRules};
 
     use super::*;
     use crate::saved_model::tests::card;
@@ -93,6 +93,7 @@ mod tests {
                 },
                 stride: 1,
                 orientation: multimae_data::Orientation::Apply,
+                rules: ValueRules::default(),
             },
             adapter: "range".to_owned(),
             normalisation: Normalisation::None,
