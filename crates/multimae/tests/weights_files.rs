@@ -17,7 +17,8 @@ use multimae::positions::NonSquareTables;
 use multimae::state::{AllowedKeys, StateDict, load, parameters, state_dict};
 use multimae::weights::{
     Fitted, Format, Layout, fit_input_adapters, from_timm, from_timm_grid, missing_parts,
-    read_metadata, read_model_config, read_npz, read_weights, to_timm, write_safetensors,
+    read_metadata, read_model_config, read_npz, read_safetensors, read_weights, to_timm,
+    write_safetensors,
 };
 use proptest::prelude::*;
 use rand::SeedableRng;
@@ -92,6 +93,29 @@ fn a_header_longer_than_its_file_is_refused() {
         .unwrap();
     let message = read_metadata(&path).unwrap_err().to_string();
     assert!(message.contains("ends within its header"), "{message}");
+}
+
+/// The length of a header may be that of the first bytes of a pickle: 80 03, 80 04, 80 05.
+#[test]
+fn headers_of_any_length_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.safetensors");
+    let weights: StateDict =
+        [("w".to_owned(), TensorData::new(vec![1.5_f32], [1]))].into_iter().collect();
+    for length in [896_u64, 1152, 1408] {
+        let of = |padding: usize| {
+            let metadata = [("p".to_owned(), "x".repeat(padding))].into_iter().collect();
+            write_safetensors(&weights, &metadata).unwrap()
+        };
+        let bytes = (0..2000)
+            .map(of)
+            .find(|bytes| u64::from_le_bytes(bytes[..8].try_into().unwrap()) == length)
+            .unwrap();
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(read_weights(&path).unwrap().weights, weights, "{length}");
+        assert_eq!(read_safetensors(&path).unwrap().0, weights, "{length}");
+        assert!(read_metadata(&path).unwrap().contains_key("p"), "{length}");
+    }
 }
 
 #[test]
@@ -325,6 +349,37 @@ fn what_cannot_be_converted_is_refused() {
     assert!(to_timm(&vit()).unwrap_err().to_string().contains("timm ViT"));
 
     let mut two = config(Size::square(16), false);
+/// As PyTorch shards them, with an index that begins with a byte order mark.
+#[test]
+fn shards_of_pytorch_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    // Both hold all tensors; those that the index does not ask of a file may be in another.
+    fs::copy(golden("torch/plain.pth"), path("1.bin")).unwrap();
+    fs::copy(golden("torch/no_checksums.pth"), path("2.bin")).unwrap();
+    let plain = read_weights(&golden("torch/plain.pth")).unwrap().weights;
+    let index = path("pytorch_model.bin.index.json");
+    let write = |map: &IndexMap<String, String>| {
+        let text = serde_json::json!({"metadata": {}, "weight_map": map});
+        fs::write(&index, format!("\u{feff}{text}")).unwrap();
+    };
+    let file = |(place, name): (usize, &String)| (name.clone(), format!("{}.bin", 1 + place % 2));
+    let mut map: IndexMap<String, String> = plain.keys().enumerate().map(file).collect();
+    write(&map);
+    let read = read_weights(&index).unwrap();
+    assert_eq!((read.format, read.weights), (Format::Pth, plain));
+    // Each shard is what its content says, whatever its name.
+    let more: StateDict =
+        [("more".to_owned(), TensorData::new(vec![2.0_f32], [1]))].into_iter().collect();
+    fs::write(path("3.bin"), write_safetensors(&more, &IndexMap::new()).unwrap()).unwrap();
+    map.insert("more".to_owned(), "3.bin".to_owned());
+    write(&map);
+    assert_eq!(read_weights(&index).unwrap().weights["more"], more["more"]);
+    fs::write(path("3.bin"), "version https://git-lfs.github.com/spec/v1\nsize 5\n").unwrap();
+    let message = read_weights(&index).unwrap_err().to_string();
+    assert!(message.contains("3.bin") && message.contains("Git LFS pointer"), "{message}");
+}
+
     two.num_global_tokens = 2;
     let message = to_timm(&state_dict(&model(&two))).unwrap_err().to_string();
     assert!(message.contains("exactly one class token"), "{message}");

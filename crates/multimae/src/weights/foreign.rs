@@ -1,6 +1,7 @@
 //! Content that is no file of weights, told by its first bytes: what it is, and what to do.
 
 use super::Problem;
+use super::safetensors::looks_like_safetensors;
 
 /// First bytes of formats that hold no weights for this program, with what they are.
 const SIGNATURES: [(&[u8], &str); 16] = [
@@ -32,6 +33,12 @@ const PICKLE: &str = "a plain pickle and no checkpoint of PyTorch; load it in Py
 const LFS: &str = "version https://git-lfs.github.com/spec/";
 /// Bytes in which text is looked for.
 const START: usize = 4096;
+/// Characters in which the marks of a web page are looked for.
+const PAGE_START: usize = 1024;
+/// Marks of a web page, in lower case.
+const PAGE: [&str; 2] = ["<!doctype html", "<html"];
+/// The same for pages that begin in the middle.
+const PAGE_BEGINNINGS: [&str; 3] = ["<head", "<body", "<script"];
 
 /// The problem with a file that is of no format of weights: its kind, as far as that is certain,
 /// and what to do.
@@ -48,25 +55,48 @@ pub(super) fn known(bytes: &[u8]) -> Option<Problem> {
     if bytes.is_empty() {
         return Some("it is empty; copy or download it again".to_owned());
     }
+    // The length of a header may have the first bytes of any other format.
+    if looks_like_safetensors(bytes) {
+        return None;
+    }
     if let Some((_, kind)) = SIGNATURES.iter().find(|(start, _)| bytes.starts_with(start)) {
         return Some((*kind).to_owned());
     }
     text_of(bytes).and_then(|text| known_text(&text, bytes.len()))
 }
 
-/// The beginning of a file that is text.
+/// The beginning of a file that is text. Bytes that are no UTF-8, as in Latin-1, are text in web
+/// pages alone.
 fn text_of(bytes: &[u8]) -> Option<String> {
     let start = &bytes[..bytes.len().min(START)];
-    let text = match std::str::from_utf8(start) {
-        Ok(text) => text,
-        // A character may be cut at the end.
-        Err(error) if start.len() - error.valid_up_to() < 4 => {
-            std::str::from_utf8(&start[..error.valid_up_to()]).ok()?
-        }
-        Err(_) => return None,
-    };
+    let text = utf16(start).unwrap_or_else(|| String::from_utf8_lossy(start).into_owned());
+    // A character may be cut at the end.
+    let text = text.trim_end_matches(char::REPLACEMENT_CHARACTER);
     let control = |c: char| c.is_control() && !c.is_whitespace();
-    (!text.chars().any(control)).then(|| text.trim_start_matches('\u{feff}').trim().to_owned())
+    let binary = text.is_empty()
+        || text.chars().any(control)
+        || (text.contains(char::REPLACEMENT_CHARACTER) && !is_page(&text.to_ascii_lowercase()));
+    (!binary).then(|| text.trim_start_matches('\u{feff}').trim().to_owned())
+}
+
+/// Decodes UTF-16, which its first bytes show: a byte order mark, or two characters of ASCII.
+fn utf16(bytes: &[u8]) -> Option<String> {
+    let unit: fn([u8; 2]) -> u16 = match *bytes {
+        [0xff, 0xfe, ..] => u16::from_le_bytes,
+        [0xfe, 0xff, ..] => u16::from_be_bytes,
+        [a, 0, b, 0, ..] if a.is_ascii_graphic() && b.is_ascii_graphic() => u16::from_le_bytes,
+        [0, a, 0, b, ..] if a.is_ascii_graphic() && b.is_ascii_graphic() => u16::from_be_bytes,
+        _ => return None,
+    };
+    let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
+    Some(char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
+}
+
+/// Whether text in lower case is a web page.
+fn is_page(lower: &str) -> bool {
+    let start: String = lower.trim_start().chars().take(PAGE_START).collect();
+    PAGE.iter().any(|mark| start.contains(mark))
+        || PAGE_BEGINNINGS.iter().any(|mark| start.starts_with(mark))
 }
 
 fn known_text(text: &str, len: usize) -> Option<Problem> {
@@ -78,8 +108,8 @@ fn known_text(text: &str, len: usize) -> Option<Problem> {
              repository, or download the file itself"
         ));
     }
-    let lower = text.to_lowercase();
-    if ["<!doctype html", "<html", "<head"].iter().any(|start| lower.starts_with(start)) {
+    let lower = text.to_ascii_lowercase();
+    if !text.starts_with('{') && is_page(&lower) {
         return Some(format!(
             "a web page (HTML){} in place of the file: a download that needed a click or a login; \
              download it in a browser",
@@ -102,7 +132,6 @@ fn known_text(text: &str, len: usize) -> Option<Problem> {
 
 /// The title of a page.
 fn title(text: &str, lower: &str) -> String {
-    // Lowercasing can change lengths, then there is no title to show.
     let range = lower.find("<title>").zip(lower.find("</title>"));
     let title = range.and_then(|(start, end)| text.get(start + "<title>".len()..end));
     title.map(|title| format!(" titled {:?}", title.trim())).unwrap_or_default()
@@ -122,6 +151,18 @@ mod tests {
                 &["web page", "\"Virus scan\"", "browser"],
             ),
             (b"<html lang=de>", &["web page"]),
+            (
+                b"<!-- saved -->\n<!DOCTYPE HTML><title>Sign in</title>",
+                &["web page", "\"Sign in\""],
+            ),
+            (b"<script>go()</script>", &["web page"]),
+            (b"<?xml version='1.0'?>\n<!DOCTYPE html PUBLIC ''><html>", &["web page"]),
+            (
+                b"<html><title>Zugriff verweigert f\xfcr \x93Gast\x94</title>",
+                &["web page", "Zugriff"],
+            ),
+            (b"Warning: quota\n<!doctype HTML>", &["web page"]),
+            (b"f\xfcr", &["damaged"]),
             (b"<?xml version='1.0'?><Error>", &["XML"]),
             (b"{\"architectures\": []}", &["JSON"]),
             (b"\x89HDF\r\n\x1a\n\0", &["HDF5"]),
@@ -137,5 +178,38 @@ mod tests {
         }
         assert_eq!(known(b"\x10\0\0\0\0\0\0\0{\"a\":{"), None);
         assert!(described(&[0xfe; 40]).contains("damaged"));
+    }
+
+    #[test]
+    fn utf16_is_text_in_both_byte_orders_with_and_without_a_mark() {
+        let page = "<!DOCTYPE html><title>Prüfung</title>";
+        let little: Vec<u8> = page.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = page.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for bytes in [
+            little.clone(),
+            big.clone(),
+            [b"\xff\xfe", &little[..]].concat(),
+            [b"\xfe\xff", &big[..]].concat(),
+        ] {
+            let problem = described(&bytes);
+            assert!(problem.contains("web page") && problem.contains("Prüfung"), "{problem}");
+        }
+        let pointer: Vec<u8> = format!("\u{feff}{LFS}v1\nsize 7\n")
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        assert!(described(&pointer).contains("of 7 bytes"));
+    }
+
+    /// The lengths 896, 1152 and 1408 are the first bytes of pickles, 35615 is that of gzip.
+    #[test]
+    fn any_length_of_a_header_is_that_of_safetensors() {
+        for length in [896_u64, 1152, 1408, 896 + (5 << 16), 35_615] {
+            let start = [&length.to_le_bytes()[..], b"{\"__metadata__\""].concat();
+            assert_eq!(known(&start), None, "{length}");
+        }
+        // A pickle of the text "{".
+        assert!(described(b"\x80\x04\x95\x05\0\0\0\0\0\0\0\x8c\x01{\x94.").contains("pickle"));
+        assert!(described(b"\x80\x04\xff\xff\xff\xff\xff\xff{").contains("pickle"));
     }
 }

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use indexmap::IndexMap;
 
 use super::file::contents;
-use super::pth::{self, Checkpoint};
+use super::pth::{self, Checkpoint, Wanted};
+use super::safetensors::{looks_like_safetensors, parse_safetensors};
 use super::selection::{NamedDict, select};
 use super::value::Value;
 use super::zip::{self, Archive};
-use super::{Problem, foreign, legacy, npz, safetensors, sharded};
+use super::{Problem, foreign, legacy, npz, sharded};
 use crate::model::MultiMaeConfig;
 use crate::state::StateDict;
 use crate::{Error, Result};
@@ -78,26 +79,37 @@ pub fn read_weights_of(path: &Path, key: Option<&str>) -> Result<Loaded> {
         return Err(problem("a folder; give the file of weights in it".to_owned()));
     }
     let bytes = contents(path)?;
-    if sharded::is_index(&bytes) {
+    if !looks_like_safetensors(&bytes) && sharded::is_index(&bytes) {
         return sharded::read(path, &bytes, key);
     }
     parse_weights(&bytes, key).map_err(problem)
 }
 
 pub(super) fn parse_weights(bytes: &Bytes, key: Option<&str>) -> Result<Loaded, Problem> {
+    if looks_like_safetensors(bytes) {
+        let (weights, metadata) = parse_safetensors(bytes)?;
+        return flat(weights, Format::Safetensors, metadata, key);
+    }
     if bytes.starts_with(zip::MAGIC) {
         let archive = Archive::open(bytes)?;
         if pth::root_of(&archive).is_none() && npz::is_npz(&archive) {
             return flat(npz::parse_archive(&archive)?, Format::Npz, IndexMap::new(), key);
         }
-        return Ok(checkpoint(pth::parse_archive(&archive, bytes.len(), key)?));
+        return Ok(checkpoint(pth::parse_archive(&archive, bytes.len(), Wanted::of(key))?));
     }
     if legacy::is_legacy(bytes) {
-        return legacy::parse(bytes, key).map(checkpoint);
+        return legacy::parse(bytes, Wanted::of(key)).map(checkpoint);
     }
+    Err(foreign::described(bytes))
+}
+
+/// All tensors of a file that is one of several, under their own names, and its format.
+pub(super) fn parse_shard(bytes: &Bytes) -> Result<(StateDict, Format), Problem> {
     if looks_like_safetensors(bytes) {
-        let (weights, metadata) = safetensors::parse_safetensors(bytes)?;
-        return flat(weights, Format::Safetensors, metadata, key);
+        return Ok((parse_safetensors(bytes)?.0, Format::Safetensors));
+    }
+    if bytes.starts_with(zip::MAGIC) || legacy::is_legacy(bytes) {
+        return Ok((pth::parse_pth(bytes, Wanted::Root)?.weights, Format::Pth));
     }
     Err(foreign::described(bytes))
 }
@@ -124,7 +136,7 @@ pub(super) fn flat(
         return Ok(loaded);
     }
     let names = loaded.weights.keys().map(String::as_str).collect();
-    let dict = NamedDict { path: String::new(), names };
+    let dict = NamedDict { paths: vec![String::new()], names };
     let selection = select(&[dict], key)?;
     let mut tensors: Vec<Option<TensorData>> = loaded.weights.into_values().map(Some).collect();
     let mut take = |(index, name): (usize, String)| Some((name, tensors.get_mut(index)?.take()?));
@@ -138,11 +150,6 @@ const PART: &str = "/";
 
 fn is_part(key: &str) -> bool {
     matches!(key, "model" | "ema")
-}
-
-/// The length of the header, then the header, which is JSON.
-fn looks_like_safetensors(bytes: &[u8]) -> bool {
-    bytes.get(8) == Some(&b'{')
 }
 
 /// Puts a model's configuration into the metadata of a safetensors file, for

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use super::Problem;
 use super::graph::{Graph, Node};
-use super::pth::{Checkpoint, Storages, checkpoint};
+use super::pth::{Checkpoint, Storages, Wanted, checkpoint};
 use super::tensor;
 
 /// The magic number, pickled with protocol 2.
@@ -34,7 +34,7 @@ fn is_tar(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// If it is damaged, is a tar archive, or as for files of the new format.
-pub(super) fn parse(bytes: &[u8], key: Option<&str>) -> Result<Checkpoint, Problem> {
+pub(super) fn parse(bytes: &[u8], wanted: Wanted<'_>) -> Result<Checkpoint, Problem> {
     if is_tar(bytes) {
         return Err("a tar archive: unpack it first if it holds the weights; a checkpoint of \
                     PyTorch before 0.1.10 is not supported, load and save it once with a later one"
@@ -56,7 +56,7 @@ pub(super) fn parse(bytes: &[u8], key: Option<&str>) -> Result<Checkpoint, Probl
         let content = storages.get(key).copied().ok_or_else(|| format!("storage {key} is missing"));
         content.map(Cow::Borrowed)
     };
-    checkpoint(&object, key, Storages::new(&read, bytes.len()))
+    checkpoint(&object, wanted, Storages::new(&read, bytes.len()))
 }
 
 /// Reads the next pickle.

@@ -20,6 +20,7 @@ mod safetensors;
 mod selection;
 mod sharded;
 mod tensor;
+mod tensor_dicts;
 mod timm;
 mod value;
 mod zip;

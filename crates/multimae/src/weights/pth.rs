@@ -5,7 +5,7 @@
 //! before. Nothing in either is executed: see `super::pickle`.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 
 use fs_err as fs;
@@ -16,6 +16,7 @@ use super::graph::{Graph, Id};
 use super::legacy;
 use super::selection::{NamedDict, is_average, is_no_model, select};
 use super::tensor::{self, TensorView};
+use super::tensor_dicts::{Entries, entries_of, tensor_dicts};
 use super::value::{Copier, Value};
 use super::zip::Archive;
 use crate::state::StateDict;
@@ -23,9 +24,23 @@ use crate::{Error, Result};
 
 /// Views may overlap: all tensors together may have this many times the bytes of the file.
 const MAX_SHARING: usize = 16;
-/// State dicts are looked for this deep in dicts of dicts, and in no more dicts than this.
-const MAX_DEPTH: usize = 4;
-const MAX_DICTS: usize = 1000;
+
+/// The state dict of a file that is to be read.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wanted<'a> {
+    /// The preferred one, without prefixes.
+    Preferred,
+    /// The one under this key, without prefixes.
+    Key(&'a str),
+    /// The file itself, under its own names.
+    Root,
+}
+
+impl<'a> Wanted<'a> {
+    pub(super) fn of(key: Option<&'a str>) -> Self {
+        key.map_or(Self::Preferred, Self::Key)
+    }
+}
 
 /// A PyTorch checkpoint.
 #[derive(Debug, Clone, Default)]
@@ -47,18 +62,19 @@ pub struct Checkpoint {
 /// distinguishes.
 pub fn read_pth(path: &Path) -> Result<Checkpoint> {
     let bytes = fs::read(path)?;
-    parse_pth(&bytes, None).map_err(|problem| Error::WeightsFile { path: path.to_owned(), problem })
+    parse_pth(&bytes, Wanted::Preferred)
+        .map_err(|problem| Error::WeightsFile { path: path.to_owned(), problem })
 }
 
-/// Reads the bytes of a PyTorch checkpoint: the state dict under `key`, if that is given.
+/// Reads the bytes of a PyTorch checkpoint.
 ///
 /// # Errors
 /// As [`read_pth`].
-pub(super) fn parse_pth(bytes: &[u8], key: Option<&str>) -> Result<Checkpoint, Problem> {
+pub(super) fn parse_pth(bytes: &[u8], wanted: Wanted<'_>) -> Result<Checkpoint, Problem> {
     if legacy::is_legacy(bytes) {
-        return legacy::parse(bytes, key);
+        return legacy::parse(bytes, wanted);
     }
-    parse_archive(&Archive::open(bytes)?, bytes.len(), key)
+    parse_archive(&Archive::open(bytes)?, bytes.len(), wanted)
 }
 
 /// The name of the folder in the archive, with a slash, if it is a checkpoint's.
@@ -74,7 +90,7 @@ pub(super) fn root_of(archive: &Archive<'_>) -> Option<String> {
 pub(super) fn parse_archive(
     archive: &Archive<'_>,
     file_len: usize,
-    key: Option<&str>,
+    wanted: Wanted<'_>,
 ) -> Result<Checkpoint, Problem> {
     let root = root_of(archive).ok_or("a zip file without data.pkl is no PyTorch checkpoint")?;
     if archive.contains(&format!("{root}constants.pkl")) {
@@ -87,83 +103,59 @@ pub(super) fn parse_archive(
     let pickle = archive.read(&format!("{root}data.pkl"))?;
     let graph = Graph::parse(&pickle)?;
     let read = |storage: &str| archive.read(&format!("{root}data/{storage}"));
-    checkpoint(&graph, key, Storages::new(&read, file_len))
+    checkpoint(&graph, wanted, Storages::new(&read, file_len))
 }
 
 /// The checkpoint that a pickle describes, with the tensors' values from its storages.
 pub(super) fn checkpoint(
     graph: &Graph<'_>,
-    key: Option<&str>,
+    wanted: Wanted<'_>,
     mut storages: Storages<'_, '_>,
 ) -> Result<Checkpoint, Problem> {
     let root = entries_of(graph, graph.root()).ok_or(
         "holds no dict but something else, maybe a whole model; save its state_dict() instead",
     )?;
-    let dicts = state_dicts(graph, &root);
+    let key = match wanted {
+        Wanted::Preferred => None,
+        Wanted::Key(key) => Some(key),
+        Wanted::Root => {
+            let weights =
+                storages.all(graph, root.into_iter().map(|(n, id)| (n.to_owned(), id)))?;
+            return Ok(Checkpoint { weights, ..Checkpoint::default() });
+        }
+    };
+    // A key may be that of anything.
+    let dicts = tensor_dicts(graph, &root, key.is_some());
     if dicts.is_empty() {
         return Err(no_state_dict(&root));
     }
     let named: Vec<NamedDict<'_>> = dicts
         .iter()
-        .map(|(path, tensors)| NamedDict {
-            path: path.clone(),
-            names: tensors.iter().map(|(name, _)| *name).collect(),
+        .map(|dict| NamedDict {
+            paths: dict.paths.clone(),
+            names: dict.tensors.iter().map(|(name, _)| *name).collect(),
         })
         .collect();
     let selection = select(&named, key)?;
-    let (path, tensors) = &dicts[selection.dict];
-    let mut checkpoint = Checkpoint { notices: selection.notices, ..Checkpoint::default() };
-    for (index, name) in selection.tensors {
-        let Some(view) = tensor::find(graph, tensors[index].1) else { continue };
-        let data = view.and_then(|view| storages.copy(&view));
-        let data = data.map_err(|problem| format!("tensor `{name}`: {problem}"))?;
-        checkpoint.weights.insert(name, data);
-    }
+    let dict = &dicts[selection.dict];
+    let tensors = selection.tensors.into_iter().map(|(at, name)| (name, dict.tensors[at].1));
+    let weights = storages.all(graph, tensors)?;
+    let entries = copied(graph, &entries_beside(graph, &root, &dict.paths));
+    Ok(Checkpoint { weights, entries, notices: selection.notices })
+}
+
+/// The values of entries, in their order. The state of an optimiser is copied last: it may leave no room
+/// for others, and those are read.
+fn copied(graph: &Graph<'_>, entries: &Entries<'_>) -> IndexMap<String, Value> {
     let mut copier = Copier::new(graph);
-    for (name, id) in entries_beside(graph, &root, path) {
-        checkpoint.entries.insert(name.to_owned(), copier.copy(id));
-    }
-    Ok(checkpoint)
-}
-
-type Entries<'a> = Vec<(&'a str, Id)>;
-
-/// The entries of a dict, or of an object's state, that are named by text. Of those with the same
-/// name the last one counts, as in Python.
-fn entries_of<'a>(graph: &Graph<'a>, id: Id) -> Option<Entries<'a>> {
-    let name = |&(key, value): &(Id, Id)| Some((graph.str(key)?, value));
-    let entries: IndexMap<&str, Id> = graph.dict(id)?.iter().filter_map(name).collect();
-    Some(entries.into_iter().collect())
-}
-
-/// The dicts that hold tensors by name, with their paths: the root, and others in it.
-fn state_dicts<'a>(graph: &Graph<'a>, root: &Entries<'a>) -> Vec<(String, Entries<'a>)> {
-    let mut found = Vec::new();
-    // Values that a file shares are visited once: a small file could ask for any number of copies.
-    let mut visited = HashSet::from([graph.root()]);
-    let mut open = vec![(String::new(), root.clone())];
-    for depth in 0..MAX_DEPTH {
-        let mut next = Vec::new();
-        for (path, entries) in open {
-            for (name, id) in entries.iter().filter(|(name, _)| !is_no_model(name)) {
-                if next.len() + found.len() < MAX_DICTS
-                    && depth + 1 < MAX_DEPTH
-                    && visited.insert(*id)
-                    && let Some(inner) = entries_of(graph, *id)
-                {
-                    let dot = if path.is_empty() { "" } else { "." };
-                    next.push((format!("{path}{dot}{name}"), inner));
-                }
-            }
-            let is_tensor = |(_, id): &(&str, Id)| tensor::find(graph, *id).is_some();
-            let tensors: Entries<'a> = entries.into_iter().filter(is_tensor).collect();
-            if !tensors.is_empty() {
-                found.push((path, tensors));
-            }
+    let mut values: IndexMap<String, Value> =
+        entries.iter().map(|(name, _)| ((*name).to_owned(), Value::Omitted)).collect();
+    for last in [false, true] {
+        for (name, id) in entries.iter().filter(|(name, _)| is_no_model(name) == last) {
+            values.insert((*name).to_owned(), copier.copy(*id));
         }
-        open = next;
     }
-    found
+    values
 }
 
 fn no_state_dict(root: &Entries<'_>) -> Problem {
@@ -177,17 +169,16 @@ fn no_state_dict(root: &Entries<'_>) -> Problem {
     format!("holds no state dict; its keys: {keys:?}{}", average.unwrap_or_default())
 }
 
-/// Lists the entries beside the state dict of this path: in the file, and in the state dict itself.
-fn entries_beside<'a>(graph: &Graph<'a>, root: &Entries<'a>, path: &str) -> Entries<'a> {
+/// Lists the entries beside the state dict of these paths: in the file, and in the state dict itself.
+fn entries_beside<'a>(graph: &Graph<'a>, root: &Entries<'a>, paths: &[String]) -> Entries<'a> {
     let is_tensor = |id: Id| tensor::find(graph, id).is_some();
-    let first = path.split('.').next().unwrap_or_default();
-    let beside = root.iter().filter(
-        |(name, id)| {
-            if path.is_empty() { !is_tensor(*id) } else { *name != first }
-        },
-    );
+    let is_root = paths.iter().any(String::is_empty);
+    let first = |name: &str| paths.iter().any(|path| path.split('.').next() == Some(name));
+    let beside =
+        root.iter().filter(|(name, id)| if is_root { !is_tensor(*id) } else { !first(name) });
     let mut entries: Entries<'a> = beside.copied().collect();
-    if let Some((_, id)) = root.iter().find(|(name, _)| *name == path && !path.is_empty()) {
+    let own = root.iter().find(|(name, _)| paths.iter().any(|path| path == name));
+    if let Some((_, id)) = own.filter(|_| !is_root) {
         let own = entries_of(graph, *id).unwrap_or_default();
         entries.extend(own.into_iter().filter(|(_, id)| !is_tensor(*id)));
     }
@@ -210,6 +201,22 @@ impl<'a, 'b> Storages<'a, 'b> {
     pub(super) fn new(read: ReadStorage<'a, 'b>, file_len: usize) -> Self {
         let left = file_len.saturating_mul(MAX_SHARING);
         Self { read, contents: HashMap::new(), left }
+    }
+
+    /// Copies the values that are tensors.
+    fn all(
+        &mut self,
+        graph: &Graph<'_>,
+        values: impl Iterator<Item = (String, Id)>,
+    ) -> Result<StateDict, Problem> {
+        let mut weights = StateDict::new();
+        for (name, id) in values {
+            let Some(view) = tensor::find(graph, id) else { continue };
+            let data = view.and_then(|view| self.copy(&view));
+            let data = data.map_err(|problem| format!("tensor `{name}`: {problem}"))?;
+            weights.insert(name, data);
+        }
+        Ok(weights)
     }
 
     /// Copies a tensor.
@@ -284,12 +291,13 @@ mod tests {
     }
 
     fn with_tensor(tensor: &[u8]) -> Result<Checkpoint, Problem> {
-        parse_pth(&file(&checkpoint(tensor, b"N"), &[0; 48]), None)
+        parse_pth(&file(&checkpoint(tensor, b"N"), &[0; 48]), Wanted::Preferred)
     }
 
     fn with_more(more: &[u8]) -> Value {
         let plain = tensor("FloatStorage", 12, 0, &[3, 4], &[4, 1]);
-        let read = parse_pth(&file(&checkpoint(&plain, more), &[0; 48]), None).unwrap();
+        let read =
+            parse_pth(&file(&checkpoint(&plain, more), &[0; 48]), Wanted::Preferred).unwrap();
         assert_eq!(read.weights["w"].shape().as_slice(), [3, 4]);
         read.entries["more"].clone()
     }
@@ -314,8 +322,9 @@ mod tests {
 
     #[test]
     fn a_key_chooses_among_state_dicts() {
-        let read =
-            |keys: &[&str], key: Option<&str>| parse_pth(&file(&state_dicts(keys), &[0; 48]), key);
+        let read = |keys: &[&str], key: Option<&str>| {
+            parse_pth(&file(&state_dicts(keys), &[0; 48]), Wanted::of(key))
+        };
         let keys = ["model_state_dict", "ema.module", "optimizer"];
         let plain = read(&keys, None).unwrap();
         assert!(plain.notices[0].starts_with("weights are those of `model_state_dict`"));
@@ -335,13 +344,90 @@ mod tests {
         assert!(read(&["optimizer"], None).unwrap_err().contains("no state dict"));
     }
 
+    /// `{'model': sd, 'state_dict': sd, 'outer': {'model_ema': x}, 'inner': outer}` with `sd` and `outer`
+    /// shared.
+    #[test]
+    fn shared_dicts_are_found_under_every_name() {
+        let values = |len: i64| tensor("FloatStorage", 12, 0, &[len], &[1]);
+        let pickle = [
+            b"\x80\x02}(",
+            &text("model")[..],
+            b"}q\0",
+            &text("w"),
+            &values(3),
+            b"s",
+            &text("state_dict"),
+            b"h\0",
+            &text("outer"),
+            b"}q\x01",
+            &text("average"),
+            b"}",
+            &text("w"),
+            &values(4),
+            b"ss",
+            &text("inner"),
+            b"h\x01u.",
+        ]
+        .concat();
+        let read =
+            |key: Option<&str>| parse_pth(&file(&pickle, &[0; 48]), Wanted::of(key)).unwrap();
+        for (key, len) in [
+            (None, 3),
+            (Some("model"), 3),
+            (Some("state_dict"), 3),
+            (Some("outer"), 4),
+            (Some("inner"), 4),
+            (Some("inner.average"), 4),
+            (Some("average"), 4),
+        ] {
+            let read = read(key);
+            assert_eq!(read.weights["w"].shape().as_slice(), [len], "{key:?}");
+            let shared = ["model", "state_dict"].map(|name| read.entries.contains_key(name));
+            assert_eq!(shared, [len == 4; 2], "{key:?}");
+        }
+    }
+
+    /// An optimiser's state is no model, unless its key is given; a name with `optim` in it may be one.
+    #[test]
+    fn names_of_state_that_is_no_model_are_words() {
+        let read = |keys: &[&str], key: Option<&str>| {
+            parse_pth(&file(&state_dicts(keys), &[0; 48]), Wanted::of(key))
+        };
+        let one = read(&["optimizer", "optimal_model"], None).unwrap();
+        assert_eq!(one.weights["w"].shape().as_slice(), [2, 1]);
+        assert!(one.notices[0].contains("`optimal_model`"), "{:?}", one.notices);
+        assert!(read(&["optimizer"], Some("optimizer")).is_ok());
+    }
+
+    #[test]
+    fn a_large_state_of_an_optimiser_hides_no_entry() {
+        let parts: [&[u8]; 11] = [
+            b"\x80\x02}(",
+            &text("model"),
+            b"}",
+            &text("w"),
+            &tensor("FloatStorage", 12, 0, &[12], &[1]),
+            b"s",
+            &text("optimizer"),
+            &[&b"]("[..], &b"K\x01".repeat(300_000), b"e"].concat(),
+            &text("args"),
+            b"K\x07u",
+            b".",
+        ];
+        let read = parse_pth(&file(&parts.concat(), &[0; 48]), Wanted::Preferred).unwrap();
+        assert_eq!(read.entries["args"], Value::Int(7));
+        assert_eq!(read.entries.keys().collect::<Vec<_>>(), ["optimizer", "args"]);
+        let Value::List(shown) = &read.entries["optimizer"] else { panic!("no list") };
+        assert!(shown.len() < 300_000);
+    }
+
     #[test]
     fn averages_without_names_are_named() {
         // `{'ema': {'shadow_params': [tensor]}}`.
         let values = tensor("FloatStorage", 12, 0, &[12], &[1]);
         let pickle =
             [b"\x80\x02}", &text("ema")[..], b"}", &text("shadow_params"), b"]", &values, b"ass."];
-        let problem = parse_pth(&file(&pickle.concat(), &[0; 48]), None).unwrap_err();
+        let problem = parse_pth(&file(&pickle.concat(), &[0; 48]), Wanted::Preferred).unwrap_err();
         assert!(problem.contains("`ema` holds averaged weights without their names"), "{problem}");
     }
 
@@ -351,7 +437,7 @@ mod tests {
         let value = with_more(&more);
         assert_eq!(value.to_string(), "posix.system(\"touch /tmp/owned\")");
         // The same where a weight should be.
-        let read = parse_pth(&file(&checkpoint(&more, b"N"), &[]), None).unwrap_err();
+        let read = parse_pth(&file(&checkpoint(&more, b"N"), &[]), Wanted::Preferred).unwrap_err();
         assert!(read.contains("no state dict"), "{read}");
     }
 
@@ -426,7 +512,7 @@ mod tests {
             pickle.extend(&view);
         }
         pickle.extend(b"u.");
-        let problem = parse_pth(&file(&pickle, &[0; 1 << 16]), None).unwrap_err();
+        let problem = parse_pth(&file(&pickle, &[0; 1 << 16]), Wanted::Preferred).unwrap_err();
         assert!(problem.contains("far more bytes"), "{problem}");
     }
 
@@ -450,11 +536,11 @@ mod tests {
             &long,
         ];
         for pickle in damaged {
-            let problem = parse_pth(&file(pickle, &[]), None).unwrap_err();
+            let problem = parse_pth(&file(pickle, &[]), Wanted::Preferred).unwrap_err();
             assert!(problem.contains("pickle"), "{pickle:?}: {problem}");
         }
         let many = [&b"\x80\x02"[..], &b"N".repeat(2_000_000)].concat();
-        assert!(parse_pth(&file(&many, &[]), None).unwrap_err().contains("more than"));
+        assert!(parse_pth(&file(&many, &[]), Wanted::Preferred).unwrap_err().contains("more than"));
     }
 
     #[test]
@@ -462,7 +548,7 @@ mod tests {
         let mut archive = ArchiveWriter::new(0);
         archive.add("x/data.pkl", b"\x80\x02}.").unwrap();
         archive.add("x/byteorder", b"big").unwrap();
-        let problem = parse_pth(&archive.finish().unwrap(), None).unwrap_err();
+        let problem = parse_pth(&archive.finish().unwrap(), Wanted::Preferred).unwrap_err();
         assert!(problem.contains("little-endian"), "{problem}");
     }
 }

@@ -32,6 +32,13 @@ pub fn read_safetensors(path: &Path) -> Result<(StateDict, IndexMap<String, Stri
 /// Longer headers are taken for damage.
 const LONGEST_HEADER: u64 = 100 << 20;
 
+/// Whether a file, or its beginning, is of this format: the length of the header, then the header,
+/// which is JSON.
+pub(super) fn looks_like_safetensors(bytes: &[u8]) -> bool {
+    let Some((length, rest)) = bytes.split_first_chunk::<8>() else { return false };
+    rest.first() == Some(&b'{') && (2..=LONGEST_HEADER).contains(&u64::from_le_bytes(*length))
+}
+
 /// Bytes of a file from which its kind is inferred.
 const BEGINNING: u64 = 4096;
 

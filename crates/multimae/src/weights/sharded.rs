@@ -1,5 +1,5 @@
-//! Weights in several safetensors files with an index, as Hugging Face writes large models:
-//! `model.safetensors.index.json` has the file of every tensor.
+//! Weights in several files with an index, as Hugging Face writes large models:
+//! `model.safetensors.index.json` or `pytorch_model.bin.index.json` has the file of every tensor.
 
 use std::path::{Component, Path};
 
@@ -7,13 +7,14 @@ use bytes::Bytes;
 use indexmap::{IndexMap, IndexSet};
 
 use super::file::contents;
-use super::format::{Format, Loaded, flat};
-use super::safetensors::parse_safetensors;
+use super::format::{Format, Loaded, flat, parse_shard};
 use crate::state::StateDict;
 use crate::{Error, Result};
 
 /// The key of the index that maps tensors to files.
 const MAP: &str = "weight_map";
+/// Some editors put it before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Longer indexes are taken for damage.
 const LONGEST: usize = 64 << 20;
 /// More files are taken for damage.
@@ -36,7 +37,8 @@ pub(super) fn read(path: &Path, index: &Bytes, key: Option<&str>) -> Result<Load
     if index.len() > LONGEST {
         return Err(problem(format!("an index of {} bytes, more than {LONGEST}", index.len())));
     }
-    let index: serde_json::Value = serde_json::from_slice(index)
+    let text = index.strip_prefix(BYTE_ORDER_MARK).unwrap_or(index);
+    let index: serde_json::Value = serde_json::from_slice(text)
         .map_err(|error| problem(format!("a damaged index of weights: {error}")))?;
     let map = index.get(MAP).and_then(serde_json::Value::as_object);
     let map = map.ok_or_else(|| problem(format!("an index of weights without a `{MAP}`")))?;
@@ -50,19 +52,20 @@ pub(super) fn read(path: &Path, index: &Bytes, key: Option<&str>) -> Result<Load
     if files.len() > MOST_FILES {
         return Err(problem(format!("an index of {} files, more than {MOST_FILES}", files.len())));
     }
-    let mut weights = StateDict::new();
+    let (mut weights, mut format) = (StateDict::new(), Format::Safetensors);
     let folder = path.parent().unwrap_or(Path::new(""));
     for file in files {
         let path = folder.join(file);
-        let read = parse_safetensors(&contents(&path)?);
-        let (tensors, _) = read.map_err(|problem| Error::WeightsFile { path, problem })?;
+        let read = parse_shard(&contents(&path)?);
+        let (tensors, own) = read.map_err(|problem| Error::WeightsFile { path, problem })?;
         weights.extend(tensors);
+        format = own;
     }
     if let Some((name, file)) = map.iter().find(|(name, _)| !weights.contains_key(*name)) {
         return Err(problem(format!("`{name}` is not in {file}, as the index says")));
     }
     weights.retain(|name, _| map.contains_key(name));
-    flat(weights, Format::Safetensors, IndexMap::new(), key).map_err(problem)
+    flat(weights, format, IndexMap::new(), key).map_err(problem)
 }
 
 /// Whether a name leads to a file in the same folder.
