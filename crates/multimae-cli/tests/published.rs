@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
+#[path = "common/checkpoint.rs"]
+mod checkpoint;
 mod common;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -10,6 +12,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use checkpoint::{Argument, Arguments};
 use common::{Scratch, fail, stderr, succeed};
 use fs_err as fs;
 use multimae::burn::tensor::Device;
@@ -19,7 +22,7 @@ use multimae::model::{MultiMae, MultiMaeConfig};
 use multimae::output_adapters::{DecoderConfig, OutputTask};
 use multimae::positions::NonSquareTables;
 use multimae::state::{StateDict, state_dict};
-use multimae::weights::{read_weights, to_timm, write_pth};
+use multimae::weights::{Layout, read_weights, to_timm, write_pth};
 use multimae_data::stream;
 
 /// All keys of the published pre-training model but for its depth and sizes: one head of 64 values,
@@ -124,15 +127,177 @@ fn pre_training_continues_and_reconstructions_are_those_of_its_run() {
     let mut from_run = Command::new(env!("CARGO_BIN_EXE_multimae"));
     from_run.arg("visualize").arg("--model").arg(scratch.path("run"));
     succeed(from_run.arg("--out").arg(scratch.path("from_run")).args(options));
-    for task in ["depth", "semseg", "rgb", "norm_rgb"] {
-        let array = |out: &str| {
-            let dir = fs::read_dir(scratch.path(out)).unwrap().map(|entry| entry.unwrap().path());
-            let is_own = |path: &PathBuf| path.to_string_lossy().ends_with(&format!(".{task}.npy"));
-            let found: Vec<PathBuf> = dir.filter(is_own).collect();
-            found.first().map(|path| bytes(path.clone()))
-        };
-        assert_eq!(array("from_file"), array("from_run"), "{task}");
+    assert_eq!(arrays(&scratch, "from_file"), arrays(&scratch, "from_run"));
+}
+
+/// The reconstructions of the only frame in a folder, by task.
+fn arrays(scratch: &Scratch, out: &str) -> Vec<(&'static str, Vec<u8>)> {
+    let array = |task| {
+        let dir = fs::read_dir(scratch.path(out)).unwrap().map(|entry| entry.unwrap().path());
+        let is_own = |path: &PathBuf| path.to_string_lossy().ends_with(&format!(".{task}.npy"));
+        let found: Vec<PathBuf> = dir.filter(is_own).collect();
+        assert_eq!(found.len(), 1, "{out}: {task}");
+        (task, bytes(found[0].clone()))
+    };
+    ["depth", "semseg", "rgb", "norm_rgb"].map(array).to_vec()
+}
+
+/// Reconstructs the first frame from `rgb` by the weights at a path; gives the arrays and the notices.
+fn reconstructed(
+    scratch: &Scratch,
+    model: &str,
+    out: &str,
+) -> (Vec<(&'static str, Vec<u8>)>, String) {
+    let rgb = frame(scratch, "rgb");
+    let mut process = Command::new(env!("CARGO_BIN_EXE_multimae"));
+    process.arg("visualize").arg("--model").arg(scratch.path(model));
+    process.arg("--out").arg(scratch.path(out));
+    let message = succeed(process.args(["--input", &rgb, "--arrays", "--visible", "rgb=7"]));
+    (arrays(scratch, out), message)
+}
+
+fn convert(scratch: &Scratch, input: &str, output: &str) -> String {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_multimae"));
+    process.arg("convert").arg("--input").arg(scratch.path(input));
+    succeed(process.arg("--output").arg(scratch.path(output)))
+}
+
+/// No tensor shows the number of heads: a run's recipe and the `args` of a training script do, in
+/// every format that the weights are converted to.
+#[test]
+fn heads_stay_with_the_weights_in_every_format() {
+    let scratch = published();
+    let four = [CONTINUED, &["--set", "decoder_num_heads=4"]].concat();
+    let set = format!("finetune={}", scratch.path("published.pth").display());
+    succeed(&mut scratch.pretrain("run", &[&four[..], &["--set", &set]].concat()));
+    let (expected, message) = reconstructed(&scratch, "run", "from_run");
+    assert!(!message.contains("no recipe"), "{message}");
+    for (input, output) in
+        [("run", "a.pth"), ("a.pth", "b.safetensors"), ("b.safetensors", "c.pth")]
+    {
+        let message = convert(&scratch, input, output);
+        assert!(!message.contains("left out (no weights): recipe"), "{message}");
+        let (arrays, message) = reconstructed(&scratch, output, &format!("from_{output}"));
+        assert!(!message.contains("no recipe"), "{output}: {message}");
+        assert!(arrays == expected, "{output}");
     }
+    // The same weights with the assumed 8 heads compute something else.
+    let (assumed, message) = reconstructed(&scratch, "published.pth", "assumed");
+    let says = "1 of the encoder (assumed, as in the known models) and 8 of the decoders (assumed";
+    assert!(message.contains(says), "{message}");
+    assert!(assumed.iter().zip(&expected).all(|(a, b)| a.0 == b.0 && a.1 != b.1));
+    // With the arguments of its training script, a file has the heads that these say.
+    let arguments: Arguments<'_> =
+        &[("model", Argument::Text("other")), ("decoder_num_heads", Argument::Int(4))];
+    fs::write(scratch.path("args.pth"), checkpoint::of_weights(&weights(), arguments)).unwrap();
+    let (arrays, message) = reconstructed(&scratch, "args.pth", "from_args");
+    assert!(message.contains("4 of the decoders (by its `args`)"), "{message}");
+    assert!(arrays == expected);
+    let message = convert(&scratch, "args.pth", "args.safetensors");
+    assert!(message.contains("the output has a recipe"), "{message}");
+    assert!(reconstructed(&scratch, "args.safetensors", "from_converted").0 == expected);
+}
+
+/// Names and shapes of the published ViT-B with four decoders.
+fn published_keys() -> Vec<(String, Vec<usize>)> {
+    let mut keys: Vec<(String, Vec<usize>)> = Vec::new();
+    let mut add = |name: String, shape: &[usize]| keys.push((name, shape.to_vec()));
+    add("global_tokens".to_owned(), &[1, 1, 768]);
+    for (task, channels, patch) in [("rgb", 3, 16), ("depth", 1, 16), ("semseg", 64, 4)] {
+        let key = |part: &str| format!("input_adapters.{task}.{part}");
+        add(key("pos_emb"), &[1, 768, 14, 14]);
+        if task == "semseg" {
+            add(key("class_emb.weight"), &[133, 64]);
+        }
+        add(key("proj.weight"), &[768, channels, patch, patch]);
+        add(key("proj.bias"), &[768]);
+    }
+    for (task, out) in [("rgb", 768), ("depth", 256), ("semseg", 2128), ("norm_rgb", 768)] {
+        let key = |part: &str| format!("output_adapters.{task}.{part}");
+        add(key("mask_token"), &[1, 1, 256]);
+        add(key("pos_emb"), &[1, 256, 14, 14]);
+        for context in ["depth", "rgb", "semseg"] {
+            add(key(&format!("task_embeddings.{context}")), &[1, 1, 256]);
+        }
+        for (layer, rows) in [("q", 256), ("kv", 512), ("proj", 256)] {
+            add(key(&format!("decoder.{layer}.weight")), &[rows, 256]);
+            add(key(&format!("decoder.{layer}.bias")), &[rows]);
+        }
+        for norm in ["context_norm", "query_norm", "out_norm"] {
+            add(key(&format!("{norm}.weight")), &[256]);
+            add(key(&format!("{norm}.bias")), &[256]);
+        }
+        for (layer, rows, columns) in [("fc1", 1024, 256), ("fc2", 256, 1024)] {
+            add(key(&format!("mlp.{layer}.weight")), &[rows, columns]);
+            add(key(&format!("mlp.{layer}.bias")), &[rows]);
+        }
+        for block in 0..2 {
+            for (part, shape) in block_parts(256) {
+                add(key(&format!("decoder_transformer.{block}.{part}")), &shape);
+            }
+        }
+        for (layer, rows, columns) in [("out_proj", out, 256), ("proj_context", 256, 768)] {
+            add(key(&format!("{layer}.weight")), &[rows, columns]);
+            add(key(&format!("{layer}.bias")), &[rows]);
+        }
+    }
+    for block in 0..12 {
+        for (part, shape) in block_parts(768) {
+            add(format!("encoder.{block}.{part}"), &shape);
+        }
+    }
+    keys
+}
+
+fn block_parts(dim: usize) -> Vec<(&'static str, Vec<usize>)> {
+    vec![
+        ("norm1.weight", vec![dim]),
+        ("norm1.bias", vec![dim]),
+        ("attn.qkv.weight", vec![3 * dim, dim]),
+        ("attn.qkv.bias", vec![3 * dim]),
+        ("attn.proj.weight", vec![dim, dim]),
+        ("attn.proj.bias", vec![dim]),
+        ("norm2.weight", vec![dim]),
+        ("norm2.bias", vec![dim]),
+        ("mlp.fc1.weight", vec![4 * dim, dim]),
+        ("mlp.fc1.bias", vec![4 * dim]),
+        ("mlp.fc2.weight", vec![dim, 4 * dim]),
+        ("mlp.fc2.bias", vec![dim]),
+    ]
+}
+
+/// All 351 keys in their published sizes, wrapped as the training script wraps them. Every tensor has
+/// a value of its own, so that a permutation shows.
+#[test]
+fn the_whole_published_model_is_read_and_reconstructs() {
+    let scratch = Scratch::new();
+    let keys = published_keys();
+    assert_eq!(keys.len(), 351);
+    let values: usize = keys.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+    assert_eq!(values, 98_569_360);
+    let arguments: Arguments<'_> = &[
+        ("model", Argument::Text("pretrain_multimae_base")),
+        ("decoder_num_heads", Argument::Int(8)),
+        ("standardize_depth", Argument::Bool(true)),
+    ];
+    let path = scratch.path("published.pth");
+    fs::write(&path, checkpoint::of_sizes(&keys, arguments)).unwrap();
+    let read = read_weights(&path).unwrap();
+    assert_eq!(Layout::of(&read.weights), Layout::MultiMae);
+    assert!(read.notices.is_empty(), "{:?}", read.notices);
+    assert!(read.weights.keys().eq(keys.iter().map(|(name, _)| name)));
+    for (index, (name, shape)) in keys.iter().enumerate() {
+        let data = &read.weights[name];
+        assert_eq!(data.shape().as_slice(), shape.as_slice(), "{name}");
+        for at in [0, 1, data.num_elements() - 1] {
+            let value = checkpoint::element(index, at);
+            assert_eq!(data.iter::<f32>().nth(at), Some(value), "{name} {at}");
+        }
+    }
+    drop(read);
+    let (_, message) = reconstructed(&scratch, "published.pth", "out");
+    let says = "12 of the encoder (by its `args`) and 8 of the decoders (by its `args`)";
+    assert!(message.contains(says), "{message}");
 }
 
 #[test]

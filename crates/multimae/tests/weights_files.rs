@@ -270,6 +270,31 @@ fn a_table_that_is_not_square_needs_its_grid() {
     assert_eq!(floats(&ours["input_adapters.rgb.pos_emb"])[..3], [0.0, 2.0, 4.0]);
 }
 
+/// A table of n x n rows may be one without a row of the class token, or of (n - 1) x (n + 1) patches
+/// with it.
+#[test]
+fn a_square_number_of_rows_with_a_class_token_needs_its_grid() {
+    for (rows, square, oblong) in
+        [(25, "5x5", "4x6"), (196, "14x14", "13x15"), (256, "16x16", "15x17")]
+    {
+        let mut weights = vit(2, 2, || 0.5);
+        let table: Vec<f32> = (0..2 * rows).map(|i| i as f32).collect();
+        weights.insert("pos_embed".to_owned(), TensorData::new(table, [1, rows, 2]));
+        let message = from_timm(&weights).unwrap_err().to_string();
+        for grid in [square, oblong] {
+            assert!(message.contains(&format!("--grid {grid}")), "{message}");
+            let sides: Vec<usize> = grid.split('x').map(|side| side.parse().unwrap()).collect();
+            let grid = Size::new(sides[0], sides[1]);
+            let ours = from_timm_grid(&weights, Some(grid)).unwrap().weights;
+            let own = &ours["input_adapters.rgb.pos_emb"];
+            assert_eq!(own.shape().as_slice(), [1, 2, sides[0], sides[1]]);
+            // The first patch is that behind the row of the class token, if there is one.
+            let first = floats(own)[0] as usize;
+            assert_eq!(first, 2 * (rows - grid.area()), "{grid:?}");
+        }
+    }
+}
+
 #[test]
 fn missing_parts_of_blocks_are_listed() {
     let mut weights = vit(2, 2, || 0.5);
@@ -324,31 +349,6 @@ fn sharded_weights_are_those_of_one_file() {
     }
 }
 
-#[test]
-fn what_cannot_be_converted_is_refused() {
-    let data = || TensorData::new(vec![1_f32; 2], [2]);
-    let vit = || vit(2, 2, || 0.5);
-    let refuse = |change: &dyn Fn(&mut StateDict), says: &str| {
-        let mut weights = vit();
-        change(&mut weights);
-        let message = from_timm(&weights).unwrap_err().to_string();
-        assert!(message.contains(says), "{message}");
-    };
-    refuse(&|w| drop(w.insert("blocks.0.ls1.gamma".to_owned(), data())), "ls1.gamma");
-    refuse(&|w| drop(w.insert("reg_token".to_owned(), data())), "reg_token");
-    refuse(&|w| drop(w.shift_remove("cls_token")), "`cls_token` is missing");
-    refuse(&|w| drop(w.insert("cls_token".to_owned(), data())), "shape [2]");
-    let table = |rows: usize| TensorData::new(vec![1_f32; rows * 2], [1, rows, 2]);
-    refuse(&|w| drop(w.insert("pos_embed".to_owned(), table(7))), "square");
-    refuse(&|w| drop(w.insert("pos_embed".to_owned(), table(1))), "square");
-    refuse(&|w| drop(w.insert("pos_embed".to_owned(), data())), "shape [2]");
-
-    let jax = [("Transformer/encoderblock_0/LayerNorm_0/scale".to_owned(), data())];
-    let message = from_timm(&jax.into_iter().collect()).unwrap_err().to_string();
-    assert!(message.contains("JAX"), "{message}");
-    assert!(to_timm(&vit()).unwrap_err().to_string().contains("timm ViT"));
-
-    let mut two = config(Size::square(16), false);
 /// As PyTorch shards them, with an index that begins with a byte order mark.
 #[test]
 fn shards_of_pytorch_are_read() {
@@ -380,6 +380,31 @@ fn shards_of_pytorch_are_read() {
     assert!(message.contains("3.bin") && message.contains("Git LFS pointer"), "{message}");
 }
 
+#[test]
+fn what_cannot_be_converted_is_refused() {
+    let data = || TensorData::new(vec![1_f32; 2], [2]);
+    let vit = || vit(2, 2, || 0.5);
+    let refuse = |change: &dyn Fn(&mut StateDict), says: &str| {
+        let mut weights = vit();
+        change(&mut weights);
+        let message = from_timm(&weights).unwrap_err().to_string();
+        assert!(message.contains(says), "{message}");
+    };
+    refuse(&|w| drop(w.insert("blocks.0.ls1.gamma".to_owned(), data())), "ls1.gamma");
+    refuse(&|w| drop(w.insert("reg_token".to_owned(), data())), "reg_token");
+    refuse(&|w| drop(w.shift_remove("cls_token")), "`cls_token` is missing");
+    refuse(&|w| drop(w.insert("cls_token".to_owned(), data())), "shape [2]");
+    let table = |rows: usize| TensorData::new(vec![1_f32; rows * 2], [1, rows, 2]);
+    refuse(&|w| drop(w.insert("pos_embed".to_owned(), table(7))), "square");
+    refuse(&|w| drop(w.insert("pos_embed".to_owned(), table(1))), "square");
+    refuse(&|w| drop(w.insert("pos_embed".to_owned(), data())), "shape [2]");
+
+    let jax = [("Transformer/encoderblock_0/LayerNorm_0/scale".to_owned(), data())];
+    let message = from_timm(&jax.into_iter().collect()).unwrap_err().to_string();
+    assert!(message.contains("JAX"), "{message}");
+    assert!(to_timm(&vit()).unwrap_err().to_string().contains("timm ViT"));
+
+    let mut two = config(Size::square(16), false);
     two.num_global_tokens = 2;
     let message = to_timm(&state_dict(&model(&two))).unwrap_err().to_string();
     assert!(message.contains("exactly one class token"), "{message}");

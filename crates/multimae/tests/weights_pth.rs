@@ -10,7 +10,8 @@ use indexmap::IndexMap;
 use multimae::burn::tensor::{BoolStore, DType, TensorData};
 use multimae::state::StateDict;
 use multimae::weights::{
-    Value, read_pth, read_safetensors, read_weights, write_pth, write_safetensors,
+    Layout, Value, read_pth, read_safetensors, read_weights, write_pth, write_pth_with,
+    write_safetensors,
 };
 use proptest::prelude::*;
 
@@ -150,6 +151,116 @@ fn wrapped_names_are_those_of_the_model() {
     let headed = read(&|name| format!("backbone.{name}"), &["head.weight"]);
     assert_same(&headed.weights, &plain.weights);
     assert!(headed.notices.iter().any(|notice| notice.contains("head.weight")));
+}
+
+/// Tensors of every layout that prefixes are put before; each has a value of its own, so that a
+/// permutation shows.
+fn layouts() -> [(Layout, StateDict); 4] {
+    let of = |names: &[&str]| {
+        let value = |at: usize| TensorData::new(vec![at as f32, 0.5], [2]);
+        let own = names.iter().enumerate();
+        own.map(|(at, name)| ((*name).to_owned(), value(at))).collect()
+    };
+    [
+        (
+            Layout::MultiMae,
+            of(&[
+                "global_tokens",
+                "input_adapters.rgb.proj.weight",
+                "output_adapters.rgb.mask_token",
+                "output_adapters.rgb.decoder_transformer.0.norm1.weight",
+                "encoder.0.norm1.weight",
+                "encoder.1.norm1.weight",
+            ]),
+        ),
+        (
+            Layout::MultiVit,
+            of(&[
+                "global_tokens",
+                "input_adapters.rgb.proj.weight",
+                "output_adapters.semseg.final_layer.weight",
+                "encoder.0.norm1.weight",
+                "encoder.1.norm1.weight",
+            ]),
+        ),
+        (
+            Layout::TimmVit,
+            of(&[
+                "cls_token",
+                "pos_embed",
+                "patch_embed.proj.weight",
+                "patch_embed.proj.bias",
+                "blocks.0.norm1.weight",
+                "blocks.1.norm1.weight",
+                "decoder_blocks.0.norm1.weight",
+            ]),
+        ),
+        (
+            Layout::HfVit,
+            of(&[
+                "embeddings.cls_token",
+                "embeddings.patch_embeddings.projection.weight",
+                "encoder.layer.0.layernorm_before.weight",
+                "encoder.layer.1.layernorm_before.weight",
+                "layernorm.weight",
+            ]),
+        ),
+    ]
+}
+
+#[test]
+fn every_prefix_is_stripped_from_every_layout() {
+    let dir = tempfile::tempdir().unwrap();
+    for (layout, plain) in layouts() {
+        for prefix in [
+            "",
+            "encoder.",
+            "module.",
+            "model.",
+            "backbone.",
+            "module.encoder.",
+            "net.encoder.vit.",
+        ] {
+            for extra in [None, Some("optimised.bias")] {
+                let named = |(name, data): (&String, &TensorData)| {
+                    (format!("{prefix}{name}"), data.clone())
+                };
+                let mut wrapped: StateDict = plain.iter().map(named).collect();
+                let extra = extra.filter(|_| !prefix.is_empty());
+                if let Some(extra) = extra {
+                    wrapped.insert(extra.to_owned(), TensorData::new(vec![9.0_f32], [1]));
+                }
+                for bytes in [
+                    write_pth(&wrapped, 0).unwrap(),
+                    write_safetensors(&wrapped, &IndexMap::new()).unwrap(),
+                ] {
+                    let path = dir.path().join("wrapped");
+                    fs::write(&path, bytes).unwrap();
+                    let read = read_weights(&path).unwrap();
+                    assert_eq!(Layout::of(&read.weights), layout, "{prefix}");
+                    assert_same(&read.weights, &plain);
+                    let stripped = format!("prefix `{prefix}` is stripped");
+                    let notices = read.notices.join("\n");
+                    assert_eq!(notices.contains(&stripped), !prefix.is_empty(), "{notices}");
+                    assert_eq!(notices.contains("optimised.bias"), extra.is_some(), "{notices}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn texts_are_entries_of_written_checkpoints() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out.pth");
+    let weights: StateDict =
+        [("w".to_owned(), TensorData::new(vec![1.0_f32], [1]))].into_iter().collect();
+    let text = "a: 1\nü: \"2\"\n".repeat(100);
+    fs::write(&path, write_pth_with(&weights, 3, &[("multimae_recipe", &text)]).unwrap()).unwrap();
+    let read = read_pth(&path).unwrap();
+    assert_eq!(read.entries["multimae_recipe"], Value::Str(text.as_str().into()));
+    assert_eq!(read.entries["epoch"], Value::Int(3));
+    assert_same(&read.weights, &weights);
 }
 
 /// A file cut anywhere is an error.

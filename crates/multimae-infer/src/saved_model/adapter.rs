@@ -104,7 +104,16 @@ impl Adapter {
     /// If the file cannot be read, is damaged or is no adapter.
     pub fn load(path: &Path) -> Result<Self> {
         let path = &Self::file_of(path)?;
-        let (tensors, mut metadata) = read_safetensors(path)?;
+        let (tensors, metadata) = read_safetensors(path)?;
+        Self::of_parts(path, tensors, metadata)
+    }
+
+    /// The adapter of the content of a file.
+    pub(super) fn of_parts(
+        path: &Path,
+        tensors: StateDict,
+        mut metadata: IndexMap<String, String>,
+    ) -> Result<Self> {
         let problem = |text: String| problem(path, text);
         let format = metadata.shift_remove("format");
         if format.as_deref() == Some(super::FORMAT) {

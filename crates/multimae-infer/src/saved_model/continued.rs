@@ -6,8 +6,8 @@ use multimae::weights::fit_input_adapters;
 
 use super::Backbone;
 use super::pretrained::{
-    ADAPTERS, HEADS, LoadReport, NativeWeights, grouped, in_words, misfit, native_weights,
-    size_hint,
+    ADAPTERS, HEADS, LoadReport, NativeWeights, grouped, heads_notice, in_words, misfit,
+    native_weights, size_hint,
 };
 use crate::weights_source::WeightsSource;
 use crate::{Error, Result};
@@ -31,7 +31,8 @@ pub fn load_for_pretraining(
     source: &WeightsSource,
     allowed: &AllowedKeys,
 ) -> Result<(MultiMae, LoadReport)> {
-    let NativeWeights { path, mut weights, dropped, notices } = native_weights(source)?;
+    let NativeWeights { path, mut weights, dropped, mut notices, heads } = native_weights(source)?;
+    notices.extend(heads_notice(heads, &weights, &model.config().encoder));
     let wanted = parameters(&model);
     let resized = fit_input_adapters(&mut weights, &wanted).iter().map(in_words).collect();
     let mut unused = dropped;
@@ -46,7 +47,7 @@ pub fn load_for_pretraining(
     let known = |name: &&String| wanted.iter().any(|parameter| parameter.name == **name);
     let loaded = weights.keys().filter(known).count();
     unused.extend(weights.keys().filter(|name| !known(name)).cloned());
-    let hint = size_hint(&weights, &wanted);
+    let hint = size_hint(&weights, &wanted, heads);
     let model = load(model, weights, &allowed)
         .map_err(|error| Error::SavedModel { path: path.clone(), problem: misfit(&error, hint) })?;
     let (missing, unused) = (grouped(missing), grouped(unused));

@@ -16,7 +16,7 @@ use multimae::encoder::Phase;
 use multimae::model::Inputs;
 use multimae::output_adapters::Prediction;
 use multimae::peft::PeftModel;
-use multimae::state::{AllowedKeys, load, state_dict};
+use multimae::state::{AllowedKeys, StateDict, load, state_dict};
 use multimae::weights::{read_metadata, read_safetensors, write_safetensors};
 use multimae_io::atomic::write_atomically;
 use multimae_kernels::precision::Precision;
@@ -126,7 +126,17 @@ impl SavedModel {
     /// If the file cannot be read, is damaged, is no fine-tuned model, or its weights do not fit
     /// its own description.
     pub fn load(path: &Path, device: &Device) -> Result<Self> {
-        let (weights, mut metadata) = read_safetensors(path)?;
+        let (weights, metadata) = read_safetensors(path)?;
+        Self::of_parts(path, weights, metadata, device)
+    }
+
+    /// The model of the content of a file.
+    fn of_parts(
+        path: &Path,
+        weights: StateDict,
+        mut metadata: IndexMap<String, String>,
+        device: &Device,
+    ) -> Result<Self> {
         let problem = |text: String| problem(path, text);
         let format = metadata.shift_remove("format");
         if format.as_deref() == Some(adapter::FORMAT) {
@@ -185,6 +195,26 @@ impl SavedModel {
     pub fn forward(&self, inputs: Inputs) -> Result<IndexMap<String, Prediction>> {
         let pass = || self.model.forward(inputs, &mut Phase::Evaluation);
         Ok(self.precision.scope(pass)?.predictions)
+    }
+}
+
+/// Checks tensors and metadata as the readers of fine-tuned models and of adapters do; `path` is named
+/// in errors. `false` if the metadata are of neither.
+///
+/// # Errors
+/// If the reader would refuse them.
+pub fn check_saved(
+    path: &Path,
+    weights: &StateDict,
+    metadata: &IndexMap<String, String>,
+) -> Result<bool> {
+    let (weights, metadata) = (weights.clone(), metadata.clone());
+    match metadata.get("format").map(String::as_str) {
+        Some(FORMAT) => {
+            SavedModel::of_parts(path, weights, metadata, &Device::default()).map(|_| true)
+        }
+        Some(adapter::FORMAT) => Adapter::of_parts(path, weights, metadata).map(|_| true),
+        _ => Ok(false),
     }
 }
 

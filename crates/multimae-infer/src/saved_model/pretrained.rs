@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use multimae::encoder::EncoderConfig;
 use multimae::peft::PeftModel;
 use multimae::state::{AllowedKeys, ParameterInfo, StateDict, load, parameters};
 use multimae::tuning::ParameterKind;
-use multimae::weights::{Fitted, HEAD_WIDTH, fit_input_adapters, from_timm, read_safetensors};
+use multimae::weights::{Fitted, fit_input_adapters, from_timm, read_safetensors, usual_heads};
 
 use super::{Adapter, Backbone};
 use crate::weights_source::{SourceWeights, WeightsSource};
@@ -61,6 +62,8 @@ pub(super) struct NativeWeights {
     /// The names of those that a conversion had no place for.
     pub(super) dropped: Vec<String>,
     pub(super) notices: Vec<String>,
+    /// The heads of the encoder, if the file states them.
+    pub(super) heads: Option<usize>,
 }
 
 /// Reads the weights of an encoder, and what is around it in the file.
@@ -69,19 +72,19 @@ pub(super) struct NativeWeights {
 /// If the file cannot be read, or holds no encoder.
 pub(super) fn native_weights(source: &WeightsSource) -> Result<NativeWeights> {
     let read = source.read()?;
-    let layout = read.layout();
+    let (layout, heads) = (read.layout(), read.encoder_heads());
     let SourceWeights { path, weights, mut notices, .. } = read;
     let problem = |problem: String| Error::SavedModel { path: path.clone(), problem };
     if layout.is_vit() {
         let converted = from_timm(&weights).map_err(|error| problem(error.to_string()))?;
         notices.extend(converted.notices);
         let (weights, dropped) = (converted.weights, converted.dropped);
-        return Ok(NativeWeights { path, weights, dropped, notices });
+        return Ok(NativeWeights { path, weights, dropped, notices, heads });
     }
     if !layout.has_encoder() {
         return Err(problem(format!("holds no weights of an encoder that is known: {layout}")));
     }
-    Ok(NativeWeights { path, weights, dropped: Vec::new(), notices })
+    Ok(NativeWeights { path, weights, dropped: Vec::new(), notices, heads })
 }
 
 /// Loads pre-trained weights into a model: input adapters, tokens and encoder. Heads and what
@@ -95,7 +98,8 @@ pub fn load_pretrained(
     source: &WeightsSource,
     allowed: &AllowedKeys,
 ) -> Result<(PeftModel, LoadReport)> {
-    let NativeWeights { path, mut weights, dropped, notices } = native_weights(source)?;
+    let NativeWeights { path, mut weights, dropped, mut notices, heads } = native_weights(source)?;
+    notices.extend(heads_notice(heads, &weights, &model.vit.config().encoder));
     let wanted = parameters(&model);
     let resized = fit_input_adapters(&mut weights, &wanted).iter().map(in_words).collect();
     let has = |name: &str| wanted.iter().any(|parameter| parameter.name == name);
@@ -123,7 +127,7 @@ pub fn load_pretrained(
         .filter(|name| !weights.contains_key(name))
         .collect();
     let loaded = weights.keys().filter(|name| has(name)).count();
-    let hint = size_hint(&weights, &wanted);
+    let hint = size_hint(&weights, &wanted, heads);
     let model = load(model, weights, &allowed)
         .map_err(|error| Error::SavedModel { path: path.clone(), problem: misfit(&error, hint) })?;
     let backbone = Backbone::of(&model, &missing);
@@ -142,24 +146,52 @@ pub(super) fn misfit(error: &multimae::Error, hint: Option<String>) -> String {
 }
 
 /// Says so if the encoder of a file has another size than that of the model, with the key to set.
-pub(super) fn size_hint(weights: &StateDict, wanted: &[ParameterInfo]) -> Option<String> {
-    const NORM: &str = ".norm1.weight";
-    let is_norm = |name: &str| name.starts_with("encoder.") && name.ends_with(NORM);
-    let (width, depth) = {
-        let norms: Vec<_> = weights.iter().filter(|(name, _)| is_norm(name)).collect();
-        (norms.first()?.1.num_elements(), norms.len())
-    };
+pub(super) fn size_hint(
+    weights: &StateDict,
+    wanted: &[ParameterInfo],
+    heads: Option<usize>,
+) -> Option<String> {
+    let (width, depth) = encoder_sizes(weights)?;
     let own: Vec<&ParameterInfo> = wanted.iter().filter(|p| is_norm(&p.name)).collect();
     let (own_width, own_depth) = (own.first()?.shape.iter().product::<usize>(), own.len());
     if (width, depth) == (own_width, own_depth) {
         return None;
     }
-    let heads = width.div_ceil(HEAD_WIDTH);
+    let heads = heads.or_else(|| usual_heads(width)).unwrap_or(1);
     Some(format!(
         "the file's encoder has dimension {width} and {depth} blocks, the recipe's {own_width} and \
          {own_depth}; set `model` to its size, such as `--set 'model={{width: {width}, depth: {depth}, \
          heads: {heads}}}'`"
     ))
+}
+
+/// Whether a parameter is the first norm of a block.
+fn is_norm(name: &str) -> bool {
+    name.starts_with("encoder.") && name.ends_with(".norm1.weight")
+}
+
+/// Dimension and depth of the encoder of a file.
+fn encoder_sizes(weights: &StateDict) -> Option<(usize, usize)> {
+    let norms: Vec<_> = weights.iter().filter(|(name, _)| is_norm(name)).collect();
+    Some((norms.first()?.1.num_elements(), norms.len()))
+}
+
+/// Says so if a file states another number of heads than the model of its size has: no tensor would
+/// show it.
+pub(super) fn heads_notice(
+    stated: Option<usize>,
+    weights: &StateDict,
+    model: &EncoderConfig,
+) -> Option<String> {
+    let EncoderConfig { width, depth, heads, .. } = model;
+    let stated = stated.filter(|stated| stated != heads)?;
+    (encoder_sizes(weights)? == (*width, *depth)).then(|| {
+        format!(
+            "the file's encoder has {stated} heads by its recipe, the model {heads}, so that it \
+             computes something else; set `model` to its size: `--set 'model={{width: {width}, \
+             depth: {depth}, heads: {stated}}}'`"
+        )
+    })
 }
 
 /// The model with the prompts of an adapter.
@@ -210,7 +242,33 @@ pub(super) fn grouped(names: Vec<String>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use multimae::burn::tensor::TensorData;
+
     use super::*;
+
+    #[test]
+    fn another_number_of_heads_is_named() {
+        let norm = |width: usize| {
+            let data = TensorData::new(vec![1.0_f32; width], [width]);
+            [("encoder.0.norm1.weight".to_owned(), data)].into_iter().collect::<StateDict>()
+        };
+        let model = EncoderConfig::new(8, 1, 2);
+        let notice = heads_notice(Some(4), &norm(8), &model).unwrap();
+        assert!(notice.contains("has 4 heads by its recipe, the model 2"), "{notice}");
+        assert!(notice.contains("heads: 4}"), "{notice}");
+        assert_eq!(heads_notice(Some(2), &norm(8), &model), None);
+        assert_eq!(heads_notice(None, &norm(8), &model), None);
+        // Other sizes are reported as such, with the known number of heads.
+        assert_eq!(heads_notice(Some(4), &norm(16), &model), None);
+        let wanted = [ParameterInfo {
+            name: "encoder.0.norm1.weight".to_owned(),
+            shape: vec![768],
+            trainable: true,
+        }];
+        let hint = |heads| size_hint(&norm(1280), &wanted, heads).unwrap();
+        assert!(hint(None).contains("heads: 16"), "{}", hint(None));
+        assert!(hint(Some(20)).contains("heads: 20"));
+    }
 
     #[test]
     fn names_of_an_adapter_are_one_entry() {

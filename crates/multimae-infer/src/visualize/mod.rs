@@ -18,5 +18,6 @@ mod visible;
 
 pub use figure::ReconstructionFigure;
 pub use pretrained::{PretrainView, Pretrained, figure, pictures};
+pub use published::recipe_of;
 pub use spec::PretrainSpec;
 pub use visible::{VisiblePatches, patches_of};

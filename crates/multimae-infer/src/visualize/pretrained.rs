@@ -14,7 +14,7 @@ use multimae_kernels::precision::Precision;
 use multimae_report::picture::Picture;
 use serde_json::{Map as Keys, Value};
 
-use super::published::{PRESET, spec_of};
+use super::published::spec_of;
 use super::{PretrainSpec, ReconstructionFigure};
 use crate::weights_source::WeightsSource;
 use crate::{Error, Result, batch};
@@ -111,11 +111,13 @@ impl Pretrained {
             return Ok(None);
         }
         let mut notices = read.notices;
-        let spec = match read.metadata.get("recipe").or(read.recipe.as_ref()) {
+        let spec = match &read.recipe {
             Some(recipe) => spec_of_recipe(recipe, &path)?,
             None => {
-                notices.push(PRESET.to_owned());
-                spec_of(&read.weights).map_err(|error| problem(error.to_string()))?
+                let inferred = spec_of(&read.weights, &read.arguments);
+                let (spec, assumed) = inferred.map_err(|error| problem(error.to_string()))?;
+                notices.push(assumed);
+                spec
             }
         };
         let model = MultiMae::new(&spec.model, device)?;

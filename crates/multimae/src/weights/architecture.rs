@@ -1,40 +1,81 @@
 //! The architecture of a MultiMAE, from the names and shapes of its tensors.
 //!
-//! Almost all of a configuration shows in them. The rest is that of the published models: an
-//! encoder's heads have 64 values each, decoders have 8 heads, queries of a decoder are its task's
-//! own tokens, and labels are stored at a quarter of the image's resolution where nothing says so.
+//! Almost all of a configuration shows in them. The rest is that of the published models where nothing
+//! states it: the heads of an encoder are those of the ViT of its dimension, decoders have 8 heads,
+//! queries of a decoder are its task's own tokens, and labels are stored at a quarter of the image's
+//! resolution.
 
-use burn::tensor::TensorData;
+use burn::tensor::{Device, TensorData};
 use indexmap::IndexMap;
 
 use crate::encoder::EncoderConfig;
 use crate::modality::{Modality, ModalityKind, Size};
-use crate::model::MultiMaeConfig;
+use crate::model::{MultiMae, MultiMaeConfig};
 use crate::output_adapters::{DecoderConfig, OutputTask};
 use crate::positions::NonSquareTables;
-use crate::state::StateDict;
+use crate::state::{StateDict, parameters};
 use crate::{Error, Result};
 
 /// Values of a head of the published encoders.
-pub const HEAD_WIDTH: usize = 64;
+const HEAD_WIDTH: usize = 64;
+/// Dimensions of encoders whose heads are wider, and the number of their heads: ViT-H (Dosovitskiy et
+/// al., 2021), ViT-g and ViT-G (Zhai et al., 2022).
+const WIDE_HEADS: [(usize, usize); 3] = [(1280, 16), (1408, 16), (1664, 16)];
 /// The stride of labels beside which there is nothing to compare with.
 const LABEL_STRIDE: usize = 4;
 /// The beginning of the names of decoders of standardised patches of a modality.
 const STANDARDISED: &str = "norm_";
+/// Parts of decoders that no head has.
+const DECODER_PARTS: [&str; 3] = ["decoder_transformer.", "task_embeddings.", "proj_context."];
+
+/// Parameters that are listed before the rest is counted.
+const LISTED: usize = 10;
+
+/// Sizes that do not show in tensors, as far as something else states them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ArchitectureHints {
+    /// The heads of the encoder.
+    pub encoder_heads: Option<usize>,
+    /// The heads of the decoders.
+    pub decoder_heads: Option<usize>,
+    /// Whether queries of a decoder are its task's own tokens.
+    pub task_queries: Option<bool>,
+}
+
+impl ArchitectureHints {
+    /// Those of a configuration.
+    #[must_use]
+    pub fn of(config: &MultiMaeConfig) -> Self {
+        Self {
+            encoder_heads: Some(config.encoder.heads),
+            decoder_heads: Some(config.decoder.heads),
+            task_queries: Some(config.decoder.use_task_queries),
+        }
+    }
+}
+
+/// The heads of the known ViT of an embedding dimension; `None` if there is none.
+#[must_use]
+pub fn usual_heads(width: usize) -> Option<usize> {
+    let wide = WIDE_HEADS.iter().find(|(own, _)| *own == width).map(|(_, heads)| *heads);
+    let narrow = (width > 0 && width.is_multiple_of(HEAD_WIDTH)).then_some(width / HEAD_WIDTH);
+    wide.or(narrow)
+}
 
 /// Infers the configuration of a MultiMAE: encoder, inputs and decoders. Without decoders, as in
-/// the weights of a MultiViT, it has no outputs; heads are left alone.
+/// the weights of a MultiViT, it has no outputs; heads are left alone. Sizes that tensors do not show
+/// are those of the hints, else those of the published models.
 ///
 /// # Errors
 /// If the tensors do not make a MultiMAE, or leave open how many heads it has.
-pub fn infer_config(weights: &StateDict) -> Result<MultiMaeConfig> {
+pub fn infer_config(weights: &StateDict, hints: ArchitectureHints) -> Result<MultiMaeConfig> {
     let shapes = Shapes(weights);
     let [1, num_global_tokens, width] = shapes.of("global_tokens")? else {
         return Err(shapes.odd("global_tokens"));
     };
     let inputs = Inputs::read(&shapes)?;
-    let encoder = encoder(&shapes, width)?;
-    let (decoder, outputs) = decoders(&shapes, &inputs)?;
+    let encoder = encoder(&shapes, width, hints.encoder_heads)?;
+    let (decoder, outputs) = decoders(&shapes, &inputs, hints)?;
     Ok(MultiMaeConfig {
         encoder,
         patch_size: inputs.patch_size,
@@ -45,6 +86,47 @@ pub fn infer_config(weights: &StateDict) -> Result<MultiMaeConfig> {
         decoder,
         tables: NonSquareTables::default(),
     })
+}
+
+/// Checks that tensors make a whole MultiMAE, or a MultiViT but for its heads: every parameter of the
+/// inferred architecture is there, in its shape. Further tensors are left alone.
+///
+/// # Errors
+/// If a part is missing or has another shape; all of them are named.
+pub fn check_complete(weights: &StateDict) -> Result<()> {
+    let shapes = Shapes(weights);
+    for name in shapes.names("output_adapters.") {
+        let key = |part: &str| format!("output_adapters.{name}.{part}");
+        let parts = DECODER_PARTS.map(key);
+        if weights.keys().any(|name| parts.iter().any(|part| name.starts_with(part))) {
+            shapes.of::<3>(&key("mask_token"))?;
+        }
+    }
+    // No shape depends on the number of heads.
+    let one = ArchitectureHints {
+        encoder_heads: Some(1),
+        decoder_heads: Some(1),
+        ..ArchitectureHints::default()
+    };
+    let model = MultiMae::new(&infer_config(weights, one)?, &Device::default())?;
+    let wrong = parameters(&model).into_iter().filter_map(|parameter| {
+        let own = weights.get(&parameter.name).map(|data| data.shape().to_vec());
+        match own {
+            None => Some(format!("`{}` is missing", parameter.name)),
+            Some(own) if own != parameter.shape => {
+                Some(format!("`{}` has shape {own:?}, not {:?}", parameter.name, parameter.shape))
+            }
+            Some(_) => None,
+        }
+    });
+    let wrong: Vec<String> = wrong.collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let more = wrong.len().saturating_sub(LISTED);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    let listed: Vec<String> = wrong.into_iter().take(LISTED).collect();
+    Err(Error::Weights(format!("the model is incomplete: {}{more}", listed.join(", "))))
 }
 
 fn problem(text: String) -> Error {
@@ -80,16 +162,21 @@ impl Shapes<'_> {
     }
 }
 
-fn encoder(shapes: &Shapes<'_>, width: usize) -> Result<EncoderConfig> {
+fn encoder(shapes: &Shapes<'_>, width: usize, heads: Option<usize>) -> Result<EncoderConfig> {
     let depth = shapes.names("encoder.").len();
-    if width == 0 || !width.is_multiple_of(HEAD_WIDTH) {
-        return Err(problem(format!(
+    let heads = heads.or_else(|| usual_heads(width)).ok_or_else(|| {
+        problem(format!(
             "the number of heads does not show in the tensors, and the embedding dimension {width} \
              is no multiple of {HEAD_WIDTH}, the values of a head of the published models; use the \
              model.safetensors of the run, which holds its recipe"
+        ))
+    })?;
+    if heads == 0 || !width.is_multiple_of(heads) {
+        return Err(problem(format!(
+            "an encoder of dimension {width} cannot have {heads} heads, as the file says"
         )));
     }
-    let mut config = EncoderConfig::new(width, depth, width / HEAD_WIDTH);
+    let mut config = EncoderConfig::new(width, depth, heads);
     for index in 0..depth {
         let name = format!("encoder.{index}.attn.qkv.weight");
         if shapes.of(&name)? != [3 * width, width] {
@@ -171,8 +258,15 @@ fn patch_size(kinds: &[(String, ModalityKind, usize)]) -> usize {
     if full { largest } else { largest.saturating_mul(LABEL_STRIDE) }
 }
 
-fn decoders(shapes: &Shapes<'_>, inputs: &Inputs) -> Result<(DecoderConfig, Vec<OutputTask>)> {
-    let mut config = DecoderConfig::default();
+fn decoders(
+    shapes: &Shapes<'_>,
+    inputs: &Inputs,
+    hints: ArchitectureHints,
+) -> Result<(DecoderConfig, Vec<OutputTask>)> {
+    let mut unseen = DecoderConfig::default();
+    unseen.heads = hints.decoder_heads.unwrap_or(unseen.heads);
+    unseen.use_task_queries = hints.task_queries.unwrap_or(unseen.use_task_queries);
+    let mut config = unseen.clone();
     let mut outputs: Vec<OutputTask> = Vec::new();
     for name in shapes.names("output_adapters.") {
         let key = |part: &str| format!("output_adapters.{name}.{part}");
@@ -189,7 +283,7 @@ fn decoders(shapes: &Shapes<'_>, inputs: &Inputs) -> Result<(DecoderConfig, Vec<
             depth,
             mlp_ratio: hidden as f64 / width.max(1) as f64,
             use_xattn: shapes.find::<2>(&key("decoder.q.weight")).is_some(),
-            ..DecoderConfig::default()
+            ..unseen.clone()
         };
         if !outputs.is_empty() && own != config {
             return Err(problem(format!("decoder `{name}` differs from the others in its sizes")));
@@ -198,9 +292,13 @@ fn decoders(shapes: &Shapes<'_>, inputs: &Inputs) -> Result<(DecoderConfig, Vec<
         let modality = predicted(&name, values, inputs)?;
         outputs.push(OutputTask { name, modality });
     }
-    if !outputs.is_empty() && !config.width.is_multiple_of(config.heads) {
+    if !outputs.is_empty() && (config.heads == 0 || !config.width.is_multiple_of(config.heads)) {
+        let source = match hints.decoder_heads {
+            Some(_) => "as the file says",
+            None => "as the published ones have; use the model.safetensors of the run",
+        };
         return Err(problem(format!(
-            "decoders of {} values cannot have {} heads, as the published ones have",
+            "decoders of {} values cannot have {} heads, {source}",
             config.width, config.heads
         )));
     }
@@ -268,7 +366,7 @@ mod tests {
     #[test]
     fn a_config_is_that_of_its_tensors() {
         let config = config();
-        assert_eq!(infer_config(&weights(&config)).unwrap(), config);
+        assert_eq!(infer_config(&weights(&config), ArchitectureHints::default()).unwrap(), config);
     }
 
     #[test]
@@ -285,7 +383,7 @@ mod tests {
             config.inputs.remove(1);
             config.outputs.retain(|task| task.name != "depth");
             let weights = weights(&config);
-            let inferred = infer_config(&weights).unwrap();
+            let inferred = infer_config(&weights, ArchitectureHints::default()).unwrap();
             assert_eq!(inferred, config);
             load(
                 MultiMae::new(&inferred, &Device::default()).unwrap(),
@@ -300,7 +398,74 @@ mod tests {
     fn encoders_without_decoders_have_no_outputs() {
         let mut without = weights(&config());
         without.retain(|name, _| !name.starts_with("output_adapters."));
-        assert_eq!(infer_config(&without).unwrap().outputs, []);
+        assert_eq!(infer_config(&without, ArchitectureHints::default()).unwrap().outputs, []);
+    }
+
+    #[test]
+    fn heads_are_those_of_the_hints_or_of_the_known_models() {
+        for (width, heads) in
+            [(192, 3), (768, 12), (1024, 16), (1280, 16), (1408, 16), (1536, 24), (1664, 16)]
+        {
+            assert_eq!(usual_heads(width), Some(heads), "{width}");
+        }
+        assert_eq!([0, 96].map(usual_heads), [None; 2]);
+        let mut config = config();
+        config.encoder.heads = 4;
+        config.decoder = DecoderConfig { heads: 2, use_task_queries: false, ..config.decoder };
+        let (weights, hints) = (weights(&config), ArchitectureHints::of(&config));
+        assert_eq!(infer_config(&weights, hints).unwrap(), config);
+        let assumed = infer_config(&weights, ArchitectureHints::default()).unwrap();
+        assert_eq!((assumed.encoder.heads, assumed.decoder.heads), (2, 8));
+        let wrong = ArchitectureHints { decoder_heads: Some(5), ..hints };
+        let message = infer_config(&weights, wrong).unwrap_err().to_string();
+        assert!(message.contains("cannot have 5 heads, as the file says"), "{message}");
+    }
+
+    #[test]
+    fn incomplete_models_are_named_part_by_part() {
+        let whole = weights(&config());
+        check_complete(&whole).unwrap();
+        // Heads, whatever they consist of, and other widths than those of known models are no matter.
+        let mut tuned = whole.clone();
+        tuned.retain(|name, _| !name.starts_with("output_adapters."));
+        tuned.insert(
+            "output_adapters.depth.norm.weight".to_owned(),
+            TensorData::new(vec![1.0_f32], [1]),
+        );
+        check_complete(&tuned).unwrap();
+        let narrow = MultiMaeConfig {
+            encoder: EncoderConfig::new(36, 1, 3),
+            decoder: DecoderConfig { width: 12, heads: 3, ..DecoderConfig::default() },
+            ..config()
+        };
+        check_complete(&weights(&narrow)).unwrap();
+        for name in [
+            "global_tokens",
+            "input_adapters.rgb.pos_emb",
+            "input_adapters.rgb.proj.bias",
+            "input_adapters.semseg.class_emb.weight",
+            "output_adapters.depth.mask_token",
+            "output_adapters.depth.pos_emb",
+            "output_adapters.depth.out_norm.bias",
+            "output_adapters.depth.out_proj.bias",
+            "output_adapters.depth.task_embeddings.rgb",
+            "output_adapters.depth.decoder_transformer.0.attn.qkv.bias",
+            "output_adapters.norm_rgb.proj_context.weight",
+            "encoder.1.mlp.fc2.bias",
+        ] {
+            let mut weights = whole.clone();
+            assert!(weights.shift_remove(name).is_some(), "{name}");
+            let message = check_complete(&weights).unwrap_err().to_string();
+            assert!(message.contains(name) || message.contains("semseg"), "{name}: {message}");
+        }
+        let mut weights = whole;
+        let bias = TensorData::new(vec![0.0_f32; 3], [3]);
+        weights.insert("encoder.0.attn.qkv.bias".to_owned(), bias);
+        let message = check_complete(&weights).unwrap_err().to_string();
+        assert!(
+            message.contains("`encoder.0.attn.qkv.bias` has shape [3], not [384]"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -308,7 +473,8 @@ mod tests {
         let fails = |change: &dyn Fn(&mut StateDict), says: &str| {
             let mut weights = weights(&config());
             change(&mut weights);
-            let message = infer_config(&weights).unwrap_err().to_string();
+            let message =
+                infer_config(&weights, ArchitectureHints::default()).unwrap_err().to_string();
             assert!(message.contains(says), "{message}");
         };
         fails(&|w| drop(w.shift_remove("global_tokens")), "`global_tokens` is missing");

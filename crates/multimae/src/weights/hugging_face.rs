@@ -7,6 +7,7 @@
 use burn::tensor::TensorData;
 use indexmap::IndexSet;
 
+use super::timm::Converted;
 use crate::state::StateDict;
 use crate::{Error, Result};
 
@@ -29,18 +30,18 @@ const MODULES: [(&str, &str); 5] = [
     ("intermediate.dense", "mlp.fc1"),
     ("output.dense", "mlp.fc2"),
 ];
-/// Tensors that an encoder does not need, and timm's beginning of their names.
-const DROPPED: [(&str, &str); 3] =
-    [("pooler.", "head.pooler."), ("decoder.", "decoder_"), ("classifier.", "head.")];
-/// The random mask that `ViTMAE` and `ViTForMaskedImageModeling` may store.
-const MASK: &str = "embeddings.mask_token";
+/// The classifier, which is timm's.
+const CLASSIFIER: (&str, &str) = ("classifier.", "head.");
+/// Tensors that timm's ViT has no place for: the pooler, the decoders of `ViTMAE` and
+/// `ViTForMaskedImageModeling`, and the random mask that these may store.
+const DROPPED: [&str; 3] = ["pooler.", "decoder.", "embeddings.mask_token"];
 
 /// Renames the weights of a ViT from the names of transformers to those of timm.
 ///
 /// # Errors
 /// If a block lacks queries, keys or values, or a tensor is not one of a plain ViT.
-pub fn hugging_face_to_timm(weights: &StateDict) -> Result<StateDict> {
-    let mut timm = StateDict::new();
+pub fn hugging_face_to_timm(weights: &StateDict) -> Result<Converted> {
+    let (mut timm, mut dropped) = (StateDict::new(), Vec::new());
     let mut used: IndexSet<String> = IndexSet::new();
     for (theirs, ours) in OUTSIDE {
         if let Some(data) = weights.get(theirs) {
@@ -55,16 +56,16 @@ pub fn hugging_face_to_timm(weights: &StateDict) -> Result<StateDict> {
         }
         block(weights, &layer, &format!("blocks.{index}."), &mut timm, &mut used)?;
     }
-    for (name, data) in weights {
-        if used.contains(name) || name == MASK {
-            continue;
+    for (name, data) in weights.iter().filter(|(name, _)| !used.contains(*name)) {
+        if let Some(own) = name.strip_prefix(CLASSIFIER.0) {
+            timm.insert(format!("{}{own}", CLASSIFIER.1), data.clone());
+        } else if DROPPED.iter().any(|prefix| name.starts_with(prefix)) {
+            dropped.push(name.clone());
+        } else {
+            return Err(problem(format!("a plain ViT has no `{name}`")));
         }
-        let dropped = DROPPED.iter().find(|(prefix, _)| name.starts_with(prefix));
-        let (prefix, ours) =
-            dropped.ok_or_else(|| problem(format!("a plain ViT has no `{name}`")))?;
-        timm.insert(format!("{ours}{}", &name[prefix.len()..]), data.clone());
     }
-    Ok(timm)
+    Ok(Converted { weights: timm, dropped, notices: Vec::new() })
 }
 
 fn block(
@@ -175,7 +176,21 @@ mod tests {
         let fc1 = values(&theirs, &format!("{LAYER}0.intermediate.dense.weight"));
         assert_eq!(values(&ours.weights, "encoder.0.mlp.fc1.weight"), fc1);
         assert_eq!(ours.weights.len(), 4 + 12);
-        assert_eq!(ours.dropped, ["norm.weight", "norm.bias", "head.pooler.dense.weight"]);
+        assert_eq!(ours.dropped, ["pooler.dense.weight", "norm.weight", "norm.bias"]);
+    }
+
+    #[test]
+    fn parts_without_a_place_in_timm_are_listed_and_not_renamed() {
+        let mut theirs = vit(false);
+        for name in ["decoder.mask_token", "embeddings.mask_token", "classifier.bias"] {
+            theirs.insert(name.to_owned(), TensorData::new(vec![1.0_f32], [1]));
+        }
+        let timm = hugging_face_to_timm(&theirs).unwrap();
+        let dropped = ["pooler.dense.weight", "decoder.mask_token", "embeddings.mask_token"];
+        assert_eq!(timm.dropped, dropped);
+        assert!(timm.weights.contains_key("head.bias"));
+        assert!(!timm.weights.keys().any(|name| name.contains("pooler") || name.contains("mask")));
+        assert_eq!(timm.weights.len(), 4 + 2 + 12 + 1);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use burn::tensor::TensorData;
 use indexmap::IndexSet;
 
+use super::timm::Converted;
 use crate::state::StateDict;
 use crate::{Error, Result};
 
@@ -41,11 +42,11 @@ const OUTSIDE: [(&str, &str); 4] = [
 const DROPPED: [&str; 2] = ["head/", "pre_logits/"];
 
 /// Renames and rearranges the weights of a ViT from its JAX names to those of timm. The classifier
-/// is left out.
+/// is left out and listed.
 ///
 /// # Errors
 /// If a tensor is missing, is not known, or does not have the axes it should have.
-pub fn jax_to_timm(weights: &StateDict) -> Result<StateDict> {
+pub fn jax_to_timm(weights: &StateDict) -> Result<Converted> {
     let source = Source(weights.iter().map(|(name, data)| (bare(name), data)).collect());
     let mut used = IndexSet::new();
     let mut timm = StateDict::new();
@@ -66,13 +67,14 @@ pub fn jax_to_timm(weights: &StateDict) -> Result<StateDict> {
         }
         block(&source, &prefix, &format!("blocks.{index}."), &mut timm, &mut used)?;
     }
-    let unknown = source.0.keys().find(|name| {
-        !used.contains(**name) && !DROPPED.iter().any(|prefix| name.starts_with(prefix))
-    });
-    match unknown {
-        Some(name) => Err(problem(format!("a plain ViT has no `{name}`"))),
-        None => Ok(timm),
+    let rest = source.0.keys().filter(|name| !used.contains(**name));
+    let (dropped, unknown): (Vec<&str>, Vec<&str>) =
+        rest.copied().partition(|name| DROPPED.iter().any(|prefix| name.starts_with(prefix)));
+    if let Some(name) = unknown.first() {
+        return Err(problem(format!("a plain ViT has no `{name}`")));
     }
+    let dropped = dropped.into_iter().map(str::to_owned).collect();
+    Ok(Converted { weights: timm, dropped, notices: Vec::new() })
 }
 
 /// A name without what some files put before it.
@@ -226,7 +228,7 @@ mod tests {
     #[test]
     fn every_value_finds_its_place() {
         let jax = vit();
-        let timm = jax_to_timm(&jax).unwrap();
+        let timm = jax_to_timm(&jax).unwrap().weights;
         let theirs = |name: &str, at: &[usize]| value(&jax, &format!("opt/target/{name}"), at);
         let attention = format!("{ENCODER}0/{ATTENTION}");
         for (out, input) in [(0, 0), (1, 4), (5, 2), (3, 3)] {
@@ -259,7 +261,8 @@ mod tests {
         let converted = from_timm(&vit()).unwrap();
         let shape = converted.weights["encoder.0.attn.qkv.weight"].shape().as_slice().to_vec();
         assert_eq!(shape, [3 * WIDTH, WIDTH]);
-        assert_eq!(converted.dropped, ["norm.weight", "norm.bias"]);
+        let dropped = ["head/kernel", "head/bias", "norm.weight", "norm.bias"];
+        assert_eq!(converted.dropped, dropped);
     }
 
     #[test]

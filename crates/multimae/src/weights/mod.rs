@@ -25,7 +25,7 @@ mod timm;
 mod value;
 mod zip;
 
-pub use self::architecture::{HEAD_WIDTH, infer_config};
+pub use self::architecture::{ArchitectureHints, check_complete, infer_config, usual_heads};
 pub use self::format::{
     Format, Loaded, read_model_config, read_weights, read_weights_of, write_model_config,
 };
@@ -35,7 +35,7 @@ pub use self::layout::Layout;
 pub use self::npz::read_npz;
 pub use self::positions::{Fitted, fit_input_adapters};
 pub use self::pth::{Checkpoint, read_pth};
-pub use self::pth_writer::write_pth;
+pub use self::pth_writer::{write_pth, write_pth_with};
 pub use self::safetensors::{read_metadata, read_safetensors, write_safetensors};
 pub use self::timm::{Converted, from_timm, from_timm_grid, missing_parts, to_timm};
 pub use self::value::Value;

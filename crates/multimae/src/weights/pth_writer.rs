@@ -18,6 +18,14 @@ const ROOT: &str = "archive";
 /// If a tensor has a type without a storage class in PyTorch: unsigned integers of more than 8 bits
 /// and quantised numbers.
 pub fn write_pth(weights: &StateDict, epoch: i64) -> Result<Vec<u8>> {
+    write_pth_with(weights, epoch, &[])
+}
+
+/// The bytes of a checkpoint like [`write_pth`] with further entries that are text.
+///
+/// # Errors
+/// As [`write_pth`].
+pub fn write_pth_with(weights: &StateDict, epoch: i64, texts: &[(&str, &str)]) -> Result<Vec<u8>> {
     let mut pickle = Pickle(vec![0x80, 2]);
     pickle.raw(b"}(");
     pickle.str("model");
@@ -35,6 +43,10 @@ pub fn write_pth(weights: &StateDict, epoch: i64) -> Result<Vec<u8>> {
     pickle.raw(b"u");
     pickle.str("epoch");
     pickle.int(epoch);
+    for (key, text) in texts {
+        pickle.str(key);
+        pickle.str(text);
+    }
     pickle.raw(b"u.");
     archive(&pickle.0, weights)
         .map_err(|problem| Error::Weights(format!("as a PyTorch checkpoint: {problem}")))

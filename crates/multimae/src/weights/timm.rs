@@ -122,8 +122,8 @@ pub fn from_timm(weights: &StateDict) -> Result<Converted> {
 pub fn from_timm_grid(weights: &StateDict, grid: Option<Size>) -> Result<Converted> {
     match Layout::of(weights) {
         Layout::TimmVit | Layout::Unknown => {}
-        Layout::JaxVit => return from_timm_grid(&jax_to_timm(weights)?, grid),
-        Layout::HfVit => return from_timm_grid(&hugging_face_to_timm(weights)?, grid),
+        Layout::JaxVit => return renamed(jax_to_timm(weights)?, grid),
+        Layout::HfVit => return renamed(hugging_face_to_timm(weights)?, grid),
         other => return Err(problem(format!("no ViT weights but: {other}"))),
     }
     let class = get(weights, VIT_CLASS)?;
@@ -152,6 +152,14 @@ pub fn from_timm_grid(weights: &StateDict, grid: Option<Size>) -> Result<Convert
             .to_owned()
     });
     Ok(Converted { weights: converted, dropped, notices: distillation.into_iter().collect() })
+}
+
+/// The conversion of a ViT that has been brought under timm's names.
+fn renamed(mut timm: Converted, grid: Option<Size>) -> Result<Converted> {
+    let converted = from_timm_grid(&timm.weights, grid)?;
+    timm.dropped.extend(converted.dropped);
+    timm.notices.extend(converted.notices);
+    Ok(Converted { weights: converted.weights, ..timm })
 }
 
 /// The parameters that the blocks behind this prefix lack: blocks are numbered from 0 without a
@@ -250,20 +258,36 @@ fn of_tokens(rows: usize, tokens: usize, grid: Size) -> Result<usize> {
     }
 }
 
-/// The number of rows before those of a square grid, and the grid.
+/// The number of rows before those of a square grid, one per token, and the grid.
 fn square_grid(rows: usize, tokens: usize) -> Result<(usize, Size)> {
-    for before in [tokens, 0] {
-        let side = rows.saturating_sub(before).isqrt();
-        // One row alone is that of a token.
-        let smallest = if before == 0 { 2 } else { 1 };
-        if side >= smallest && side * side + before == rows {
-            return Ok((before, Size::square(side)));
-        }
+    let patches = rows.saturating_sub(tokens);
+    let side = patches.isqrt();
+    if side > 0 && side * side + tokens == rows {
+        return Ok((tokens, Size::square(side)));
     }
+    let side = rows.isqrt();
+    // One row alone is that of a token.
+    if side < 2 || side * side != rows {
+        return Err(problem(format!(
+            "`{VIT_POSITIONS}` has {rows} rows, not {tokens} and those of a square grid; give the \
+             rows and columns of patches: `multimae convert --grid HxW`"
+        )));
+    }
+    // A square table without a row of the class token, as of DeiT III, or that of an oblong grid.
+    let tokens =
+        if tokens == 1 { "the class token".to_owned() } else { format!("{tokens} tokens") };
+    let Size { height, width } = most_square(patches);
     Err(problem(format!(
-        "`{VIT_POSITIONS}` has {rows} rows, not {tokens} and those of a square grid; give the rows \
-         and columns of patches: `multimae convert --grid HxW`"
+        "`{VIT_POSITIONS}` has {rows} rows: those of {side} x {side} patches and none of {tokens} \
+         (`multimae convert --grid {side}x{side}`), or of {tokens} and {patches} patches, such as \
+         {height} x {width} (`multimae convert --grid {height}x{width}`); give the one that it is"
     )))
+}
+
+/// The grid of this number of patches whose sides differ least.
+fn most_square(patches: usize) -> Size {
+    let rows = (1..=patches.isqrt()).rev().find(|rows| patches.is_multiple_of(*rows)).unwrap_or(1);
+    Size::new(rows, patches / rows)
 }
 
 /// A row-major matrix of `rows` rows with rows and columns swapped; `unit` bytes per value.

@@ -6,18 +6,29 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use indexmap::IndexMap;
 use multimae::state::StateDict;
-use multimae::weights::{Layout, read_weights_of};
+use multimae::weights::{Layout, Loaded, Value, read_weights_of};
+use multimae_config::EncoderChoice;
+use multimae_config::keys::RecipeValue as _;
 
 use crate::{Error, Result, checkpoint};
+
+mod arguments;
+
+pub use arguments::TrainingArguments;
 
 /// The finished model in a run's folder.
 pub(crate) const MODEL_FILE: &str = "model.safetensors";
 /// The adapter in a run's folder.
-pub(crate) const ADAPTER_FILE: &str = "adapter.safetensors";
+pub const ADAPTER_FILE: &str = "adapter.safetensors";
 /// The resolved recipe in a run's folder.
 const RECIPE_FILE: &str = "recipe.yaml";
+/// The recipe in the metadata of a run's model.
+pub const RECIPE: &str = "recipe";
+/// The recipe in a PyTorch checkpoint that this program wrote.
+pub const PTH_RECIPE: &str = "multimae_recipe";
 /// Files of folders that Hugging Face writes.
-const DOWNLOADED: [&str; 2] = ["model.safetensors.index.json", "pytorch_model.bin"];
+const DOWNLOADED: [&str; 3] =
+    ["model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
 /// Extensions of weights; the only such file of a folder is meant by the folder.
 const EXTENSIONS: [&str; 6] = ["safetensors", "pth", "pt", "bin", "ckpt", "npz"];
 
@@ -39,8 +50,10 @@ pub struct SourceWeights {
     pub weights: StateDict,
     /// The metadata of a safetensors file.
     pub metadata: IndexMap<String, String>,
-    /// The recipe beside a checkpoint in a run's folder.
+    /// The recipe in the file, or beside a checkpoint in a run's folder.
     pub recipe: Option<String>,
+    /// The arguments of the training script in a PyTorch checkpoint.
+    pub arguments: TrainingArguments,
     /// Notes about the selection and the names.
     pub notices: Vec<String>,
 }
@@ -87,16 +100,25 @@ impl WeightsSource {
         let path = self.file()?;
         let key = self.key.as_deref();
         let loaded = read_weights_of(&path, key)?;
-        let (mut weights, mut notices) = (loaded.weights, loaded.notices);
-        let mut recipe = None;
+        self.source_weights(path, loaded)
+    }
+
+    /// The weights of a file that has been read.
+    ///
+    /// # Errors
+    /// If it is a checkpoint of training without the part of the key, or its recipe cannot be read.
+    pub fn source_weights(&self, path: PathBuf, loaded: Loaded) -> Result<SourceWeights> {
+        let mut recipe = recipe_in(&loaded);
+        let arguments = TrainingArguments::of(&loaded.entries);
+        let Loaded { mut weights, metadata, mut notices, .. } = loaded;
         if checkpoint::is_checkpoint(&weights) {
             weights = self.of_checkpoint(&weights, &path)?;
             let dir = path.parent().and_then(Path::parent);
-            recipe = dir.map(|dir| dir.join(RECIPE_FILE)).filter(|recipe| recipe.is_file());
+            let beside = dir.map(|dir| dir.join(RECIPE_FILE)).filter(|recipe| recipe.is_file());
+            recipe = beside.map(fs::read_to_string).transpose()?;
             notices.push(format!("{} is a checkpoint of a run", path.display()));
         }
-        let recipe = recipe.map(fs::read_to_string).transpose()?;
-        Ok(SourceWeights { path, weights, metadata: loaded.metadata, recipe, notices })
+        Ok(SourceWeights { path, weights, metadata, recipe, arguments, notices })
     }
 
     /// The weights of a checkpoint of training: the averaged ones unless the key says otherwise.
@@ -126,6 +148,15 @@ impl WeightsSource {
         }
         if self.path.is_dir() { in_folder(&self.path) } else { Ok(self.path.clone()) }
     }
+}
+
+/// The recipe in a file.
+fn recipe_in(loaded: &Loaded) -> Option<String> {
+    let entry = match loaded.entries.get(PTH_RECIPE) {
+        Some(Value::Str(text)) => Some(text.to_string()),
+        _ => None,
+    };
+    loaded.metadata.get(RECIPE).cloned().or(entry)
 }
 
 fn in_folder(dir: &Path) -> Result<PathBuf> {
@@ -186,6 +217,21 @@ impl SourceWeights {
     pub fn layout(&self) -> Layout {
         Layout::of(&self.weights)
     }
+
+    /// The heads of the encoder, if the recipe or the arguments of the training script state them.
+    #[must_use]
+    pub fn encoder_heads(&self) -> Option<usize> {
+        let of_recipe = |recipe: &String| {
+            let keys: serde_json::Value = serde_saphyr::from_str(recipe).ok()?;
+            EncoderChoice::read(keys.get("model")?).ok()
+        };
+        let of_recipe = self.recipe.as_ref().and_then(of_recipe).map(|choice| choice.config);
+        let encoder = of_recipe.or_else(|| self.arguments.encoder.clone())?;
+        // A recipe or a name may be that of another encoder.
+        let norms = ["encoder.0.norm1.weight", "blocks.0.norm1.weight"];
+        let norm = norms.iter().find_map(|name| self.weights.get(*name))?;
+        (norm.num_elements() == encoder.width).then_some(encoder.heads)
+    }
 }
 
 fn problem(path: &Path, problem: String) -> Error {
@@ -194,6 +240,9 @@ fn problem(path: &Path, problem: String) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use multimae::burn::tensor::TensorData;
+    use multimae::encoder::EncoderConfig;
+
     use super::*;
 
     fn message(path: &Path) -> String {
@@ -204,6 +253,26 @@ mod tests {
     fn addresses_are_not_fetched() {
         let error = message(Path::new("https://example.org/weights.pth"));
         assert!(error.contains("fetch the file"), "{error}");
+    }
+
+    #[test]
+    fn heads_are_those_that_the_recipe_or_the_arguments_state_for_this_encoder() {
+        let norm = TensorData::new(vec![1.0_f32; 64], [64]);
+        let mut read = SourceWeights {
+            path: PathBuf::new(),
+            weights: [("encoder.0.norm1.weight".to_owned(), norm)].into_iter().collect(),
+            metadata: IndexMap::new(),
+            recipe: None,
+            arguments: TrainingArguments::default(),
+            notices: Vec::new(),
+        };
+        assert_eq!(read.encoder_heads(), None);
+        read.arguments.encoder = Some(EncoderConfig::new(64, 1, 8));
+        assert_eq!(read.encoder_heads(), Some(8));
+        read.recipe = Some("model: {width: 64, depth: 1, heads: 2}\nepochs: 3\n".to_owned());
+        assert_eq!(read.encoder_heads(), Some(2));
+        read.recipe = Some("model: base\n".to_owned());
+        assert_eq!(read.encoder_heads(), None);
     }
 
     #[test]
@@ -219,6 +288,9 @@ mod tests {
         assert_eq!(found, path("vit.pth"));
         fs::write(path("other.pt"), "").unwrap();
         assert!(message(dir.path()).contains("several files"));
+        fs::write(path("pytorch_model.bin.index.json"), "{}").unwrap();
+        let found = WeightsSource::from(dir.path()).file().unwrap();
+        assert_eq!(found, path("pytorch_model.bin.index.json"));
         fs::write(path(MODEL_FILE), "").unwrap();
         assert_eq!(WeightsSource::from(dir.path()).file().unwrap(), path(MODEL_FILE));
     }
