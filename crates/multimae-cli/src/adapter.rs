@@ -9,6 +9,7 @@ use multimae::burn::tensor::TensorData;
 use multimae::tuning::ParameterKind;
 use multimae_infer::device::device;
 use multimae_infer::saved_model::Adapter;
+use multimae_infer::weights_source::WeightsSource;
 
 use crate::terminal;
 
@@ -36,6 +37,9 @@ enum Command {
         /// Pre-trained weights: a file or the folder of a run
         #[arg(long, value_name = "FILE")]
         backbone: PathBuf,
+        /// State dict of the backbone's file, if it holds several, such as `model_ema`
+        #[arg(long, value_name = "KEY")]
+        weights_key: Option<String>,
         /// Adapter of a run
         #[arg(long, value_name = "FILE")]
         adapter: PathBuf,
@@ -63,7 +67,8 @@ impl Adapters {
             Command::Show { file, all } => {
                 Ok(terminal::result(&description(&Adapter::load(&file)?, all))?)
             }
-            Command::Merge { backbone, adapter, out, force } => {
+            Command::Merge { backbone, weights_key, adapter, out, force } => {
+                let backbone = WeightsSource::from(&backbone).with_key(weights_key);
                 merge(&backbone, &adapter, &out, force)
             }
             Command::Diff { one, other } => {
@@ -114,12 +119,12 @@ fn description(adapter: &Adapter, all: bool) -> String {
     text
 }
 
-fn merge(backbone: &Path, adapter: &Path, out: &Path, force: bool) -> anyhow::Result<()> {
+fn merge(backbone: &WeightsSource, adapter: &Path, out: &Path, force: bool) -> anyhow::Result<()> {
     if !force && out.exists() {
         bail!("{} exists; --force replaces it", out.display());
     }
     let adapter = Adapter::load(adapter)?;
-    let saved = adapter.on(&backbone.into(), &device("cpu")?)?.merged();
+    let saved = adapter.on(backbone, &device("cpu")?)?.merged();
     saved.save(out)?;
     terminal::line(&format!("a model with its adapter in {}", out.display()));
     Ok(())

@@ -7,6 +7,7 @@ use clap::Args;
 use indexmap::IndexMap;
 use multimae::burn::tensor::{DType, TensorData};
 use multimae::weights::{Layout, Loaded, read_weights_of};
+use multimae_infer::weights_source::WeightsSource;
 
 use crate::terminal;
 
@@ -20,7 +21,7 @@ const ENTRY_LEN: usize = 300;
 /// Nothing in a PyTorch checkpoint is executed.
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
-    /// Weights to read
+    /// Weights to read: a file or the folder of a run
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// State dict to show, if the file holds several, such as `model_ema`
@@ -33,7 +34,11 @@ pub(crate) struct Inspect {
 
 impl Inspect {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let loaded = read_weights_of(&self.file, self.weights_key.as_deref())?;
+        let file = WeightsSource::from(&self.file).file()?;
+        let mut loaded = read_weights_of(&file, self.weights_key.as_deref())?;
+        if file != self.file {
+            loaded.notices.insert(0, format!("the file is {}", file.display()));
+        }
         let mut text = summary(&loaded);
         text.push_str(&tensors(&loaded, if self.all { usize::MAX } else { LISTED }));
         text.push_str(&entries(&loaded, if self.all { usize::MAX } else { ENTRY_LEN }));

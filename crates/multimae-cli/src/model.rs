@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use clap::Args;
 use multimae::burn::tensor::Device;
 use multimae_config::keys::RecipeValue as _;
@@ -95,6 +95,15 @@ impl Model {
     /// The model with its adapter.
     pub(crate) fn saved(&self) -> anyhow::Result<SavedModel> {
         let (device, precision) = (self.device()?, self.precision()?);
+        if let (Some(key), None) = (&self.weights_key, &self.adapter)
+            && self.is_fine_tuned()?
+        {
+            bail!(
+                "--weights-key {key}: {} is a fine-tuned model, which holds one set of weights; \
+                 leave the option out, or give a backbone with --adapter",
+                self.model.display()
+            );
+        }
         let saved = match &self.adapter {
             Some(adapter) => Adapter::load(adapter)?.on(&self.source(), &device)?,
             None => SavedModel::load(&SavedModel::find(&self.model)?, &device)?,

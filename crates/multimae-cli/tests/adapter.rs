@@ -10,6 +10,9 @@ use std::process::Command;
 
 use common::{Scratch, fail, succeed};
 use fs_err as fs;
+use indexmap::IndexMap;
+use multimae::state::StateDict;
+use multimae::weights::{read_weights, write_safetensors};
 
 const JOINT: &str = "
 out_domains: depth-semseg
@@ -154,6 +157,32 @@ fn a_tuned_model_is_its_backbone_and_its_adapter() {
     assert!(message.contains("--adapter"), "{message}");
 }
 
+/// A backbone among several state dicts of a file is that of the key.
+#[test]
+fn a_key_chooses_the_backbone_that_an_adapter_is_merged_with() {
+    let tuned = Tuned::new();
+    tuned.tune("lora", &["tuning=lora", "epochs=1"]);
+    let mut both = StateDict::new();
+    for run in ["pre", "other"] {
+        let weights = read_weights(&tuned.path(run).join("model.safetensors")).unwrap().weights;
+        both.extend(weights.into_iter().map(|(name, data)| (format!("{run}.{name}"), data)));
+    }
+    let bytes = write_safetensors(&both, &IndexMap::new()).unwrap();
+    fs::write(tuned.path("both.safetensors"), bytes).unwrap();
+    let merge = |key: &[&str], out: &str| {
+        let mut command = multimae();
+        command.args(["adapter", "merge", "--backbone"]).arg(tuned.path("both.safetensors"));
+        command.arg("--adapter").arg(tuned.path("lora")).arg("--out").arg(tuned.path(out));
+        command.args(key);
+        command
+    };
+    assert!(fail(&mut merge(&[], "x")).contains("several state dicts"));
+    let message = fail(&mut merge(&["--weights-key", "other"], "x"));
+    assert!(message.contains("not the backbone of this adapter"), "{message}");
+    succeed(&mut merge(&["--weights-key", "pre"], "merged.safetensors"));
+    assert!(tuned.path("merged.safetensors").is_file() && !tuned.path("x").exists());
+}
+
 #[test]
 fn a_run_goes_on_from_the_prompts_of_an_adapter() {
     let tuned = Tuned::new();
@@ -163,7 +192,7 @@ fn a_run_goes_on_from_the_prompts_of_an_adapter() {
     tuned.tune("second", &[&deep[..], &[&init, "lr=1e-9", "epochs=1"]].concat());
     let prompts = |run: &str| {
         let path = tuned.path(run).join("adapter.safetensors");
-        let weights = multimae::weights::read_weights(&path).unwrap().weights;
+        let weights = read_weights(&path).unwrap().weights;
         weights["prompts.tokens"].iter::<f32>().collect::<Vec<f32>>()
     };
     for (a, b) in prompts("first").iter().zip(prompts("second")) {

@@ -11,6 +11,7 @@ use std::process::Command;
 
 use common::{Scratch, fail, succeed};
 use fs_err as fs;
+use multimae::weights::read_weights;
 
 const POINTER: &str = "version https://git-lfs.github.com/spec/v1
 oid sha256:0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d
@@ -88,7 +89,13 @@ fn folders_and_adapters_in_the_wrong_place_are_named() {
     let predict = |further: &[&str]| {
         fail(multimae(&["predict", "--input", &frame, "--out", &out]).args(further))
     };
-    assert_says(&fail(&mut multimae(&["inspect", &folder])), &["run", "a folder"]);
+    let convert = |input: &str| {
+        let out = text(&scratch.path("converted.safetensors"));
+        multimae(&["convert", "--force", "--input", input, "--output", &out])
+    };
+    for command in [&mut multimae(&["inspect", &folder]), &mut convert(&folder)] {
+        assert_says(&fail(command), &["run", "neither model.safetensors"]);
+    }
     assert_says(&predict(&["--model", &folder]), &["run", "neither model.safetensors"]);
     assert_says(
         &predict(&["--model", &frame, "--adapter", &folder]),
@@ -107,4 +114,29 @@ fn folders_and_adapters_in_the_wrong_place_are_named() {
     fs::remove_file(scratch.path("run").join("adapter.safetensors")).unwrap();
     tiny_model::save(&scratch.path("run").join("model.safetensors"));
     succeed(&mut multimae(&["predict", "--input", &frame, "--out", &out, "--model", &folder]));
+    let output = multimae(&["inspect", &folder]).output().unwrap();
+    assert_says(&String::from_utf8_lossy(&output.stdout), &["MultiViT", "run/model.safetensors"]);
+    succeed(&mut convert(&folder));
+    let converted = read_weights(&scratch.path("converted.safetensors")).unwrap();
+    let own = read_weights(&scratch.path("run").join("model.safetensors")).unwrap();
+    assert_eq!((converted.weights, converted.metadata), (own.weights, own.metadata));
+}
+
+/// Options that a model has no use for are errors.
+#[test]
+fn keys_of_models_with_one_set_of_weights_are_refused() {
+    let scratch = Scratch::new();
+    let (frame, data) = (text(&scratch.data().join("rgb/000.png")), text(&scratch.data()));
+    let (tuned, out) = (text(&scratch.path("tuned.safetensors")), text(&scratch.path("out")));
+    tiny_model::save(Path::new(&tuned));
+    let key = ["--model", &tuned, "--weights-key", "ema"];
+    for (command, further) in [
+        ("predict", &["--input", &frame, "--out", &out][..]),
+        ("visualize", &["--input", &frame, "--out", &out]),
+        ("evaluate", &["--data", &data]),
+    ] {
+        let message = fail(multimae(&[command]).args(key).args(further));
+        assert_says(&message, &["--weights-key ema", "tuned.safetensors", "one set of weights"]);
+    }
+    assert!(!scratch.path("out").exists());
 }

@@ -5,6 +5,7 @@ use std::path::{Path as FilePath, PathBuf};
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
+use multimae_infer::weights_source::ADAPTER_FILE;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -117,7 +118,7 @@ fn check_name(name: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The file in one of the folders, wherever links and dots lead.
+/// The file in one of the folders, wherever links and dots lead; a run's folder means its adapter.
 fn allowed(folders: &[PathBuf], file: &str) -> Result<PathBuf, Problem> {
     if folders.is_empty() {
         return Err(Problem::new(
@@ -128,17 +129,25 @@ fn allowed(folders: &[PathBuf], file: &str) -> Result<PathBuf, Problem> {
     }
     let relative = FilePath::new(file);
     let plain = relative.components().all(|part| matches!(part, std::path::Component::Normal(_)));
-    for folder in folders.iter().filter(|_| plain) {
-        let (Ok(folder), Ok(path)) =
-            (fs_err::canonicalize(folder), fs_err::canonicalize(folder.join(relative)))
-        else {
-            continue;
-        };
-        if path.starts_with(&folder) && path.is_file() {
+    for folder in folders.iter().filter(|_| plain && !file.is_empty()) {
+        let Ok(folder) = fs_err::canonicalize(folder) else { continue };
+        let mut path = within(&folder, &folder.join(relative));
+        if let Some(run) = path.as_ref().filter(|path| path.is_dir()) {
+            // The file in it may be a link to anywhere.
+            path = within(&folder, &run.join(ADAPTER_FILE));
+        }
+        if let Some(path) = path.filter(|path| path.is_file()) {
             return Ok(path);
         }
     }
-    Err(Problem::not_found("there is no such file in the folders of adapters"))
+    Err(Problem::not_found(
+        "there is no such file, nor a folder with an adapter.safetensors, in the folders of adapters",
+    ))
+}
+
+/// A path without links, if it is inside a folder.
+fn within(folder: &FilePath, path: &FilePath) -> Option<PathBuf> {
+    fs_err::canonicalize(path).ok().filter(|path| path.starts_with(folder))
 }
 
 #[cfg(test)]
@@ -164,6 +173,25 @@ mod tests {
         {
             std::os::unix::fs::symlink(&secret, folder.join("link.safetensors")).unwrap();
             assert!(allowed(&folders, "link.safetensors").is_err());
+        }
+        // A run's folder means its adapter, which may not be elsewhere either.
+        fs_err::create_dir_all(folder.join("run1")).unwrap();
+        assert!(allowed(&folders, "run1").is_err());
+        let adapter = folder.join("run1").join(ADAPTER_FILE);
+        fs_err::write(&adapter, b"x").unwrap();
+        let found = allowed(&folders, "run1").unwrap();
+        assert_eq!(found, fs_err::canonicalize(&adapter).unwrap());
+        assert!(allowed(&folders, "run1/").is_ok());
+        #[cfg(unix)]
+        {
+            fs_err::remove_file(&adapter).unwrap();
+            std::os::unix::fs::symlink(&secret, &adapter).unwrap();
+            assert!(allowed(&folders, "run1").is_err());
+            let elsewhere = dir.path().join("elsewhere");
+            fs_err::create_dir_all(&elsewhere).unwrap();
+            fs_err::write(elsewhere.join(ADAPTER_FILE), b"x").unwrap();
+            std::os::unix::fs::symlink(&elsewhere, folder.join("run2")).unwrap();
+            assert!(allowed(&folders, "run2").is_err());
         }
         assert_eq!(allowed(&[], "a/b.safetensors").unwrap_err().status, StatusCode::FORBIDDEN);
     }
