@@ -371,6 +371,23 @@ fn newer_files_are_named_with_the_remedy() {
     scratch.fails(&["other.mat", "newer or other form of HDF5", "h5repack"]);
 }
 
+/// The same of a part of the file: the layout of `depths`, in chunks of 4 x 16 x 12 floats.
+#[test]
+fn newer_parts_of_files_are_named_with_the_remedy() {
+    let bytes = fs::read(fixture("nyuv2_small.mat")).unwrap();
+    let sides: Vec<u8> = [4_u32, 16, 12, 4].iter().flat_map(|side| side.to_le_bytes()).collect();
+    // Version, class, dimensions and the address of the index come before.
+    let at = bytes.windows(sides.len()).position(|part| part == sides).unwrap() - 11;
+    assert_eq!(bytes[at..at + 3], [3, 2, 4]);
+    for (place, value) in [(at, 9), (at + 1, 9)] {
+        let mut bytes = bytes.clone();
+        bytes[place] = value;
+        let mut scratch = Scratch::new();
+        scratch.with_mat(&bytes);
+        scratch.fails(&["other.mat", "`depths`", "newer or other form of HDF5", "h5repack"]);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 

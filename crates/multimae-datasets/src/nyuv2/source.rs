@@ -12,6 +12,8 @@ use super::{Error, Result};
 /// Bytes of the frames that are in memory at the same time, in all threads together.
 const IN_MEMORY: usize = 192 << 20;
 
+const DAMAGED: &str = "the file is damaged; copy or download it again";
+
 /// The opened file.
 pub(super) struct Source {
     path: PathBuf,
@@ -75,15 +77,17 @@ impl Source {
                  download it again"
             )));
         }
+        let unread = |name: &str, error: &hdf5_pure::Error| {
+            open(format!("`{name}`: {}", newer_or(error, "it cannot be read")))
+        };
         let array = |name: &str, dtype: &DType| -> Result<Dataset> {
-            let array = file.dataset(name).map_err(|error| open(format!("`{name}`: {error}")))?;
-            let found = array.dtype().map_err(|error| open(format!("`{name}`: {error}")))?;
+            let array = file.dataset(name).map_err(|error| unread(name, &error))?;
+            let found = array.dtype().map_err(|error| unread(name, &error))?;
             if found != *dtype {
                 return Err(open(format!("`{name}` holds {found:?}, expected {dtype:?}")));
             }
-            check_chunks(&array, file.file_size()).map_err(|problem| {
-                open(format!("`{name}`: {problem}; the file is damaged, copy or download it again"))
-            })?;
+            check_chunks(&array, file.file_size())
+                .map_err(|problem| open(format!("`{name}`: {problem}")))?;
             Ok(array)
         };
         let images = array("images", &DType::U8)?;
@@ -91,7 +95,7 @@ impl Source {
         let labels = array("labels", &DType::U16)?;
         let raw_depths = if raw { Some(array("rawDepths", &DType::F32)?) } else { None };
         let shape_of = |array: &Dataset, name: &str| -> Result<Vec<u64>> {
-            array.shape().map_err(|error| open(format!("`{name}`: {error}")))
+            array.shape().map_err(|error| unread(name, &error))
         };
         let shape = picture_shape(&shape_of(&images, "images")?).map_err(open)?;
         if shape.frame_bytes(raw) > IN_MEMORY {
@@ -179,8 +183,7 @@ impl Source {
     }
 
     fn problem(&self, name: &str, error: &hdf5_pure::Error) -> Error {
-        let otherwise = "the file is damaged; copy or download it again";
-        self.input(format!("`{name}` cannot be read: {}", newer_or(error, otherwise)))
+        self.input(format!("`{name}` cannot be read: {}", newer_or(error, DAMAGED)))
     }
 }
 
@@ -209,14 +212,29 @@ fn newer_or(error: &hdf5_pure::Error, otherwise: &str) -> String {
                 | Form::UnsupportedMessage(_)
                 | Form::UnsupportedFileSpaceInfoVersion(_)
                 | Form::UnsupportedFilter(_)
+                | Form::UnsupportedZfp(_)
                 | Form::UnsupportedVirtualLayout
                 | Form::UnsupportedExternalStorage
+                | Form::UnsupportedFillValueVersion(_)
+                | Form::UnsupportedSohmReference
+                | Form::UnsupportedFilteredHeapObject
                 | Form::InvalidObjectHeaderVersion(_)
                 | Form::InvalidDatatypeVersion { .. }
                 | Form::InvalidDataspaceVersion(_)
                 | Form::InvalidLayoutVersion(_)
+                | Form::InvalidLayoutClass(_)
                 | Form::InvalidChunkIndexType(_)
                 | Form::InvalidLinkVersion(_)
+                | Form::InvalidLinkInfoVersion(_)
+                | Form::InvalidAttributeVersion(_)
+                | Form::InvalidAttributeInfoVersion(_)
+                | Form::InvalidSharedMessageVersion(_)
+                | Form::InvalidSohmTableVersion(_)
+                | Form::InvalidBTreeV2Version(_)
+                | Form::InvalidFractalHeapVersion(_)
+                | Form::InvalidGlobalHeapVersion(_)
+                | Form::InvalidLocalHeapVersion(_)
+                | Form::InvalidSymbolTableNodeVersion(_)
                 | Form::InvalidFilterPipelineVersion(_)
         )
     );
@@ -244,18 +262,18 @@ fn picture_shape(shape: &[u64]) -> std::result::Result<Shape, String> {
 /// Checks that the chunks of an array lie inside the file and fit into memory: the library allocates
 /// what their index claims.
 fn check_chunks(array: &Dataset, file_size: u64) -> std::result::Result<(), String> {
-    let damaged = |error: hdf5_pure::Error| error.to_string();
+    let damaged = |error: hdf5_pure::Error| newer_or(&error, DAMAGED);
     let Some(shape) = array.chunk_shape().map_err(damaged)? else { return Ok(()) };
     // No element is larger than eight bytes.
     let bytes = shape.iter().try_fold(8_u64, |all, &side| all.checked_mul(side));
     if bytes.is_none_or(|bytes| bytes > IN_MEMORY as u64) {
-        return Err(format!("its chunks of {shape:?} values do not fit into memory"));
+        return Err(format!("its chunks of {shape:?} values do not fit into memory; {DAMAGED}"));
     }
     for chunk in array.chunks().map_err(damaged)? {
         let end = chunk.address.checked_add(chunk.storage_size);
         if end.is_none_or(|end| end > file_size) {
             return Err(format!(
-                "a chunk of {} bytes lies outside of the file's {file_size}",
+                "a chunk of {} bytes lies outside of the file's {file_size}; {DAMAGED}",
                 chunk.storage_size
             ));
         }
