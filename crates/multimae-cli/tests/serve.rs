@@ -9,7 +9,7 @@ mod common;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use base64::Engine as _;
@@ -220,7 +220,14 @@ fn nothing_to_serve_is_an_error() {
     let scratch = Scratch::new();
     let mut command = Command::new(env!("CARGO_BIN_EXE_multimae"));
     command.arg("serve").arg("--model").arg(scratch.path("none"));
-    assert!(fail(&mut command).contains("nothing to serve"));
+    let error = fail(&mut command);
+    assert!(error.contains("none") && error.contains("No such file"), "{error}");
+    // A model with heads and no decoders.
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-v1");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_multimae"));
+    command.arg("serve").arg("--model").arg(fixtures.join("finetune"));
+    let error = fail(&mut command);
+    assert!(error.contains("nothing to serve"), "{error}");
 }
 
 /// Loads, drops an image, clicks a patch and moves by keys, in a real browser.

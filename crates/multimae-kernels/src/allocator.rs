@@ -60,10 +60,12 @@ pub fn avoid_huge_pages() -> bool {
     false
 }
 
-/// Gives freed memory of the threads that compute, of the calling thread, and of threads that have
-/// ended back to the operating system. For programs that are idle: the next computation pays for it.
+/// Gives freed memory of the calling thread, of threads that have ended, and, as soon as they have
+/// nothing to compute, of those of the pool back to the operating system. For programs that are idle:
+/// the next computation pays for it.
 pub fn release_freed_memory() {
-    rayon::broadcast(|_| release_own());
+    // Without waiting: a thread of the pool may be one that waits for requests.
+    rayon::spawn_broadcast(|_| release_own());
     release_own();
 }
 
@@ -93,7 +95,6 @@ mod tests {
         assert!(blocks.iter().enumerate().all(|(i, b)| b.len() == 1 << i && b[0] == i as u8));
         drop(blocks);
         release_freed_memory();
-        rayon::spawn(release_freed_memory);
         assert_eq!(avoid_huge_pages(), cfg!(target_os = "linux"));
         let again: Vec<u8> = (0..100).collect();
         assert_eq!(again.iter().map(|&byte| u32::from(byte)).sum::<u32>(), 4_950);
