@@ -8,7 +8,6 @@ use std::process::Command;
 
 use common::{Scratch, fail, succeed};
 use fs_err as fs;
-use multimae::weights::read_weights;
 
 fn pack(scratch: &Scratch, further: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_multimae"));

@@ -49,7 +49,7 @@ pub use choices::{
 };
 pub use error::{Error, Result};
 pub use file::{Resolved, read_map};
-pub use finetune::{CLASSES, FinetuneRecipe, TaskKinds};
+pub use finetune::{CLASSES, FinetuneRecipe, MASK, TaskKinds};
 pub use heads::{
     ConvNeXtSizes, DptSizes, HeadEntry, HeadOutput, HeadRecipe, Heads, LightSizes, LinearSizes,
     SegmenterSizes,

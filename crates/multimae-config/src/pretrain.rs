@@ -88,6 +88,10 @@ impl Recipe for PretrainRecipe {
         &self.optim
     }
 
+    fn scales_lr(&self) -> bool {
+        true
+    }
+
     fn published_processes(&self) -> usize {
         8
     }

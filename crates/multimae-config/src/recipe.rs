@@ -25,6 +25,9 @@ pub trait Recipe: Keys {
     /// The keys of the optimiser and of the size of a step.
     fn optimisation(&self) -> &OptimisationKeys;
 
+    /// Whether the learning rate is one per 256 samples of a step.
+    fn scales_lr(&self) -> bool;
+
     /// The processes on which the published code is launched for this kind of training, each with
     /// a batch of its own.
     fn published_processes(&self) -> usize;

@@ -91,6 +91,7 @@ const LABELS: Usual =
     Usual { kind: Kind::Labels, channels: None, task: Some(task_kind::LABELS), ..NUMBERS };
 const DEPTH: Usual =
     Usual { task: Some(task_kind::DEPTH), quantity: Some(Quantity::Distance), ..NUMBERS };
+const DIRECTIONS: Usual = Usual { channels: None, quantity: Some(Quantity::Direction), ..NUMBERS };
 /// A target of the published dense regression (Taskonomy).
 const TASKONOMY: Usual = Usual {
     roles: &[Role::Target],
@@ -133,11 +134,20 @@ const USUAL: &[Usual] = &[
         adapter: Some("semseg"),
         ..LABELS
     },
-    Usual { name: "normal", channels: Some(3), divisor: Some(255.0), ..TASKONOMY },
+    Usual {
+        name: "normal",
+        channels: Some(3),
+        divisor: Some(255.0),
+        quantity: Some(Quantity::Direction),
+        ..TASKONOMY
+    },
+    // Their storage is not known, but what mirroring does to them is.
+    Usual { name: "normal", roles: &[Role::Pretraining, Role::Input], ..DIRECTIONS },
+    Usual { name: "normals", roles: &[Role::Pretraining, Role::Input, Role::Target], ..DIRECTIONS },
     Usual { name: "principal_curvature", channels: Some(2), divisor: Some(255.0), ..TASKONOMY },
     Usual { name: "reshading", divisor: Some(255.0), ..TASKONOMY },
-    Usual { name: "depth_zbuffer", ..TASKONOMY },
-    Usual { name: "depth_euclidean", ..TASKONOMY },
+    Usual { name: "depth_zbuffer", quantity: Some(Quantity::Distance), ..TASKONOMY },
+    Usual { name: "depth_euclidean", quantity: Some(Quantity::Distance), ..TASKONOMY },
     Usual { name: "edge_texture", ..TASKONOMY },
     Usual { name: "edge_occlusion", ..TASKONOMY },
     Usual { name: "keypoints2d", ..TASKONOMY },

@@ -28,8 +28,7 @@ pub(crate) enum Opened<'a> {
 impl Opened<'_> {
     /// Decodes the bytes of a file, and checks it.
     pub(crate) fn decode(bytes: &[u8], modality: &DataModality) -> Result<Self, Problem> {
-        let decoded = decode::decode(bytes, &modality.encoding, modality.orientation);
-        decoded.map(|(frame, exif)| Self::Decoded(frame, exif))
+        decode::decode(bytes, modality).map(|(frame, exif)| Self::Decoded(frame, exif))
     }
 
     fn size(&self) -> (usize, usize) {

@@ -1,5 +1,6 @@
 //! The storage of one modality, and its conversion to values.
 
+mod label_keys;
 mod label_rule;
 mod value_rules;
 
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
+pub(crate) use label_keys::LabelKeys;
 pub use label_rule::{LabelRule, usual_void};
 pub use value_rules::{Excepted, Flip, FlipRule, Saturated, Stored, Valid, ValidRule, ValueRules};
 pub(crate) use value_rules::{InvalidNumbers, NumberRange};

@@ -37,7 +37,7 @@ pub fn targets<'a>(
         .collect()
 }
 
-/// The valid masks of the modalities that have invalid pixels in a batch.
+/// The valid masks of the modalities that have invalid pixels or ignored labels in a batch.
 ///
 /// # Errors
 /// If samples differ in size.
@@ -48,18 +48,25 @@ pub fn valid_masks<'a>(
     let mut masks = ValidMasks::new();
     for modality in modalities {
         let name = &modality.model.name;
-        if invalid_in(samples, name).next().is_none() {
-            continue;
-        }
         let maps: Vec<&Map> = samples.iter().filter_map(|sample| sample.maps.get(name)).collect();
         let (height, width) = maps.first().map_or((0, 0), |map| (map.height, map.width));
-        let flags = maps.iter().flat_map(|map| {
-            map.values.valid_pixels().unwrap_or_else(|| vec![true; map.height * map.width])
-        });
-        let mask = ValidMask::new(flags.collect(), [maps.len(), height, width])?;
-        masks.insert(name.clone(), mask);
+        let flags: Vec<bool> =
+            maps.iter().flat_map(|map| counted_pixels(map, modality.loss)).collect();
+        if flags.contains(&false) {
+            masks.insert(name.clone(), ValidMask::new(flags, [maps.len(), height, width])?);
+        }
     }
     Ok(masks)
+}
+
+/// Whether each pixel of a target counts: it is a measurement, or a label that is not ignored.
+fn counted_pixels(map: &Map, loss: ReconstructionLoss) -> Vec<bool> {
+    match (&map.values, loss) {
+        (Values::Labels(labels), ReconstructionLoss::CrossEntropy { ignore: Some(ignore), .. }) => {
+            labels.iter().map(|&label| label != ignore).collect()
+        }
+        _ => map.values.valid_pixels().unwrap_or_else(|| vec![true; map.height * map.width]),
+    }
 }
 
 /// The invalid pixels of a modality in samples.
@@ -150,6 +157,7 @@ pub fn masks(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use multimae_config::keys::RecipeValue as _;
     use multimae_config::{Modalities, ModalityDefaults, Role};
 
     #[test]
@@ -171,6 +179,17 @@ mod tests {
         };
         let expected = [2.0, 0.0, 3.0, 4.0, 1.0, 1.0, 1.0, 1.0];
         assert_eq!(values.into_data().iter::<f32>().collect::<Vec<_>>(), expected);
+        let semseg = Modalities::read(&serde_json::json!({"semseg": {"ignore": 7}})).unwrap();
+        let semseg = semseg.resolve("semseg", Role::Pretraining, defaults).unwrap();
+        let labels = |labels: [i64; 4]| {
+            let map = Map { height: 2, width: 2, values: Values::Labels(labels.to_vec()) };
+            Sample { id: "a".to_owned(), index: 0, maps: [("semseg".to_owned(), map)].into() }
+        };
+        let void = [labels([7; 4]), labels([1, 7, 2, 3])];
+        let masks = valid_masks(&void, [&semseg]).unwrap();
+        assert_eq!(masks["semseg"].samples(), 1, "a frame without a label is no target");
+        assert!(valid_masks(&void[..0], [&semseg]).unwrap().is_empty());
+        assert!(valid_masks(&[labels([1; 4])], [&semseg]).unwrap().is_empty());
         let masks = valid_masks(&samples, [&modality]).unwrap();
         assert_eq!(masks["depth"].patches(1), expected.map(|value| value != 0.0));
         assert!(valid_masks(&samples[1..], [&modality]).unwrap().is_empty());

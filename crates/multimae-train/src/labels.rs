@@ -10,15 +10,24 @@ pub(crate) const LABELS_OF: usize = 1000;
 /// The finding that `allow_missing_classes` makes a warning.
 const MISSING: &str = "missing_classes";
 
-/// Checks the labels of a modality, counted over a number of training samples, and returns
-/// notices: the share of ignored pixels, classes that never occur.
+/// The training samples whose labels were counted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counted {
+    pub(crate) samples: usize,
+    /// There are more, in which a rare class may occur.
+    pub(crate) more: bool,
+}
+
+/// Checks the labels of a modality, counted over training samples, and returns notices: the share
+/// of ignored pixels, classes that never occur.
 ///
 /// # Errors
-/// If fewer than two classes are left, or, unless `allow_missing`, two or more of few never occur.
+/// If fewer than two classes are left, or, unless `allow_missing`, two or more of few never occur
+/// in all of the samples.
 pub(crate) fn check_labels(
     modality: &DataModality,
     counts: &LabelCounts,
-    samples: usize,
+    Counted { samples, more }: Counted,
     allow_missing: bool,
 ) -> Result<Vec<String>> {
     let Some(rule) = LabelRule::of(&modality.encoding) else { return Ok(Vec::new()) };
@@ -28,7 +37,9 @@ pub(crate) fn check_labels(
         let missing = found.code == MISSING;
         let text = format!("labels of {name} in {samples} training samples: {}", found.message);
         match found.severity {
-            Severity::Error if missing && allow_missing => notices.push(format!("warning: {text}")),
+            Severity::Error if missing && (allow_missing || more) => {
+                notices.push(format!("warning: {text}"))
+            }
             Severity::Error if missing => {
                 let text =
                     format!("{text}; `--set allow_missing_classes=true` trains all the same");
@@ -53,7 +64,8 @@ pub(crate) fn label_notices(
 ) -> Result<Vec<String>> {
     let mut counts = vec![LabelCounts::default(); data.modalities().len()];
     let mut samples = 0;
-    for index in (0..data.len()).step_by(data.len().div_ceil(LABELS_OF).max(1)) {
+    let stride = data.len().div_ceil(LABELS_OF).max(1);
+    for index in (0..data.len()).step_by(stride) {
         let raw = match data.decode(index) {
             Ok(raw) => raw,
             Err(error) if skips && error.is_bad_sample() => continue,
@@ -68,7 +80,8 @@ pub(crate) fn label_notices(
     }
     let mut notices = Vec::new();
     for (modality, counts) in data.modalities().iter().zip(&counts) {
-        notices.extend(check_labels(modality, counts, samples, allow_missing)?);
+        let counted = Counted { samples, more: stride > 1 };
+        notices.extend(check_labels(modality, counts, counted, allow_missing)?);
     }
     Ok(notices)
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use multimae_config::{Override, Resolved};
 use multimae_data::encode::npy;
+use multimae_train::finetune::FinetuneSetup;
 use multimae_train::pretrain::{PretrainSetup, evaluate, mean_baseline};
 use tempfile::TempDir;
 
@@ -89,4 +90,38 @@ fn without_holes_the_published_rule_gives_the_same_losses() {
     let plain = frames(None);
     let of = |rule| losses(plain.path(), &[rule]);
     assert_eq!(of("valid_values=quantity"), of("valid_values=all"));
+}
+
+/// The set-up of fine-tuning on six frames of depth of 2.4 m, stored as metres.
+fn finetuning(changes: &[&str]) -> multimae_train::Result<FinetuneSetup> {
+    let dir = tempfile::tempdir().unwrap();
+    for folder in ["heat", "depth"] {
+        fs_err::create_dir(dir.path().join(folder)).unwrap();
+        for id in 0..6 {
+            let bytes = npy(&[2.4_f32; 32 * 32], &[32, 32]).unwrap();
+            fs_err::write(dir.path().join(format!("{folder}/{id}.npy")), bytes).unwrap();
+        }
+    }
+    let data = format!("data_path={}", dir.path().display());
+    let overrides = [
+        "model={width: 32, depth: 1, heads: 2}",
+        "in_domains=heat",
+        "out_domains=depth",
+        "modalities.heat.channels=1",
+        "patch_size=8",
+        "input_size=32",
+        "output_adapter=light",
+        "eval_data_path=null",
+        &data,
+    ];
+    let all = overrides.iter().chain(changes);
+    let overrides: Vec<Override> = all.map(|text| text.parse().unwrap()).collect();
+    FinetuneSetup::new(Resolved::load(None, &overrides).unwrap().recipe)
+}
+
+#[test]
+fn depth_in_metres_is_not_taken_for_millimetres() {
+    let error = finetuning(&[]).err().unwrap().to_string();
+    assert!(error.contains("modalities.depth.divisor") && error.contains("0.0024 m"), "{error}");
+    finetuning(&["modalities.depth.divisor=1"]).unwrap();
 }

@@ -48,7 +48,7 @@ pub(super) fn notice<R: Recipe>(
         same if same == written_for => String::new(),
         more => format!(" ({more}, the nearest multiple of `batch_size` above)"),
     };
-    let rate = if all.contains_key("blr") {
+    let rate = if recipe.scales_lr() {
         "; the learning rate is scaled with the batch, as `blr` is set"
     } else {
         "; the learning rate stays, as `lr` is set for the larger batch"
@@ -80,6 +80,9 @@ mod tests {
         let found = notice::<PretrainRecipe>(text, &[]).unwrap();
         assert!(found.contains("2048 samples per step, 8 x 256"), "{found}");
         assert!(found.contains("this run takes 256") && found.contains("`update_freq=8`"));
+        // The default is a rate per 256 samples, too.
+        let found = notice::<PretrainRecipe>("batch_size: 256\nlog_wandb: False\n", &[]).unwrap();
+        assert!(found.contains("scaled with the batch"), "{found}");
         // Smaller passes need more of them; the whole batch needs no word.
         let found = notice::<PretrainRecipe>(text, &["batch_size=100"]).unwrap();
         assert!(found.contains("`update_freq=21`") && found.contains("2100"), "{found}");
@@ -95,7 +98,8 @@ mod tests {
             notice::<FinetuneRecipe>(&text, &[])
         };
         assert!(of("semseg", "dist_eval: True").unwrap().contains("`update_freq=4`"));
-        assert!(of("depth", "dist_eval: True").unwrap().contains("`update_freq=2`"));
+        let depth = of("depth", "dist_eval: True").unwrap();
+        assert!(depth.contains("`update_freq=2`") && depth.contains("rate stays"), "{depth}");
         assert!(of("cls", "dist_eval: True").unwrap().contains("`update_freq=8`"));
         assert_eq!(of("normal", "dist_eval: True\nmodalities: {normal: {channels: 3}}"), None);
         let said = of("depth", "world_size: 6").unwrap();

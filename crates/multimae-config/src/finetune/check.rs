@@ -4,8 +4,9 @@ use multimae::nn::LoraConfig;
 use multimae::tuning::{Tuning, TuningPart};
 use serde_json::json;
 
-use super::{CLASSES, FinetuneRecipe};
+use super::{CLASSES, FinetuneRecipe, MASK};
 use crate::Result;
+use crate::modality_entry::ModalityRecipe;
 use crate::range::{above, at_least};
 use crate::shared::problem;
 use crate::values::PromptInit;
@@ -22,6 +23,20 @@ impl FinetuneRecipe {
             ));
         }
         Ok(())
+    }
+
+    /// Masks are stored in one way.
+    pub(super) fn check_mask(&self) -> Result<()> {
+        let entry = self.tasks.modalities.0.get(MASK).filter(|_| self.use_mask_valid);
+        let other =
+            entry.map(|own| ModalityRecipe { folder: None, orientation: None, ..own.clone() });
+        match other {
+            Some(other) if other != ModalityRecipe::default() => problem(format!(
+                "`modalities.{MASK}` takes `folder` and `orientation` only: masks are valid at 255, \
+                 or at 1 where no value is greater"
+            )),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn check_tasks(&self) -> Result<()> {

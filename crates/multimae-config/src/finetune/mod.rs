@@ -30,6 +30,8 @@ pub use kinds::TaskKinds;
 
 /// The task of classes per image.
 pub const CLASSES: &str = "cls";
+/// The modality of masks of valid pixels, and its published folder.
+pub const MASK: &str = "mask_valid";
 
 recipe_keys! {
     /// Everything that can be set for fine-tuning.
@@ -259,6 +261,10 @@ impl Recipe for FinetuneRecipe {
         &self.optim
     }
 
+    fn scales_lr(&self) -> bool {
+        self.blr.is_some()
+    }
+
     fn published_processes(&self) -> usize {
         TaskKinds::of(&self.tasks.out_domains, &self.tasks.modalities).published_processes()
     }
@@ -268,6 +274,7 @@ impl Recipe for FinetuneRecipe {
         self.optim.check()?;
         self.check_rates_and_depth()?;
         self.check_tuning()?;
+        self.check_mask()?;
         self.check_tasks()
     }
 }

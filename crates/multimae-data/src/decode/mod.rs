@@ -30,7 +30,7 @@ pub(crate) use stored::Stored;
 use crate::limits::MAX_PIXELS;
 use crate::modality::LabelRule;
 use crate::resize::CropBox;
-use crate::{DataModality, Encoding, Orientation, Quantity, RawMap};
+use crate::{DataModality, Encoding, Orientation, RawMap};
 
 /// The problem with a file, and its remedy; the caller adds the sample, modality and path.
 pub(crate) type Problem = String;
@@ -47,27 +47,32 @@ pub(crate) fn contents(path: &Path) -> Result<Vec<u8>, Problem> {
 /// that they are what the modality holds. Also gives the orientation that the file carries.
 pub(crate) fn decode(
     bytes: &[u8],
-    encoding: &Encoding,
-    rule: Orientation,
+    modality: &DataModality,
 ) -> Result<(Frame, ExifOrientation), Problem> {
-    let decode = match encoding {
+    let decode = match modality.encoding {
         Encoding::Color { .. } => decode_colors,
         _ => decode_values,
     };
-    let (frame, exif) = upright(bytes, rule, decode)?;
-    if let Encoding::Continuous { quantity: Quantity::Direction, .. } = encoding
-        && rule.is_applied()
-        && !exif.is_upright()
-    {
+    let (frame, exif) = upright(bytes, modality.orientation, decode)?;
+    check(&frame, exif, modality)?;
+    Ok((frame, exif))
+}
+
+/// The one check of a frame that was read by a modality's rule of orientation.
+pub(crate) fn check(
+    frame: &Frame,
+    exif: ExifOrientation,
+    modality: &DataModality,
+) -> Result<(), Problem> {
+    if modality.orientation.is_applied() && !exif.is_upright() && modality.has_directions() {
         return Err(format!(
             "it holds directions and carries the EXIF orientation {}, which would have to turn the \
              vectors, too; save it upright, or set `orientation: ignore` for its modality",
             exif.number()
         ));
     }
-    check_kind(&frame, encoding)?;
-    check_values(&frame, encoding)?;
-    Ok((frame, exif))
+    check_kind(frame, &modality.encoding)?;
+    check_values(frame, &modality.encoding)
 }
 
 /// The rule of orientation, for every reader of files: decodes the bytes of a file and turns the
@@ -176,7 +181,10 @@ pub(crate) fn convert(
     }
     match &modality.encoding {
         Encoding::Color { .. } => color::convert(frame, window),
-        Encoding::Continuous { .. } => Ok(continuous::convert(frame, modality, window)),
+        Encoding::Continuous { .. } => match modality.zero_problem(frame.pixels.range()) {
+            Some(problem) => Err(problem),
+            None => Ok(continuous::convert(frame, modality, window)),
+        },
         encoding @ Encoding::Labels { classes, .. } => {
             let rule = LabelRule::of(encoding).unwrap_or(LabelRule::new(*classes, None, 0));
             Ok(labels::convert(&frame, &rule, window))

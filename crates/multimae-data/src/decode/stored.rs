@@ -21,8 +21,9 @@ pub(crate) struct Stored {
     pub(crate) format: FileFormat,
     /// The EXIF orientation of the file, applied or not.
     pub(crate) exif: ExifOrientation,
-    /// `(H, W, C)`, of arrays `(C, H, W)`. Exact: stored integers have at most 24 bits, or are
-    /// labels below that.
+    /// `(H, W, C)`, of arrays `(C, H, W)`, in the type of the file.
+    pub(crate) pixels: Pixels,
+    /// The same as 32-bit floats, which hold integers of up to 24 bits exactly.
     pub(crate) values: Vec<f32>,
 }
 
@@ -46,7 +47,7 @@ impl Stored {
         };
         let FrameInfo { height, width, channels, .. } = info;
         let values = pixels.to_f32();
-        Ok(Self { height, width, channels, bits, palette, format, exif, values })
+        Ok(Self { height, width, channels, bits, palette, format, exif, pixels, values })
     }
 
     /// In words, for example `16-bit grey png`.

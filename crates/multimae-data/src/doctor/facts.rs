@@ -1,11 +1,15 @@
 //! Facts about one file.
 
+mod depth;
+
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use super::Kind;
-use crate::decode::{ExifOrientation, FileFormat, Stored};
+use crate::decode::{ExifOrientation, FileFormat, Pixels, Stored, of_any_type};
+
+pub(super) use depth::DepthFacts;
 
 /// A file of a sample.
 pub(super) struct File {
@@ -39,10 +43,10 @@ pub(super) struct ValueFacts {
     pub(super) max: f32,
     /// NaN and infinite values.
     pub(super) not_finite: usize,
-    /// Values that are 0.
-    pub(super) zeros: usize,
+    /// Pixels that training takes for invalid; of depth.
+    pub(super) invalid: usize,
     pub(super) count: usize,
-    /// Of depth, unless nothing is known.
+    /// Of depth, unless all pixels are invalid.
     pub(super) depth: Option<DepthFacts>,
     /// Pixels of every value; of labels and masks.
     pub(super) histogram: BTreeMap<i64, u64>,
@@ -50,23 +54,6 @@ pub(super) struct ValueFacts {
     pub(super) sums: [(f64, f64); 3],
     /// All channels are equal; of pictures.
     pub(super) grey: bool,
-}
-
-/// Figures of the known values of a map of depth: above 0, and less than the greatest value of the
-/// format, which stands for unknown depth or for all that is too far.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct DepthFacts {
-    pub(super) min: f32,
-    pub(super) median: f32,
-    pub(super) max: f32,
-    /// All are whole numbers.
-    pub(super) whole: bool,
-    /// All are multiples of 8.
-    pub(super) multiples_of_8: bool,
-    /// Pixels with the greatest value of the format.
-    pub(super) saturated: usize,
-    /// That value, 0 if no pixel has it.
-    pub(super) end: f32,
 }
 
 impl FileFacts {
@@ -99,7 +86,7 @@ impl ValueFacts {
             min: f32::INFINITY,
             max: f32::NEG_INFINITY,
             not_finite: 0,
-            zeros: 0,
+            invalid: 0,
             count: stored.values.len(),
             depth: None,
             histogram: BTreeMap::new(),
@@ -111,17 +98,12 @@ impl ValueFacts {
                 facts.not_finite += 1;
                 continue;
             }
-            facts.zeros += usize::from(value == 0.0);
             facts.min = facts.min.min(value);
             facts.max = facts.max.max(value);
         }
         match kind {
-            Kind::Depth => facts.depth = DepthFacts::of(stored),
-            Kind::Labels | Kind::Mask => {
-                for &value in &stored.values {
-                    *facts.histogram.entry(value as i64).or_default() += 1;
-                }
-            }
+            Kind::Depth => (facts.invalid, facts.depth) = depth::facts(stored),
+            Kind::Labels | Kind::Mask => facts.histogram = histogram(stored),
             Kind::Color => facts.color(stored),
             Kind::Other => {}
         }
@@ -143,29 +125,13 @@ impl ValueFacts {
     }
 }
 
-impl DepthFacts {
-    /// `None` if nothing is known.
-    fn of(stored: &Stored) -> Option<Self> {
-        let end = if stored.bits == 8 { 255.0 } else { 65535.0 };
-        let is_known = |value: f32| value > 0.0 && value.is_finite();
-        let saturated = stored.values.iter().filter(|&&value| value == end).count();
-        let whole = stored.values.iter().all(|&value| !is_known(value) || value.fract() == 0.0);
-        let mut known: Vec<f32> = stored.values.iter().copied().filter(|&v| is_known(v)).collect();
-        if whole && saturated < known.len() {
-            known.retain(|&value| value != end);
-        }
-        let middle = known.len() / 2;
-        if known.is_empty() {
-            return None;
-        }
-        let (below, &mut median, above) = known.select_nth_unstable_by(middle, f32::total_cmp);
-        let min = below.iter().copied().fold(median, f32::min);
-        let max = above.iter().copied().fold(median, f32::max);
-        let multiples_of_8 = whole && known.iter().all(|value| value % 8.0 == 0.0);
-        let saturated = if whole { saturated } else { 0 };
-        let end = if saturated > 0 { end } else { 0.0 };
-        Some(Self { min, median, max, whole, multiples_of_8, saturated, end })
-    }
+/// The number of pixels of every value, as training reads labels.
+fn histogram(stored: &Stored) -> BTreeMap<i64, u64> {
+    let mut histogram = BTreeMap::new();
+    of_any_type!(&stored.pixels, values => for run in values.chunk_by(|a, b| a == b) {
+        *histogram.entry(run[0] as i64).or_default() += run.len() as u64;
+    });
+    histogram
 }
 
 fn extension_fits(path: &Path, format: FileFormat) -> bool {

@@ -115,13 +115,13 @@ pub enum Values {
     Depth {
         /// Stored units per metre.
         per_metre: f64,
-        /// The least value that is not 0.
+        /// The least valid value.
         min: f64,
         /// The median of the medians of the files.
         median: f64,
-        /// The greatest value.
+        /// The greatest valid value.
         max: f64,
-        /// Share of invalid pixels: those that are 0.
+        /// Share of the pixels that are invalid to training.
         holes: f64,
     },
     /// Class indices.

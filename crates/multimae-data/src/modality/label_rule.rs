@@ -1,8 +1,8 @@
 //! The rule from stored values to labels.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::Encoding;
+use super::{Encoding, LabelKeys};
 use crate::capped::Capped;
 
 /// The usual stored value of pixels that do not count.
@@ -102,15 +102,15 @@ impl LabelRule {
     ///
     /// # Errors
     /// The values that are not, and the keys to set.
-    pub(crate) fn check(&self, stored: impl Iterator<Item = i64>) -> Result<(), String> {
+    pub(crate) fn check(&self, stored: impl Iterator<Item = i64> + Clone) -> Result<(), String> {
         let mut outside = BTreeMap::<i64, usize>::new();
-        for value in stored.filter(|&value| self.label(value).is_none()) {
+        for value in stored.clone().filter(|&value| self.label(value).is_none()) {
             *outside.entry(value).or_default() += 1;
         }
-        if outside.is_empty() { Ok(()) } else { Err(self.complaint(&outside)) }
+        if outside.is_empty() { Ok(()) } else { Err(self.complaint(&outside, &stored.collect())) }
     }
 
-    fn complaint(&self, outside: &BTreeMap<i64, usize>) -> String {
+    fn complaint(&self, outside: &BTreeMap<i64, usize>, stored: &BTreeSet<i64>) -> String {
         let found: Vec<String> =
             outside.iter().map(|(label, pixels)| format!(" {label} ({pixels} pixels)")).collect();
         let ignored = match self.ignore {
@@ -130,8 +130,37 @@ impl LabelRule {
         format!(
             "labels outside {classes}: {}; {ignored}; {}",
             listed(&found),
-            remedy(outside.keys().copied())
+            self.remedy(outside, stored)
         )
+    }
+
+    /// The keys to set so that the stored values are allowed.
+    fn remedy(&self, outside: &BTreeMap<i64, usize>, stored: &BTreeSet<i64>) -> String {
+        let keys = LabelKeys::of(stored, Some((self.classes - 1).saturating_sub(self.offset)));
+        let void = keys.ignore.filter(|void| outside.contains_key(void));
+        if let Some(last) = keys.values.last() {
+            let ignore = void.map_or_else(String::new, |void| format!(" and `ignore: {void}`"));
+            return format!(
+                "set `values: {:?}`{ignore} of the modality if these are its classes, or \
+                 `ignore: {last}` if {last} marks pixels without a label; otherwise correct the \
+                 file",
+                keys.values
+            );
+        }
+        match void {
+            Some(void) if outside.len() == 1 => format!(
+                "set `ignore: {void}` of the modality if {void} marks pixels without a label; \
+                 otherwise correct `classes`, `offset` or `values`, or the file"
+            ),
+            Some(void) => format!(
+                "set `ignore: {void}` of the modality if {void} marks pixels without a label, and \
+                 correct `classes`, `offset` or `values`, or the file, for the others"
+            ),
+            None => {
+                "set `classes`, `ignore`, `offset` or `values` of the modality, or correct the file"
+                    .to_owned()
+            }
+        }
     }
 }
 
@@ -141,18 +170,6 @@ fn listed(words: &[String]) -> String {
 
 fn as_words(values: &[i64]) -> Vec<String> {
     values.iter().map(|value| format!(" {value}")).collect()
-}
-
-/// The keys to set so that these stored values are allowed.
-fn remedy(mut outside: impl Iterator<Item = i64>) -> String {
-    match (outside.next(), outside.next()) {
-        (Some(void), None) if void < 0 || void == USUAL_VOID => format!(
-            "set `ignore: {void}` of the modality if {void} marks pixels without a label; \
-             otherwise correct `classes`, `offset` or `values`, or the file"
-        ),
-        _ => "set `classes`, `ignore`, `offset` or `values` of the modality, or correct the file"
-            .to_owned(),
-    }
 }
 
 #[cfg(test)]
@@ -214,6 +231,15 @@ mod tests {
         let error = complaint(None, &[3, 9]);
         assert!(error.contains(": 3 (1 pixels), 9 (1 pixels)"), "{error}");
         assert!(error.contains("`classes`"), "{error}");
+        // The keys that `doctor` proposes, too.
+        let error = complaint(Some(255), &[0, 2, 65535]);
+        assert!(error.contains("`ignore: 65535`"), "{error}");
+        let error = complaint(Some(255), &[0, 128, 255]);
+        assert!(error.contains("`values: [0, 128, 255]`"), "{error}");
+        let error = complaint(Some(255), &[0, 7, 65535]);
+        assert!(error.contains("`ignore: 65535`") && error.contains("`classes`"), "{error}");
+        let mask = LabelRule::new(2, Some(255), 0).check([0, 65535].into_iter()).unwrap_err();
+        assert!(mask.contains("`values: [0, 65535]`") && mask.contains("`ignore: 65535`"));
         let error = of_values(&[0, 255], None).check([0, 7].into_iter()).unwrap_err();
         assert!(error.contains("stored as 0, 255: 7"), "{error}");
     }

@@ -17,7 +17,7 @@ use super::{Content, Shrink, shrink};
 use crate::decode::{self, ExifOrientation, Frame, Problem, Stored};
 use crate::files::{Files, subfolders, texts};
 use crate::folder_kind::Kind;
-use crate::{DataModality, Encoding, Error, Orientation, PairingProblems, Rejected, Result};
+use crate::{DataModality, Error, Orientation, PairingProblems, Rejected, Result};
 
 /// The number of files that are read to infer a folder's kind.
 const PROBED: usize = 5;
@@ -34,7 +34,7 @@ pub struct PackFolder {
     /// The type of its files.
     pub content: Content,
     /// Every file must fit each of these; without any, it need only be of the content's kind.
-    pub encodings: Vec<Encoding>,
+    pub modalities: Vec<DataModality>,
     /// The treatment of files that carry an EXIF orientation.
     pub orientation: Orientation,
 }
@@ -104,7 +104,7 @@ pub fn find_folders(root: &Path, kinds: &BTreeMap<String, Kind>) -> Result<Vec<P
             folders.push(PackFolder {
                 folder: name,
                 content,
-                encodings: Vec::new(),
+                modalities: Vec::new(),
                 orientation: Orientation::Apply,
             });
         }
@@ -141,7 +141,7 @@ pub fn folders_of(modalities: &[DataModality]) -> Result<Vec<PackFolder>> {
             None => folders.push(PackFolder {
                 folder: name,
                 content,
-                encodings: vec![modality.encoding.clone()],
+                modalities: vec![modality.clone()],
                 orientation: modality.orientation,
             }),
             Some(folder) if folder.orientation != modality.orientation => {
@@ -154,7 +154,7 @@ pub fn folders_of(modalities: &[DataModality]) -> Result<Vec<PackFolder>> {
                 )));
             }
             Some(folder) if folder.content.serves(content) => {
-                folder.encodings.push(modality.encoding.clone());
+                folder.modalities.push(modality.clone());
             }
             Some(folder) => {
                 return Err(Error::Config(format!(
@@ -371,13 +371,12 @@ impl PackFolder {
     fn read(&self, path: &Path) -> Result<(Frame, ExifOrientation), Problem> {
         let bytes = decode::contents(path)?;
         let (frame, exif) = decode::upright(&bytes, self.orientation, self.content.decoder())?;
-        if self.encodings.is_empty() {
+        if self.modalities.is_empty() {
             // No rule for the values yet: the modality that reads them brings it.
             decode::check_kind(&frame, &self.content.liberal(&frame))?;
         }
-        for encoding in &self.encodings {
-            decode::check_kind(&frame, encoding)?;
-            decode::check_values(&frame, encoding)?;
+        for modality in &self.modalities {
+            decode::check(&frame, exif, modality)?;
         }
         Ok((frame, exif))
     }

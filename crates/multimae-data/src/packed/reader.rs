@@ -156,7 +156,18 @@ impl Pack {
     /// Checks that files with an EXIF orientation were packed as a modality reads them.
     fn check_orientation(&self, folder: usize, modality: &DataModality) -> Result<()> {
         let packed = self.index.oriented.get(folder).copied().unwrap_or_default();
-        if packed.files == 0 || packed.rule == modality.orientation {
+        if packed.files == 0 {
+            return Ok(());
+        }
+        if packed.rule.is_applied() && modality.has_directions() {
+            return Err(self.error(format!(
+                "{} files of folder `{}` carry an EXIF orientation and were turned by it, and \
+                 modality `{}` holds directions, whose vectors would have to be turned, too; save \
+                 these files upright and pack again",
+                packed.files, modality.folder, modality.name
+            )));
+        }
+        if packed.rule == modality.orientation {
             return Ok(());
         }
         Err(self.error(format!(

@@ -173,6 +173,53 @@ fn left_and_right_classes_change_places() {
     assert!(plain.contains(&2) && plain.contains(&3) && plain.contains(&255));
 }
 
+/// The published storage of normals, components from 0 to 1 with their 0 in the middle.
+#[test]
+fn normals_of_the_published_regression_are_mirrored_about_the_middle() {
+    let files = Files::new();
+    let bytes: Vec<u8> = [0_u8, 51, 204].repeat(HEIGHT * WIDTH);
+    files.png("numbers/0.png", ColorType::Rgb, BitDepth::Eight, &bytes);
+    let normals = numbers(3, ValueRules::default(), Quantity::Direction, 255.0);
+    let flipped = sample(&files, &normals, 1.0, 0);
+    let plane = HEIGHT * WIDTH;
+    let at = |channel: usize| reals(&flipped)[channel * plane];
+    assert!([(0, 1.0), (1, 0.2), (2, 0.8)].iter().all(|&(c, x)| (at(c) - x).abs() < 1e-6));
+}
+
+#[test]
+fn unsigned_numbers_are_not_negated_about_an_unknown_zero() {
+    let files = Files::new();
+    let bytes: Vec<u8> = [128_u8, 0, 7, 9].repeat(HEIGHT * WIDTH);
+    files.png("numbers/0.png", ColorType::GrayscaleAlpha, BitDepth::Sixteen, &bytes);
+    let flip = Flip::Own(FlipRule { negate: vec![0], swap: Vec::new() });
+    let rules = ValueRules { flip, ..ValueRules::default() };
+    let flow = numbers(2, rules.clone(), Quantity::Plain, 64.0);
+    let dataset = |modality: &DataModality| {
+        Dataset::open(files.root(), &Layout::Folders, std::slice::from_ref(modality)).unwrap()
+    };
+    let error = dataset(&flow).decode(0).unwrap_err().to_string();
+    assert!(error.contains("`zero: 32768`") && error.contains("channel 0"), "{error}");
+    let rules = ValueRules { stored: Stored::ZeroAt(32768.0), ..rules };
+    assert!(dataset(&numbers(2, rules, Quantity::Plain, 64.0)).decode(0).is_ok());
+}
+
+#[test]
+fn swapped_channels_keep_their_values_under_normalisation() {
+    let files = Files::new();
+    let plane = HEIGHT * WIDTH;
+    let shape = [2, HEIGHT as u64, WIDTH as u64];
+    files.npy("numbers/0.npy", &shape, &[vec![3.0_f32; plane], vec![8.0; plane]].concat());
+    let flip = Flip::Own(FlipRule { negate: Vec::new(), swap: vec![[0, 1]] });
+    let mut modality =
+        numbers(2, ValueRules { flip, ..ValueRules::default() }, Quantity::Plain, 1.0);
+    if let Encoding::Continuous { mean, std, .. } = &mut modality.encoding {
+        (*mean, *std) = (vec![1.0, 10.0], vec![2.0, 4.0]);
+    }
+    let flipped = sample(&files, &modality, 1.0, 0);
+    // 8 as of the first channel, 3 as of the second.
+    assert_eq!((reals(&flipped)[0], reals(&flipped)[plane]), (3.5, -1.75));
+}
+
 #[test]
 fn impossible_rules_are_refused() {
     let rule = |negate: &[usize], swap: &[[i64; 2]]| {
@@ -183,14 +230,11 @@ fn impossible_rules_are_refused() {
         modality.check().unwrap_err().to_string()
     };
     let plain = || numbers(2, ValueRules::default(), Quantity::Plain, 64.0);
-    let mut shifted = plain();
-    if let Encoding::Continuous { mean, .. } = &mut shifted.encoding {
-        *mean = vec![1.0, 1.0];
-    }
     let cases = [
         (plain(), rule(&[2], &[]), Stored::Plain, "no channel 2"),
         (plain(), rule(&[], &[[0, 1], [1, 0]]), Stored::Plain, "swapped twice"),
-        (shifted, rule(&[0], &[]), Stored::Plain, "which stored number stands for 0"),
+        (plain(), rule(&[0, 0], &[]), Stored::Plain, "negated twice"),
+        (plain(), rule(&[0], &[[0, 1]]), Stored::Plain, "negate both or none"),
         (plain(), Flip::Nothing, Stored::UnitVectors, "`divisor`"),
         (plain(), Flip::Nothing, Stored::ZeroAt(f32::NAN), "finite"),
         (semseg(5, None, 0), rule(&[0], &[]), Stored::Plain, "`swap`"),

@@ -1,10 +1,12 @@
 //! EXIF orientations: one rule for every reader of files.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use image::{DynamicImage, ImageFormat, RgbImage};
 use multimae_data::doctor::{self, Severity};
-use multimae_data::packed::{self, create, folders_of};
+use multimae_data::packed::{self, PackFolder, create, find_folders, folders_of};
 use multimae_data::{
     DataModality, Dataset, DecodeLimits, Encoding, Interpolation, Layout, ModalityFile,
     Orientation, Quantity, RawMap, RawSample,
@@ -127,22 +129,44 @@ fn photos_are_paired_upright_or_refused_with_the_key_to_set() {
     assert_eq!(decode(&lying, ignoring(rgb())).map(|s| (s.height, s.width)), Ok((6, 8)));
 }
 
-#[test]
-fn directions_are_not_turned_without_their_vectors() {
-    let png = tagged_png(&encoded(&scene(8, 6), ImageFormat::Png), 6);
+/// Normals in 8 bits, in a folder of their own.
+fn normals() -> DataModality {
     let encoding = Encoding::Continuous {
         channels: 3,
-        divisor: 1.0,
+        divisor: 255.0,
         mean: vec![],
         std: vec![],
         interpolation: Interpolation::Nearest,
         standardize: false,
         quantity: Quantity::Direction,
     };
-    let normals = DataModality { encoding, ..depth(Interpolation::Nearest) };
-    let error = read(&normals, "a.png", &png).unwrap_err();
+    DataModality { encoding, folder: "normal".to_owned(), ..depth(Interpolation::Nearest) }
+}
+
+#[test]
+fn directions_are_not_turned_without_their_vectors() {
+    let png = tagged_png(&encoded(&scene(8, 6), ImageFormat::Png), 6);
+    let error = read(&normals(), "a.png", &png).unwrap_err();
     assert!(error.contains("orientation: ignore"), "{error}");
-    assert!(read(&ignoring(normals), "a.png", &png).is_ok());
+    assert!(read(&ignoring(normals()), "a.png", &png).is_ok());
+    // Nor in packs, whether the modality is known while packing or not.
+    let files = Files::new();
+    fs_err::create_dir_all(files.root().join("normal")).unwrap();
+    fs_err::write(files.root().join("normal/0.png"), &png).unwrap();
+    let modalities = [normals()];
+    let error = pack(&files, folders_of(&modalities).unwrap()).unwrap_err().to_string();
+    assert!(error.contains("holds directions"), "{error}");
+    let folders = find_folders(files.root(), &BTreeMap::new()).unwrap();
+    let out = pack(&files, folders).unwrap();
+    let error = Dataset::open(&out, &Layout::Folders, &modalities).unwrap_err().to_string();
+    assert!(error.contains("were turned by it"), "{error}");
+}
+
+fn pack(files: &Files, folders: Vec<PackFolder>) -> multimae_data::Result<PathBuf> {
+    let options =
+        packed::Options { folders, shrink: None, skip_bad: false, replace: true, threads: 1 };
+    let out = files.root().join("all.pack");
+    create(files.root(), &out, &options, |_, _| {}, &AtomicBool::new(false)).map(|_| out)
 }
 
 #[test]
@@ -190,17 +214,8 @@ fn doctor_names_tagged_files_and_those_that_do_not_fit() {
 
 #[test]
 fn packs_follow_the_rule_of_their_modalities() {
-    let pack = |files: &Files, modalities: &[DataModality]| {
-        let options = packed::Options {
-            folders: folders_of(modalities).unwrap(),
-            shrink: None,
-            skip_bad: false,
-            replace: true,
-            threads: 1,
-        };
-        let out = files.root().join("all.pack");
-        create(files.root(), &out, &options, |_, _| {}, &AtomicBool::new(false)).map(|_| out)
-    };
+    let pack =
+        |files: &Files, modalities: &[DataModality]| pack(files, folders_of(modalities).unwrap());
     let depth = depth(Interpolation::Nearest);
     let (upright, stored) = ([rgb(), depth.clone()], [ignoring(rgb()), depth]);
     for (files, right, wrong) in

@@ -5,7 +5,7 @@ use multimae_data::labels::{LabelCounts, LabelRule};
 use multimae_data::{Dataset, Encoding, RawMap, RawSample};
 
 use super::modalities::kind_of_task;
-use crate::labels::{LABELS_OF, check_labels};
+use crate::labels::{Counted, LABELS_OF, check_labels};
 use crate::{Error, Result};
 use multimae_config::{BadSamplesChoice, FinetuneRecipe};
 use multimae_tasks::{AnnotationStatistics, Constant, class_of, mask_values, valid_values};
@@ -61,7 +61,8 @@ pub(super) fn annotation_constants(
     let allow_missing = recipe.tasks.allow_missing_classes;
     for modality in data.modalities() {
         let Some(counts) = counts.get(&modality.name) else { continue };
-        let notices = check_labels(modality, counts, samples, allow_missing)?;
+        let counted = Counted { samples, more: stride > 1 };
+        let notices = check_labels(modality, counts, counted, allow_missing)?;
         constants.label_notices.extend(notices);
     }
     for task in &recipe.tasks.out_domains.0 {

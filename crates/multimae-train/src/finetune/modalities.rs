@@ -7,13 +7,11 @@ use multimae_tasks::{TaskKind, kind_of};
 
 use crate::{Error, Result};
 use multimae_config::{
-    FinetuneRecipe, Kind, ModalityDefaults, ModalityRecipe, Role, TaskModality, adapter_of,
+    FinetuneRecipe, Kind, MASK, ModalityDefaults, ModalityRecipe, Role, TaskModality, adapter_of,
     task_kind, usual, usual_target,
 };
 use multimae_infer::saved_model::{InputModality, Normalisation};
 
-/// The modality of masks, and its published folder.
-const MASK: &str = "mask_valid";
 /// The published folder of pseudo labels of depth.
 const PSEUDO_DEPTH: &str = "pseudo_depth";
 /// The unit of distances.
@@ -116,6 +114,7 @@ pub(super) fn guessed_units(recipe: &FinetuneRecipe) -> Vec<&str> {
         let usual = usual_of(recipe, name, *role);
         let own = tasks.modalities.0.get(*name);
         usual.quantity == Some(Quantity::Distance)
+            && usual.unit.is_some()
             && own.is_none_or(|entry| {
                 entry.divisor.is_none() && entry.kind.is_none_or(|kind| Some(kind) == usual.kind)
             })
@@ -141,10 +140,9 @@ pub(super) fn target(recipe: &FinetuneRecipe, name: &str) -> Result<TaskModality
         in_metres(name, &mut modality)?;
     }
     let said = entries.0.get(name).and_then(|entry| entry.quantity);
-    // Unit vectors are directions, whatever predicts them.
-    let decided = of_task.quantity.is_plain() && !modality.data.rules.stored.is_plain();
+    // A task of plain numbers does not change what they are.
     if let (Encoding::Continuous { quantity, .. }, None) = (&mut modality.data.encoding, said)
-        && !decided
+        && !of_task.quantity.is_plain()
     {
         *quantity = of_task.quantity;
     }

@@ -11,6 +11,7 @@ use multimae::output_adapters::TaskHead;
 use multimae::peft::PeftModel;
 use multimae::peft::{random_prompts, self_prompts};
 use multimae::state::{parameters, with_trained};
+use multimae_data::labels::LabelRule;
 use multimae_data::{DataModality, Dataset, stream};
 
 use super::annotations::{Constants, annotation_constants};
@@ -20,13 +21,16 @@ use super::heads::head;
 use super::mixing::Mixing;
 use super::modalities::{guessed_units, inputs, target, valid_mask};
 use crate::first_weights::first_weights;
+use crate::labels::label_notices;
 use crate::learner::Learner;
 use crate::optim::{AdamW, AdamWConfig, GroupRules, ParameterGroups};
 use crate::schedule::{CosineSchedule, warmup_steps};
 use crate::step::StepRules;
 use crate::trainer::{TrainingPlan, shown_samples};
 use crate::{Error, Result};
-use multimae_config::{FinetuneRecipe, PromptInit, Recipe as _, TaskModality, WeightingChoice};
+use multimae_config::{
+    BadSamplesChoice, FinetuneRecipe, PromptInit, Recipe as _, TaskModality, WeightingChoice,
+};
 use multimae_infer::device::{device, precision};
 use multimae_infer::saved_model::{InputModality, ModelCard, TaskCard};
 use multimae_infer::saved_model::{LoadReport, load_pretrained, prompts_of};
@@ -41,6 +45,8 @@ const PROMPTS_FROM: usize = 32;
 pub(super) const OF_DATA: [&str; 2] = ["tasks of the data", "weights of the tasks"];
 /// Below this share of valid depth, something is likely wrong with its unit.
 const FEW_VALID: f64 = 0.5;
+/// The mean of depth of any scene, in metres; beyond it, a guessed unit is wrong.
+const PLAUSIBLE_DEPTH: std::ops::Range<f64> = 0.05..200.0;
 
 /// One task of a run.
 #[derive(Debug, Clone)]
@@ -97,7 +103,9 @@ impl FinetuneSetup {
         check_classes(&recipe, &classes)?;
         let annotated = annotated(&recipe, &stored, mask.as_ref(), &training)?;
         let mask_name = mask.as_ref().map(|mask| mask.name.as_str());
-        let constants = annotation_constants(&recipe, &annotated, mask_name, &classes)?;
+        let mut constants = annotation_constants(&recipe, &annotated, mask_name, &classes)?;
+        let cards = inputs.iter().map(|input| &input.card.data);
+        constants.label_notices.extend(notices_of_inputs(&recipe, cards, &training)?);
         let tasks = recipe
             .tasks
             .out_domains
@@ -355,6 +363,22 @@ fn annotated(
     open(recipe, DataSplit::Training, &read)?.ok_or_else(no_data)
 }
 
+/// Checks the labels that are inputs, over the training samples.
+fn notices_of_inputs<'a>(
+    recipe: &FinetuneRecipe,
+    inputs: impl Iterator<Item = &'a DataModality>,
+    training: &Dataset,
+) -> Result<Vec<String>> {
+    let labels: Vec<DataModality> =
+        inputs.filter(|data| LabelRule::of(&data.encoding).is_some()).cloned().collect();
+    if labels.is_empty() {
+        return Ok(Vec::new());
+    }
+    let skips = recipe.data.bad_samples == BadSamplesChoice::Skip;
+    let data = annotated(recipe, &labels, None, training)?;
+    label_notices(&data, skips, recipe.tasks.allow_missing_classes)
+}
+
 fn check_classes(recipe: &FinetuneRecipe, found: &[String]) -> Result<()> {
     if !recipe.classifies() {
         return Ok(());
@@ -389,6 +413,7 @@ fn notices(recipe: &FinetuneRecipe, tasks: &[Task], constants: &Constants) -> Re
         match constant {
             Constant::Values(moments) if kind == Some(kinds::depth::KIND.name) => {
                 let (mean, deviation) = moments.linear();
+                check_guessed_unit(recipe, task, mean)?;
                 notices.push(format!(
                     "training annotations of {task}: mean {mean:.2} m, deviation {deviation:.2} m, {:.1} % of the \
                      pixels valid",
@@ -406,6 +431,20 @@ fn notices(recipe: &FinetuneRecipe, tasks: &[Task], constants: &Constants) -> Re
         }
     }
     Ok(notices)
+}
+
+/// # Errors
+/// If annotations that nothing says the unit of are no depth in millimetres.
+fn check_guessed_unit(recipe: &FinetuneRecipe, task: &str, mean: f64) -> Result<()> {
+    let guessed = guessed_units(recipe).contains(&task);
+    if !guessed || PLAUSIBLE_DEPTH.contains(&mean) {
+        return Ok(());
+    }
+    Err(Error::Recipe(format!(
+        "training annotations of {task} have a mean of {mean:.4} m if they are stored in millimetres, \
+         as is assumed; set modalities.{task}.divisor to the stored units per metre (1 if the files \
+         hold metres)"
+    )))
 }
 
 fn task(

@@ -9,7 +9,9 @@ use super::super::part::ReadFolder;
 use super::super::report::{Finding, LabelShare, Severity, Values};
 use super::{those, those_with};
 use crate::decode::FileFormat;
-use crate::labels::{FEW, LabelCounts, LabelFinding, LabelRule, label_findings, usual_void};
+use crate::labels::{
+    FEW, LabelCounts, LabelFinding, LabelKeys, LabelRule, label_findings, usual_void,
+};
 
 /// The usual label of pixels to ignore.
 const IGNORED: i64 = 255;
@@ -27,45 +29,110 @@ pub(super) fn check(
         .or_else(|| names.and_then(|names| names.keys().next_back().copied()))
         .or_else(|| number_in(&folder.name));
     let shares = shares(folder, names);
-    let greatest = shares.iter().map(|share| share.label).filter(|&label| label != IGNORED).max();
-    let void = options.ignore.unwrap_or_else(|| void_of(&shares, most.or(greatest)));
+    let conventions = Conventions::of(&shares, options.ignore, most);
+    let greatest = most.or(conventions.greatest);
     let mut found = stored_badly(folder);
-    match most {
-        Some(most) => found.extend(outside(folder, most, void)),
-        None => found.extend(unknown_count(folder, greatest)),
+    found.extend(greatest.and_then(|greatest| outside(folder, greatest, conventions.void)));
+    if most.is_none() {
+        found.extend(unknown_count(folder, &conventions));
     }
-    found.extend(negative_void(folder, &shares, void));
-    let mut judged = by_rule(folder, most, most.or(greatest).unwrap_or_default(), void);
-    if options.ignore.is_some() {
-        judged.retain(|found| found.code != "class_255");
-    }
-    if judged.iter().all(|found| found.severity < Severity::Error) {
-        found.extend(void_only(folder, void));
-        found.extend(conventions(folder, &shares, most));
-    }
-    found.extend(judged);
+    found.extend(judged(folder, options, most, &shares, &conventions));
     found.extend(most.and_then(|most| absent(folder, &shares, most, names)));
     (Values::Labels(shares), found)
 }
 
-/// The stored value that seems to mark pixels without a label: a negative one, which is no class,
-/// or what training ignores.
-fn void_of(shares: &[LabelShare], most: Option<i64>) -> i64 {
-    let negative = shares.iter().map(|share| share.label).filter(|&label| label < 0).max();
-    let classes = most.and_then(|most| usize::try_from(most + 1).ok());
-    negative.unwrap_or_else(|| usual_void(classes, 0, &[]))
+/// The findings by the values that occur: the keys to set, and what training would object to.
+fn judged(
+    folder: &ReadFolder,
+    options: &Options,
+    most: Option<i64>,
+    shares: &[LabelShare],
+    conventions: &Conventions,
+) -> Vec<Finding> {
+    let void = conventions.void;
+    let greatest = most.or(conventions.greatest).unwrap_or_default();
+    let mut found = by_rule(folder, most, greatest, void);
+    if options.ignore.is_some() {
+        found.retain(|found| found.code != "class_255");
+    }
+    let is_bad = found.iter().any(|found| found.severity == Severity::Error);
+    // Not what may be a class.
+    if !conventions.values.contains(&void) && found.iter().all(|f| f.code != "mask_of_255") {
+        found.extend(void_value(folder, shares, void, options.ignore.is_some()));
+    }
+    if is_bad {
+        return found;
+    }
+    if let Some(listed) = listed(folder, &conventions.values) {
+        found.retain(|found| found.code == "largest_void" || found.code == "negative_void");
+        found.push(listed);
+    } else {
+        found.extend(void_only(folder, void));
+        found.extend(void_twice(folder, shares, most));
+    }
+    found
 }
 
-fn negative_void(folder: &ReadFolder, shares: &[LabelShare], void: i64) -> Option<Finding> {
-    let share = shares.iter().find(|share| share.label == void && void < 0)?;
+/// The conventions that the labels seem to follow.
+struct Conventions {
+    /// The greatest class.
+    greatest: Option<i64>,
+    /// The value of pixels without a label.
+    void: i64,
+    /// The classes, if they are few and far apart.
+    values: Vec<i64>,
+}
+
+impl Conventions {
+    fn of(shares: &[LabelShare], ignore: Option<i64>, most: Option<i64>) -> Self {
+        let labels = || shares.iter().map(|share| share.label).filter(|&l| ignore != Some(l));
+        let keys = LabelKeys::of(&labels().collect(), most);
+        let is_class = |label: &i64| *label != IGNORED && Some(*label) != keys.ignore;
+        let greatest = labels().filter(is_class).max();
+        let void = ignore.or(keys.ignore).unwrap_or_else(|| {
+            let most =
+                most.or(greatest).and_then(|most| usize::try_from(most.saturating_add(1)).ok());
+            usual_void(most, 0, &[])
+        });
+        Self { greatest, void, values: keys.values }
+    }
+}
+
+/// A value that seems to mark pixels without a label. Fine-tuning ignores 255 anyway, and who gives
+/// it by hand knows it.
+fn void_value(
+    folder: &ReadFolder,
+    shares: &[LabelShare],
+    void: i64,
+    by_hand: bool,
+) -> Option<Finding> {
+    let share = shares.iter().find(|share| share.label == void && !(0..IGNORED).contains(&void))?;
+    let what = match void {
+        ..0 => format!("{void} marks"),
+        _ => format!("{void}, the largest value of a type, seems to mark"),
+    };
     let message = format!(
-        "{void} marks pixels without a label in {} files, {:.1} % of all pixels; set \
+        "{what} pixels without a label in {} files, {:.1} % of all pixels; set \
          `modalities.{}.ignore={void}` in the recipe",
         share.files,
         100.0 * share.pixels,
         folder.name
     );
-    Some(Finding::whole(Severity::Note, "negative_void", &folder.name, message))
+    let severity = if by_hand || void == IGNORED { Severity::Note } else { Severity::Warning };
+    let code = if void < 0 { "negative_void" } else { "largest_void" };
+    Some(Finding::whole(severity, code, &folder.name, message))
+}
+
+/// Few values that are far apart, as the classes of a mask are.
+fn listed(folder: &ReadFolder, values: &[i64]) -> Option<Finding> {
+    let last = values.last()?;
+    let message = format!(
+        "{} values occur, far apart; set `modalities.{}.values={values:?}` and {0} classes if they \
+         are the classes, or `ignore={last}` if {last} marks pixels without a label",
+        values.len(),
+        folder.name
+    );
+    Some(Finding::whole(Severity::Warning, "values_apart", &folder.name, message))
 }
 
 /// The findings of the rule by which training checks its labels. Where the number of classes is
@@ -175,13 +242,21 @@ fn outside(folder: &ReadFolder, most: i64, void: i64) -> Option<Finding> {
     )
 }
 
-fn unknown_count(folder: &ReadFolder, greatest: Option<i64>) -> Option<Finding> {
-    let greatest = greatest?;
+fn unknown_count(folder: &ReadFolder, conventions: &Conventions) -> Option<Finding> {
+    let greatest = conventions.greatest?;
+    let (severity, further) = match greatest > MOST_CLASSES && conventions.values.is_empty() {
+        true => (
+            Severity::Warning,
+            "; a class of that number is unusual: if it is none, correct the files or set \
+             `classes`, `ignore` or `values` of the modality",
+        ),
+        false => (Severity::Note, ""),
+    };
     let message = format!(
         "the number of classes is not known, so their range was not checked; the greatest label is \
-         {greatest}"
+         {greatest}{further}"
     );
-    Some(Finding::whole(Severity::Note, "classes_unknown", &folder.name, message))
+    Some(Finding::whole(severity, "classes_unknown", &folder.name, message))
 }
 
 fn void_only(folder: &ReadFolder, void: i64) -> Option<Finding> {
@@ -196,7 +271,7 @@ fn void_only(folder: &ReadFolder, void: i64) -> Option<Finding> {
 }
 
 /// Two ways to mark void at once, or labels that seem to count from 0.
-fn conventions(folder: &ReadFolder, shares: &[LabelShare], most: Option<i64>) -> Vec<Finding> {
+fn void_twice(folder: &ReadFolder, shares: &[LabelShare], most: Option<i64>) -> Vec<Finding> {
     let has = |label| shares.iter().any(|share| share.label == label);
     let mut found = Vec::new();
     if has(0) && has(IGNORED) {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::LabelRule;
-use super::{DataModality, Encoding, Quantity, Stored};
+use super::{DataModality, Encoding, NumberRange, Quantity};
 
 /// The change of a modality's values where a frame is mirrored left to right. Whatever it is, mirroring
 /// twice changes nothing.
@@ -102,12 +102,11 @@ impl Flip {
     }
 
     /// The problem with the rule for this encoding, if there is one.
-    pub(super) fn problem(&self, encoding: &Encoding, stored: Stored) -> Option<String> {
+    pub(super) fn problem(&self, encoding: &Encoding) -> Option<String> {
         let Self::Own(rule) = self else { return None };
-        let mut all: Vec<i64> = rule.swap.iter().flatten().copied().collect();
-        all.sort_unstable();
-        if let Some(twice) = all.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Some(format!("`flip`: {} is swapped twice", twice[0]));
+        let all: Vec<i64> = rule.swap.iter().flatten().copied().collect();
+        if let Some(problem) = rule.not_its_own_inverse(&all) {
+            return Some(format!("`flip`: {problem}"));
         }
         match encoding {
             Encoding::Color { .. } => Some("`flip` is for numbers and labels".to_owned()),
@@ -121,24 +120,51 @@ impl Flip {
                 let bad = all.iter().find(|&&stored| !known(stored))?;
                 Some(format!("`flip`: {bad} is no label of the {classes} classes"))
             }
-            Encoding::Continuous { channels, mean, quantity, .. } => {
+            Encoding::Continuous { channels, .. } => {
                 let negated = rule.negate.iter().map(|&channel| channel as i64);
                 let bad = |channel: &i64| !(0..*channels as i64).contains(channel);
-                if let Some(bad) = negated.chain(all).find(bad) {
-                    return Some(format!("`flip`: there is no channel {bad} of {channels}"));
-                }
-                let shifted = !mean.is_empty() && *quantity != Quantity::Direction;
-                (!rule.negate.is_empty() && shifted && stored.is_plain()).then(|| {
-                    "`flip`: say which stored number stands for 0, as in `zero: 32768`, or `zero: 0` \
-                     where numbers have signs; `mean` may be any number"
-                        .to_owned()
-                })
+                let bad = negated.chain(all).find(bad)?;
+                Some(format!("`flip`: there is no channel {bad} of {channels}"))
             }
         }
     }
 }
 
+impl FlipRule {
+    /// Why applying the rule twice would change something.
+    fn not_its_own_inverse(&self, swapped: &[i64]) -> Option<String> {
+        if let Some(twice) = repeated(swapped) {
+            return Some(format!("{twice} is swapped twice"));
+        }
+        if let Some(twice) = repeated(&self.negate) {
+            return Some(format!("channel {twice} is negated twice"));
+        }
+        let negated =
+            |channel: i64| usize::try_from(channel).is_ok_and(|c| self.negate.contains(&c));
+        let [a, b] = self.swap.iter().find(|[a, b]| negated(*a) != negated(*b))?;
+        Some(format!(
+            "of the channels {a} and {b}, which are swapped, one is negated and one is not; \
+             negate both or none"
+        ))
+    }
+}
+
+/// A number that occurs again.
+fn repeated<T: Ord + Copy>(numbers: &[T]) -> Option<T> {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_unstable();
+    sorted.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+}
+
 impl DataModality {
+    /// Whether values have a direction in the picture, so that turning the picture would have to turn
+    /// them: they change with mirroring.
+    pub(crate) fn has_directions(&self) -> bool {
+        let direction =
+            matches!(self.encoding, Encoding::Continuous { quantity: Quantity::Direction, .. });
+        direction || self.rules.flip.rule(&self.encoding) != FlipRule::default()
+    }
+
     /// Changes the values of a mirrored map, whose pixels were mirrored already or not.
     ///
     /// # Shapes
@@ -162,7 +188,23 @@ impl DataModality {
                 continue;
             }
             let (before, behind) = planes.split_at_mut(second * area);
-            before[plane(first)].swap_with_slice(&mut behind[..area]);
+            let (one, other) = (&mut before[plane(first)], &mut behind[..area]);
+            one.swap_with_slice(other);
+            self.renormalise(one, second, first);
+            self.renormalise(other, first, second);
+        }
+    }
+
+    /// Normalises values of channel `from` as those of channel `to`.
+    fn renormalise(&self, values: &mut [f32], from: usize, to: usize) {
+        let Encoding::Continuous { mean, std, .. } = &self.encoding else { return };
+        let of = |channel: usize| {
+            let mean = mean.get(channel).copied().unwrap_or(0.0);
+            (mean, std.get(channel).copied().unwrap_or(1.0))
+        };
+        let ((mean, std), (to_mean, to_std)) = (of(from), of(to));
+        if (mean, std) != (to_mean, to_std) {
+            values.iter_mut().for_each(|x| *x = (*x * std + mean - to_mean) / to_std);
         }
     }
 
@@ -189,14 +231,46 @@ impl DataModality {
         pairs.flatten().collect()
     }
 
-    /// The normalised value that stands for 0. Where nothing says which stored number does, `mean`.
+    /// The normalised value that stands for 0.
     fn normalised_zero(&self, channel: usize) -> f32 {
-        match &self.encoding {
-            Encoding::Continuous { mean, std, .. } if !self.rules.stored.is_plain() => {
-                let mean = mean.get(channel).copied().unwrap_or(0.0);
-                -mean / std.get(channel).copied().unwrap_or(1.0)
-            }
-            _ => 0.0,
-        }
+        let Encoding::Continuous { mean, std, divisor, .. } = &self.encoding else { return 0.0 };
+        let zero = match self.rules.stored.is_plain() {
+            true => zero_of_unsigned(*divisor, mean).unwrap_or(0.0),
+            false => 0.0,
+        };
+        let mean = mean.get(channel).copied().unwrap_or(0.0);
+        (zero - mean) / std.get(channel).copied().unwrap_or(1.0)
     }
+
+    /// The problem with negated values in a file of unsigned numbers, none of which is known to
+    /// stand for 0.
+    pub(crate) fn zero_problem(&self, of_type: Option<NumberRange>) -> Option<String> {
+        let Encoding::Continuous { mean, divisor, .. } = &self.encoding else { return None };
+        let negated = self.rules.flip.rule(&self.encoding).negate;
+        let unsigned = of_type.is_some_and(|range| range.min >= 0.0);
+        let known = !self.rules.stored.is_plain() || zero_of_unsigned(*divisor, mean).is_some();
+        (unsigned && !known && !negated.is_empty()).then(|| {
+            format!(
+                "it stores unsigned numbers, and mirroring negates channel {} of `{}`: say which \
+                 stored number stands for 0, as in `zero: 32768`, `stored: unit_vectors` for \
+                 normals, or `flip: nothing`",
+                negated[0], self.name
+            )
+        })
+    }
+}
+
+/// The value, after the division by `divisor`, that stands for 0 where unsigned integers store
+/// components from -1 to 1: the middle of 8 or 16 bits. `None` where nothing says so.
+fn zero_of_unsigned(divisor: f32, mean: &[f32]) -> Option<f32> {
+    const MIDDLES: [f32; 6] = [127.0, 127.5, 128.0, 32767.0, 32767.5, 32768.0];
+    let middle = |value: f32| MIDDLES.contains(&value);
+    if [255.0, 65535.0].contains(&divisor) {
+        return Some(0.5);
+    }
+    if middle(divisor) {
+        return Some(1.0);
+    }
+    let first = *mean.first()?;
+    (mean.iter().all(|&mean| mean == first) && middle(first * divisor)).then_some(first)
 }

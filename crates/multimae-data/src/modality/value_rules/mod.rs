@@ -41,6 +41,6 @@ impl ValueRules {
     pub(crate) fn problem(&self, encoding: &Encoding) -> Option<String> {
         let valid = self.valid.problem(encoding);
         let stored = || self.stored.problem(encoding);
-        valid.or_else(stored).or_else(|| self.flip.problem(encoding, self.stored))
+        valid.or_else(stored).or_else(|| self.flip.problem(encoding))
     }
 }

@@ -14,8 +14,10 @@ pub enum Valid {
     /// Every finite number, as in the published code.
     #[default]
     All,
-    /// By the quantity: a distance is invalid at 0 and at the largest value of its file's type, a unit
-    /// vector that is shorter than 0.5 or longer than 1.5; of all else every finite number is valid.
+    /// By the quantity. A distance is invalid up to 0, at the largest value of its file's type, and, in
+    /// floats and integers of more than 16 bits, at 65535, which they have from files of 16 bits. A unit
+    /// vector is invalid that is shorter than 0.5 or longer than 1.5. Of all else every finite number
+    /// is valid.
     Quantity,
     /// A rule of the modality's own.
     Own(ValidRule),
@@ -145,6 +147,9 @@ impl Valid {
 /// does whether it stands for itself or for three components of -1.
 const UNIT_LENGTH: (f32, f32) = (0.5, 1.5);
 
+/// The largest value of 16 bits, by which converted files mark unknown distances too.
+const SIXTEEN_BITS: f32 = 65535.0;
+
 /// The invalid numbers of a file, whose type is known.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct InvalidNumbers {
@@ -170,18 +175,16 @@ impl InvalidNumbers {
             Encoding::Continuous { divisor, quantity, .. } => (*divisor, *quantity),
             _ => (1.0, Quantity::Plain),
         };
-        let usual = match quantity {
-            Quantity::Distance => vec![0.0].into_iter().chain(saturated).collect(),
-            Quantity::Plain | Quantity::Direction => Vec::new(),
+        let (usual, least) = match quantity {
+            Quantity::Distance => (unknown_distances(saturated), 0.0),
+            Quantity::Plain | Quantity::Direction => (Vec::new(), f32::NEG_INFINITY),
         };
         let (stored, range) = match &rules.valid {
             Valid::All => (Vec::new(), None),
-            Valid::Quantity => (usual, None),
+            Valid::Quantity => (usual, Some((least, f32::INFINITY))),
             Valid::Own(rule) => (
                 rule.except.as_ref().map_or(usual, |except| numbers(except, saturated)),
-                (rule.min.is_some() || rule.max.is_some()).then(|| {
-                    (rule.min.unwrap_or(f32::NEG_INFINITY), rule.max.unwrap_or(f32::INFINITY))
-                }),
+                Some((rule.min.unwrap_or(least), rule.max.unwrap_or(f32::INFINITY))),
             ),
         };
         let (zero, one) = rules.stored.zero_and_one(of_type);
@@ -229,6 +232,12 @@ impl InvalidNumbers {
     }
 }
 
+/// The stored numbers by which files mark unknown distances.
+fn unknown_distances(saturated: Option<f32>) -> Vec<f32> {
+    let wide = saturated.is_none_or(|largest| largest > SIXTEEN_BITS);
+    [0.0].into_iter().chain(saturated).chain(wide.then_some(SIXTEEN_BITS)).collect()
+}
+
 fn numbers(except: &[Excepted], saturated: Option<f32>) -> Vec<f32> {
     let number = |excepted: &Excepted| match excepted {
         Excepted::Number(number) => Some(*number),
@@ -264,6 +273,21 @@ mod tests {
         let kept = planes.iter().zip(stored).all(|(a, b)| a.is_nan() || a == b);
         assert!(kept, "valid numbers stay as they are");
         (0..planes.len()).filter(|&index| planes[index].is_nan()).collect()
+    }
+
+    #[test]
+    fn distances_of_signed_and_wide_types_are_invalid_below_zero_and_at_65535() {
+        let signed = |max: f32| Some(NumberRange { min: -max, max });
+        for (of_type, largest) in
+            [(None, 65535.0), (signed(32767.0), 32767.0), (signed(2_147_483_648.0), 65535.0)]
+        {
+            let mut planes = [-1.0, 0.0, 1.0, 300.0, largest];
+            let encoding = encoding(1, Quantity::Distance);
+            let rules = ValueRules { valid: Valid::Quantity, ..ValueRules::default() };
+            InvalidNumbers::of(&rules, &encoding, of_type).mark(&mut planes, 1);
+            let valid = planes.map(|number| !number.is_nan());
+            assert_eq!(valid, [false, false, true, true, false], "{of_type:?}");
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The unit of stored depth, judged by the values.
 //!
-//! A unit gets a score: how well its median, minimum and maximum fit a room (or a street, for the
-//! units of driving data), how common it is, and whether the stored values bear its marks: common
-//! divisors, a value that stands for unknown depth, or the end of the range. Scores are logarithms
-//! of odds; their differences say how sure a proposal is.
+//! A unit gets a score: how well the median and the 1 % and 99 % quantiles fit a room (or a street,
+//! for the units of driving data), how common it is, and whether the stored values bear its marks:
+//! common divisors, a value that stands for unknown depth, or the end of the range. Scores are
+//! logarithms of odds; their differences say how sure a proposal is.
 
 use std::fmt;
 
@@ -36,13 +36,19 @@ const UNITS: [Unit; 11] = [
     unit(1.0, "metres", 0.0, true),
 ];
 
-/// Median over the files of their minimum, median and maximum in a room: metres, and the deviation
-/// of their logarithms between data sets.
+/// Median over the files of their 1 % quantile, median and 99 % quantile in a room: metres, and the
+/// deviation of their logarithms between data sets.
 const ROOM: [(f64, f64); 3] = [(1.0, 0.7), (2.3, 0.5), (4.5, 0.5)];
 /// The same on a street.
 const STREET: [(f64, f64); 3] = [(4.0, 0.8), (12.0, 0.6), (75.0, 0.4)];
 /// Rooms are likelier than streets.
 const NO_STREET: f64 = 2.0;
+/// Deviations above which a figure counts no further: noise may be at any distance.
+const FAR: f64 = 3.0;
+/// The least median depth that a scene may have, and the largest of rooms and outdoors: metres.
+const NEAREST: f64 = 0.3;
+const ROOM_MEDIAN: f64 = 12.0;
+const OUTDOOR_MEDIAN: f64 = 100.0;
 /// For values that bear the marks of a unit.
 const MARKED: f64 = 8.0;
 /// For a value that stands for unknown depth, as the data sets of a unit have it.
@@ -59,16 +65,17 @@ const ALIKE: f64 = 1.25;
 /// The stored values of a folder, in stored units.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct StoredDepth {
-    /// Medians over the files of their least, median and greatest value that is known.
+    /// Medians over the files of the 1 % quantile, the median and the 99 % quantile of their valid
+    /// pixels.
     pub(super) typical: [f64; 3],
     /// All values are whole numbers.
     pub(super) whole: bool,
-    /// All values are multiples of 8.
+    /// Nearly all values are multiples of 8.
     pub(super) multiples_of_8: bool,
-    /// The share of the pixels with the greatest value of the format, if that stands for unknown
-    /// depth.
+    /// The share of the pixels with the largest value of the type, if that is far above all others
+    /// and stands for unknown depth.
     pub(super) saturated: f64,
-    /// Known values reach the end of the format's range.
+    /// Valid pixels come close to the largest value of the type.
     pub(super) full_range: bool,
 }
 
@@ -79,39 +86,43 @@ pub(super) struct Proposal {
     name: &'static str,
     pub(super) score: f64,
     median: f64,
-    max: f64,
+    far: f64,
 }
 
 impl fmt::Display for Proposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { per_metre, name, median, max, .. } = self;
-        write!(f, "{per_metre} per metre ({name}; median {median:.2} m, maximum {max:.1} m)")
+        let Self { per_metre, name, median, far, .. } = self;
+        write!(f, "{per_metre} per metre ({name}; median {median:.2} m, 99 % quantile {far:.1} m)")
     }
 }
 
 impl StoredDepth {
-    /// All units in use, the likeliest first.
+    /// The units in use in which the depth is plausible, the likeliest first.
     pub(super) fn proposals(&self) -> Vec<Proposal> {
         let proposal = |unit: &Unit| Proposal {
             per_metre: unit.per_metre,
             name: unit.name,
-            score: self.fit(unit.per_metre, unit.outdoors)
-                + unit.prior
-                + self.marks(unit.per_metre),
+            score: self.score(unit.per_metre, false),
             median: self.typical[1] / unit.per_metre,
-            max: self.typical[2] / unit.per_metre,
+            far: self.typical[2] / unit.per_metre,
         };
-        let mut proposals: Vec<Proposal> = UNITS.iter().map(proposal).collect();
+        let plausible = UNITS.iter().filter(|unit| self.is_plausible(unit.per_metre));
+        let mut proposals: Vec<Proposal> = plausible.map(proposal).collect();
         proposals.sort_by(|a, b| b.score.total_cmp(&a.score));
         proposals
     }
 
+    /// Whether a room, or outdoors if the unit is used there, may have such a median.
+    pub(super) fn is_plausible(&self, per_metre: f64) -> bool {
+        is_plausible(self.typical[1] / per_metre, is_outdoors(per_metre))
+    }
+
     /// The score of any unit, said or assumed.
     pub(super) fn score(&self, per_metre: f64, said: bool) -> f64 {
-        let known = UNITS.iter().find(|unit| alike(unit.per_metre, per_metre));
-        let (prior, outdoors) = known.map_or((-1.0, true), |unit| (unit.prior, unit.outdoors));
+        let prior = known(per_metre).map_or(-1.0, |unit| unit.prior);
         let said = if said { SAID } else { 0.0 };
-        self.fit(per_metre, outdoors) + prior + self.marks(per_metre) + said
+        let (room, street) = self.fit(per_metre);
+        room.max(street) + prior + self.marks(per_metre) + said
     }
 
     /// The units of another size that fit nearly as well as this one, or better; the likeliest
@@ -123,16 +134,18 @@ impl StoredDepth {
         self.proposals().into_iter().filter(rival).collect()
     }
 
-    fn fit(&self, per_metre: f64, outdoors: bool) -> f64 {
+    /// The scores of a room and of a street; higher is better.
+    fn fit(&self, per_metre: f64) -> (f64, f64) {
         let of = |scene: &[(f64, f64); 3]| -> f64 {
             let term = |(stored, (centre, deviation)): (&f64, &(f64, f64))| {
-                let distance = (stored / per_metre / centre).ln() / deviation;
+                let depth = (stored / per_metre).max(f64::MIN_POSITIVE);
+                let distance = ((depth / centre).ln().abs() / deviation).min(FAR);
                 -0.5 * distance * distance
             };
             self.typical.iter().zip(scene).map(term).sum()
         };
-        let room = of(&ROOM);
-        if outdoors { room.max(of(&STREET) - NO_STREET) } else { room }
+        let street = if is_outdoors(per_metre) { of(&STREET) - NO_STREET } else { f64::MIN };
+        (of(&ROOM), street)
     }
 
     /// The marks of a unit in the stored values.
@@ -143,7 +156,7 @@ impl StoredDepth {
             // Other whole numbers are hardly multiples of 8, and shifted ones always are.
             marks += if self.multiples_of_8 { MARKED } else { -MARKED };
         }
-        if is(512.0) && self.saturated > 0.0 {
+        if self.has_unknown_of(per_metre) {
             marks += SATURATED;
         }
         if is(1.0) {
@@ -155,13 +168,21 @@ impl StoredDepth {
         marks
     }
 
+    /// Whether a value stands for unknown depth as data sets of this unit have it: Omnidata's, and
+    /// streets, whose sky has no depth.
+    fn has_unknown_of(&self, per_metre: f64) -> bool {
+        let is = |unit: f64| alike(unit, per_metre);
+        let (room, street) = self.fit(per_metre);
+        self.saturated > 0.0 && (is(512.0) || (is(256.0) || is(100.0)) && street > room)
+    }
+
     /// The observations that speak for a unit, in words.
     pub(super) fn marks_in_words(&self, per_metre: f64) -> Option<&'static str> {
         let is = |unit: f64| alike(unit, per_metre);
         if is(8000.0) && self.multiples_of_8 {
             Some("all values are multiples of 8")
-        } else if is(512.0) && self.saturated > 0.0 {
-            Some("65535 stands for unknown depth")
+        } else if self.has_unknown_of(per_metre) {
+            Some("the largest value of the type stands for unknown depth")
         } else if is(1.0) && !self.whole {
             Some("the values are no whole numbers")
         } else if (is(6553.6) || is(25.5)) && self.full_range {
@@ -170,6 +191,26 @@ impl StoredDepth {
             None
         }
     }
+}
+
+/// The unit in use that this is.
+fn known(per_metre: f64) -> Option<&'static Unit> {
+    UNITS.iter().find(|unit| alike(unit.per_metre, per_metre))
+}
+
+/// Whether a unit is used outdoors. Units without a known use may be.
+fn is_outdoors(per_metre: f64) -> bool {
+    known(per_metre).is_none_or(|unit| unit.outdoors)
+}
+
+/// Whether a room, or a scene outdoors, may have this median depth in metres.
+fn is_plausible(median: f64, outdoors: bool) -> bool {
+    (NEAREST..=if outdoors { OUTDOOR_MEDIAN } else { ROOM_MEDIAN }).contains(&median)
+}
+
+/// Whether a file of a set whose median is `typical` may have this one, in metres.
+pub(super) fn is_plausible_beside(median: f64, typical: f64) -> bool {
+    is_plausible(median, typical > ROOM_MEDIAN)
 }
 
 /// Whether two units are the same, up to the ways of writing them (6553.6 and 6553.5).
@@ -203,8 +244,8 @@ mod tests {
     fn units_with_marks_are_recognised() {
         let best = |stored: StoredDepth| {
             let proposals = stored.proposals();
-            let gap = proposals[0].score - proposals[1].score;
-            (proposals[0].per_metre, gap)
+            let next = proposals.get(1).map_or(f64::NEG_INFINITY, |next| next.score);
+            (proposals[0].per_metre, proposals[0].score - next)
         };
         for room in ROOMS {
             let shifted = StoredDepth { multiples_of_8: true, ..stored(room, 8000.0) };
@@ -222,6 +263,35 @@ mod tests {
         let full = StoredDepth { full_range: true, ..stored([0.9, 2.7, 7.0], 25.5) };
         assert_eq!(best(full).0, 25.5);
         assert_eq!(best(stored(ROOMS[0], 100.0)).0, 100.0);
+    }
+
+    #[test]
+    fn one_figure_far_off_decides_nothing() {
+        for typical in [[20.0, 2400.0, 5000.0], [1.0, 2400.0, 5000.0], [900.0, 2400.0, 65534.0]] {
+            let noisy = StoredDepth { typical, ..stored(ROOMS[0], 1000.0) };
+            assert_eq!(noisy.proposals()[0].per_metre, 1000.0, "{typical:?}");
+            let behind = noisy.proposals()[0].score - noisy.score(1000.0, false);
+            assert!(behind < SURE && noisy.score(1000.0, false).is_finite());
+        }
+        let none = StoredDepth { typical: [-1.0, 0.0, 0.0], ..stored(ROOMS[0], 1.0) };
+        assert!(none.proposals().is_empty() && none.score(1.0, false).is_finite());
+    }
+
+    #[test]
+    fn streets_fit_the_units_in_which_they_are_stored() {
+        let street = [4.0, 14.0, 78.0];
+        for unit in UNITS.iter().filter(|unit| unit.outdoors) {
+            let whole = unit.per_metre != 1.0;
+            let plain = StoredDepth { whole, ..stored(street, unit.per_metre) };
+            let best = plain.proposals()[0].score;
+            assert!(plain.is_plausible(unit.per_metre));
+            assert!(best - plain.score(unit.per_metre, false) < SURE, "{}", unit.per_metre);
+            // The sky of 256 and 100 per metre is 65535.
+            let sky = StoredDepth { saturated: 0.2, ..plain };
+            if [256.0, 100.0].contains(&unit.per_metre) {
+                assert_eq!(sky.proposals()[0].per_metre, unit.per_metre);
+            }
+        }
     }
 
     #[test]

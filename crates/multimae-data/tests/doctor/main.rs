@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
+mod depth;
+mod labels;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -250,7 +253,7 @@ fn minus_one_marks_void() {
         let labels: Vec<i64> = (0..WIDTH * HEIGHT).map(labels).collect();
         write_array(&data.path(&format!("label40/{i:04}.npy")), &labels);
     }
-    data.finds(&[]);
+    data.finds(&[(WARNING, "negative_void", "label40")]);
     let message = finding(&data.examine(), "negative_void").message;
     assert!(message.contains("10.0 %"), "{message}");
     assert!(message.contains("`modalities.label40.ignore=-1`"), "{message}");
@@ -348,7 +351,7 @@ fn depth_of_another_scale() {
     // The manifest is believed.
     data.options.per_metre = None;
     fs::write(data.path("manifest.json"), "{\"depth_per_metre\": 6553.6}").unwrap();
-    data.finds(&[]);
+    data.finds(&[(WARNING, "depth_divisor", "depth")]);
     fs::write(data.path("manifest.json"), "{\"depth_unit\": \"millimetre\"}").unwrap();
     data.finds(&[(ERROR, "depth_scale", "depth")]);
 }
@@ -390,7 +393,7 @@ fn depth_that_is_none() {
 
 #[test]
 fn arrays_of_metres() {
-    let data = Data::without_lists();
+    let mut data = Data::without_lists();
     for i in 1..=SAMPLES {
         fs::remove_file(data.path(&format!("depth/{i:04}.png"))).unwrap();
         let values = depth(i, 1.0);
@@ -398,7 +401,12 @@ fn arrays_of_metres() {
             values.pixels().map(|pixel| f32::from(pixel.0[0]) / 1000.0).collect();
         write_array(&data.path(&format!("depth/{i:04}.npy")), &values);
     }
+    // The files are right, and fine-tuning has to be told.
+    let found = data.finds(&[(WARNING, "depth_divisor", "depth")]);
+    assert!(found[0].message.contains("`modalities.depth.divisor=1`"), "{found:?}");
+    data.options.per_metre = Some(1.0);
     data.finds(&[]);
+    data.options.per_metre = None;
     let path = data.path("depth/0007.npy");
     write_array(&path, &vec![f32::NAN; (WIDTH * HEIGHT) as usize]);
     let found: Vec<&str> = data.examine().findings().map(|f| f.code).collect();
