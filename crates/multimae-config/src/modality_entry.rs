@@ -116,7 +116,7 @@ pub struct ModalityRecipe {
     /// The stored number that stands for 0; subtracted before the division.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zero: Option<f32>,
-    /// nothing | quantity | a map as in {negate: [0]} (channels of numbers) or {swap: [[3, 4]]}
+    /// nothing | quantity | a map as in `{negate: [0]}` (channels of numbers) or `{swap: [[3, 4]]}`
     /// (labels as stored, or channels): the change of values where a frame is mirrored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flip: Option<Flip>,
