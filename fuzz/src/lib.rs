@@ -100,8 +100,8 @@ pub fn modalities() -> &'static [DataModality] {
 
 /// The bound of decoding an image of at most [`MAX_PIXELS`], in MiB.
 pub const IMAGE_BOUND: usize = 64;
-/// The limit that the decoders are given.
-pub const MAX_PIXELS: u64 = 1 << 20;
+/// The limit that the decoders are given: larger images are slow, and no other code.
+pub const MAX_PIXELS: u64 = 1 << 16;
 
 /// Decodes an image as every kind of modality.
 pub fn decode(data: &[u8]) {

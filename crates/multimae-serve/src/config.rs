@@ -45,8 +45,8 @@ impl Default for ServerConfig {
             token: None,
             adapter_folders: Vec::new(),
             max_adapters: 64,
-            max_kept: 256 << 20,
-            kept_for: Duration::from_secs(600),
+            max_kept: 64 << 20,
+            kept_for: Duration::from_secs(60),
             model: String::new(),
         }
     }

@@ -40,11 +40,13 @@ impl<T> Results<T> {
         }
     }
 
-    /// Forgets results that are no longer kept.
-    pub(crate) fn sweep(&self) {
+    /// Forgets results that are no longer kept. Says whether there were some.
+    pub(crate) fn sweep(&self) -> bool {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = kept.len();
         kept.retain(|one| one.since.elapsed() <= self.lasts);
         kept.shrink_to_fit();
+        kept.len() < before
     }
 
     /// A result, unless it is gone.
@@ -71,5 +73,7 @@ mod tests {
         let results = Results::new(10, Duration::ZERO);
         results.keep("1".to_owned(), (), 1);
         assert!(results.get("1").is_none());
+        assert!(results.sweep());
+        assert!(!results.sweep(), "nothing is left");
     }
 }

@@ -4,6 +4,8 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use multimae_kernels::allocator::release_freed_memory;
+
 use crate::routes::{App, app};
 use crate::{Error, Result};
 
@@ -36,6 +38,8 @@ const SWEEP: Duration = Duration::from_secs(10);
 async fn sweep(state: App) {
     loop {
         tokio::time::sleep(SWEEP).await;
-        state.results().sweep();
+        if state.results().sweep() {
+            release_freed_memory();
+        }
     }
 }
