@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs fuzz targets for a number of inputs each, one after the other:
 #     fuzz/run.sh INPUTS [TARGET...]
-# Builds nothing: see docs/reliability.md. Prints a row per target; new inputs of interest stay in corpus/,
+# Builds nothing: see docs/reliability.md. LIMIT=300 in the environment ends each target after 300 seconds. Prints
+# a row per target; new inputs of interest stay in corpus/,
 # and an input that fails is in artifacts/.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -33,7 +34,7 @@ for target in "${targets[@]}"; do
     log=artifacts/$target/log
     started=$SECONDS
     fault=0
-    "$built/$target" -runs="$inputs" -max_len="$longest" -rss_limit_mb=4096 -timeout=20 -print_final_stats=1 \
+    "$built/$target" -runs="$inputs" -max_len="$longest" -rss_limit_mb=4096 -timeout=20 -max_total_time="${LIMIT:-0}" -print_final_stats=1 \
         -artifact_prefix="artifacts/$target/" "${folders[@]}" > "$log" 2>&1 || fault=1
     failed=$((failed + fault))
     value() { grep -oE "$1" "$log" | tail -1 | grep -oE '[0-9]+$' || echo '?'; }
