@@ -113,7 +113,8 @@ fn bitmaps(seeds: &Path) -> Result<(), Box<dyn std::error::Error>> {
     put(seeds, "pnm", "pbm", &binary("P4\n9 2\n", &[0xa5, 0x80, 0x5a, 0]))?;
     put(seeds, "pnm", "pgm16", &binary("P5\n2 2\n65535\n", &[0, 1, 2, 3, 4, 5, 6, 7]))?;
     put(seeds, "pnm", "ppm", &binary("P6\n2 1\n255\n", &[1, 2, 3, 4, 5, 6]))?;
-    let floats: Vec<u8> = [1.5_f32, -2.0, f32::NAN, 0.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+    let floats: Vec<u8> =
+        [1.5_f32, -2.0, f32::NAN, 0.0].iter().flat_map(|x| x.to_le_bytes()).collect();
     put(seeds, "pnm", "pfm", &binary("Pf\n2 2\n-1.0\n", &floats))?;
     Ok(())
 }
