@@ -17,6 +17,7 @@ mod png_file;
 mod pnm;
 mod stored;
 mod tiff;
+mod webp;
 
 use std::path::Path;
 
@@ -138,7 +139,7 @@ fn claimed_size_of(bytes: &[u8], format: FileFormat) -> Result<(u64, u64), Probl
         FileFormat::Jpeg => jpeg::size(bytes),
         FileFormat::Npy => npy::claimed_size(bytes),
         FileFormat::Tiff => tiff::claimed_size(bytes),
-        FileFormat::WebP => color::claimed_size(bytes, ImageFormat::WebP),
+        FileFormat::WebP => webp::claimed_size(bytes),
         FileFormat::Bmp => color::claimed_size(bytes, ImageFormat::Bmp),
         FileFormat::Pnm => pnm::claimed_size(bytes),
         FileFormat::Jpeg2000 => jp2::claimed_size(bytes),

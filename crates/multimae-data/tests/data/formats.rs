@@ -171,6 +171,14 @@ fn tiff_files_whose_meaning_is_not_certain_are_refused() {
     }
 }
 
+/// Found by fuzzing: memory for 65280 channels was taken before a byte was read.
+#[test]
+fn tiff_files_claim_no_more_than_they_hold() {
+    let claimed = tiff_of((20, 24, 65_280), (16, 1), 1, &[0; 960]);
+    let error = read(&depth(Interpolation::Nearest), "a.tif", &claimed).unwrap_err();
+    assert!(error.contains("claim values of 62668800 bytes"), "{error}");
+}
+
 #[test]
 fn grey_bitmaps_hold_values_and_coloured_ones_indices() {
     let mut bytes = Cursor::new(Vec::new());

@@ -4,7 +4,7 @@ mod directory;
 mod packing;
 
 pub(super) use directory::Directory;
-use packing::{undo_predictor, unpacked};
+use packing::{largest_ratio, undo_predictor, unpacked};
 
 use super::frame::{Form, Frame, FrameInfo, Order, Pixels};
 use super::png_file::unpack;
@@ -166,6 +166,7 @@ impl Layout {
         let (Some(row), Some(all)) = (row, all.filter(|&all| all <= MAX_BYTES)) else {
             return Err(format!("the values of the tiff need more than {MAX_BYTES} bytes"));
         };
+        self.check_held(all, file.len())?;
         let packed_row =
             self.part.1.checked_mul(channels).and_then(|n| n.checked_mul(self.bits.into()));
         let packed_row = packed_row.ok_or_else(damaged)?.div_ceil(8);
@@ -196,6 +197,19 @@ impl Layout {
             }
         }
         Ok(values)
+    }
+
+    /// Checks that a file of this length can hold the values, before memory is taken for them.
+    fn check_held(&self, values: usize, file: usize) -> Result<(), Problem> {
+        let unpacked = if self.bits < 8 { 8 / usize::from(self.bits) } else { 1 };
+        let most = file.saturating_mul(largest_ratio(self.compression)? * unpacked);
+        if values <= most {
+            return Ok(());
+        }
+        Err(format!(
+            "the tiff is damaged: its tags claim values of {values} bytes, and its {file} bytes hold \
+             at most {most}"
+        ))
     }
 
     /// The bytes of a strip or tile.

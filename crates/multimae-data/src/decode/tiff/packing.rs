@@ -7,29 +7,50 @@ use weezl::{BitOrder, LzwStatus, decode::Decoder};
 
 use crate::decode::Problem;
 
+/// The most bytes that a packed byte stands for.
+///
+/// # Errors
+/// If the compression is not read.
+pub(super) fn largest_ratio(compression: u64) -> Result<usize, Problem> {
+    match compression {
+        1 => Ok(1),
+        // A code of 12 bits stands for at most 4096 bytes.
+        5 => Ok(2731),
+        // A length of 258 takes at least two bits.
+        8 | 32946 => Ok(1032),
+        32773 => Ok(64),
+        other => Err(not_read(other)),
+    }
+}
+
+fn not_read(compression: u64) -> Problem {
+    let name = match compression {
+        2..=4 => "fax ",
+        6 | 7 => "jpeg ",
+        50000 => "zstd ",
+        50001 => "webp ",
+        34925 => "lzma ",
+        _ => "",
+    };
+    format!(
+        "the tiff is packed by {name}compression {compression}, which is not read; save it with \
+         deflate, LZW or without"
+    )
+}
+
 /// Unpacks the bytes of a strip or tile, which must be `size`.
 pub(super) fn unpacked(compression: u64, packed: &[u8], size: usize) -> Result<Vec<u8>, Problem> {
     let short = || "a strip or tile of the tiff is damaged or ends early".to_owned();
+    if size > packed.len().saturating_mul(largest_ratio(compression)?) {
+        return Err(short());
+    }
     let mut bytes = vec![0; size];
     match compression {
         1 => bytes.copy_from_slice(packed.get(..size).ok_or_else(short)?),
         5 => lzw(packed, &mut bytes).ok_or_else(short)?,
         8 | 32946 => ZlibDecoder::new(packed).read_exact(&mut bytes).map_err(|_| short())?,
         32773 => pack_bits(packed, &mut bytes).ok_or_else(short)?,
-        other => {
-            let name = match other {
-                2..=4 => "fax ",
-                6 | 7 => "jpeg ",
-                50000 => "zstd ",
-                50001 => "webp ",
-                34925 => "lzma ",
-                _ => "",
-            };
-            return Err(format!(
-                "the tiff is packed by {name}compression {other}, which is not read; save it with \
-                 deflate, LZW or without"
-            ));
-        }
+        other => return Err(not_read(other)),
     }
     Ok(bytes)
 }
