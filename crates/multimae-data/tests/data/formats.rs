@@ -179,6 +179,16 @@ fn tiff_files_claim_no_more_than_they_hold() {
     assert!(error.contains("claim values of 62668800 bytes"), "{error}");
 }
 
+/// Found by fuzzing: sizes that no whole number of bytes holds made the decoder panic.
+#[test]
+fn tiff_files_of_odd_bits_are_refused() {
+    for bits in [3, 12, 24] {
+        let file = tiff_of((8, 6, 1), (bits, 1), 1, &[7; 192]);
+        let error = read(&depth(Interpolation::Nearest), "a.tif", &file).unwrap_err();
+        assert!(error.contains(&format!("values of {bits} bits")), "{error}");
+    }
+}
+
 #[test]
 fn grey_bitmaps_hold_values_and_coloured_ones_indices() {
     let mut bytes = Cursor::new(Vec::new());

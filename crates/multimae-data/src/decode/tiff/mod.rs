@@ -117,6 +117,11 @@ impl Layout {
         if all_bits.iter().any(|&b| b != bits) || formats.iter().any(|&f| f != format) {
             return Err("the channels of the tiff are of different types".to_owned());
         }
+        if !matches!(bits, 1 | 2 | 4 | 8 | 16 | 32 | 64) {
+            return Err(format!(
+                "the tiff has values of {bits} bits, which are not read; save it with 8, 16 or 32 bits"
+            ));
+        }
         let photometric = or(262, 1);
         if photometric > 3 {
             return Err(format!(
