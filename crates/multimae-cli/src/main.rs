@@ -12,6 +12,7 @@ mod inspect;
 mod interrupt;
 mod load;
 mod model;
+mod output;
 mod pack;
 mod predict;
 mod prepare;

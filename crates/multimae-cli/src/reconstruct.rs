@@ -4,12 +4,10 @@ use std::path::Path;
 
 use anyhow::bail;
 use indexmap::IndexMap;
-use multimae_data::encode::npy;
 use multimae_infer::predict::{FrameSources, InputPath};
 use multimae_infer::visualize::{PretrainView, Pretrained, VisiblePatches, pictures};
-use multimae_io::atomic::write_atomically;
 
-use crate::terminal;
+use crate::{output, terminal};
 
 /// Frames to predict by a pre-trained model, and the place of its predictions.
 pub(crate) struct Reconstruct<'a> {
@@ -65,12 +63,7 @@ impl Reconstruct<'_> {
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
-        let path = self.out.join(name);
-        if path.exists() && !self.force {
-            bail!("{} is there already; give --force to replace it", path.display());
-        }
-        fs_err::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
-        Ok(write_atomically(&path, bytes)?)
+        output::write(self.out, name, bytes, self.force)
     }
 }
 
@@ -93,9 +86,7 @@ fn predict(
             files.push((format!("{task}/{}.png", view.id()), picture.png()?));
         }
         if let Some(map) = view.maps().get(&task) {
-            let channels = values.len() / (map.height * map.width).max(1);
-            let array = npy(values, &[channels, map.height, map.width])?;
-            files.push((format!("{task}/{}.npy", view.id()), array));
+            files.push((format!("{task}/{}.npy", view.id()), output::array(values, map)?));
         }
     }
     Ok(())

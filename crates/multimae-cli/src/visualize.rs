@@ -1,12 +1,11 @@
 //! `multimae visualize`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use indexmap::IndexMap;
-use multimae_data::encode::npy;
 use multimae_infer::predict::{FrameSources, InputPath};
 use multimae_infer::saved_model::SavedModel;
 use multimae_infer::visualize::attention::{
@@ -14,12 +13,11 @@ use multimae_infer::visualize::attention::{
 };
 use multimae_infer::visualize::usage::{pool_usage, usage_figure};
 use multimae_infer::visualize::{PretrainView, Pretrained, VisiblePatches, figure, patches_of};
-use multimae_io::atomic::write_atomically;
 use multimae_report::picture::Picture;
 use serde_json::json;
 
 use crate::model::Model;
-use crate::terminal;
+use crate::{output, terminal};
 
 /// Draw reconstructions, attention and the use of prompt pools of a model.
 ///
@@ -209,20 +207,14 @@ impl Visualize {
             else {
                 continue;
             };
-            let channels = values.len() / (map.height * map.width).max(1);
-            let array = npy(values, &[channels, map.height, map.width])?;
+            let array = output::array(values, map)?;
             self.write(&format!("{}.{}.npy", view.id(), task.name), &array)?;
         }
         Ok(())
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
-        let path = self.out.join(name);
-        if path.exists() && !self.force {
-            bail!("{} is there already; give --force to replace it", path.display());
-        }
-        fs_err::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
-        Ok(write_atomically(&path, bytes)?)
+        output::write(&self.out, name, bytes, self.force)
     }
 
     fn conclude(&self, count: usize) -> anyhow::Result<()> {

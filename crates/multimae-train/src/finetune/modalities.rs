@@ -10,6 +10,7 @@ use multimae_config::{
     FinetuneRecipe, Kind, MASK, ModalityDefaults, ModalityRecipe, Role, TaskModality, adapter_of,
     task_kind, usual, usual_target,
 };
+use multimae_eval::mask_modality;
 use multimae_infer::saved_model::{InputModality, Normalisation};
 
 /// The published folder of pseudo labels of depth.
@@ -200,12 +201,12 @@ fn only_labels(recipe: &FinetuneRecipe) -> bool {
 /// Returns the storage of valid masks, if the recipe uses them.
 pub(super) fn valid_mask(recipe: &FinetuneRecipe) -> Option<DataModality> {
     let own = recipe.tasks.modalities.0.get(MASK);
-    recipe.use_mask_valid.then(|| DataModality {
-        name: MASK.to_owned(),
-        folder: own.and_then(|entry| entry.folder.clone()).unwrap_or_else(|| MASK.to_owned()),
-        encoding: Encoding::labels(256, None, 0),
-        stride: 1,
-        orientation: own.and_then(|entry| entry.orientation).unwrap_or_default(),
-        rules: multimae_data::ValueRules::default(),
+    recipe.use_mask_valid.then(|| {
+        let usual = mask_modality();
+        DataModality {
+            folder: own.and_then(|entry| entry.folder.clone()).unwrap_or(usual.folder),
+            orientation: own.and_then(|entry| entry.orientation).unwrap_or(usual.orientation),
+            ..usual
+        }
     })
 }
