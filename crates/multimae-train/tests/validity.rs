@@ -72,7 +72,7 @@ fn the_mean_of_depth_with_holes_is_as_good_as_that_without() {
     assert!((0.003..0.008).contains(&expected), "{expected}");
     let (with_holes, _) = losses(zeros.path(), &[]);
     assert!((with_holes - expected).abs() < 1e-3, "{with_holes} {expected}");
-    // As published, the mean lies between depth and holes.
+    // As published, the mean lies between depth and invalid pixels.
     let (published, _) = losses(zeros.path(), &["valid_values=all"]);
     assert!(published > 0.5, "{published}");
 }

@@ -89,7 +89,7 @@ fn ignored_share(rule: &LabelRule, counts: &LabelCounts, key: &str) -> LabelFind
 /// 255 as one class of more than 255.
 fn class_255(rule: &LabelRule, counts: &LabelCounts, key: &str) -> Option<LabelFinding> {
     let label = rule.label(MASK[1])?;
-    // Few classes have it only if someone listed it among their values.
+    // Few classes have it only if their `values` list it.
     let few = rule.classes().nth(MASK[1] as usize - 1).is_none();
     if Some(label) == rule.void() || few || counts.pixels(label) == 0 {
         return None;

@@ -238,7 +238,7 @@ fn a_mask_of_0_and_255_is_two_classes_of_which_one_is_ignored() {
     }
     let found = data.finds(&[(ERROR, "mask_of_255", "label40")]);
     assert!(found[0].message.contains("`modalities.label40.values=[0, 255]`"), "{found:?}");
-    // Unless someone says that nothing is ignored.
+    // Unless the options say that no label is ignored.
     data.options.ignore = Some(-1);
     data.options.max_label = Some(255);
     data.finds(&[]);

@@ -185,7 +185,7 @@ fn doubtful_scale(
     Some(Finding::whole(severity, "depth_unit", &folder.name, message))
 }
 
-/// A unit that is right, and not the one that training assumes. Who gives it by hand knows it.
+/// A unit that is right, and not the one that training assumes: a note only if it is given by hand.
 fn other_than_training(
     folder: &ReadFolder,
     stored: &StoredDepth,

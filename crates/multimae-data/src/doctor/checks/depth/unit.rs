@@ -55,7 +55,7 @@ const MARKED: f64 = 8.0;
 const SATURATED: f64 = 3.0;
 /// For a range that ends where the unit's does.
 const FULL_RANGE: f64 = 1.0;
-/// For a unit that someone said.
+/// For a unit that is given.
 const SAID: f64 = 2.0;
 /// Above this difference of the scores, a proposal is sure; a smaller one leaves the choice open.
 pub(super) const SURE: f64 = 3.0;
