@@ -27,12 +27,15 @@ impl<T> Results<T> {
     /// Keeps a result of this number of bytes under an id that cannot be guessed. Older ones make
     /// room.
     pub(crate) fn keep(&self, id: String, result: T, bytes: usize) {
+        self.keep_at(Instant::now(), id, result, bytes);
+    }
+
+    fn keep_at(&self, now: Instant, id: String, result: T, bytes: usize) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push_back(Kept { id, result: Arc::new(result), bytes, since: Instant::now() });
+        kept.push_back(Kept { id, result: Arc::new(result), bytes, since: now });
         let mut all: usize = kept.iter().map(|one| one.bytes).sum();
         while let Some(oldest) = kept.front() {
-            let stale = oldest.since.elapsed() > self.lasts;
-            if !stale && (all <= self.most || kept.len() == 1) {
+            if self.lasts_at(now, oldest) && (all <= self.most || kept.len() == 1) {
                 break;
             }
             all -= oldest.bytes;
@@ -42,18 +45,30 @@ impl<T> Results<T> {
 
     /// Forgets results that are no longer kept. Says whether there were some.
     pub(crate) fn sweep(&self) -> bool {
+        self.sweep_at(Instant::now())
+    }
+
+    fn sweep_at(&self, now: Instant) -> bool {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let before = kept.len();
-        kept.retain(|one| one.since.elapsed() <= self.lasts);
+        kept.retain(|one| self.lasts_at(now, one));
         kept.shrink_to_fit();
         kept.len() < before
     }
 
     /// A result, unless it is gone.
     pub(crate) fn get(&self, id: &str) -> Option<Arc<T>> {
+        self.get_at(Instant::now(), id)
+    }
+
+    fn get_at(&self, now: Instant, id: &str) -> Option<Arc<T>> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let one = kept.iter().find(|one| one.id == id && one.since.elapsed() <= self.lasts)?;
+        let one = kept.iter().find(|one| one.id == id && self.lasts_at(now, one))?;
         Some(Arc::clone(&one.result))
+    }
+
+    fn lasts_at(&self, now: Instant, one: &Kept<T>) -> bool {
+        now.saturating_duration_since(one.since) <= self.lasts
     }
 }
 
@@ -70,10 +85,19 @@ mod tests {
         let there = |id: &str| results.get(id).is_some();
         assert_eq!(["1", "2", "3", "large"].map(there), [false, false, false, true]);
         assert_eq!(results.get("large").as_deref(), Some(&99));
-        let results = Results::new(10, Duration::ZERO);
-        results.keep("1".to_owned(), (), 1);
-        assert!(results.get("1").is_none());
-        assert!(results.sweep());
-        assert!(!results.sweep(), "nothing is left");
+    }
+
+    #[test]
+    fn results_are_kept_for_their_time() {
+        let lasts = Duration::from_secs(60);
+        let results = Results::new(10, lasts);
+        let begin = Instant::now();
+        results.keep_at(begin, "1".to_owned(), (), 1);
+        let (last, late) = (begin + lasts, begin + lasts + Duration::from_nanos(1));
+        assert!(results.get_at(last, "1").is_some());
+        assert!(!results.sweep_at(last), "it lasts to the end of its time");
+        assert!(results.get_at(late, "1").is_none());
+        assert!(results.sweep_at(late));
+        assert!(!results.sweep_at(late), "nothing is left");
     }
 }

@@ -231,12 +231,13 @@ fn dropping_stops_the_threads() {
     let loader = Loader::new(Arc::clone(&source), config).unwrap();
     let mut batches = loader.batches((0, 0), 1);
     batches.next().unwrap().unwrap();
-    let start = Instant::now();
     drop(batches);
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     drop(loader);
     // The threads are gone, and their hold on the samples with them.
     assert_eq!(Arc::strong_count(&source), 1);
+    // They did not finish what they had been asked for.
+    let begun = source.started.load(Ordering::SeqCst);
+    assert!(begun < 1000, "{begun} samples");
 }
 
 #[test]
