@@ -359,6 +359,19 @@ fn a_chunk_beyond_the_end_of_the_file_is_refused_before_memory_is_claimed() {
     scratch.fails(&["other.mat", "a chunk of 2835349786 bytes lies outside of the file"]);
 }
 
+#[test]
+fn a_chunk_beyond_the_end_of_its_array_is_refused() {
+    let mut bytes = fs::read(fixture("nyuv2_small.mat")).unwrap();
+    // Behind the size of a chunk of `depths` and its filters: where it begins, a number per axis.
+    assert_eq!(bytes[9869..9873], 282_u32.to_le_bytes());
+    let axis = 9869 + 8 + 8;
+    assert_eq!(bytes[axis..axis + 8], 16_u64.to_le_bytes());
+    bytes[axis..axis + 8].fill(0xff);
+    let mut scratch = Scratch::new();
+    scratch.with_mat(&bytes);
+    scratch.fails(&["other.mat", "`depths`: a chunk begins at", "outside of the array's"]);
+}
+
 /// A form of HDF5 that is not read is no damage.
 #[test]
 fn newer_files_are_named_with_the_remedy() {

@@ -259,8 +259,8 @@ fn picture_shape(shape: &[u64]) -> std::result::Result<Shape, String> {
     .ok_or_else(|| format!("`images` has the shape {shape:?}, expected (frames, 3, width, height)"))
 }
 
-/// Checks that the chunks of an array lie inside the file and fit into memory: the library allocates
-/// what their index claims.
+/// Checks that the chunks of an array lie inside the file and the array and fit into memory: the library
+/// allocates what their index claims, and counts on from where they are said to begin.
 fn check_chunks(array: &Dataset, file_size: u64) -> std::result::Result<(), String> {
     let damaged = |error: hdf5_pure::Error| newer_or(&error, DAMAGED);
     let Some(shape) = array.chunk_shape().map_err(damaged)? else { return Ok(()) };
@@ -269,7 +269,14 @@ fn check_chunks(array: &Dataset, file_size: u64) -> std::result::Result<(), Stri
     if bytes.is_none_or(|bytes| bytes > IN_MEMORY as u64) {
         return Err(format!("its chunks of {shape:?} values do not fit into memory; {DAMAGED}"));
     }
+    let sides = array.shape().map_err(damaged)?;
     for chunk in array.chunks().map_err(damaged)? {
+        if chunk.offset.iter().zip(&sides).any(|(offset, side)| offset >= side) {
+            return Err(format!(
+                "a chunk begins at {:?}, outside of the array's {sides:?}; {DAMAGED}",
+                chunk.offset
+            ));
+        }
         let end = chunk.address.checked_add(chunk.storage_size);
         if end.is_none_or(|end| end > file_size) {
             return Err(format!(
