@@ -34,6 +34,14 @@ pub enum Error {
         /// The first loss of PyTorch.
         other: f64,
     },
+    /// The limits of the machine cannot be measured.
+    #[error("limits with {threads} threads: {problem}; --threads and --precision choose others")]
+    Limits {
+        /// The threads.
+        threads: usize,
+        /// The problem.
+        problem: String,
+    },
     /// The model refuses.
     #[error(transparent)]
     Model(#[from] multimae::Error),

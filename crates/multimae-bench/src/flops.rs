@@ -1,7 +1,8 @@
 //! Operations of the products in a case's work: what a perfect program could not avoid.
 //!
 //! A product of `(m, k)` by `(k, n)` counts `2 m k n`. Norms, activations, softmax, resizing and the
-//! optimiser count nothing, so a share of the peak is a lower bound.
+//! optimiser count nothing, so a share of the limit is a lower bound
+//! where no fewer products than these are computed (Winograd does).
 
 use crate::case::{BenchmarkCase, BenchmarkKind, Heads};
 

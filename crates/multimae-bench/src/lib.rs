@@ -7,7 +7,7 @@
 //! * [`measure`](measure::measure) has workers work in turn, after it has seen that they compute the
 //!   same.
 //! * [`Results`](report::Results) are the table, and how near each case comes to the processor's
-//!   peak, from [`flops`].
+//!   [limit](limits), from [`flops`].
 //!
 //! ```
 //! use multimae_bench::case::BenchmarkCase;
@@ -28,10 +28,10 @@ pub mod case;
 mod error;
 pub mod flops;
 pub mod folder;
+pub mod limits;
 pub mod material;
 pub mod measure;
 mod models;
-pub mod peak;
 pub mod process;
 pub mod report;
 pub mod startup;

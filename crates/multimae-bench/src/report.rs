@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::case::BenchmarkKind;
 use crate::flops;
+use crate::limits::Limits;
 use crate::measure::Measurement;
 use crate::statistic::Quartiles;
 use crate::{Error, Result};
@@ -20,8 +21,8 @@ use crate::{Error, Result};
 pub struct Results {
     /// The machine, the programs, the settings.
     pub about: IndexMap<String, String>,
-    /// Operations per second of the fastest product seen.
-    pub peak: f64,
+    /// The limits of the machine, and our GEMM.
+    pub limits: Limits,
     /// The measurements.
     pub measured: Vec<Measurement>,
     /// The growth curves.
@@ -67,7 +68,7 @@ impl Results {
     pub fn table(&self) -> Table {
         let ours = "multimae ms";
         let mut table = Table::new(
-            ["work", ours, "other", "other ms", "other / multimae", "memory", "share of peak"]
+            ["work", ours, "other", "other ms", "other / multimae", "memory", "share of limit"]
                 .map(str::to_owned),
         );
         for measured in &self.measured {
@@ -82,7 +83,7 @@ impl Results {
         let Some((_, ours)) = measured.programs.first() else { return Vec::new() };
         let milliseconds = ours.quartiles().map_or(NONE.to_owned(), in_milliseconds);
         let name = name(measured);
-        let peak = self.share_of_peak(measured).map_or(NONE.to_owned(), percent);
+        let share_of_limit = self.share_of_limit(measured).map_or(NONE.to_owned(), percent);
         let ratios = measured.ratios();
         if ratios.is_empty() {
             let none = || NONE.to_owned();
@@ -93,7 +94,7 @@ impl Results {
                 none(),
                 none(),
                 memory(ours.peak_memory),
-                peak,
+                share_of_limit,
             ]];
         }
         let shares = measured.memory_shares();
@@ -111,17 +112,17 @@ impl Results {
                 times.map_or(NONE.to_owned(), in_milliseconds),
                 Quartiles::of(ratios).map_or(NONE.to_owned(), |ratio| with_spread(ratio, 2)),
                 memory,
-                peak.clone(),
+                share_of_limit.clone(),
             ]
         };
         ratios.iter().map(row).collect()
     }
 
-    /// Returns the rate of a case divided by that of the fastest GEMM.
+    /// Returns the rate of a case divided by that of multiply-adds alone.
     #[must_use]
-    pub fn share_of_peak(&self, measured: &Measurement) -> Option<f64> {
+    pub fn share_of_limit(&self, measured: &Measurement) -> Option<f64> {
         let (_, ours) = measured.programs.first()?;
-        Some(flops::of(&measured.case)? / ours.quartiles()?.median / self.peak)
+        Some(flops::of(&measured.case)? / ours.quartiles()?.median / self.limits.operations)
     }
 
     /// Writes all files into a folder.
@@ -143,6 +144,8 @@ impl Results {
         report.definitions(&self.about.iter().collect::<Vec<_>>());
         let table = self.table();
         report.section("Times of the same work").table(table.headers(), table.rows());
+        let table = self.limits.table();
+        report.section("Limits of the machine").table(table.headers(), table.rows());
         if !self.growth.is_empty() {
             let charts: Vec<Svg> = self.growth.iter().map(Growth::chart).collect();
             report.section("Growth of times").charts(&charts);
@@ -153,7 +156,8 @@ impl Results {
     fn markdown(&self) -> String {
         let about: Vec<String> =
             self.about.iter().map(|(key, value)| format!("{key}: {value}.")).collect();
-        format!("{}\n{}\n", self.table().markdown(), about.join(" "))
+        let (table, limits) = (self.table().markdown(), self.limits.table().markdown());
+        format!("{table}\n{limits}\n{}\n", about.join(" "))
     }
 }
 

@@ -9,8 +9,8 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use indexmap::IndexMap;
 use multimae_bench::case::{BenchmarkCase, BenchmarkKind, EncoderSizes, Files};
+use multimae_bench::limits::Limits;
 use multimae_bench::measure::{Measurement, measure};
-use multimae_bench::peak::measured_peak;
 use multimae_bench::process::Program;
 use multimae_bench::report::{Growth, Results};
 use multimae_bench::{material, startup, worker};
@@ -41,6 +41,9 @@ pub(crate) struct Bench {
     /// Name the kinds of work
     #[arg(long)]
     list: bool,
+    /// Only what the processor can do at most, and how near our GEMM comes to it
+    #[arg(long)]
+    limits: bool,
     /// Steps of each program
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: u64,
@@ -125,11 +128,14 @@ impl Bench {
             return Ok(terminal::result(&names)?);
         }
         let threads = self.threads();
-        let torch = if self.alone { None } else { self.find_torch()? };
+        let torch = if self.alone || self.limits { None } else { self.find_torch()? };
         let precision = on_processor(self.precision)?;
         let about = self.about(threads, torch.as_ref());
-        let peak = measured_peak(precision);
-        let mut results = Results { about, peak, measured: Vec::new(), growth: Vec::new() };
+        let limits = Limits::measure(precision, threads)?;
+        if self.limits {
+            return Ok(terminal::result(&format!("{}\n", limits.table().markdown()))?);
+        }
+        let mut results = Results { about, limits, measured: Vec::new(), growth: Vec::new() };
         // Written after each: what was measured stays, whatever comes.
         for case in &cases {
             let measured = self.measure(case, threads, torch.as_ref(), self.rounds as usize)?;
@@ -140,7 +146,8 @@ impl Bench {
             results.growth = self.growth(threads, torch.as_ref())?;
             results.write(&self.out)?;
         }
-        terminal::result(&format!("{}\n", results.table().markdown()))?;
+        let (table, limits) = (results.table(), results.limits.table());
+        terminal::result(&format!("{}\n{}\n", table.markdown(), limits.markdown()))?;
         terminal::line(&format!("look at {}", self.out.join("report.html").display()));
         Ok(())
     }

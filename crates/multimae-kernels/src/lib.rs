@@ -3,6 +3,7 @@
 //!
 //! * [`cpu`]: fused kernels over slices, forward and backward.
 //! * [`ops`]: the kernels as operations on the engine's tensors, each with a plain twin.
+//! * [`limits`]: what the processor can do at most.
 //! * [`precision`]: the precision of GEMMs, a property of a call.
 //! * [`task_parallel`]: independent tasks, one per processor.
 //! * [`threads`]: the threads that compute.
@@ -20,8 +21,10 @@
 pub mod allocator;
 pub mod cpu;
 mod device_precision;
+pub mod limits;
 pub mod ops;
 pub mod precision;
+mod switch;
 pub mod task_parallel;
 pub mod threads;
 

@@ -47,11 +47,6 @@ pub fn forward(x: &[f32]) -> Vec<f32> {
     parallel::produce_evenly(x.len(), PART, |first, y| values(y, &x[first..]))
 }
 
-/// [`forward`] in the place of its input.
-pub fn forward_in_place(x: &mut [f32]) {
-    parallel::for_each(x.len(), x.chunks_mut(PART), values_in_place);
-}
-
 /// `gelu(x + bias)` in the place of `x`.
 #[multiversion(targets = "simd")]
 pub(crate) fn of_sums(x: &mut [f32], bias: &[f32]) {
@@ -60,8 +55,9 @@ pub(crate) fn of_sums(x: &mut [f32], bias: &[f32]) {
     }
 }
 
+/// [`forward`] in the place of its input, on this thread.
 #[multiversion(targets = "simd")]
-fn values_in_place(x: &mut [f32]) {
+pub(crate) fn in_place(x: &mut [f32]) {
     for x in x {
         *x = value_and_slope(*x).0;
     }
@@ -128,8 +124,9 @@ pub fn input_gradient_and_values(dy: Vec<f32>, x: &[f32]) -> (Vec<f32>, Vec<f32>
     (dx, y)
 }
 
+/// [`input_gradient_again`] on this thread.
 #[multiversion(targets = "simd")]
-fn times_slopes(dx: &mut [f32], x: &[f32]) {
+pub(crate) fn times_slopes(dx: &mut [f32], x: &[f32]) {
     for (dx, &x) in dx.iter_mut().zip(x) {
         *dx *= value_and_slope(x).1;
     }

@@ -2,8 +2,9 @@
 
 use multiversion::multiversion;
 
-use super::matrix::{Shape, multiplied};
-use super::parallel;
+use super::epilogue::Epilogue;
+use super::matrix::{Shape, Side, activates, multiplied, multiplied_then};
+use super::{gelu, parallel};
 use crate::precision::Precision;
 
 /// Sizes of an affine map.
@@ -46,13 +47,69 @@ pub fn forward(
     weight: &[f32],
     bias: Option<&[f32]>,
 ) -> Vec<f32> {
-    let mut y = multiplied(precision, (x, shape.input()), (weight, shape.weight().transposed()));
-    if let Some(bias) = bias {
-        assert_eq!(bias.len(), shape.outputs, "a bias for {shape:?}");
-        let part = parallel::rows_per_part(shape.outputs) * shape.outputs.max(1);
-        parallel::for_each(y.len(), y.chunks_mut(part), |rows| add_to_rows(rows, bias));
+    let weight = (weight, shape.weight().transposed());
+    multiplied_then(precision, ((x, shape.input()), weight), None, Epilogue::bias(bias))
+}
+
+/// `gelu(x) W^T + b`, with the exact GELU.
+///
+/// # Shapes
+/// As [`forward`].
+///
+/// # Panics
+/// If a slice does not have its shape.
+#[must_use]
+pub fn forward_of_gelu(
+    precision: Precision,
+    shape: LinearShape,
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+) -> Vec<f32> {
+    let operands = ((x, shape.input()), (weight, shape.weight().transposed()));
+    multiplied_then(precision, operands, Some(Side::Left), Epilogue::bias(bias))
+}
+
+/// The gradients of `x` and of the weight through [`forward_of_gelu`]. Only those that are
+/// wanted are computed.
+///
+/// # Panics
+/// If a slice does not have its shape.
+#[must_use]
+pub fn gradients_of_gelu(
+    precision: Precision,
+    shape: LinearShape,
+    dy: &[f32],
+    x: &[f32],
+    weight: Option<&[f32]>,
+    wants_weight: bool,
+) -> (Option<Vec<f32>>, Option<Vec<f32>>) {
+    let LinearShape { rows, inputs, outputs } = shape;
+    let fused =
+        activates(precision, rows, inputs, outputs) && activates(precision, outputs, inputs, rows);
+    let of_weight = |activated: Option<Side>, x: &[f32]| {
+        let operands = ((dy, shape.output().transposed()), (x, shape.input()));
+        multiplied_then(precision, operands, activated, Epilogue::default())
+    };
+    if fused {
+        let dx = weight.map(|weight| {
+            let operands = ((dy, shape.output()), (weight, shape.weight()));
+            let epilogue = Epilogue { slopes_at: Some(x), ..Epilogue::default() };
+            multiplied_then(precision, operands, None, epilogue)
+        });
+        return (dx, wants_weight.then(|| of_weight(Some(Side::Right), x)));
     }
-    y
+    let behind = weight.map(|weight| input_gradient(precision, shape, dy, weight));
+    match (behind, wants_weight) {
+        (Some(behind), true) => {
+            // Both the GELU and its derivative come of one exponential.
+            let (dx, activated) = gelu::input_gradient_and_values(behind, x);
+            (Some(dx), Some(of_weight(None, &activated)))
+        }
+        (Some(behind), false) => (Some(gelu::input_gradient_again(behind, x)), None),
+        (None, true) => (None, Some(of_weight(Some(Side::Right), x))),
+        (None, false) => (None, None),
+    }
 }
 
 /// The gradient of the input, `dy W`.
@@ -100,14 +157,6 @@ pub fn bias_gradient(outputs: usize, dy: &[f32]) -> Vec<f32> {
     total
 }
 
-/// Adds a row to every row of `rows`.
-#[multiversion(targets = "simd")]
-fn add_to_rows(rows: &mut [f32], row: &[f32]) {
-    for sums in rows.chunks_exact_mut(row.len().max(1)) {
-        sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
-    }
-}
-
 /// Adds every row of `rows` to `sum`.
 #[multiversion(targets = "simd")]
 pub(crate) fn add_rows(sum: &mut [f32], rows: &[f32]) {
@@ -120,6 +169,28 @@ pub(crate) fn add_rows(sum: &mut [f32], rows: &[f32]) {
 mod tests {
     use super::super::testing::{assert_close, values};
     use super::*;
+
+    #[test]
+    fn a_gelu_on_the_way_is_one_before() {
+        for (rows, inputs, outputs) in [(1, 1, 1), (3, 5, 7), (130, 96, 70), (0, 3, 2)] {
+            let (fp32, shape) = (Precision::Fp32, LinearShape { rows, inputs, outputs });
+            let [x, dy] = [rows * inputs, rows * outputs].map(|count| values(1, count));
+            let [weight, bias] = [outputs * inputs, outputs].map(|count| values(2, count));
+            let activated = gelu::forward(&x);
+            let y = forward_of_gelu(fp32, shape, &x, &weight, Some(&bias));
+            assert_close(&y, &forward(fp32, shape, &activated, &weight, Some(&bias)), 1e-6);
+            let behind = input_gradient(fp32, shape, &dy, &weight);
+            let dx = gelu::input_gradient_again(behind, &x);
+            let dw = weight_gradient(fp32, shape, &dy, &activated);
+            for (of_x, of_weight) in [(true, true), (true, false), (false, true), (false, false)] {
+                let weight = of_x.then_some(weight.as_slice());
+                let got = gradients_of_gelu(fp32, shape, &dy, &x, weight, of_weight);
+                assert_eq!((got.0.is_some(), got.1.is_some()), (of_x, of_weight));
+                got.0.iter().for_each(|got| assert_close(got, &dx, 1e-6));
+                got.1.iter().for_each(|got| assert_close(got, &dw, 1e-6));
+            }
+        }
+    }
 
     /// A linear function of its arguments: gradients are exact differences.
     #[test]

@@ -2,8 +2,10 @@
 
 use gemm::Parallelism;
 
-use super::bf16;
-use super::tiles::{self, Packed, Parts};
+use super::epilogue::Epilogue;
+use super::tiles::{self, Parts};
+use super::vectors::{self, Gemm, Right};
+use super::{bf16, gelu, parallel};
 use crate::precision::Precision;
 
 /// Multiplications below which a product runs on one thread.
@@ -16,6 +18,9 @@ const WORTH_ROUNDING: usize = 16 * 16 * 16;
 /// operands is faster than one of whole ones: the cost of splitting is that of reading the
 /// operands.
 const WORTH_SPLITTING: (usize, usize) = (96, 32);
+
+/// Likewise, from which on our kernels of the vector units are faster than the library's.
+const WORTH_PACKING: (usize, usize) = (16, 16);
 
 /// The places of a matrix's elements in a slice.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +59,13 @@ impl Shape {
 /// A matrix in a slice.
 pub(crate) type Matrix<'a> = (&'a [f32], Shape);
 
+/// An operand of a GEMM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Left,
+    Right,
+}
+
 /// The same matrix, mirrored.
 pub(crate) fn transposed((slice, shape): Matrix<'_>) -> Matrix<'_> {
     (slice, shape.transposed())
@@ -89,14 +101,63 @@ pub(crate) fn multiply(
 /// # Panics
 /// If the shapes do not fit each other or their slices.
 pub(crate) fn multiplied(precision: Precision, a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
+    multiplied_then(precision, (a, b), None, Epilogue::default())
+}
+
+/// Whether a GEMM takes the GELU of an operand on the way, without writing its values to memory.
+pub(crate) fn activates(precision: Precision, rows: usize, columns: usize, inner: usize) -> bool {
+    route(precision, rows, columns, inner) == Route::Vectors
+}
+
+/// `a b` in new memory, rows one behind the other, and what is done with its sums. An operand that is
+/// to be `activated` goes through the GELU first.
+///
+/// # Panics
+/// If the shapes do not fit each other, their slices or the epilogue.
+pub(crate) fn multiplied_then(
+    precision: Precision,
+    (a, b): (Matrix<'_>, Matrix<'_>),
+    activated: Option<Side>,
+    epilogue: Epilogue<'_>,
+) -> Vec<f32> {
     let (rows, columns, inner) = (a.1.rows, b.1.columns, a.1.columns);
     let (shape, len) = (Shape::rows(rows, columns, columns), rows * columns);
+    check(shape, a, b);
+    epilogue.check(rows, columns);
+    if len > 0 && route(precision, rows, columns, inner) == Route::Vectors {
+        let threads = worth_sharing(rows, columns, inner);
+        let b = Right::Matrix(b);
+        if activated == Some(Side::Left) && !vectors::packs_left_once(rows, columns, threads) {
+            let a = (gelu::forward(a.0), a.1);
+            return by_vectors(((&a.0, a.1), b), None, epilogue, threads);
+        }
+        return by_vectors((a, b), activated, epilogue, threads);
+    }
+    let mut into = match activated {
+        None => sums(precision, shape, a, b),
+        Some(Side::Left) => sums(precision, shape, (&gelu::forward(a.0), a.1), b),
+        Some(Side::Right) => sums(precision, shape, a, (&gelu::forward(b.0), b.1)),
+    };
+    if !epilogue.is_nothing() {
+        let at_once = parallel::rows_per_part(columns);
+        let parts = into.chunks_mut(at_once * columns.max(1)).enumerate();
+        parallel::for_each(len, parts, |(part, sums)| {
+            apply(epilogue, sums, (part * at_once, columns));
+        });
+    }
+    into
+}
+
+/// `a b` in new memory, by a route without epilogues.
+fn sums(precision: Precision, shape: Shape, a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
+    check(shape, a, b);
+    let Shape { rows, columns, .. } = shape;
+    let (inner, len) = (a.1.columns, rows * columns);
     if len == 0 || (precision == Precision::Bf16 && !tiles::usable()) {
         let mut into = vec![0.0; len];
         multiply(precision, (&mut into, shape), Into::Replace, 1.0, a, b);
         return into;
     }
-    check(shape, a, b);
     let mut into = Vec::with_capacity(len);
     let threads = worth_sharing(rows, columns, inner);
     let place = (into.as_mut_ptr(), shape);
@@ -107,66 +168,111 @@ pub(crate) fn multiplied(precision: Precision, a: Matrix<'_>, b: Matrix<'_>) -> 
     // written to without being read, in each of them, before the length is set.
     #[allow(unsafe_code)]
     unsafe {
-        match in_parts(precision, rows, columns, inner) {
-            Some(parts) => tiles::multiply(place, replace, a, b, (parts, threads)),
-            None => gemm_into(place, replace, a, b, threads),
+        match route(precision, rows, columns, inner) {
+            Route::Tiles(parts) => tiles::multiply(place, replace, a, b, (parts, threads)),
+            _ => gemm_into(place, replace, a, b, threads),
         }
         into.set_len(len);
     }
     into
 }
 
-/// The number of bfloat16 terms of operands on AMX tiles, if the GEMM runs there.
-fn in_parts(precision: Precision, rows: usize, columns: usize, inner: usize) -> Option<Parts> {
-    let (side, depth) = WORTH_SPLITTING;
+/// The code that computes a GEMM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Route {
+    /// AMX tiles, with operands of this number of bfloat16 terms.
+    Tiles(Parts),
+    /// Dot products of bfloat16 on the vector units.
+    Bf16,
+    /// Our fp32 kernels on the vector units.
+    Vectors,
+    /// The library's: small and narrow GEMMs, for which packing does not pay.
+    General,
+}
+
+fn route(precision: Precision, rows: usize, columns: usize, inner: usize) -> Route {
     let sides = rows.saturating_mul(columns);
-    let parts = match precision {
-        Precision::Bf16 if sides.saturating_mul(inner) >= WORTH_ROUNDING => Parts::One,
-        Precision::Fp32 if inner >= depth && 2 * sides >= side * (rows + columns) => Parts::Three,
-        _ => return None,
-    };
-    tiles::usable().then_some(parts)
-}
-
-/// The right operand of several single-threaded GEMMs.
-#[derive(Debug, Clone)]
-pub(crate) enum Operand<'a> {
-    /// As it is, in a precision.
-    Whole(Precision, Matrix<'a>),
-    /// Packed for the processor's tiles.
-    Packed(Packed),
-}
-
-impl<'a> Operand<'a> {
-    /// Whether operands are packed once for all GEMMs.
-    pub(crate) fn packs() -> bool {
-        tiles::usable()
+    let worth =
+        |(side, depth): (usize, usize)| inner >= depth && 2 * sides >= side * (rows + columns);
+    let rounding = precision == Precision::Bf16 && sides.saturating_mul(inner) >= WORTH_ROUNDING;
+    match precision {
+        Precision::Bf16 if rounding && tiles::usable() => Route::Tiles(Parts::One),
+        Precision::Bf16 if rounding => Route::Bf16,
+        Precision::Fp32 if tiles::usable() && worth(WORTH_SPLITTING) => Route::Tiles(Parts::Three),
+        Precision::Fp32 if vectors::usable() && worth(WORTH_PACKING) => Route::Vectors,
+        _ => Route::General,
     }
+}
 
-    pub(crate) fn new(precision: Precision, b: Matrix<'a>) -> Self {
-        if !Self::packs() {
-            return Self::Whole(precision, b);
+/// The right operand of several single-threaded GEMMs, which together are one of many rows.
+#[derive(Debug)]
+pub(crate) enum Operand {
+    /// Packed for the processor's tiles.
+    OfTiles(tiles::Packed),
+    /// Packed for its vector units.
+    OfVectors(vectors::Packed),
+}
+
+impl Operand {
+    /// Packs `b` for a left operand of `rows` rows in all; `None` if the GEMM of all rows would not be
+    /// computed of packed operands. Results are those of that GEMM.
+    pub(crate) fn new(precision: Precision, rows: usize, b: Matrix<'_>) -> Option<Self> {
+        match route(precision, rows, b.1.columns, b.1.rows) {
+            Route::Tiles(parts) => Some(Self::OfTiles(tiles::Packed::new(b, parts))),
+            Route::Vectors => Some(Self::OfVectors(vectors::Packed::new(b))),
+            Route::Bf16 | Route::General => None,
         }
-        let parts = match precision {
-            Precision::Bf16 => Parts::One,
-            Precision::Fp32 => Parts::Three,
-        };
-        Self::Packed(Packed::new(b, parts))
     }
 
     /// The result in rows one behind the other.
     ///
     /// # Panics
     /// As [`multiply`], or if there is nothing to multiply.
-    pub(crate) fn multiplied_here(&self, a: Matrix<'_>) -> Vec<f32> {
+    pub(crate) fn multiplied_here(&self, a: Matrix<'_>, epilogue: Epilogue<'_>) -> Vec<f32> {
         match self {
-            Self::Whole(precision, b) => {
-                let shape = Shape::rows(a.1.rows, b.1.columns, b.1.columns);
-                let mut into = vec![0.0; shape.extent()];
-                product(*precision, (&mut into, shape), (Into::Replace, 1.0), a, *b, false);
+            Self::OfTiles(b) => {
+                let mut into = b.multiplied_here(a);
+                let columns = into.len() / a.1.rows.max(1);
+                apply(epilogue, &mut into, (0, columns));
                 into
             }
-            Self::Packed(b) => b.multiplied_here(a),
+            Self::OfVectors(b) => by_vectors((a, Right::Packed(b)), None, epilogue, false),
+        }
+    }
+}
+
+/// `a b` and an epilogue on the vector units, in new memory, rows one behind the other.
+///
+/// # Panics
+/// If there is nothing to multiply, or the shapes do not fit.
+fn by_vectors(
+    (a, b): (Matrix<'_>, Right<'_>),
+    activated: Option<Side>,
+    epilogue: Epilogue<'_>,
+    threads: bool,
+) -> Vec<f32> {
+    let shape = Shape::rows(a.1.rows, b.columns(), b.columns());
+    let len = shape.rows * shape.columns;
+    assert!(b.inner() == a.1.columns && b.exists(), "a right operand that does not fit");
+    assert!(a.1.extent() <= a.0.len(), "a matrix reaches over its slice");
+    let mut into = Vec::with_capacity(len);
+    let gemm = Gemm { how: Into::Replace, scale: 1.0, a, b, activated, epilogue };
+    // SAFETY: the shapes fit and every element of the operands exists (asserted). The result's rows
+    // lie one behind the other in `len` places that were just allocated and that nothing else refers
+    // to; each of them is written, without being read before, until the length is set.
+    #[allow(unsafe_code)]
+    unsafe {
+        vectors::multiply((into.as_mut_ptr(), shape), gemm, threads);
+        into.set_len(len);
+    }
+    into
+}
+
+/// Applies an epilogue to whole rows of `columns` sums, from a row on.
+fn apply(epilogue: Epilogue<'_>, sums: &mut [f32], (first, columns): (usize, usize)) {
+    if !epilogue.is_nothing() {
+        for (row, sums) in sums.chunks_exact_mut(columns.max(1)).enumerate() {
+            epilogue.apply(sums, (first + row, 0), columns);
         }
     }
 }
@@ -222,21 +328,27 @@ fn product(
         (shape.transposed(), transposed(b), transposed(a))
     };
     if shape_across.column_stride == 1 {
-        if let Some(parts) = in_parts(precision, rows, columns, inner) {
-            let into = (into.as_mut_ptr(), shape_across);
+        let (a, b) = (a_across, b_across);
+        match route(precision, rows, columns, inner) {
+            Route::Bf16 => {
+                return bf16::multiply((into, shape_across), (how, scale), a, b, threads);
+            }
             // SAFETY: every element that the strides reach lies in its slice and the shapes fit (both
             // asserted above); `into` is borrowed mutably, holds numbers, and no two of its elements
             // share a place (asserted).
             #[allow(unsafe_code)]
-            unsafe {
-                tiles::multiply(into, (how, scale), a_across, b_across, (parts, threads));
-            }
-            return;
-        }
-        let work = rows.saturating_mul(columns).saturating_mul(inner);
-        if precision == Precision::Bf16 && work >= WORTH_ROUNDING {
-            let into = (into, shape_across);
-            return bf16::multiply(into, (how, scale), a_across, b_across, threads);
+            Route::Tiles(parts) => unsafe {
+                let into = (into.as_mut_ptr(), shape_across);
+                return tiles::multiply(into, (how, scale), a, b, (parts, threads));
+            },
+            // SAFETY: as above.
+            #[allow(unsafe_code)]
+            Route::Vectors => unsafe {
+                let (b, epilogue) = (Right::Matrix(b), Epilogue::default());
+                let gemm = Gemm { how, scale, a, b, activated: None, epilogue };
+                return vectors::multiply((into.as_mut_ptr(), shape_across), gemm, threads);
+            },
+            Route::General => {}
         }
     }
     let into = (into.as_mut_ptr(), shape);
@@ -264,7 +376,7 @@ fn check(shape: Shape, (a, a_shape): Matrix<'_>, (b, b_shape): Matrix<'_>) {
     );
 }
 
-/// The fp32 GEMM.
+/// The fp32 GEMM of the library.
 ///
 /// # Safety
 /// The shapes must fit each other and every element that their strides reach must exist; those of

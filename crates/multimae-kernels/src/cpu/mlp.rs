@@ -1,17 +1,17 @@
-//! Fused norm and two-layer MLP for inference: some rows at a time, whose hidden values stay in the
-//! cache and are never in memory as a whole.
+//! Fused norm and two-layer MLP for inference. Many rows are computed some at a time, whose hidden
+//! values stay in the cache and are never in memory as a whole; few rows layer by layer.
 
-use multiversion::multiversion;
-
-use super::matrix::{Operand, Shape};
-use super::{gelu, layer_norm, parallel};
+use super::epilogue::Epilogue;
+use super::matrix::{Matrix, Operand, Shape, multiplied_then};
+use super::{layer_norm, parallel};
 use crate::precision::Precision;
 
 /// Hidden values of the rows that one thread takes at a time.
 const HIDDEN_AT_ONCE: usize = 1 << 18;
 
 /// The fewest rows per thread that are worth it: with fewer, columns are not shared among threads.
-const WORTH_ROWS: usize = 256;
+/// Few in tests, which have few.
+const WORTH_ROWS: usize = if cfg!(test) { 32 } else { 256 };
 
 /// Scale and shift of the norm, and what is added to the variance.
 #[derive(Debug, Clone, Copy)]
@@ -34,17 +34,10 @@ pub struct Layer<'a> {
 }
 
 impl Layer<'_> {
-    /// The mirrored weight, ready for several GEMMs.
-    fn operand(&self, precision: Precision, inputs: usize) -> Operand<'_> {
-        let weight = Shape::rows(self.bias.len(), inputs, inputs);
-        Operand::new(precision, (self.weight, weight.transposed()))
+    /// The transposed weight.
+    fn matrix(&self, inputs: usize) -> Matrix<'_> {
+        (self.weight, Shape::rows(self.bias.len(), inputs, inputs).transposed())
     }
-}
-
-/// Whether this number of rows is faster fused than layer by layer.
-#[must_use]
-pub fn worth_it(rows: usize) -> bool {
-    Operand::packs() && rows >= WORTH_ROWS * rayon::current_num_threads()
 }
 
 /// `W2 gelu(W1 norm(x) + b1) + b2` of every row, with the exact GELU.
@@ -75,8 +68,21 @@ pub fn forward(
     if rows == 0 || hidden == 0 || outputs == 0 {
         return parallel::runs(rows * outputs, 1, |at| second.bias[at % outputs]);
     }
-    let (to_hidden, to_outputs) =
-        (first.operand(precision, width), second.operand(precision, hidden));
+    let to_hidden = Epilogue { gelu: true, ..Epilogue::bias(Some(first.bias)) };
+    let to_outputs = Epilogue::bias(Some(second.bias));
+    let packed = if rows >= WORTH_ROWS * rayon::current_num_threads() {
+        let first = Operand::new(precision, rows, first.matrix(width));
+        first.zip(Operand::new(precision, rows, second.matrix(hidden)))
+    } else {
+        None
+    };
+    let Some(operands) = packed else {
+        let (normed, _) = layer_norm::forward(x, norm.scale, norm.shift, norm.eps);
+        let normed = (normed.as_slice(), Shape::rows(rows, width, width));
+        let between = multiplied_then(precision, (normed, first.matrix(width)), None, to_hidden);
+        let between = (between.as_slice(), Shape::rows(rows, hidden, hidden));
+        return multiplied_then(precision, (between, second.matrix(hidden)), None, to_outputs);
+    };
     let share = rows.div_ceil(rayon::current_num_threads());
     let part = (HIDDEN_AT_ONCE / hidden).next_multiple_of(32).min(share.next_multiple_of(32));
     let parts = (0..rows).step_by(part).map(|row| (part.min(rows - row) * outputs, row));
@@ -85,28 +91,18 @@ pub fn forward(
         let mut normed = vec![0.0; rows * width];
         layer_norm::normalized(&x[row * width..][..rows * width], norm, &mut normed);
         let normed = (normed.as_slice(), Shape::rows(rows, width, width));
-        let mut between = to_hidden.multiplied_here(normed);
-        between.chunks_exact_mut(hidden).for_each(|row| gelu::of_sums(row, first.bias));
+        let between = operands.0.multiplied_here(normed, to_hidden);
         let between = (between.as_slice(), Shape::rows(rows, hidden, hidden));
-        write_sums(y, &to_outputs.multiplied_here(between), second.bias);
+        y.copy_from_slice(&operands.1.multiplied_here(between, to_outputs));
     };
     parallel::produce(rows * hidden, parts, work).0
-}
-
-#[multiversion(targets = "simd")]
-fn write_sums(to: &mut [f32], rows: &[f32], bias: &[f32]) {
-    let width = bias.len().max(1);
-    for (to, row) in to.chunks_exact_mut(width).zip(rows.chunks_exact(width)) {
-        for ((to, value), bias) in to.iter_mut().zip(row).zip(bias) {
-            *to = value + bias;
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::gelu;
     use super::super::linear::{self, LinearShape};
     use super::super::testing::{assert_close, values};
     use super::*;

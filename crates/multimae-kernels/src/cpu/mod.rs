@@ -2,7 +2,7 @@
 //!
 //! Sums run over a fixed number of lanes in a fixed order, with fused multiply-add everywhere, so
 //! that outside GEMMs the bits depend neither on the processor's vector width nor on the number of
-//! threads.
+//! threads. Those of GEMMs do not depend on the number of threads.
 
 pub mod adamw;
 pub mod attention;
@@ -18,14 +18,16 @@ pub mod swap_axes;
 mod winograd;
 
 pub(crate) mod bf16;
+mod epilogue;
 mod lanes;
 mod matrix;
-mod parallel;
+pub(crate) mod parallel;
 #[cfg(target_arch = "x86_64")]
-mod tiles;
+pub(crate) mod tiles;
 #[cfg(not(target_arch = "x86_64"))]
 #[path = "no_tiles.rs"]
-mod tiles;
+pub(crate) mod tiles;
+mod vectors;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -31,6 +31,14 @@ impl Packed {
     }
 }
 
+/// Of no use.
+pub(crate) const OPERATIONS_OF_A_TURN: usize = 0;
+
+/// Never called.
+pub(crate) fn busy_loop(_: usize) -> f32 {
+    0.0
+}
+
 /// Never.
 #[must_use]
 pub(crate) fn usable() -> bool {

@@ -19,8 +19,8 @@ use burn::backend::{Autodiff, Flex};
 use super::extension::KernelOps;
 use super::flex::{
     conv_shape, conv2d_of, cross_attention_shape, cross_entropy_shape, dims, elements,
-    layer_norm_of, linear_of, linear_shape, resize_of, scale_shift_of, self_attention_shape,
-    swap_axes_of, swap_shape, tensor, whole_numbers,
+    gelu_linear_of, layer_norm_of, linear_of, linear_shape, resize_of, scale_shift_of,
+    self_attention_shape, swap_axes_of, swap_shape, tensor, whole_numbers,
 };
 use crate::cpu::attention::{self, AttentionShape, Inputs};
 use crate::cpu::conv::{self, ConvShape};
@@ -187,33 +187,40 @@ fn linear_map<C: CheckpointStrategy>(
 #[derive(Debug, Clone)]
 struct GeluLinearState(LinearState);
 
+impl GeluLinearState {
+    fn gradients(&self, dy: &[f32], of_x: bool, of_weight: bool) -> [Option<FlexTensor>; 2] {
+        let LinearState { precision, shape, input, x: Some(x), weight } = &self.0 else {
+            return [None, None];
+        };
+        let weight = weight.as_ref().filter(|_| of_x).map(elements);
+        let (dx, dw) = linear::gradients_of_gelu(
+            *precision,
+            *shape,
+            dy,
+            &elements(x),
+            weight.as_deref(),
+            of_weight,
+        );
+        let dx = dx.map(|dx| tensor(dx, input.clone()));
+        [dx, dw.map(|dw| tensor(dw, [shape.outputs, shape.inputs]))]
+    }
+}
+
 impl AffineState for GeluLinearState {
     const OF_INPUT: bool = true;
 
     fn input_gradient(&self, dy: &[f32]) -> Option<FlexTensor> {
-        let LinearState { precision, shape, input, x, weight } = &self.0;
-        let behind = linear::input_gradient(*precision, *shape, dy, &elements(weight.as_ref()?));
-        let dx = gelu::input_gradient_again(behind, &elements(x.as_ref()?));
-        Some(tensor(dx, input.clone()))
+        let [dx, _] = self.gradients(dy, true, false);
+        dx
     }
 
     fn weight_gradient(&self, dy: &[f32]) -> Option<FlexTensor> {
-        let LinearState { precision, shape, x, .. } = &self.0;
-        let activated = gelu::forward(&elements(x.as_ref()?));
-        let dw = linear::weight_gradient(*precision, *shape, dy, &activated);
-        Some(tensor(dw, [shape.outputs, shape.inputs]))
+        let [_, dw] = self.gradients(dy, false, true);
+        dw
     }
 
     fn both_gradients(&self, dy: &[f32]) -> [Option<FlexTensor>; 2] {
-        let LinearState { precision, shape, input, x: Some(x), weight: Some(weight) } = &self.0
-        else {
-            return [self.input_gradient(dy), self.weight_gradient(dy)];
-        };
-        let behind = linear::input_gradient(*precision, *shape, dy, &elements(weight));
-        let (dx, activated) = gelu::input_gradient_and_values(behind, &elements(x));
-        let dw = linear::weight_gradient(*precision, *shape, dy, &activated);
-        let dw = tensor(dw, [shape.outputs, shape.inputs]);
-        [Some(tensor(dx, input.clone())), Some(dw)]
+        self.gradients(dy, true, true)
     }
 
     fn bias_gradient(&self, dy: &[f32]) -> FlexTensor {
@@ -539,7 +546,7 @@ impl<C: CheckpointStrategy> KernelOps for Tracked<C> {
         let shape = linear_shape(x.primitive(), weight.primitive());
         let input = dims(x.primitive());
         let forward = |x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>| {
-            linear_of(precision, &Flex::gelu(x.clone()), weight, bias)
+            gelu_linear_of(precision, x, weight, bias)
         };
         affine::<C, GeluLinearState>(x, weight, Some(bias), forward, |x, weight| {
             GeluLinearState(LinearState { precision, shape, input, x, weight })

@@ -128,8 +128,31 @@ pub(super) fn with_last(mut dims: Vec<usize>, last: usize) -> Vec<usize> {
     dims
 }
 
+/// An affine map over slices.
+type Affine = fn(Precision, LinearShape, &[f32], &[f32], Option<&[f32]>) -> Vec<f32>;
+
 /// The linear map.
 pub(super) fn linear_of(
+    precision: Precision,
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    bias: Option<&FlexTensor>,
+) -> FlexTensor {
+    affine_of(linear::forward, precision, x, weight, bias)
+}
+
+/// The linear map behind a GELU.
+pub(super) fn gelu_linear_of(
+    precision: Precision,
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    bias: Option<&FlexTensor>,
+) -> FlexTensor {
+    affine_of(linear::forward_of_gelu, precision, x, weight, bias)
+}
+
+fn affine_of(
+    map: Affine,
     precision: Precision,
     x: &FlexTensor,
     weight: &FlexTensor,
@@ -140,7 +163,7 @@ pub(super) fn linear_of(
     if let Some(bias) = &bias {
         assert!(bias.len() == shape.outputs, "a bias of {} for {shape:?}", bias.len());
     }
-    let y = linear::forward(precision, shape, &elements(x), &elements(weight), bias.as_deref());
+    let y = map(precision, shape, &elements(x), &elements(weight), bias.as_deref());
     tensor(y, with_last(dims(x), shape.outputs))
 }
 
@@ -225,10 +248,7 @@ impl KernelOps for Flex {
         bias: FloatTensor<Self>,
         precision: Precision,
     ) -> FloatTensor<Self> {
-        // An input without another owner is not needed any more.
-        let mut activated = whole(x);
-        gelu::forward_in_place(activated.storage_mut());
-        linear_of(precision, &activated, &weight, Some(&bias))
+        gelu_linear_of(precision, &x, &weight, Some(&bias))
     }
 
     fn norm_linear(

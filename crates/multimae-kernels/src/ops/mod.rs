@@ -14,23 +14,20 @@ mod extension;
 mod flex;
 pub mod plain;
 
-use std::sync::OnceLock;
-
 use burn::backend::{Dispatch, DispatchDevice};
 use burn::tensor::{DType, Device, Int, Tensor};
 
 use crate::cpu::adamw::AdamWStep;
 use crate::cpu::cross_entropy::Smoothing;
-use crate::cpu::mlp;
 use crate::cpu::resize::Resize;
 use crate::precision::Precision;
+use crate::switch::Switch;
 use extension::{KernelOps, UpdateOps};
 
 /// Whether the fused operations are switched on.
 #[must_use]
 pub fn enabled() -> bool {
-    static ENABLED: OnceLock<bool> = OnceLock::new();
-    *ENABLED.get_or_init(|| std::env::var("MULTIMAE_KERNELS").as_deref() != Ok("plain"))
+    Switch::current() > Switch::Plain
 }
 
 /// Whether tensors of the device are the processor's own.
@@ -110,7 +107,7 @@ pub fn norm_linear<const D: usize>(
 }
 
 /// Computes layer normalisation and a two-layer MLP (weight and bias each) with the exact GELU
-/// between. Without gradients the hidden values are never in memory as a whole.
+/// between. Without gradients the hidden values of many rows are never in memory as a whole.
 ///
 /// # Shapes
 /// `x (..., inputs)`, `scale` and `shift (inputs)`, `first (hidden, inputs)`,
@@ -122,8 +119,7 @@ pub fn norm_mlp<const D: usize>(
     first: (Tensor<2>, Tensor<1>),
     second: (Tensor<2>, Tensor<1>),
 ) -> Tensor<D> {
-    let rows = x.dims()[..D - 1].iter().product();
-    if x.is_autodiff() || !fused(&x) || !mlp::worth_it(rows) {
+    if x.is_autodiff() || !fused(&x) {
         let hidden = norm_linear(x, (scale, shift, eps), first.0, first.1);
         return gelu_linear(hidden, second.0, second.1);
     }

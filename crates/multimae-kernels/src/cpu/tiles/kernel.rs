@@ -12,7 +12,7 @@ use std::arch::x86_64::{
 use std::mem::MaybeUninit;
 
 use super::conv::Padded;
-use super::{LINES, Line, Parts, SIDE};
+use super::{LINES, Line, Parts, SIDE, supported};
 
 /// Rows and columns of the sums in a tile register.
 const TILE: usize = 16;
@@ -144,6 +144,34 @@ macro_rules! over_blocks {
 /// Instructions that fetch lines into the second cache.
 macro_rules! fetch {
     ($($place:literal),*) => { concat!($("prefetcht1 [{next} + ", $place, "]\n"),*) };
+}
+
+/// Products and sums of a turn of [`busy_loop`].
+pub(crate) const OPERATIONS_OF_A_TURN: usize = 4 * 2 * TILE * TILE * 32;
+
+/// Multiplies the same two tiles again and again, for the limit of the processor. Returns a sum.
+///
+/// # Panics
+/// If the processor has no tiles.
+pub(crate) fn busy_loop(turns: usize) -> f32 {
+    assert!(supported(), "a processor without tiles");
+    let mut sums = MaybeUninit::<Sums>::uninit();
+    // Two values of bfloat16, 2^-10, to a word.
+    let operand = [[0x3a80_3a80_u32; TILE]; TILE];
+    // SAFETY: reads a tile of 1 KiB twice and writes the four of the sums; tiles are released.
+    #[allow(unsafe_code)]
+    let sums = unsafe {
+        over_blocks!(turns.max(1), sums.as_mut_ptr(), [
+            "tileloadd tmm4, [{operand} + {row}*1]",
+            "tileloadd tmm5, [{operand} + {row}*1]",
+            "tdpbf16ps tmm0, tmm4, tmm5",
+            "tdpbf16ps tmm1, tmm4, tmm5",
+            "tdpbf16ps tmm2, tmm4, tmm5",
+            "tdpbf16ps tmm3, tmm4, tmm5",
+        ], { operand = in(reg) operand.as_ptr(), });
+        sums.assume_init_ref()
+    };
+    sums.0[0][0]
 }
 
 /// Multiplies operands of one term.

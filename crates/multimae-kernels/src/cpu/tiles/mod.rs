@@ -23,6 +23,7 @@ use std::cell::RefCell;
 use rayon::prelude::*;
 
 use super::matrix::{Into, Matrix, Shape, transposed};
+pub(crate) use kernel::{OPERATIONS_OF_A_TURN, busy_loop};
 use pack::Form;
 use permission::supported;
 pub(crate) use permission::usable;

@@ -3,6 +3,8 @@
 use std::arch::x86_64::__cpuid_count;
 use std::sync::OnceLock;
 
+use crate::switch::Switch;
+
 /// Whether GEMMs can be computed on tiles. The first call asks the system for their use, which
 /// holds for all threads of the process.
 #[must_use]
@@ -11,14 +13,11 @@ pub(crate) fn supported() -> bool {
     *SUPPORTED.get_or_init(|| !cfg!(miri) && has_tiles() && packs() && permitted())
 }
 
-/// Whether GEMMs are to be computed on tiles: unless the environment variable `MULTIMAE_KERNELS`
-/// is `vectors`, which leaves them to the processor's vectors.
+/// Whether GEMMs are to be computed on tiles: unless the environment leaves them to the processor's
+/// vectors.
 #[must_use]
 pub(crate) fn usable() -> bool {
-    static USABLE: OnceLock<bool> = OnceLock::new();
-    *USABLE.get_or_init(|| {
-        std::env::var("MULTIMAE_KERNELS").as_deref() != Ok("vectors") && supported()
-    })
+    Switch::current() > Switch::Vectors && supported()
 }
 
 /// Tiles, and bfloat16 GEMMs on them.

@@ -1,0 +1,349 @@
+//! The fp32 GEMM on the vector units.
+//!
+//! Both operands are packed into panels: some rows of `a`, or columns of `b`, one value of each
+//! behind the other along the inner axis. A kernel multiplies a panel by a panel and keeps the sums in
+//! registers. The inner axis is cut so that a panel of `b` stays near the processor, the rows so that
+//! the panels of `a` of one block stay in a core's second cache, the columns so that those of `b` stay
+//! in the shared one (Goto and van de Geijn, 2008; Van Zee and van de Geijn, 2015).
+//!
+//! Every element is a sum over the inner axis in order, by fused multiply-add, cut at places that
+//! depend on the inner length alone: its bits depend neither on the number of threads, nor on where in
+//! the result it lies, nor on the kernel.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod grid;
+mod kernel;
+mod operands;
+mod pack;
+mod packed;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86_pack;
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use rayon::prelude::*;
+
+use self::grid::Grid;
+use self::kernel::{Kernel, Tile};
+use self::operands::{Left, Panels, stays_in_place};
+use self::packed::{Part, Parts, aligned, pack_last, pack_parts};
+use super::epilogue::Epilogue;
+use super::matrix::{Into, Matrix, Shape, Side};
+use crate::switch::Switch;
+
+pub(crate) use self::packed::Packed;
+
+/// The most values of the packed rows of a block, to stay in the second cache.
+const LEFT: usize = 96 << 10;
+/// The most rows of a kernel's panel.
+const MOST_ROWS: usize = 14;
+
+/// Chooses a kernel by the number of rows of a tile.
+#[cfg(target_arch = "x86_64")]
+macro_rules! by_rows {
+    ($kernel:ident, $vectors:literal, $rows:expr, $args:tt, [$($count:literal)*]) => {
+        match $rows {
+            $($count => by_rows!(@call $kernel, $count, $vectors, $args),)*
+            _ => {}
+        }
+    };
+    (@call $kernel:ident, $count:literal, $vectors:literal, ($($arg:expr),*)) => {
+        $kernel::<$count, $vectors>($($arg),*)
+    };
+}
+#[cfg(target_arch = "x86_64")]
+use by_rows;
+
+thread_local! {
+    /// Packed rows; their memory is reused by the next GEMM.
+    static LEFT_PANELS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    /// Packed columns.
+    static RIGHT_PANELS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Portable,
+}
+
+impl Unit {
+    /// The fastest that this processor has.
+    fn best() -> Self {
+        static BEST: OnceLock<Unit> = OnceLock::new();
+        *BEST.get_or_init(|| {
+            let all = Self::all();
+            #[cfg(target_arch = "x86_64")]
+            if all.first() == Some(&Self::Avx512) && avx512::is_halved() {
+                return Self::Avx2;
+            }
+            all.first().copied().unwrap_or(Self::Portable)
+        })
+    }
+
+    /// All that this processor has, the fastest first.
+    fn all() -> Vec<Self> {
+        let units = [
+            #[cfg(target_arch = "x86_64")]
+            (Self::Avx512, avx512::is_supported()),
+            #[cfg(target_arch = "x86_64")]
+            (Self::Avx2, avx2::is_supported()),
+            (Self::Portable, true),
+        ];
+        units.into_iter().filter(|(_, has)| *has).map(|(unit, _)| unit).collect()
+    }
+}
+
+/// Whether GEMMs are to be computed here: if the processor has a kernel of its own, and the environment
+/// does not leave them to the library. The portable kernel is their oracle; where nothing else is, the
+/// library is faster.
+pub(crate) fn usable() -> bool {
+    Switch::current() > Switch::Library && Unit::best() != Unit::Portable
+}
+
+/// Whether every row of the left operand is packed once, and not again for each share of the columns.
+pub(crate) fn packs_left_once(rows: usize, columns: usize, threads: bool) -> bool {
+    let threads = if threads { rayon::current_num_threads() } else { 1 };
+    columns <= packed::COLUMNS && (threads == 1 || rows >= threads * grid::FEWEST * MOST_ROWS)
+}
+
+/// The right operand.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Right<'a> {
+    /// As it is.
+    Matrix(Matrix<'a>),
+    /// Packed before.
+    Packed(&'a Packed),
+}
+
+impl Right<'_> {
+    pub(crate) fn inner(self) -> usize {
+        match self {
+            Self::Matrix((_, shape)) => shape.rows,
+            Self::Packed(packed) => packed.inner(),
+        }
+    }
+
+    /// Whether every element lies in its slice.
+    pub(crate) fn exists(self) -> bool {
+        match self {
+            Self::Matrix((slice, shape)) => shape.extent() <= slice.len(),
+            Self::Packed(_) => true,
+        }
+    }
+
+    pub(crate) fn columns(self) -> usize {
+        match self {
+            Self::Matrix((_, shape)) => shape.columns,
+            Self::Packed(packed) => packed.columns(),
+        }
+    }
+}
+
+/// A GEMM: `into (+)= scale * a b`, and what is done with the sums then.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gemm<'a> {
+    pub how: Into,
+    pub scale: f32,
+    pub a: Matrix<'a>,
+    pub b: Right<'a>,
+    /// The operand whose values go through the GELU when they are packed; one packed before has.
+    pub activated: Option<Side>,
+    pub epilogue: Epilogue<'a>,
+}
+
+/// The result's place, in which threads write apart.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    first: *mut f32,
+    row_stride: usize,
+}
+
+// SAFETY: every thread writes to its own rows and columns of the place, as `run` deals them out.
+#[allow(unsafe_code)]
+unsafe impl Send for Place {}
+// SAFETY: as above.
+#[allow(unsafe_code)]
+unsafe impl Sync for Place {}
+
+/// Computes a GEMM into a result whose columns are neighbours, here or among the threads.
+///
+/// # Safety
+/// The shapes must fit each other, every element that the strides reach must exist, and those of the
+/// result must be writable, share no place with each other or with an operand, and be initialised if
+/// the result is added to them.
+///
+/// # Panics
+/// If there is nothing to multiply, the epilogue does not fit, or `b` was packed for another kernel.
+#[allow(unsafe_code)]
+pub(crate) unsafe fn multiply((into, shape): (*mut f32, Shape), gemm: Gemm<'_>, threads: bool) {
+    // SAFETY: as the caller promises; the best kernel is one that the processor has.
+    unsafe { multiply_by(Unit::best(), (into, shape), gemm, threads) }
+}
+
+/// # Safety
+/// As [`multiply`]; the processor must have the kernel.
+#[allow(unsafe_code)]
+unsafe fn multiply_by(unit: Unit, (into, shape): (*mut f32, Shape), gemm: Gemm<'_>, threads: bool) {
+    assert!(shape.column_stride == 1 || shape.columns <= 1, "columns lie apart");
+    assert!(shape.rows > 0 && shape.columns > 0 && gemm.a.1.columns > 0, "an empty product");
+    if let Right::Packed(packed) = gemm.b {
+        packed.check(unit, gemm.a.1.columns, shape.columns);
+    }
+    gemm.epilogue.check(shape.rows, shape.columns);
+    let place = Place { first: into, row_stride: shape.row_stride };
+    let threads = if threads { rayon::current_num_threads() } else { 1 };
+    // SAFETY: as the caller promises.
+    unsafe {
+        match unit {
+            #[cfg(target_arch = "x86_64")]
+            Unit::Avx512 => run::<avx512::Avx512>(place, shape.rows, gemm, threads),
+            #[cfg(target_arch = "x86_64")]
+            Unit::Avx2 => run::<avx2::Avx2>(place, shape.rows, gemm, threads),
+            Unit::Portable => run::<portable::Portable>(place, shape.rows, gemm, threads),
+        }
+    }
+}
+
+/// The largest part of `len`, a multiple of `unit`, such that parts of at most `most` are of even size.
+fn even_part(len: usize, most: usize, unit: usize) -> usize {
+    let parts = len.div_ceil(most.max(1)).max(1);
+    len.div_ceil(parts).div_ceil(unit).max(1) * unit
+}
+
+/// # Safety
+/// As [`multiply`]; the processor must have the kernel.
+#[allow(unsafe_code)]
+unsafe fn run<K: Kernel>(place: Place, rows: usize, gemm: Gemm<'_>, threads: usize) {
+    let parts = Parts::of::<K>(gemm.a.1.columns, gemm.b.columns());
+    let activated = gemm.activated == Some(Side::Right);
+    let mut buffer = RIGHT_PANELS.take();
+    for group in parts.groups::<K>() {
+        let panels = match gemm.b {
+            Right::Matrix(b) if !activated && stays_in_place(b.1, rows) => {
+                let inner: usize = group.iter().map(|part| part.depth).sum();
+                let last = aligned(&mut buffer, K::COLUMNS * inner);
+                pack_last::<K>(last, &group, b);
+                Panels::InPlace(b, last)
+            }
+            Right::Matrix(b) => {
+                let panels = aligned(&mut buffer, group.iter().map(|part| part.len::<K>()).sum());
+                pack_parts::<K>(panels, &group, (b, activated), threads);
+                Panels::Packed(panels)
+            }
+            Right::Packed(packed) => Panels::Packed(packed.parts::<K>(&group)),
+        };
+        // SAFETY: as the caller promises.
+        unsafe { multiply_group::<K>(place, rows, &gemm, (&group, panels), threads) }
+    }
+    RIGHT_PANELS.replace(buffer);
+}
+
+/// Multiplies all rows by the packed panels of parts of the same columns.
+///
+/// # Safety
+/// As [`run`].
+#[allow(unsafe_code)]
+unsafe fn multiply_group<K: Kernel>(
+    place: Place,
+    rows: usize,
+    gemm: &Gemm<'_>,
+    (group, panels): (&[Part], Panels<'_>),
+    threads: usize,
+) {
+    let Some(first) = group.first() else { return };
+    let of_rows = rows.div_ceil(K::ROWS);
+    let of_columns = first.columns.div_ceil(K::COLUMNS);
+    let most = (LEFT / (first.depth * K::ROWS)).max(1);
+    let Grid { blocks, shares } = Grid::new((of_rows, of_columns), most, threads);
+    let work = |index: usize| {
+        let block = Grid::part(of_rows, index / shares, blocks);
+        let share = Grid::part(of_columns, index % shares, shares);
+        let rows = block.start * K::ROWS..(block.end * K::ROWS).min(rows);
+        for number in 0..group.len() {
+            // SAFETY: as the caller promises; blocks and shares are apart.
+            unsafe {
+                multiply_block::<K>(
+                    place,
+                    rows.clone(),
+                    gemm,
+                    (group, number),
+                    (panels, share.clone()),
+                );
+            }
+        }
+    };
+    if threads > 1 {
+        (0..blocks * shares).into_par_iter().with_max_len(1).for_each(work);
+    } else {
+        (0..blocks * shares).for_each(work);
+    }
+}
+
+/// Multiplies some rows by some of the panels of a part.
+///
+/// # Safety
+/// As [`run`]; no other thread may write to these rows of these columns.
+#[allow(unsafe_code)]
+unsafe fn multiply_block<K: Kernel>(
+    place: Place,
+    rows: Range<usize>,
+    gemm: &Gemm<'_>,
+    (group, number): (&[Part], usize),
+    (panels, share): (Panels<'_>, Range<usize>),
+) {
+    let part = group[number];
+    let mut buffer = LEFT_PANELS.take();
+    let left = Left::<K>::new(&mut buffer, rows.clone(), gemm, part, share.len());
+    let add = gemm.how == Into::Add || part.inner > 0;
+    let finish = part.is_last && !gemm.epilogue.is_nothing();
+    for panel in share {
+        let right = panels.source::<K>(group, number, panel);
+        let columns = K::COLUMNS.min(part.columns - panel * K::COLUMNS);
+        let column = part.column + panel * K::COLUMNS;
+        for first in (0..rows.len()).step_by(K::ROWS) {
+            let count = K::ROWS.min(rows.len() - first);
+            let row = rows.start + first;
+            let tile =
+                Tile { rows: count, columns, stride: place.row_stride, add, scale: gemm.scale };
+            // SAFETY: the tile lies in the result, whose elements exist as the caller promises and are
+            // this thread's; the sources hold `depth` values of its rows and of a panel's columns.
+            unsafe {
+                let into = place.first.add(row * place.row_stride + column);
+                K::multiply(into, tile, part.depth, left.source(first, count), right);
+                if finish {
+                    finish_tile(into, tile, gemm, (row, column));
+                }
+            }
+        }
+    }
+    LEFT_PANELS.replace(buffer);
+}
+
+/// Applies the epilogue to a tile that was just written.
+///
+/// # Safety
+/// Every element of the tile must lie behind `into`, be initialised, and be referred to by nothing
+/// else.
+#[allow(unsafe_code)]
+unsafe fn finish_tile(into: *mut f32, tile: Tile, gemm: &Gemm<'_>, (row, column): (usize, usize)) {
+    for index in 0..tile.rows {
+        // SAFETY: as the caller promises.
+        let sums =
+            unsafe { std::slice::from_raw_parts_mut(into.add(index * tile.stride), tile.columns) };
+        gemm.epilogue.apply(sums, (row + index, column), gemm.b.columns());
+    }
+}
+
+#[cfg(test)]
+mod tests;
