@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use clap::Args;
-use multimae_config::Override;
+use multimae_config::{Override, ReadingKeys};
 use multimae_infer::predict::{
     EncodedOutputs, FrameSources, InputPath, Medians, OutputOptions, Outputs, PredictOptions,
     Predictor as _,
@@ -91,12 +91,14 @@ impl Predict {
     fn reconstruct(&self) -> anyhow::Result<()> {
         let (split, out) = (self.split.as_deref(), self.out.as_path());
         let (force, fail_fast) = (self.force, self.fail_fast);
-        if self.flip || !self.set.is_empty() {
+        if self.flip {
             let model = self.model.model.display();
-            bail!("--flip and --set are of fine-tuned models; {model} is not one");
+            bail!("--flip is of fine-tuned models; {model} is not one");
         }
-        Reconstruct { input: &self.input, split, out, force, fail_fast }
-            .run(&self.model.pretrained()?)
+        let keys = ReadingKeys::of(&self.set)?;
+        let mut model = self.model.pretrained()?;
+        model.read_as(&keys).map_err(|problem| anyhow!("--set: {problem}"))?;
+        Reconstruct { input: &self.input, split, out, force, fail_fast }.run(&model)
     }
 
     pub(crate) fn run(self) -> anyhow::Result<()> {

@@ -327,6 +327,28 @@ fn predictions_are_of_each_modality_from_the_others() {
     // Depth is not predicted from itself; labels are from both.
     assert_eq!(name("rgb", "depth/000.npy"), name("both", "depth/000.npy"));
     assert_ne!(name("rgb", "semseg/000.npy"), name("both", "semseg/000.npy"));
+    // Files that are stored in another way: twice the numbers, by twice the published 2^16.
+    let stored = image::open(depth.trim_start_matches("depth=")).unwrap().into_luma16();
+    let doubled = scratch.path("doubled.png");
+    let twice = image::ImageBuffer::from_fn(stored.width(), stored.height(), |x, y| {
+        image::Luma([2 * stored.get_pixel(x, y).0[0]])
+    });
+    twice.save(&doubled).unwrap();
+    let doubled = format!("depth={}", doubled.display());
+    let input = ["--input", rgb.as_str(), "--input", doubled.as_str()];
+    let with = |sets: &[&'static str]| {
+        let sets = sets.iter().flat_map(|&set| ["--set", set]);
+        input.iter().copied().chain(sets).collect::<Vec<&str>>()
+    };
+    let halved = ["modalities.depth.divisor=131072"];
+    succeed(&mut multimae(&scratch, "predict", "halved", &with(&halved)));
+    assert!(name("halved", "semseg/000.npy") == name("both", "semseg/000.npy"));
+    let far = ["modalities.depth.divisor=131072", "modalities.depth.valid={max: 0.03}"];
+    succeed(&mut multimae(&scratch, "predict", "far", &with(&far)));
+    assert!(name("far", "semseg/000.npy") != name("both", "semseg/000.npy"));
+    let unknown = with(&["modalities.thermal.divisor=2"]);
+    let unknown = fail(&mut multimae(&scratch, "predict", "x", &unknown));
+    assert!(unknown.contains("no modality `thermal`; it has depth, rgb"), "{unknown}");
     let again = fail(&mut multimae(&scratch, "predict", "both", &both));
     assert!(again.contains("--force"), "{again}");
     let flipped = fail(&mut multimae(&scratch, "predict", "x", &["--input", &depth, "--flip"]));

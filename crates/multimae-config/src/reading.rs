@@ -1,5 +1,7 @@
 //! Keys of modalities that describe how files are read, given for a finished model.
 
+use std::collections::BTreeSet;
+
 use multimae_data::{DataModality, Encoding};
 use serde_json::Map;
 
@@ -70,6 +72,32 @@ impl ReadingKeys {
         })?;
         data.check()?;
         Ok(true)
+    }
+}
+
+impl ReadingKeys {
+    /// Changes the storage of the modalities of a model.
+    ///
+    /// # Errors
+    /// If a key names none of them, or does not fit the one that it names.
+    pub fn apply_to_all<'a>(
+        &self,
+        modalities: impl IntoIterator<Item = &'a mut DataModality>,
+    ) -> Result<()> {
+        let (mut found, mut known) = (BTreeSet::new(), BTreeSet::new());
+        for data in modalities {
+            if self.apply(data)? {
+                found.insert(data.name.clone());
+            }
+            known.insert(data.name.clone());
+        }
+        match self.names().find(|name| !found.contains(*name)) {
+            None => Ok(()),
+            Some(name) => Err(Error::Recipe(format!(
+                "the model reads no modality `{name}`; it has {}",
+                known.into_iter().collect::<Vec<_>>().join(", ")
+            ))),
+        }
     }
 }
 

@@ -1,7 +1,5 @@
 //! The model card of a fine-tuned model.
 
-use std::collections::BTreeSet;
-
 use indexmap::IndexMap;
 use multimae::modality::{Modality, ModalityKind, Size};
 use multimae::multivit::MultiVitConfig;
@@ -120,25 +118,7 @@ impl ModelCard {
     pub fn read_as(&mut self, keys: &ReadingKeys) -> Result<(), String> {
         let targets = self.tasks.values_mut().filter_map(|task| task.target.as_mut());
         let inputs = self.inputs.iter_mut().map(|input| &mut input.data);
-        let mut found: Vec<String> = Vec::new();
-        let mut others: Vec<String> = Vec::new();
-        for data in inputs.chain(targets) {
-            let changed = keys.apply(data).map_err(|error| error.to_string())?;
-            if changed { &mut found } else { &mut others }.push(data.name.clone());
-        }
-        match keys.names().find(|name| !found.iter().any(|known| known == name)) {
-            None => Ok(()),
-            Some(name) => Err(format!(
-                "the model reads no modality `{name}`; it has {}",
-                found
-                    .into_iter()
-                    .chain(others)
-                    .collect::<BTreeSet<_>>()
-                    .into_iter()
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            )),
-        }
+        keys.apply_to_all(inputs.chain(targets)).map_err(|error| error.to_string())
     }
 
     /// Checks that the parts fit together.

@@ -18,7 +18,7 @@ use super::published::spec_of;
 use super::{PretrainSpec, ReconstructionFigure};
 use crate::weights_source::WeightsSource;
 use crate::{Error, Result, batch};
-use multimae_config::{PretrainRecipe, Resolved};
+use multimae_config::{PretrainRecipe, ReadingKeys, Resolved};
 
 /// A pre-trained model with what its recipe says of modalities and sizes.
 #[derive(Debug)]
@@ -140,6 +140,15 @@ impl Pretrained {
     #[must_use]
     pub fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
+    }
+
+    /// Reads files that are stored in another way than those of the training.
+    ///
+    /// # Errors
+    /// If a key names no modality of the model, or does not fit it.
+    pub fn read_as(&mut self, keys: &ReadingKeys) -> Result<(), String> {
+        let modalities = self.spec.modalities.values_mut().map(|modality| &mut modality.data);
+        keys.apply_to_all(modalities).map_err(|error| error.to_string())
     }
 
     /// The model's modalities, inputs first, as they are stored.
