@@ -25,6 +25,7 @@
 //! ```
 
 pub mod case;
+mod cells;
 mod error;
 pub mod flops;
 pub mod folder;

@@ -8,6 +8,7 @@ use multimae_kernels::{limits, ops};
 use multimae_report::Table;
 use serde::{Deserialize, Serialize};
 
+use crate::cells::{NONE, percent};
 use crate::{Error, Result};
 
 /// The best of this many counts.
@@ -67,13 +68,13 @@ impl Limits {
     pub fn table(&self) -> Table {
         let mut table = Table::new(["", "rate", "share of limit"].map(str::to_owned));
         let rate = |operations: f64| format!("{:.0} GFLOP/s", operations / 1e9);
-        table.row(vec!["limit: multiply-adds alone".into(), rate(self.operations), "100 %".into()]);
+        table.row(vec!["limit: multiply-adds alone".into(), rate(self.operations), percent(1.0)]);
         for GemmRate { size: [rows, columns, inner], operations } in &self.gemms {
-            let share = format!("{:.0} %", 100.0 * operations / self.operations);
+            let share = percent(operations / self.operations);
             table.row(vec![format!("GEMM {rows} x {columns} x {inner}"), rate(*operations), share]);
         }
         let triad = format!("{:.1} GB/s", self.triad / 1e9);
-        table.row(vec!["limit: triad in memory".into(), triad, "–".into()]);
+        table.row(vec!["limit: triad in memory".into(), triad, NONE.into()]);
         table
     }
 }

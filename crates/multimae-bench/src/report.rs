@@ -10,6 +10,7 @@ use multimae_report::{Report, Table};
 use serde::{Deserialize, Serialize};
 
 use crate::case::BenchmarkKind;
+use crate::cells::{NONE, percent};
 use crate::flops;
 use crate::limits::Limits;
 use crate::measure::Measurement;
@@ -59,8 +60,6 @@ impl Growth {
         chart.svg()
     }
 }
-
-const NONE: &str = "–";
 
 impl Results {
     /// A row per case.
@@ -179,10 +178,6 @@ fn in_milliseconds(seconds: Quartiles) -> String {
 fn with_spread(value: Quartiles, decimals: usize) -> String {
     let Quartiles { low, median, high } = value;
     format!("{median:.decimals$} ({low:.decimals$} to {high:.decimals$})")
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.0} %", 100.0 * share)
 }
 
 fn memory(bytes: Option<u64>) -> String {

@@ -73,9 +73,7 @@ impl ReadingKeys {
         data.check()?;
         Ok(true)
     }
-}
 
-impl ReadingKeys {
     /// Changes the storage of the modalities of a model.
     ///
     /// # Errors
@@ -84,14 +82,12 @@ impl ReadingKeys {
         &self,
         modalities: impl IntoIterator<Item = &'a mut DataModality>,
     ) -> Result<()> {
-        let (mut found, mut known) = (BTreeSet::new(), BTreeSet::new());
+        let mut known = BTreeSet::new();
         for data in modalities {
-            if self.apply(data)? {
-                found.insert(data.name.clone());
-            }
+            self.apply(data)?;
             known.insert(data.name.clone());
         }
-        match self.names().find(|name| !found.contains(*name)) {
+        match self.names().find(|name| !known.contains(*name)) {
             None => Ok(()),
             Some(name) => Err(Error::Recipe(format!(
                 "the model reads no modality `{name}`; it has {}",
