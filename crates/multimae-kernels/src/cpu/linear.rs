@@ -47,8 +47,7 @@ pub fn forward(
     weight: &[f32],
     bias: Option<&[f32]>,
 ) -> Vec<f32> {
-    let weight = (weight, shape.weight().transposed());
-    multiplied_then(precision, ((x, shape.input()), weight), None, Epilogue::bias(bias))
+    affine(precision, shape, (x, None), weight, bias)
 }
 
 /// `gelu(x) W^T + b`, with the exact GELU.
@@ -66,8 +65,19 @@ pub fn forward_of_gelu(
     weight: &[f32],
     bias: Option<&[f32]>,
 ) -> Vec<f32> {
+    affine(precision, shape, (x, Some(Side::Left)), weight, bias)
+}
+
+/// The map of an input that goes through the GELU first if it is `activated`.
+fn affine(
+    precision: Precision,
+    shape: LinearShape,
+    (x, activated): (&[f32], Option<Side>),
+    weight: &[f32],
+    bias: Option<&[f32]>,
+) -> Vec<f32> {
     let operands = ((x, shape.input()), (weight, shape.weight().transposed()));
-    multiplied_then(precision, operands, Some(Side::Left), Epilogue::bias(bias))
+    multiplied_then(precision, operands, activated, Epilogue::bias(bias))
 }
 
 /// The gradients of `x` and of the weight through [`forward_of_gelu`]. Only those that are

@@ -124,20 +124,23 @@ pub(crate) fn multiplied_then(
     let (shape, len) = (Shape::rows(rows, columns, columns), rows * columns);
     check(shape, a, b);
     epilogue.check(rows, columns);
-    if len > 0 && route(precision, rows, columns, inner) == Route::Vectors {
-        let threads = worth_sharing(rows, columns, inner);
-        let b = Right::Matrix(b);
-        if activated == Some(Side::Left) && !vectors::packs_left_once(rows, columns, threads) {
-            let a = (gelu::forward(a.0), a.1);
-            return by_vectors(((&a.0, a.1), b), None, epilogue, threads);
+    let threads = worth_sharing(rows, columns, inner);
+    let on_vectors = len > 0 && route(precision, rows, columns, inner) == Route::Vectors;
+    match activated {
+        Some(Side::Left) if !(on_vectors && vectors::packs_left_once(rows, columns, threads)) => {
+            let a = (&*gelu::forward(a.0), a.1);
+            return multiplied_then(precision, (a, b), None, epilogue);
         }
-        return by_vectors((a, b), activated, epilogue, threads);
+        Some(Side::Right) if !on_vectors => {
+            let b = (&*gelu::forward(b.0), b.1);
+            return multiplied_then(precision, (a, b), None, epilogue);
+        }
+        _ => {}
     }
-    let mut into = match activated {
-        None => sums(precision, shape, a, b),
-        Some(Side::Left) => sums(precision, shape, (&gelu::forward(a.0), a.1), b),
-        Some(Side::Right) => sums(precision, shape, a, (&gelu::forward(b.0), b.1)),
-    };
+    if on_vectors {
+        return by_vectors((a, Right::Matrix(b)), activated, epilogue, threads);
+    }
+    let mut into = sums(precision, shape, a, b);
     if !epilogue.is_nothing() {
         let at_once = parallel::rows_per_part(columns);
         let parts = into.chunks_mut(at_once * columns.max(1)).enumerate();

@@ -22,6 +22,7 @@ mod epilogue;
 mod lanes;
 mod matrix;
 pub(crate) mod parallel;
+mod tile;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod tiles;
 #[cfg(not(target_arch = "x86_64"))]

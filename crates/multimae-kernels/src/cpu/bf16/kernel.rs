@@ -6,27 +6,13 @@ use std::arch::x86_64::{
     _mm512_setzero_ps,
 };
 
+use super::super::tile::Tile;
 use super::{COLUMNS, ROWS};
 
 /// Values of a vector.
 const LANES: usize = 16;
 /// Vectors of a row.
 const VECTORS: usize = COLUMNS / LANES;
-
-/// The destination of the product of two panels.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Tile {
-    /// At most [`ROWS`].
-    pub rows: usize,
-    /// At most [`COLUMNS`].
-    pub columns: usize,
-    /// From one row to the next.
-    pub stride: usize,
-    /// Whether it is added to what is there.
-    pub add: bool,
-    /// The multiplier of the product.
-    pub scale: f32,
-}
 
 /// `into (+)= scale * left right`.
 ///

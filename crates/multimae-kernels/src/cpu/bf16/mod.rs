@@ -17,6 +17,8 @@ use std::cell::RefCell;
 use rayon::prelude::*;
 
 use super::matrix::{Into, Matrix, Shape};
+#[cfg(target_arch = "x86_64")]
+use super::tile::Tile;
 
 /// Whether this processor multiplies in bfloat16.
 #[must_use]
@@ -149,7 +151,7 @@ fn block_of_rows(
             for (row, left) in packed.chunks_exact(pairs * ROWS).enumerate() {
                 let left = &left[start * ROWS..end * ROWS];
                 let rows = ROWS.min(count - row * ROWS);
-                let tile = kernel::Tile { rows, columns, stride: shape.row_stride, add, scale };
+                let tile = Tile { rows, columns, stride: shape.row_stride, add, scale };
                 kernel::multiply(
                     &mut into[row * ROWS * shape.row_stride + at..],
                     tile,

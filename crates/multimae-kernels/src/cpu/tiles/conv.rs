@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use super::super::conv::ConvShape;
 use super::super::matrix::Shape;
 use super::super::parallel;
+use super::super::tile::Tile;
 use super::pack::{self, Form};
 use super::{LINES, Line, Parts, SIDE, kernel, supported};
 
@@ -241,7 +242,7 @@ pub(crate) fn weight_gradient(shape: ConvShape, dy: &[f32], x: &[f32]) -> Vec<f3
             for (column, right) in right.chunks_exact(padded.places / SIDE * LINES).enumerate() {
                 for tap in 0..taps {
                     let first = column * SIDE;
-                    let tile = kernel::Tile {
+                    let tile = Tile {
                         rows: channels,
                         columns: SIDE.min(outputs - first),
                         stride: taps * outputs,

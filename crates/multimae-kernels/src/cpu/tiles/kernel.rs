@@ -11,26 +11,12 @@ use std::arch::x86_64::{
 };
 use std::mem::MaybeUninit;
 
+use super::super::tile::Tile;
 use super::conv::Padded;
 use super::{LINES, Line, Parts, SIDE, supported};
 
 /// Rows and columns of the sums in a tile register.
 const TILE: usize = 16;
-
-/// The destination of the product of two panels.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Tile {
-    /// At most [`SIDE`].
-    pub rows: usize,
-    /// At most [`SIDE`].
-    pub columns: usize,
-    /// From one row to the next.
-    pub stride: usize,
-    /// Whether it is added to what is there.
-    pub add: bool,
-    /// The multiplier of the product.
-    pub scale: f32,
-}
 
 /// The operand of `ldtilecfg`: palette 1, eight tiles of 16 rows of 64 bytes.
 #[repr(C, align(64))]

@@ -23,6 +23,7 @@ use std::cell::RefCell;
 use rayon::prelude::*;
 
 use super::matrix::{Into, Matrix, Shape, transposed};
+use super::tile::Tile;
 pub(crate) use kernel::{OPERATIONS_OF_A_TURN, busy_loop};
 use pack::Form;
 use permission::supported;
@@ -275,7 +276,7 @@ fn area_of_product(into: Destination, area: Area, (a, right): (Matrix<'_>, &[Lin
             let right = &right[start * of_block..][..count * of_block];
             for (row, left) in packed.chunks_exact(count * of_block).enumerate() {
                 let (first_row, first_column) = (area.first_row + row * SIDE, column * SIDE);
-                let tile = kernel::Tile {
+                let tile = Tile {
                     rows: SIDE.min(area.rows - row * SIDE),
                     columns: SIDE.min(into.shape.columns - first_column),
                     stride: into.shape.row_stride,

@@ -6,8 +6,9 @@ use std::arch::x86_64::{
 };
 
 use super::super::matrix::Matrix;
+use super::super::tile::Tile;
 use super::by_rows;
-use super::kernel::{Kernel, Range, Source, Tile};
+use super::kernel::{Kernel, Range, Source};
 use super::x86_pack::pack_rows;
 
 /// Values of a vector.
@@ -37,74 +38,30 @@ unsafe impl Kernel for Avx2 {
 
     unsafe fn multiply(into: *mut f32, tile: Tile, depth: usize, left: Source, right: Source) {
         debug_assert_eq!(right.lane, 1, "columns that lie apart");
-        let narrow = tile.columns <= LANES;
+        // Steps of a packed panel are known when the program is compiled.
         let panel = left.lane == 1 && left.inner == Self::ROWS;
+        let narrow = tile.columns <= LANES;
         // SAFETY: as the caller promises; the kernel is used only where it is supported.
         unsafe {
-            match (panel, narrow) {
-                (true, false) => by_rows!(of_panel, 2, tile.rows, (into, tile, depth, left, right),
-                    [1 2 3 4 5 6]),
-                (true, true) => by_rows!(of_panel, 1, tile.rows, (into, tile, depth, left, right),
-                    [1 2 3 4 5 6]),
-                (false, false) => {
-                    by_rows!(in_place, 2, tile.rows, (into, tile, depth, left, right),
-                    [1 2 3 4 5 6])
-                }
-                (false, true) => by_rows!(in_place, 1, tile.rows, (into, tile, depth, left, right),
-                    [1 2 3 4 5 6]),
-            }
+            by_rows!(multiply, (panel, narrow), tile.rows, (into, tile, depth, left, right),
+                [1 2 3 4 5 6]);
         }
     }
 }
 
-/// [`multiply`] by rows in a packed panel, whose steps are known when the program is compiled.
-///
-/// # Safety
-/// As [`multiply`].
-#[target_feature(enable = "avx2,fma")]
-#[allow(unsafe_code)]
-unsafe fn of_panel<const R: usize, const V: usize>(
-    into: *mut f32,
-    tile: Tile,
-    depth: usize,
-    left: Source,
-    right: Source,
-) {
-    let left = Source { lane: 1, inner: Avx2::ROWS, ..left };
-    // SAFETY: as the caller promises; the steps are those of a panel.
-    unsafe { multiply::<R, V>(into, tile, depth, left, right) }
-}
-
-/// [`multiply`] by rows where they lie.
-///
-/// # Safety
-/// As [`multiply`].
-#[target_feature(enable = "avx2,fma")]
-#[allow(unsafe_code)]
-unsafe fn in_place<const R: usize, const V: usize>(
-    into: *mut f32,
-    tile: Tile,
-    depth: usize,
-    left: Source,
-    right: Source,
-) {
-    // SAFETY: as the caller promises.
-    unsafe { multiply::<R, V>(into, tile, depth, left, right) }
-}
-
 /// # Safety
 /// As [`Kernel::multiply`] of [`Avx2`], for a tile of `R` rows and at most `8 V` columns, of
-/// which as many are read.
-#[inline]
+/// which as many are read; if `PANEL`, the rows must be those of a packed panel.
 #[target_feature(enable = "avx2,fma")]
 #[allow(unsafe_code)]
-unsafe fn multiply<const R: usize, const V: usize>(
+unsafe fn multiply<const R: usize, const V: usize, const PANEL: bool>(
     into: *mut f32,
     tile: Tile,
     depth: usize,
     left: Source,
     right: Source,
 ) {
+    let (lane, step) = if PANEL { (1, Avx2::ROWS) } else { (left.lane, left.inner) };
     // SAFETY: `R` rows and `V` vectors of columns are readable for each of `depth` turns; of the
     // tile, whose elements all exist, a vector that is not full is written value by value. Prefetching
     // reads nothing.
@@ -114,14 +71,14 @@ unsafe fn multiply<const R: usize, const V: usize>(
         }
         let mut sums = [[_mm256_setzero_ps(); V]; R];
         for inner in 0..depth {
-            let right = right.first.add(inner * right.inner);
-            let left_at = left.first.add(inner * left.inner);
+            let rows_at = left.first.add(inner * step);
+            let columns_at = right.first.add(inner * right.inner);
             let mut columns = [_mm256_setzero_ps(); V];
             for (vector, columns) in columns.iter_mut().enumerate() {
-                *columns = _mm256_loadu_ps(right.add(vector * LANES));
+                *columns = _mm256_loadu_ps(columns_at.add(vector * LANES));
             }
             for (row, sums) in sums.iter_mut().enumerate() {
-                let value = _mm256_broadcast_ss(&*left_at.add(row * left.lane));
+                let value = _mm256_broadcast_ss(&*rows_at.add(row * lane));
                 for (sum, &columns) in sums.iter_mut().zip(&columns) {
                     *sum = _mm256_fmadd_ps(value, columns, *sum);
                 }

@@ -6,7 +6,8 @@ use std::arch::x86_64::{
 };
 
 use super::super::matrix::Matrix;
-use super::kernel::{Kernel, Range, Source, Tile};
+use super::super::tile::Tile;
+use super::kernel::{Kernel, Range, Source};
 use super::x86_pack::pack_rows;
 use super::{avx2, by_rows};
 
@@ -51,74 +52,30 @@ unsafe impl Kernel for Avx512 {
 
     unsafe fn multiply(into: *mut f32, tile: Tile, depth: usize, left: Source, right: Source) {
         debug_assert_eq!(right.lane, 1, "columns that lie apart");
-        let narrow = tile.columns <= LANES;
+        // Steps of a packed panel are known when the program is compiled.
         let panel = left.lane == 1 && left.inner == Self::ROWS;
+        let narrow = tile.columns <= LANES;
         // SAFETY: as the caller promises; the kernel is used only where it is supported.
         unsafe {
-            match (panel, narrow) {
-                (true, false) => by_rows!(of_panel, 2, tile.rows, (into, tile, depth, left, right),
-                    [1 2 3 4 5 6 7 8 9 10 11 12 13 14]),
-                (true, true) => by_rows!(of_panel, 1, tile.rows, (into, tile, depth, left, right),
-                    [1 2 3 4 5 6 7 8 9 10 11 12 13 14]),
-                (false, false) => {
-                    by_rows!(in_place, 2, tile.rows, (into, tile, depth, left, right),
-                    [1 2 3 4 5 6 7 8 9 10 11 12 13 14])
-                }
-                (false, true) => by_rows!(in_place, 1, tile.rows, (into, tile, depth, left, right),
-                    [1 2 3 4 5 6 7 8 9 10 11 12 13 14]),
-            }
+            by_rows!(multiply, (panel, narrow), tile.rows, (into, tile, depth, left, right),
+                [1 2 3 4 5 6 7 8 9 10 11 12 13 14]);
         }
     }
 }
 
-/// [`multiply`] by rows in a packed panel, whose steps are known when the program is compiled.
-///
-/// # Safety
-/// As [`multiply`].
-#[target_feature(enable = "avx512f")]
-#[allow(unsafe_code)]
-unsafe fn of_panel<const R: usize, const V: usize>(
-    into: *mut f32,
-    tile: Tile,
-    depth: usize,
-    left: Source,
-    right: Source,
-) {
-    let left = Source { lane: 1, inner: Avx512::ROWS, ..left };
-    // SAFETY: as the caller promises; the steps are those of a panel.
-    unsafe { multiply::<R, V>(into, tile, depth, left, right) }
-}
-
-/// [`multiply`] by rows where they lie.
-///
-/// # Safety
-/// As [`multiply`].
-#[target_feature(enable = "avx512f")]
-#[allow(unsafe_code)]
-unsafe fn in_place<const R: usize, const V: usize>(
-    into: *mut f32,
-    tile: Tile,
-    depth: usize,
-    left: Source,
-    right: Source,
-) {
-    // SAFETY: as the caller promises.
-    unsafe { multiply::<R, V>(into, tile, depth, left, right) }
-}
-
 /// # Safety
 /// As [`Kernel::multiply`] of [`Avx512`], for a tile of `R` rows and at most `16 V` columns, of
-/// which as many are read.
-#[inline]
+/// which as many are read; if `PANEL`, the rows must be those of a packed panel.
 #[target_feature(enable = "avx512f")]
 #[allow(unsafe_code)]
-unsafe fn multiply<const R: usize, const V: usize>(
+unsafe fn multiply<const R: usize, const V: usize, const PANEL: bool>(
     into: *mut f32,
     tile: Tile,
     depth: usize,
     left: Source,
     right: Source,
 ) {
+    let (lane, step) = if PANEL { (1, Avx512::ROWS) } else { (left.lane, left.inner) };
     // SAFETY: `R` rows and `V` vectors of columns are readable for each of `depth` turns, and the
     // masks leave the columns of the tile, whose elements all exist. Prefetching reads nothing.
     unsafe {
@@ -129,17 +86,16 @@ unsafe fn multiply<const R: usize, const V: usize>(
             }
         }
         let mut sums = [[_mm512_setzero_ps(); V]; R];
-        let step = right.inner;
         for inner in 0..depth {
-            let right = right.first.add(inner * right.inner);
-            let left_at = left.first.add(inner * left.inner);
-            _mm_prefetch::<_MM_HINT_T0>(right.wrapping_add(AHEAD * step).cast());
+            let rows_at = left.first.add(inner * step);
+            let columns_at = right.first.add(inner * right.inner);
+            _mm_prefetch::<_MM_HINT_T0>(columns_at.wrapping_add(AHEAD * right.inner).cast());
             let mut columns = [_mm512_setzero_ps(); V];
             for (vector, columns) in columns.iter_mut().enumerate() {
-                *columns = _mm512_loadu_ps(right.add(vector * LANES));
+                *columns = _mm512_loadu_ps(columns_at.add(vector * LANES));
             }
             for (row, sums) in sums.iter_mut().enumerate() {
-                let value = _mm512_set1_ps(*left_at.add(row * left.lane));
+                let value = _mm512_set1_ps(*rows_at.add(row * lane));
                 for (sum, &columns) in sums.iter_mut().zip(&columns) {
                     *sum = _mm512_fmadd_ps(value, columns, *sum);
                 }

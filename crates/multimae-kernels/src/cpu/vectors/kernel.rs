@@ -1,24 +1,10 @@
 //! The interface of kernels, which are of a processor each.
 
 use super::super::matrix::Matrix;
+use super::super::tile::Tile;
 
 /// Values that packing may write behind a panel of rows.
 pub(super) const SPILL: usize = 8;
-
-/// The destination of the product of two panels.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Tile {
-    /// At most [`Kernel::ROWS`].
-    pub rows: usize,
-    /// At most [`Kernel::COLUMNS`].
-    pub columns: usize,
-    /// From one row to the next.
-    pub stride: usize,
-    /// Whether it is added to what is there.
-    pub add: bool,
-    /// The multiplier of the product.
-    pub scale: f32,
-}
 
 /// The place of an operand, and the steps from one lane (row of the left operand, column of the
 /// right one) to the next, and from one inner value to the next.

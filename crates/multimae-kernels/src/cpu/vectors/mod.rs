@@ -30,11 +30,12 @@ use std::sync::OnceLock;
 use rayon::prelude::*;
 
 use self::grid::Grid;
-use self::kernel::{Kernel, Tile};
+use self::kernel::Kernel;
 use self::operands::{Left, Panels, stays_in_place};
 use self::packed::{Part, Parts, aligned, pack_last, pack_parts};
 use super::epilogue::Epilogue;
 use super::matrix::{Into, Matrix, Shape, Side};
+use super::tile::Tile;
 use crate::switch::Switch;
 
 pub(crate) use self::packed::Packed;
@@ -44,17 +45,21 @@ const LEFT: usize = 96 << 10;
 /// The most rows of a kernel's panel.
 const MOST_ROWS: usize = 14;
 
-/// Chooses a kernel by the number of rows of a tile.
+/// Chooses a kernel by whether rows are a packed panel, whether columns fill one vector at most, and the
+/// number of rows of a tile.
 #[cfg(target_arch = "x86_64")]
 macro_rules! by_rows {
-    ($kernel:ident, $vectors:literal, $rows:expr, $args:tt, [$($count:literal)*]) => {
-        match $rows {
-            $($count => by_rows!(@call $kernel, $count, $vectors, $args),)*
+    ($kernel:ident, ($panel:expr, $narrow:expr), $rows:expr, $args:tt, [$($count:literal)*]) => {
+        match ($panel, $narrow, $rows) {
+            $((true, false, $count) => by_rows!(@call $kernel, $count, 2, true, $args),
+            (true, true, $count) => by_rows!(@call $kernel, $count, 1, true, $args),
+            (false, false, $count) => by_rows!(@call $kernel, $count, 2, false, $args),
+            (false, true, $count) => by_rows!(@call $kernel, $count, 1, false, $args),)*
             _ => {}
         }
     };
-    (@call $kernel:ident, $count:literal, $vectors:literal, ($($arg:expr),*)) => {
-        $kernel::<$count, $vectors>($($arg),*)
+    (@call $kernel:ident, $count:literal, $vectors:literal, $panel:literal, ($($arg:expr),*)) => {
+        $kernel::<$count, $vectors, $panel>($($arg),*)
     };
 }
 #[cfg(target_arch = "x86_64")]
@@ -228,7 +233,7 @@ unsafe fn run<K: Kernel>(place: Place, rows: usize, gemm: Gemm<'_>, threads: usi
     let parts = Parts::of::<K>(gemm.a.1.columns, gemm.b.columns());
     let activated = gemm.activated == Some(Side::Right);
     let mut buffer = RIGHT_PANELS.take();
-    for group in parts.groups::<K>() {
+    for group in parts.groups() {
         let panels = match gemm.b {
             Right::Matrix(b) if !activated && stays_in_place(b.1, rows) => {
                 let inner: usize = group.iter().map(|part| part.depth).sum();

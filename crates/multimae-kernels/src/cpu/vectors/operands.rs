@@ -31,22 +31,22 @@ pub(super) enum Panels<'a> {
 impl<'a> Panels<'a> {
     /// The panel `index` of part number `number` of a group.
     pub(super) fn source<K: Kernel>(self, group: &[Part], number: usize, index: usize) -> Source {
-        let part = group[number];
+        let (first, part) = (group[0], group[number]);
         let packed = |panels: &'a [f32], at: usize| {
             let panel = &panels[at..][..K::COLUMNS * part.depth];
             Source { first: panel.as_ptr(), lane: 1, inner: K::COLUMNS }
         };
-        let before = |size: fn(&Part) -> usize| group[..number].iter().map(size).sum::<usize>();
         match self {
             Self::Packed(panels) => {
-                packed(panels, before(|part| part.len::<K>()) + index * K::COLUMNS * part.depth)
+                let of_part = part.offset::<K>() - first.offset::<K>();
+                packed(panels, of_part + index * K::COLUMNS * part.depth)
             }
             Self::InPlace((slice, shape), _) if (index + 1) * K::COLUMNS <= part.columns => {
                 let at = part.inner * shape.row_stride + part.column + index * K::COLUMNS;
                 let reach = (part.depth - 1) * shape.row_stride + K::COLUMNS;
                 Source { first: slice[at..][..reach].as_ptr(), lane: 1, inner: shape.row_stride }
             }
-            Self::InPlace(_, last) => packed(last, before(|part| part.depth) * K::COLUMNS),
+            Self::InPlace(_, last) => packed(last, (part.inner - first.inner) * K::COLUMNS),
         }
     }
 }

@@ -78,12 +78,10 @@ impl Parts {
             })
         })
     }
-}
 
-impl Parts {
     /// All parts in groups of the same columns, which are packed and multiplied together.
-    pub(super) fn groups<K: Kernel>(self) -> impl Iterator<Item = Vec<Part>> {
-        let at_once = (PACKED / (self.depth * self.width.next_multiple_of(K::COLUMNS))).max(1);
+    pub(super) fn groups(self) -> impl Iterator<Item = Vec<Part>> {
+        let at_once = (PACKED / (self.depth * self.width)).max(1);
         let mut parts = self.all().peekable();
         std::iter::from_fn(move || {
             let first = parts.next()?;

@@ -2,7 +2,8 @@
 //! it knows, on aarch64 those of NEON.
 
 use super::super::matrix::Matrix;
-use super::kernel::{Kernel, Range, Source, Tile};
+use super::super::tile::Tile;
+use super::kernel::{Kernel, Range, Source};
 use super::pack;
 
 /// Eight rows by eight columns: sixteen registers of four sums.

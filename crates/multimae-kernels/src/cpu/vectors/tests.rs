@@ -174,8 +174,7 @@ fn packing_by_vectors_is_packing_by_values() {
 fn parts_cover_the_operand_once() {
     for (inner, columns) in [(1, 1), (384, 3072), (385, 3073), (1000, 7000), (3072, 768)] {
         let (mut seen, mut offset) = (0, 0);
-        for group in Parts::of::<portable::Portable>(inner, columns).groups::<portable::Portable>()
-        {
+        for group in Parts::of::<portable::Portable>(inner, columns).groups() {
             for part in &group {
                 assert!(part.depth > 0 && part.columns > 0 && part.column == group[0].column);
                 assert_eq!(part.is_last, part.inner + part.depth == inner);
