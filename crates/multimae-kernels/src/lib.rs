@@ -5,6 +5,8 @@
 //! * [`ops`]: the kernels as operations on the engine's tensors, each with a plain twin.
 //! * [`limits`]: what the processor can do at most.
 //! * [`precision`]: the precision of GEMMs, a property of a call.
+//! * [`observe`]: a look at what linear layers multiply.
+//! * [`prepared`]: weights that are packed once.
 //! * [`task_parallel`]: independent tasks, one per processor.
 //! * [`threads`]: the threads that compute.
 //! * [`allocator`]: keeps the memory of one step for the next:
@@ -22,8 +24,10 @@ pub mod allocator;
 pub mod cpu;
 mod device_precision;
 pub mod limits;
+pub mod observe;
 pub mod ops;
 pub mod precision;
+pub mod prepared;
 mod switch;
 pub mod task_parallel;
 pub mod threads;

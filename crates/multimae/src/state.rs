@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use indexmap::IndexMap;
+use multimae_kernels::prepared::PreparedWeights;
 
 use crate::nn::parameter;
 use crate::{Error, Result};
@@ -99,6 +100,17 @@ pub fn parameters(module: &impl Module) -> Vec<ParameterInfo> {
         }
     }
     visit(module, List(Vec::new())).0
+}
+
+/// Adds all weights to those that are prepared once, for a model that does not change.
+pub fn prepare(module: &impl Module, weights: &PreparedWeights) {
+    struct Add<'a>(&'a PreparedWeights);
+    impl VisitParameter for Add<'_> {
+        fn visit<const D: usize>(&mut self, _: String, param: &Param<Tensor<D>>) {
+            self.0.add(&param.val());
+        }
+    }
+    visit(module, Add(weights));
 }
 
 /// Number of values in all parameters that training changes. Known for models on a device with

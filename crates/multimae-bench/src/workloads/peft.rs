@@ -6,8 +6,9 @@ use multimae::encoder::Phase;
 use multimae::model::Inputs;
 use multimae::output_adapters::Prediction;
 use multimae::peft::PeftModel;
-use multimae::state::StateDict;
+use multimae::state::{StateDict, prepare};
 use multimae::tuning::{Tuning, TuningPart};
+use multimae_kernels::prepared::PreparedWeights;
 use multimae_train::learner::Learner;
 
 use super::{Targets, Workload, number, optimiser, peft_model};
@@ -62,20 +63,24 @@ impl Workload for Finetune {
 pub(super) struct Inference {
     model: PeftModel,
     inputs: Inputs,
+    prepared: PreparedWeights,
 }
 
 impl Inference {
     pub(super) fn new(folder: &CaseFolder, weights: StateDict) -> Result<Self> {
         let device = Device::default();
         let model = peft_model(folder, weights, &device)?.valid();
-        Ok(Self { model, inputs: folder.model_inputs(&device)? })
+        let prepared = PreparedWeights::new();
+        prepare(&model, &prepared);
+        Ok(Self { model, inputs: folder.model_inputs(&device)?, prepared })
     }
 }
 
 impl Workload for Inference {
     /// The mean absolute value of all predictions.
     fn step(&mut self) -> Result<f64> {
-        let output = self.model.forward(self.inputs.clone(), &mut Phase::Evaluation)?;
+        let pass = || self.model.forward(self.inputs.clone(), &mut Phase::Evaluation);
+        let output = self.prepared.scope(pass)?;
         let (mut sum, mut count) = (0.0, 0);
         for prediction in output.predictions.into_values() {
             let data = match prediction {

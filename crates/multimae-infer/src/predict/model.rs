@@ -9,7 +9,9 @@ use multimae_data::resize::CropBox;
 use multimae_data::{DataModality, Geometry, Placement, RawSample, Sample};
 
 use multimae::output_adapters::Prediction;
+use multimae::state::prepare as prepare_weights;
 use multimae_kernels::precision::Precision;
+use multimae_kernels::prepared::PreparedWeights;
 use multimae_tasks::HeadOutput;
 use multimae_tasks::maps::Maps;
 
@@ -28,6 +30,7 @@ pub struct ModelPredictor {
     card: Arc<ModelCard>,
     device: Device,
     inputs: Vec<String>,
+    prepared: PreparedWeights,
 }
 
 /// The part of a frame that a model sees, and its place in the model's input.
@@ -47,7 +50,9 @@ impl ModelPredictor {
     pub fn new(saved: SavedModel, device: Device) -> Self {
         let inputs = saved.card.inputs.iter().map(|input| input.data.name.clone()).collect();
         let card = Arc::new(saved.card.clone());
-        Self { saved, card, device, inputs }
+        let prepared = PreparedWeights::new();
+        prepare_weights(&saved.model, &prepared);
+        Self { saved, card, device, inputs, prepared }
     }
 
     /// The model.
@@ -63,7 +68,7 @@ impl ModelPredictor {
     pub fn forward(&self, frame: &PreparedFrame) -> Result<FrameOutputs> {
         frame.check_model(&self.card)?;
         let inputs = self.card.stacked(frame.samples(), &self.device)?;
-        Ok(frame.outputs(self.saved.forward(inputs)?))
+        Ok(frame.outputs(self.prepared.scope(|| self.saved.forward(inputs))?))
     }
 
     /// Inputs that are not requested although a head reads them.

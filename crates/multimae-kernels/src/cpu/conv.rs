@@ -106,14 +106,52 @@ pub fn forward(
     bias: Option<&[f32]>,
 ) -> Vec<f32> {
     shape.check(x, weight);
+    forward_by(precision, shape, x, Weight::Plain(weight), bias)
+}
+
+/// The weight of a convolution.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Weight<'a> {
+    /// `(outputs, inputs, kernel, kernel)`.
+    Plain(&'a [f32]),
+    /// Transformed before.
+    Transformed(&'a winograd::Kernels),
+}
+
+/// Whether a convolution of these sizes is computed of transformed kernels.
+pub(crate) fn transforms(precision: Precision, shape: ConvShape) -> bool {
+    !rounds_images(precision, shape) && filters_minimally(precision, shape)
+}
+
+/// [`forward`] by a weight in either form.
+///
+/// # Panics
+/// As [`forward`].
+pub(crate) fn forward_by(
+    precision: Precision,
+    shape: ConvShape,
+    x: &[f32],
+    weight: Weight<'_>,
+    bias: Option<&[f32]>,
+) -> Vec<f32> {
     let (area, column) = (shape.area(), shape.column());
     let of_image = shape.outputs * area;
-    if rounds_images(precision, shape) {
-        return tiles::conv::forward(shape, x, weight, bias);
-    }
     // Products are added to the bias, where there is one.
     let how = if bias.is_some() { Into::Add } else { Into::Replace };
     let first = |at: usize| bias.map_or(0.0, |bias| bias[at % shape.outputs]);
+    let weight = match weight {
+        Weight::Plain(weight) => weight,
+        Weight::Transformed(kernels) => {
+            assert!(x.len() == shape.batch * shape.inputs * area, "{shape:?} over {}", x.len());
+            let mut y = parallel::runs(shape.batch * shape.outputs, area, first);
+            winograd::forward_by(shape, x, kernels, &mut y, how);
+            return y;
+        }
+    };
+    shape.check(x, weight);
+    if rounds_images(precision, shape) {
+        return tiles::conv::forward(shape, x, weight, bias);
+    }
     let mut y = parallel::runs(shape.batch * shape.outputs, area, first);
     if y.is_empty() {
         return y;

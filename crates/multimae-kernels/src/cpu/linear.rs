@@ -3,7 +3,7 @@
 use multiversion::multiversion;
 
 use super::epilogue::Epilogue;
-use super::matrix::{Shape, Side, activates, multiplied, multiplied_then};
+use super::matrix::{Form, Operand, Shape, Side, activates, multiplied, multiplied_then};
 use super::{gelu, parallel};
 use crate::precision::Precision;
 
@@ -78,6 +78,29 @@ fn affine(
 ) -> Vec<f32> {
     let operands = ((x, shape.input()), (weight, shape.weight().transposed()));
     multiplied_then(precision, operands, activated, Epilogue::bias(bias))
+}
+
+/// [`forward`], or [`forward_of_gelu`] if `activated`, of a packed weight.
+///
+/// # Panics
+/// If a slice does not have its shape.
+pub(crate) fn forward_packed(
+    shape: LinearShape,
+    (x, activated): (&[f32], bool),
+    weight: &Operand,
+    bias: Option<&[f32]>,
+) -> Vec<f32> {
+    weight.multiplied((x, shape.input()), activated, Epilogue::bias(bias))
+}
+
+/// The weight packed for [`forward_packed`].
+pub(crate) fn pack(form: Form, shape: LinearShape, weight: &[f32]) -> Operand {
+    Operand::new(form, (weight, shape.weight().transposed()))
+}
+
+/// The form in which the weight of a map of these sizes is packed, if it is.
+pub(crate) fn form(precision: Precision, shape: LinearShape) -> Option<Form> {
+    Form::of(precision, shape.rows, shape.outputs, shape.inputs)
 }
 
 /// The gradients of `x` and of the weight through [`forward_of_gelu`]. Only those that are

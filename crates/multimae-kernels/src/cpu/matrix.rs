@@ -207,7 +207,32 @@ fn route(precision: Precision, rows: usize, columns: usize, inner: usize) -> Rou
     }
 }
 
-/// The right operand of several single-threaded GEMMs, which together are one of many rows.
+/// The way in which a right operand is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// For the processor's tiles.
+    Tiles(Parts),
+    /// For its vector units.
+    Vectors,
+}
+
+impl Form {
+    /// That of a GEMM of these sizes; `None` if it is not computed of packed operands.
+    pub(crate) fn of(
+        precision: Precision,
+        rows: usize,
+        columns: usize,
+        inner: usize,
+    ) -> Option<Self> {
+        match route(precision, rows, columns, inner) {
+            Route::Tiles(parts) => Some(Self::Tiles(parts)),
+            Route::Vectors => Some(Self::Vectors),
+            Route::Bf16 | Route::General => None,
+        }
+    }
+}
+
+/// The right operand of several GEMMs, packed once.
 #[derive(Debug)]
 pub(crate) enum Operand {
     /// Packed for the processor's tiles.
@@ -217,17 +242,31 @@ pub(crate) enum Operand {
 }
 
 impl Operand {
-    /// Packs `b` for a left operand of `rows` rows in all; `None` if the GEMM of all rows would not be
-    /// computed of packed operands. Results are those of that GEMM.
-    pub(crate) fn new(precision: Precision, rows: usize, b: Matrix<'_>) -> Option<Self> {
-        match route(precision, rows, b.1.columns, b.1.rows) {
-            Route::Tiles(parts) => Some(Self::OfTiles(tiles::Packed::new(b, parts))),
-            Route::Vectors => Some(Self::OfVectors(vectors::Packed::new(b))),
-            Route::Bf16 | Route::General => None,
+    /// Packs `b`, by all threads.
+    pub(crate) fn new(form: Form, b: Matrix<'_>) -> Self {
+        match form {
+            Form::Tiles(parts) => Self::OfTiles(tiles::Packed::new(b, parts)),
+            Form::Vectors => Self::OfVectors(vectors::Packed::new(b)),
         }
     }
 
-    /// The result in rows one behind the other.
+    /// Bytes that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::OfTiles(b) => b.bytes(),
+            Self::OfVectors(b) => b.bytes(),
+        }
+    }
+
+    /// Columns of the operand.
+    fn columns(&self) -> usize {
+        match self {
+            Self::OfTiles(b) => b.columns(),
+            Self::OfVectors(b) => b.columns(),
+        }
+    }
+
+    /// The result on this thread alone, in rows one behind the other.
     ///
     /// # Panics
     /// As [`multiply`], or if there is nothing to multiply.
@@ -235,11 +274,49 @@ impl Operand {
         match self {
             Self::OfTiles(b) => {
                 let mut into = b.multiplied_here(a);
-                let columns = into.len() / a.1.rows.max(1);
-                apply(epilogue, &mut into, (0, columns));
+                apply(epilogue, &mut into, (0, b.columns()));
                 into
             }
             Self::OfVectors(b) => by_vectors((a, Right::Packed(b)), None, epilogue, false),
+        }
+    }
+
+    /// The result, by all threads, in rows one behind the other. A left operand that is to be
+    /// `activated` goes through the GELU first.
+    ///
+    /// # Panics
+    /// As [`multiply`], or if there is nothing to multiply.
+    pub(crate) fn multiplied(
+        &self,
+        a: Matrix<'_>,
+        activated: bool,
+        epilogue: Epilogue<'_>,
+    ) -> Vec<f32> {
+        let (rows, columns, inner) = (a.1.rows, self.columns(), a.1.columns);
+        let threads = worth_sharing(rows, columns, inner);
+        let on_the_way = matches!(self, Self::OfVectors(_))
+            && vectors::packs_left_once(rows, columns, threads);
+        if activated && !on_the_way {
+            return self.multiplied((&*gelu::forward(a.0), a.1), false, epilogue);
+        }
+        match self {
+            Self::OfVectors(b) => {
+                let activated = activated.then_some(Side::Left);
+                by_vectors((a, Right::Packed(b)), activated, epilogue, threads)
+            }
+            Self::OfTiles(_) if !threads => self.multiplied_here(a, epilogue),
+            Self::OfTiles(b) => {
+                let share = rows.div_ceil(rayon::current_num_threads());
+                let parts = (0..rows).step_by(share);
+                let parts = parts.map(|first| (share.min(rows - first) * columns, first));
+                let work = |first: usize, into: &mut [f32]| {
+                    let shape = Shape { rows: into.len() / columns, ..a.1 };
+                    let a = (&a.0[first * a.1.row_stride..], shape);
+                    into.copy_from_slice(&b.multiplied_here(a));
+                    apply(epilogue, into, (first, columns));
+                };
+                parallel::produce(rows * columns * inner, parts, work).0
+            }
         }
     }
 }

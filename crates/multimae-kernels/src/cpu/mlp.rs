@@ -2,7 +2,7 @@
 //! values stay in the cache and are never in memory as a whole; few rows layer by layer.
 
 use super::epilogue::Epilogue;
-use super::matrix::{Matrix, Operand, Shape, multiplied_then};
+use super::matrix::{Form, Matrix, Operand, Shape, multiplied_then};
 use super::{layer_norm, parallel};
 use crate::precision::Precision;
 
@@ -31,12 +31,49 @@ pub struct Layer<'a> {
     pub weight: &'a [f32],
     /// `(outputs)`.
     pub bias: &'a [f32],
+    /// The weight as kernels read it, if it was packed before.
+    packed: Option<&'a Operand>,
 }
 
-impl Layer<'_> {
+impl<'a> Layer<'a> {
+    /// A layer of a weight and a bias.
+    #[must_use]
+    pub fn new(weight: &'a [f32], bias: &'a [f32]) -> Self {
+        Self { weight, bias, packed: None }
+    }
+
+    /// The same layer with its weight packed.
+    pub(crate) fn with_packed(self, packed: Option<&'a Operand>) -> Self {
+        Self { packed, ..self }
+    }
+
     /// The transposed weight.
     fn matrix(&self, inputs: usize) -> Matrix<'_> {
         (self.weight, Shape::rows(self.bias.len(), inputs, inputs).transposed())
+    }
+
+    /// The weight packed now, if it was not before and GEMMs of so many rows are computed of packed ones.
+    fn pack(&self, precision: Precision, rows: usize, inputs: usize) -> Option<Operand> {
+        let form = Form::of(precision, rows, self.bias.len(), inputs)?;
+        self.packed.is_none().then(|| Operand::new(form, self.matrix(inputs)))
+    }
+
+    /// The same layer, with a weight packed now if it was not before.
+    fn or_packed(self, packed: Option<&'a Operand>) -> Self {
+        Self { packed: self.packed.or(packed), ..self }
+    }
+
+    /// The layer of a packed weight and an epilogue, on this thread.
+    fn applied_here(&self, x: Matrix<'_>, epilogue: Epilogue<'_>) -> Vec<f32> {
+        self.packed.map_or_else(Vec::new, |packed| packed.multiplied_here(x, epilogue))
+    }
+
+    /// The layer and an epilogue, by all threads.
+    fn applied(&self, precision: Precision, x: Matrix<'_>, epilogue: Epilogue<'_>) -> Vec<f32> {
+        match self.packed {
+            Some(packed) => packed.multiplied(x, false, epilogue),
+            None => multiplied_then(precision, (x, self.matrix(x.1.columns)), None, epilogue),
+        }
     }
 }
 
@@ -68,21 +105,44 @@ pub fn forward(
     if rows == 0 || hidden == 0 || outputs == 0 {
         return parallel::runs(rows * outputs, 1, |at| second.bias[at % outputs]);
     }
+    let many = rows >= WORTH_ROWS * rayon::current_num_threads();
+    let pack = |layer: Layer<'_>, inputs| many.then(|| layer.pack(precision, rows, inputs)).flatten();
+    let fresh = (pack(first, width), pack(second, hidden));
+    let layers = (first.or_packed(fresh.0.as_ref()), second.or_packed(fresh.1.as_ref()));
+    match (layers.0.packed, layers.1.packed) {
+        (Some(_), Some(_)) if many => some_rows_at_a_time(x, norm, layers),
+        _ => layer_by_layer(precision, x, norm, layers),
+    }
+}
+
+/// The epilogues of both layers.
+fn epilogues<'a>((first, second): (Layer<'a>, Layer<'a>)) -> (Epilogue<'a>, Epilogue<'a>) {
     let to_hidden = Epilogue { gelu: true, ..Epilogue::bias(Some(first.bias)) };
-    let to_outputs = Epilogue::bias(Some(second.bias));
-    let packed = if rows >= WORTH_ROWS * rayon::current_num_threads() {
-        let first = Operand::new(precision, rows, first.matrix(width));
-        first.zip(Operand::new(precision, rows, second.matrix(hidden)))
-    } else {
-        None
-    };
-    let Some(operands) = packed else {
-        let (normed, _) = layer_norm::forward(x, norm.scale, norm.shift, norm.eps);
-        let normed = (normed.as_slice(), Shape::rows(rows, width, width));
-        let between = multiplied_then(precision, (normed, first.matrix(width)), None, to_hidden);
-        let between = (between.as_slice(), Shape::rows(rows, hidden, hidden));
-        return multiplied_then(precision, (between, second.matrix(hidden)), None, to_outputs);
-    };
+    (to_hidden, Epilogue::bias(Some(second.bias)))
+}
+
+/// Each layer for all rows, by all threads.
+fn layer_by_layer(
+    precision: Precision,
+    x: &[f32],
+    norm: Norm<'_>,
+    layers: (Layer<'_>, Layer<'_>),
+) -> Vec<f32> {
+    let (width, hidden) = (norm.scale.len(), layers.0.bias.len());
+    let rows = x.len() / width;
+    let (to_hidden, to_outputs) = epilogues(layers);
+    let (normed, _) = layer_norm::forward(x, norm.scale, norm.shift, norm.eps);
+    let normed = (normed.as_slice(), Shape::rows(rows, width, width));
+    let between = layers.0.applied(precision, normed, to_hidden);
+    let between = (between.as_slice(), Shape::rows(rows, hidden, hidden));
+    layers.1.applied(precision, between, to_outputs)
+}
+
+/// Both layers, which must be packed, for some rows at a time, by one thread each.
+fn some_rows_at_a_time(x: &[f32], norm: Norm<'_>, layers: (Layer<'_>, Layer<'_>)) -> Vec<f32> {
+    let (width, hidden, outputs) = (norm.scale.len(), layers.0.bias.len(), layers.1.bias.len());
+    let rows = x.len() / width;
+    let (to_hidden, to_outputs) = epilogues(layers);
     let share = rows.div_ceil(rayon::current_num_threads());
     let part = (HIDDEN_AT_ONCE / hidden).next_multiple_of(32).min(share.next_multiple_of(32));
     let parts = (0..rows).step_by(part).map(|row| (part.min(rows - row) * outputs, row));
@@ -91,9 +151,9 @@ pub fn forward(
         let mut normed = vec![0.0; rows * width];
         layer_norm::normalized(&x[row * width..][..rows * width], norm, &mut normed);
         let normed = (normed.as_slice(), Shape::rows(rows, width, width));
-        let between = operands.0.multiplied_here(normed, to_hidden);
+        let between = layers.0.applied_here(normed, to_hidden);
         let between = (between.as_slice(), Shape::rows(rows, hidden, hidden));
-        y.copy_from_slice(&operands.1.multiplied_here(between, to_outputs));
+        y.copy_from_slice(&layers.1.applied_here(between, to_outputs));
     };
     parallel::produce(rows * hidden, parts, work).0
 }
@@ -117,7 +177,7 @@ mod tests {
             let (w1, b1) = (values(seed + 3, hidden * width), values(seed + 4, hidden));
             let (w2, b2) = (values(seed + 5, outputs * hidden), values(seed + 6, outputs));
             let norm = Norm { scale: &scale, shift: &shift, eps: 1e-6 };
-            let (first, second) = (Layer { weight: &w1, bias: &b1 }, Layer { weight: &w2, bias: &b2 });
+            let (first, second) = (Layer::new(&w1, &b1), Layer::new(&w2, &b2));
             let (normed, _) = layer_norm::forward(&x, &scale, &shift, 1e-6);
             let shape = LinearShape { rows, inputs: width, outputs: hidden };
             let between = gelu::forward(&linear::forward(fp32, shape, &normed, &w1, Some(&b1)));

@@ -15,12 +15,12 @@ pub mod mlp;
 pub mod resize;
 pub mod scale_shift;
 pub mod swap_axes;
-mod winograd;
+pub(crate) mod winograd;
 
 pub(crate) mod bf16;
 mod epilogue;
 mod lanes;
-mod matrix;
+pub(crate) mod matrix;
 pub(crate) mod parallel;
 mod tile;
 #[cfg(target_arch = "x86_64")]

@@ -26,6 +26,16 @@ impl Packed {
     }
 
     /// Never called.
+    pub(crate) fn bytes(&self) -> usize {
+        0
+    }
+
+    /// Never called.
+    pub(crate) fn columns(&self) -> usize {
+        0
+    }
+
+    /// Never called.
     pub(crate) fn multiplied_here(&self, _: Matrix<'_>) -> Vec<f32> {
         Vec::new()
     }

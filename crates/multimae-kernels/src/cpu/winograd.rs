@@ -9,7 +9,7 @@
 use multiversion::multiversion;
 
 use super::conv::ConvShape;
-use super::matrix::{Into, Shape, multiply_here};
+use super::matrix::{Into, Matrix, Shape, multiply_here};
 use super::parallel;
 use crate::precision::Precision;
 
@@ -79,11 +79,75 @@ pub(super) fn worth_it(shape: ConvShape) -> bool {
         && shape.batch * tiling.rows * tiling.columns >= WORTH_TILES
 }
 
+/// The transformed kernels of a convolution.
+#[derive(Debug)]
+pub(crate) struct Kernels {
+    /// Those of a point one behind the other: `(36, outputs, inputs)`.
+    values: Vec<f32>,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl Kernels {
+    /// Transforms a weight.
+    ///
+    /// # Shapes
+    /// `weight (outputs, inputs, 3, 3)`.
+    ///
+    /// # Panics
+    /// If the slice does not have its shape.
+    pub(crate) fn new(shape: ConvShape, weight: &[f32]) -> Self {
+        let ConvShape { inputs, outputs, .. } = shape;
+        assert!(weight.len() == outputs * inputs * TAPS, "kernels of another size");
+        let by_output = transformed_kernels(shape, weight);
+        let runs = (0..POINTS * outputs).map(|run| (inputs, run));
+        let copy = |run: usize, to: &mut [f32]| {
+            let (point, output) = (run / outputs, run % outputs);
+            to.copy_from_slice(&by_output[(output * POINTS + point) * inputs..][..inputs]);
+        };
+        let values = parallel::produce(POINTS * outputs * inputs, runs, copy).0;
+        Self { values, inputs, outputs }
+    }
+
+    /// Bytes of all.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(self.values.as_slice())
+    }
+}
+
 /// The convolution into `y`, which holds the bias or is to be replaced.
 pub(super) fn forward(shape: ConvShape, x: &[f32], weight: &[f32], y: &mut [f32], how: Into) {
+    let inputs = shape.inputs;
+    let kernels = transformed_kernels(shape, weight);
+    let of_point = |point: usize| {
+        (&kernels[point * inputs..], Shape::rows(shape.outputs, inputs, POINTS * inputs))
+    };
+    filter(shape, x, of_point, y, how);
+}
+
+/// [`forward`] by kernels that were transformed before.
+///
+/// # Panics
+/// If they are of other sizes.
+pub(super) fn forward_by(shape: ConvShape, x: &[f32], kernels: &Kernels, y: &mut [f32], how: Into) {
+    let Kernels { values, inputs, outputs } = kernels;
+    assert!((*inputs, *outputs) == (shape.inputs, shape.outputs), "other kernels for {shape:?}");
+    let of_point = |point: usize| {
+        (&values[point * outputs * inputs..], Shape::rows(*outputs, *inputs, *inputs))
+    };
+    filter(shape, x, of_point, y, how);
+}
+
+/// The convolution by the kernels `(outputs, inputs)` of every point.
+fn filter<'a>(
+    shape: ConvShape,
+    x: &[f32],
+    of_point: impl Fn(usize) -> Matrix<'a> + Sync + Send,
+    y: &mut [f32],
+    how: Into,
+) {
     let tiling = Tiling::new(shape);
     let ConvShape { inputs, outputs, .. } = shape;
-    let kernels = transformed_kernels(shape, weight);
     for strip in tiling.strips() {
         let tiles = strip.tiles;
         let pixels = transform_inputs(tiling, strip, x);
@@ -93,7 +157,7 @@ pub(super) fn forward(shape: ConvShape, x: &[f32], weight: &[f32], y: &mut [f32]
                 Precision::Fp32,
                 (product, Shape::rows(outputs, tiles, tiles)),
                 Into::Replace,
-                (&kernels[point * inputs..], Shape::rows(outputs, inputs, POINTS * inputs)),
+                of_point(point),
                 (&pixels[point * tiles..], Shape::rows(inputs, tiles, POINTS * tiles)),
             );
         };

@@ -10,7 +10,7 @@ use burn::tensor::{Bytes, DType, Shape};
 use super::extension::{KernelOps, UpdateOps};
 use crate::cpu::adamw::{self, AdamWStep};
 use crate::cpu::attention::{self, AttentionShape, Inputs};
-use crate::cpu::conv::{self, ConvShape};
+use crate::cpu::conv::{self, ConvShape, Weight};
 use crate::cpu::cross_entropy::{self, CrossEntropyShape, Smoothing};
 use crate::cpu::linear::{self, LinearShape};
 use crate::cpu::mlp::{self, Layer, Norm};
@@ -18,6 +18,7 @@ use crate::cpu::resize::{self, Resize};
 use crate::cpu::swap_axes::{self, SwapShape};
 use crate::cpu::{gelu, layer_norm, scale_shift};
 use crate::precision::Precision;
+use crate::prepared;
 
 /// The elements in order; copied only if the tensor is a view with gaps or another order.
 pub(super) fn elements(tensor: &FlexTensor) -> Cow<'_, [f32]> {
@@ -105,11 +106,15 @@ pub(super) fn conv2d_of(
     if let Some(bias) = &bias {
         assert!(bias.len() == shape.outputs, "a bias of {} for {shape:?}", bias.len());
     }
+    let prepared =
+        if depthwise { None } else { prepared::kernels(precision, shape, weight) };
     let (bias, x, weight) = (bias.as_deref(), elements(x), elements(weight));
-    let y = if depthwise {
-        conv::depthwise_forward(shape, &x, &weight, bias)
-    } else {
-        conv::forward(precision, shape, &x, &weight, bias)
+    let y = match prepared {
+        _ if depthwise => conv::depthwise_forward(shape, &x, &weight, bias),
+        Some(kernels) => {
+            conv::forward_by(precision, shape, &x, Weight::Transformed(&kernels), bias)
+        }
+        None => conv::forward(precision, shape, &x, &weight, bias),
     };
     tensor(y, [shape.batch, shape.outputs, shape.height, shape.width])
 }
@@ -128,9 +133,6 @@ pub(super) fn with_last(mut dims: Vec<usize>, last: usize) -> Vec<usize> {
     dims
 }
 
-/// An affine map over slices.
-type Affine = fn(Precision, LinearShape, &[f32], &[f32], Option<&[f32]>) -> Vec<f32>;
-
 /// The linear map.
 pub(super) fn linear_of(
     precision: Precision,
@@ -138,7 +140,7 @@ pub(super) fn linear_of(
     weight: &FlexTensor,
     bias: Option<&FlexTensor>,
 ) -> FlexTensor {
-    affine_of(linear::forward, precision, x, weight, bias)
+    affine_of(precision, (x, false), weight, bias)
 }
 
 /// The linear map behind a GELU.
@@ -148,13 +150,13 @@ pub(super) fn gelu_linear_of(
     weight: &FlexTensor,
     bias: Option<&FlexTensor>,
 ) -> FlexTensor {
-    affine_of(linear::forward_of_gelu, precision, x, weight, bias)
+    affine_of(precision, (x, true), weight, bias)
 }
 
+/// The linear map, of the GELU of `x` if it is to be activated.
 fn affine_of(
-    map: Affine,
     precision: Precision,
-    x: &FlexTensor,
+    (x, activated): (&FlexTensor, bool),
     weight: &FlexTensor,
     bias: Option<&FlexTensor>,
 ) -> FlexTensor {
@@ -163,7 +165,14 @@ fn affine_of(
     if let Some(bias) = &bias {
         assert!(bias.len() == shape.outputs, "a bias of {} for {shape:?}", bias.len());
     }
-    let y = map(precision, shape, &elements(x), &elements(weight), bias.as_deref());
+    let (values, bias) = (elements(x), bias.as_deref());
+    let y = match prepared::linear(precision, shape, weight) {
+        Some(weight) => linear::forward_packed(shape, (&values, activated), &weight, bias),
+        None if activated => {
+            linear::forward_of_gelu(precision, shape, &values, &elements(weight), bias)
+        }
+        None => linear::forward(precision, shape, &values, &elements(weight), bias),
+    };
     tensor(y, with_last(dims(x), shape.outputs))
 }
 
@@ -379,7 +388,15 @@ impl UpdateOps for Flex {
         let norm = Norm { scale: &scale, shift: &shift, eps };
         let (w1, b1) = (elements(&first_weight), elements(&first_bias));
         let (w2, b2) = (elements(&second_weight), elements(&second_bias));
-        let (first, second) = (Layer { weight: &w1, bias: &b1 }, Layer { weight: &w2, bias: &b2 });
+        let of_x = linear_shape(&x, &first_weight);
+        let of_hidden =
+            LinearShape { inputs: of_x.outputs, outputs: b2.len(), ..of_x };
+        let packed = (
+            prepared::linear(precision, of_x, &first_weight),
+            prepared::linear(precision, of_hidden, &second_weight),
+        );
+        let first = Layer::new(&w1, &b1).with_packed(packed.0.as_deref());
+        let second = Layer::new(&w2, &b2).with_packed(packed.1.as_deref());
         let y = mlp::forward(precision, &elements(&x), norm, first, second);
         tensor(y, with_last(dims(&x), b2.len()))
     }

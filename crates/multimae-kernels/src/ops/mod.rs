@@ -20,6 +20,7 @@ use burn::tensor::{DType, Device, Int, Tensor};
 use crate::cpu::adamw::AdamWStep;
 use crate::cpu::cross_entropy::Smoothing;
 use crate::cpu::resize::Resize;
+use crate::observe;
 use crate::precision::Precision;
 use crate::switch::Switch;
 use extension::{KernelOps, UpdateOps};
@@ -55,6 +56,9 @@ pub fn linear<const D: usize>(
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
 ) -> Tensor<D> {
+    if observe::is_on() {
+        observe::see(&weight, &x);
+    }
     if accelerated(&x) {
         return accelerator::linear(Precision::current(), x, weight, bias);
     }
@@ -74,7 +78,7 @@ pub fn linear<const D: usize>(
 /// `x (..., inputs)`, `weight (outputs, inputs)`, `bias (outputs)` to `(..., outputs)`.
 #[must_use]
 pub fn gelu_linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<D> {
-    if !fused(&x) {
+    if !fused(&x) || observe::is_on() {
         return linear(gelu(x), weight, Some(bias));
     }
     let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
@@ -95,7 +99,7 @@ pub fn norm_linear<const D: usize>(
     weight: Tensor<2>,
     bias: Tensor<1>,
 ) -> Tensor<D> {
-    if !fused(&x) {
+    if !fused(&x) || observe::is_on() {
         return linear(layer_norm(x, scale, shift, eps), weight, Some(bias));
     }
     let (x, scale, shift) = (x.into_dispatch(), scale.into_dispatch(), shift.into_dispatch());
@@ -119,7 +123,7 @@ pub fn norm_mlp<const D: usize>(
     first: (Tensor<2>, Tensor<1>),
     second: (Tensor<2>, Tensor<1>),
 ) -> Tensor<D> {
-    if x.is_autodiff() || !fused(&x) {
+    if x.is_autodiff() || !fused(&x) || observe::is_on() {
         let hidden = norm_linear(x, (scale, shift, eps), first.0, first.1);
         return gelu_linear(hidden, second.0, second.1);
     }

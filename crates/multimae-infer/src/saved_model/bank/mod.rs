@@ -10,8 +10,9 @@ use backbones::SharedBackbone;
 use indexmap::IndexMap;
 use multimae::burn::tensor::Device;
 use multimae::peft::PeftModel;
-use multimae::state::AllowedKeys;
+use multimae::state::{AllowedKeys, prepare};
 use multimae_kernels::precision::Precision;
+use multimae_kernels::prepared::PreparedWeights;
 
 use super::{Adapter, ModelCard, SavedModel};
 use crate::saved_model::load_pretrained;
@@ -31,6 +32,8 @@ pub struct AdapterBank {
     adapters: IndexMap<String, Arc<Entry>>,
     /// The backbone as the file has it, once per way in which adapters use it.
     backbones: Vec<Arc<SharedBackbone>>,
+    /// Of all adapters, and of banks that this one was made of.
+    prepared: PreparedWeights,
 }
 
 #[derive(Debug, Clone)]
@@ -52,6 +55,7 @@ impl AdapterBank {
             precision: Precision::default(),
             adapters: IndexMap::new(),
             backbones: Vec::new(),
+            prepared: PreparedWeights::new(),
         }
     }
 
@@ -92,6 +96,7 @@ impl AdapterBank {
         let adapter = Adapter::load(path)?;
         let (model, backbone) = self.on_backbone(&adapter)?;
         let saved = adapter.saved(adapter.load_into(model)?).with_precision(self.precision);
+        prepare(&saved.model, &self.prepared);
         let entry = Entry {
             card: Arc::new(adapter.card.clone()),
             keeps_linear_weights: adapter.keeps_linear_weights(),

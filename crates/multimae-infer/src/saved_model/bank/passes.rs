@@ -47,7 +47,7 @@ impl AdapterBank {
             });
             let batches = batches.collect::<Result<_>>()?;
             let forward = || forward_batched(batches, &mut Phase::Evaluation);
-            let predictions = self.precision.scope(forward)?;
+            let predictions = self.precision.scope(|| self.prepared.scope(forward))?;
             for ((_, places), predictions) in pass.iter().zip(predictions) {
                 for (index, &place) in places.iter().enumerate() {
                     let own =

@@ -125,6 +125,16 @@ impl Packed {
         Self { lines, size: (b.1.rows, b.1.columns), parts }
     }
 
+    /// Bytes that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(self.lines.as_slice())
+    }
+
+    /// Columns of the operand.
+    pub(crate) fn columns(&self) -> usize {
+        self.size.1
+    }
+
     /// Multiplies by a packed operand into rows one behind the other, on this thread alone.
     ///
     /// # Panics

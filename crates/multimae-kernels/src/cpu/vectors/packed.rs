@@ -187,6 +187,11 @@ impl Packed {
         self.inner
     }
 
+    /// Bytes that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(self.buffer.as_slice())
+    }
+
     pub(crate) fn columns(&self) -> usize {
         self.columns
     }
