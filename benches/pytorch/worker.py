@@ -5,7 +5,6 @@ Says `{"ready": true, "loss": ...}` after a first step; for every line `step` on
 
 import argparse
 import json
-import resource
 import struct
 import sys
 import time
@@ -14,6 +13,8 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+
+from memory import peak_memory
 
 IGNORE = 255
 TYPES = {"F32": torch.float32, "I64": torch.int64}
@@ -241,8 +242,7 @@ def main():
             break
         seconds, loss = timed(work, cuda)
         say(seconds=seconds, loss=loss)
-    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    say(peak_memory=torch.cuda.max_memory_allocated() if cuda else kibibytes * 1024)
+    say(peak_memory=torch.cuda.max_memory_allocated() if cuda else peak_memory())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-//! Benchmark cases and their sizes: `case.json`, which both programs read.
+//! Benchmark cases and their sizes: `case.json`, which all programs read.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +30,7 @@ impl BenchmarkKind {
         self != Self::Startup
     }
 
-    /// Whether it has a model that both programs must agree about.
+    /// Whether it has a model that all programs must agree about.
     #[must_use]
     pub fn has_loss(self) -> bool {
         !matches!(self, Self::Loading | Self::Startup)
@@ -277,7 +277,7 @@ mod tests {
         }
         let case = BenchmarkCase::pretrain("a", EncoderSizes::SMALL, 4);
         let value = serde_json::to_value(&case).unwrap();
-        // Both programs know the keys as flat ones.
+        // All programs know the keys as flat ones.
         assert_eq!(
             (&value["dim"], &value["keep"], &value["work"]),
             (&384.into(), &98.into(), &"pretrain".into())

@@ -21,9 +21,9 @@ pub enum Error {
         /// The problem, with the end of its error output.
         problem: String,
     },
-    /// Both programs computed something else.
+    /// Two programs computed different losses.
     #[error(
-        "{case}: {ours} in ours and {other} in PyTorch: this is not the same work, so its times \
+        "{case}: {ours} in ours and {other} in {program}: this is not the same work, so its times \
          say nothing"
     )]
     NotTheSame {
@@ -31,7 +31,9 @@ pub enum Error {
         case: String,
         /// The first loss of multimae.
         ours: f64,
-        /// The first loss of PyTorch.
+        /// The other program.
+        program: String,
+        /// Its first loss.
         other: f64,
     },
     /// The limits of the machine cannot be measured.

@@ -1,9 +1,9 @@
-//! The same work in multimae and in PyTorch, timed in turn.
+//! The same work in multimae, in PyTorch and in inference engines, timed in turn.
 //!
 //! * A [`BenchmarkCase`](case::BenchmarkCase) is a kind of work and its sizes; [`prepare`](material::prepare) writes its
 //!   folder with random weights and inputs.
-//! * A worker does a case's work step by step as it is told: [`serve`](worker::serve) is ours, a
-//!   script is PyTorch's.
+//! * A worker does a case's work step by step as it is told: [`serve`](worker::serve) is ours,
+//!   scripts are those of the others.
 //! * [`measure`](measure::measure) has workers work in turn, after it has seen that they compute the
 //!   same.
 //! * [`Results`](report::Results) are the table, and how near each case comes to the processor's

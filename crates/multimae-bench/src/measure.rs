@@ -1,4 +1,4 @@
-//! Two programs at the same work, in turn.
+//! Several programs at the same work, in turn.
 
 use std::path::Path;
 use std::thread;
@@ -13,13 +13,15 @@ use crate::process::{Program, Worker};
 use crate::statistic::Quartiles;
 use crate::{Error, Result};
 
-/// Threads of the other program may still be waiting actively for work when it has answered.
+/// Threads of another program may still be waiting actively for work when it has answered.
 const REST: Duration = Duration::from_millis(150);
-/// Both programs must compute the same first loss, but for so much of it: in single precision,
+/// All programs must compute the same first loss, but for so much of it: in single precision,
 /// sums in another order.
 const SAME: f64 = 2e-4;
 /// With products in 16 bits.
 const SAME_IN_BF16: f64 = 3e-2;
+/// With products in 8 bits, of random weights.
+const SAME_IN_INT8: f64 = 5e-2;
 
 /// The times of one program for a case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -92,8 +94,14 @@ pub fn measure(
         let tolerance = match precision {
             Precision::Fp32 => SAME,
             Precision::Bf16 => SAME_IN_BF16,
+            Precision::Int8 => SAME_IN_INT8,
         };
-        check_same(case, &workers, tolerance)?;
+        let losses: Vec<(&str, f64)> = programs
+            .iter()
+            .zip(&workers)
+            .map(|(program, worker)| (program.name.as_str(), worker.first_loss))
+            .collect();
+        check_same(case, &losses, tolerance)?;
     }
     let mut seconds = vec![Vec::new(); workers.len()];
     for round in 0..rounds {
@@ -118,18 +126,17 @@ fn order(programs: usize, round: usize) -> Vec<usize> {
     if round.is_multiple_of(2) { forward.collect() } else { forward.rev().collect() }
 }
 
-fn check_same(case: &BenchmarkCase, workers: &[Worker], tolerance: f64) -> Result<()> {
-    let Some(ours) = workers.first().map(|worker| worker.first_loss) else { return Ok(()) };
-    let differs = |worker: &&Worker| {
-        let difference = (worker.first_loss - ours).abs();
-        difference.is_nan() || difference > tolerance * ours.abs()
-    };
-    match workers.iter().find(differs) {
-        Some(worker) => {
-            Err(Error::NotTheSame { case: case.name.clone(), ours, other: worker.first_loss })
+/// Checks the first losses by program, ours first.
+fn check_same(case: &BenchmarkCase, losses: &[(&str, f64)], tolerance: f64) -> Result<()> {
+    let Some(&(_, ours)) = losses.first() else { return Ok(()) };
+    for &(program, other) in losses {
+        let difference = (other - ours).abs();
+        if difference.is_nan() || difference > tolerance * ours.abs() {
+            let (case, program) = (case.name.clone(), program.to_owned());
+            return Err(Error::NotTheSame { case, ours, program, other });
         }
-        None => Ok(()),
     }
+    Ok(())
 }
 
 /// The same where every step is a process.
@@ -181,17 +188,33 @@ mod tests {
         let programs = [
             ("ours".to_owned(), times(&[1.0, 2.0], 30)),
             ("PyTorch".to_owned(), times(&[3.0, 5.0], 40)),
+            ("OpenVINO".to_owned(), times(&[0.5, 4.0], 60)),
         ];
         let measured = Measurement {
             case: BenchmarkCase::pretrain("a", EncoderSizes::TOY, 1),
             programs: programs.into_iter().collect(),
         };
         assert_eq!(measured.ratios()["PyTorch"], [3.0, 2.5]);
+        assert_eq!(measured.ratios()["OpenVINO"], [0.5, 2.0]);
         assert_eq!(measured.memory_shares()["PyTorch"], 0.75);
+        assert_eq!(measured.memory_shares()["OpenVINO"], 0.5);
+    }
+
+    #[test]
+    fn a_program_with_another_loss_is_named() {
+        let case = BenchmarkCase::pretrain("a", EncoderSizes::TOY, 1);
+        let check = |losses: &[(&str, f64)]| check_same(&case, losses, SAME);
+        assert!(check(&[("ours", 1.0), ("PyTorch", 1.0001), ("OpenVINO", 0.9999)]).is_ok());
+        for wrong in [1.0003, f64::NAN] {
+            let losses = [("ours", 1.0), ("PyTorch", 1.0), ("OpenVINO", wrong)];
+            let message = check(&losses).unwrap_err().to_string();
+            assert!(message.contains("in OpenVINO") && !message.contains("PyTorch"), "{message}");
+        }
+        assert!(check(&[("ours", f64::NAN)]).is_err());
     }
 
     #[test]
     fn who_goes_first_changes() {
-        assert_eq!((order(2, 0), order(2, 1)), (vec![0, 1], vec![1, 0]));
+        assert_eq!((order(3, 0), order(3, 1)), (vec![0, 1, 2], vec![2, 1, 0]));
     }
 }

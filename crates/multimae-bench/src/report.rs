@@ -183,3 +183,39 @@ fn with_spread(value: Quartiles, decimals: usize) -> String {
 fn memory(bytes: Option<u64>) -> String {
     bytes.map_or(NONE.to_owned(), |bytes| format!("{:.0} MB", bytes as f64 / 1e6))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{BenchmarkCase, EncoderSizes};
+    use crate::measure::ProgramTimes;
+
+    #[test]
+    fn every_other_program_has_a_row() {
+        let times = |seconds: f64, peak_memory: u64| ProgramTimes {
+            seconds: vec![seconds],
+            peak_memory: Some(peak_memory),
+            first_loss: Some(1.0),
+        };
+        let programs = [
+            ("multimae", times(1.0, 1_000_000)),
+            ("PyTorch", times(2.0, 4_000_000)),
+            ("ONNX Runtime", times(1.5, 2_000_000)),
+        ];
+        let programs = programs.map(|(name, times)| (name.to_owned(), times));
+        let case = BenchmarkCase::with_heads("a", BenchmarkKind::Inference, EncoderSizes::BASE, 1);
+        let results = Results {
+            about: IndexMap::new(),
+            limits: Limits { operations: 1e12, triad: 1e9, gemms: Vec::new() },
+            measured: vec![Measurement { case, programs: programs.into_iter().collect() }],
+            growth: Vec::new(),
+        };
+        let table = results.table();
+        let cells: Vec<_> = table.rows().iter().map(|row| (&*row[2], &*row[4], &*row[5])).collect();
+        let expected = [
+            ("PyTorch", "2.00 (2.00 to 2.00)", "1 MB, 25 %"),
+            ("ONNX Runtime", "1.50 (1.50 to 1.50)", "1 MB, 50 %"),
+        ];
+        assert_eq!(cells, expected);
+    }
+}

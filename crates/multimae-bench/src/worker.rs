@@ -1,5 +1,5 @@
 //! The program that does the work, step by step as it is asked: lines of JSON, the same that the
-//! PyTorch program in `benches/pytorch` speaks.
+//! programs in `benches/pytorch` and `benches/onnxruntime` speak.
 //!
 //! * First it does one step, unasked, and says `{"ready": true, "loss": ...}`.
 //! * `step` on the input: it does a step and says `{"seconds": ..., "loss": ...}`.

@@ -20,6 +20,7 @@ use multimae_infer::device::{self, device};
 use multimae_infer::predict::InputPath;
 use multimae_kernels::precision::Precision;
 
+use crate::engines::{Engine, EngineOptions};
 use crate::model::precision;
 use crate::predict::Predict;
 use crate::terminal;
@@ -31,7 +32,7 @@ const GROWTH_ROUNDS: usize = 3;
 
 /// Time the usual work of this program, in turn with PyTorch where that is installed.
 ///
-/// Every kind of work is done by a process of each program, a step by one, a step by the other; both
+/// Every kind of work is done by a process of each program, a step by one, a step by the other; all
 /// must first compute the same loss from the same weights. Writes table.md, results.json and report.html.
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
@@ -50,8 +51,8 @@ pub(crate) struct Bench {
     /// Threads of each program; all processors if absent
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     threads: Option<u64>,
-    /// Precision of the operands of GEMMs, in both programs: fp32, or bf16 where the processor has
-    /// it
+    /// Precision of the operands of GEMMs, in all programs: fp32; bf16 where the processor has it; or
+    /// int8, of inference alone and of this program, which is then timed in fp32 as well
     #[arg(long, default_value = "fp32", value_parser = precision)]
     precision: PrecisionChoice,
     /// A Python that has PyTorch
@@ -60,6 +61,8 @@ pub(crate) struct Bench {
     /// Folder of the PyTorch scripts
     #[arg(long, value_name = "DIR", default_value = "benches/pytorch")]
     scripts: PathBuf,
+    #[command(flatten)]
+    engines: EngineOptions,
     /// This program alone
     #[arg(long)]
     alone: bool,
@@ -122,15 +125,23 @@ impl BenchWorker {
 
 impl Bench {
     pub(crate) fn run(self) -> anyhow::Result<()> {
+        if self.grow && self.precision == PrecisionChoice::Int8 {
+            bail!("--grow times training, which is not done in int8; leave out one of both");
+        }
         let cases = self.cases()?;
         if self.list {
             let names: String = cases.iter().map(|case| format!("{}\n", case.name)).collect();
             return Ok(terminal::result(&names)?);
         }
         let threads = self.threads();
-        let torch = if self.alone || self.limits { None } else { self.find_torch()? };
+        let others = if self.alone || self.limits {
+            OtherPrograms::default()
+        } else {
+            let engines = self.engines.find(self.precision)?;
+            OtherPrograms { torch: self.find_torch()?, engines }
+        };
         let precision = on_processor(self.precision)?;
-        let about = self.about(threads, torch.as_ref());
+        let about = self.about(threads, &others);
         let limits = Limits::measure(precision, threads)?;
         if self.limits {
             return Ok(terminal::result(&format!("{}\n", limits.table().markdown()))?);
@@ -138,12 +149,12 @@ impl Bench {
         let mut results = Results { about, limits, measured: Vec::new(), growth: Vec::new() };
         // Written after each: what was measured stays, whatever comes.
         for case in &cases {
-            let measured = self.measure(case, threads, torch.as_ref(), self.rounds as usize)?;
+            let measured = self.measure(case, threads, &others, self.rounds as usize)?;
             results.measured.push(measured);
             results.write(&self.out)?;
         }
         if self.grow {
-            results.growth = self.growth(threads, torch.as_ref())?;
+            results.growth = self.growth(threads, &others)?;
             results.write(&self.out)?;
         }
         let (table, limits) = (results.table(), results.limits.table());
@@ -174,6 +185,9 @@ impl Bench {
         if self.quick {
             cases = BenchmarkCase::toys(&cases);
         }
+        if self.precision == PrecisionChoice::Int8 {
+            cases.retain(|case| case.kind == BenchmarkKind::Inference);
+        }
         let names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
         if let Some(unknown) = self.only.iter().find(|name| !names.contains(&name.as_str())) {
             let loading = if self.data.is_none() { "; loading needs --data" } else { "" };
@@ -189,7 +203,7 @@ impl Bench {
         let output = Command::new(&self.python).args(["-c", code]).output();
         let Some(output) = output.ok().filter(|output| output.status.success()) else {
             terminal::line(&format!(
-                "note: {} has no PyTorch, so there is nothing to compare with; --python names another",
+                "note: {} has no PyTorch, which is not timed then; --python names another",
                 self.python.display()
             ));
             return Ok(None);
@@ -210,7 +224,7 @@ impl Bench {
         &self,
         case: &BenchmarkCase,
         threads: usize,
-        torch: Option<&Torch>,
+        others: &OtherPrograms,
         rounds: usize,
     ) -> anyhow::Result<Measurement> {
         let passing = tempfile::tempdir().context("a folder for the case")?;
@@ -224,7 +238,11 @@ impl Bench {
             _ => material::prepare(&dir, case)?,
         }
         let mut programs = vec![self.ours(case, threads)?];
-        programs.extend(torch.map(|torch| self.torch(torch, case, threads)));
+        programs.extend(self.ours_in_fp32(case, threads)?);
+        programs.extend(others.torch.iter().map(|torch| self.torch(torch, case, threads)));
+        if case.kind == BenchmarkKind::Inference {
+            programs.extend(others.engines.iter().map(|engine| engine.program(threads)));
+        }
         let bar = terminal::bar(rounds as u64, &case.name);
         let mut done = |_| bar.inc(1);
         let precision = on_processor(self.precision)?;
@@ -241,7 +259,7 @@ impl Bench {
     }
 
     /// The growth curves of pre-training and prompt tuning.
-    fn growth(&self, threads: usize, torch: Option<&Torch>) -> anyhow::Result<Vec<Growth>> {
+    fn growth(&self, threads: usize, others: &OtherPrograms) -> anyhow::Result<Vec<Growth>> {
         let mut curves = Vec::new();
         for (axis, cases) in growing_cases(self.quick, threads) {
             let mut curve = Growth {
@@ -252,7 +270,7 @@ impl Bench {
             };
             for (value, case) in cases {
                 let threads = if axis == "threads" { value } else { threads };
-                curve.measured.push(self.measure(&case, threads, torch, GROWTH_ROUNDS)?);
+                curve.measured.push(self.measure(&case, threads, others, GROWTH_ROUNDS)?);
                 curve.values.push(value as f64);
             }
             curves.push(curve);
@@ -263,7 +281,7 @@ impl Bench {
     /// This program on a case.
     fn ours(&self, case: &BenchmarkCase, threads: usize) -> anyhow::Result<Program> {
         let file = std::env::current_exe().context("where this program is")?;
-        let mut options = self.options(threads);
+        let mut options = options(threads, self.precision);
         if case.kind == BenchmarkKind::Startup {
             options.push("--once".into());
         }
@@ -271,23 +289,41 @@ impl Bench {
         Ok(Program { name: OURS.to_owned(), file, arguments, options, threads })
     }
 
+    /// This program in fp32, beside which one in 8 bits is timed.
+    fn ours_in_fp32(
+        &self,
+        case: &BenchmarkCase,
+        threads: usize,
+    ) -> anyhow::Result<Option<Program>> {
+        let options = options(threads, PrecisionChoice::Fp32);
+        let exact = |ours| Program { name: format!("{OURS} in fp32"), options, ..ours };
+        let is_quantised = self.precision == PrecisionChoice::Int8;
+        is_quantised.then(|| self.ours(case, threads).map(exact)).transpose()
+    }
+
     /// PyTorch on a case.
     fn torch(&self, torch: &Torch, case: &BenchmarkCase, threads: usize) -> Program {
         let startup = case.kind == BenchmarkKind::Startup;
+        // Others have no 8 bits without a calibration of their own.
+        let of_others = match self.precision {
+            PrecisionChoice::Int8 => PrecisionChoice::Fp32,
+            precision => precision,
+        };
         let script = if startup { "predict_once.py" } else { "worker.py" };
         Program {
             name: "PyTorch".to_owned(),
             file: self.python.clone(),
             arguments: vec![torch.scripts.join(script).into()],
-            options: if startup { Vec::new() } else { self.options(threads) },
+            options: if startup { Vec::new() } else { options(threads, of_others) },
             threads,
         }
     }
 
     /// The machine and the programs of the measurement.
-    fn about(&self, threads: usize, torch: Option<&Torch>) -> IndexMap<String, String> {
+    fn about(&self, threads: usize, others: &OtherPrograms) -> IndexMap<String, String> {
         let precision = self.precision.write().as_str().unwrap_or_default().to_owned();
-        let torch = torch.map(|torch| ("PyTorch", torch.version.clone()));
+        let torch = others.torch.iter().map(|torch| ("PyTorch", torch.version.clone()));
+        let engines = others.engines.iter().map(|engine| (engine.name, engine.version.clone()));
         let processor = processor().unwrap_or_else(|| std::env::consts::ARCH.to_owned());
         let entries = [
             ("Processor", processor),
@@ -295,15 +331,8 @@ impl Bench {
             ("Precision", precision),
             ("multimae", env!("CARGO_PKG_VERSION").to_owned()),
         ];
-        let entries = entries.into_iter().chain(torch);
+        let entries = entries.into_iter().chain(torch).chain(engines);
         entries.map(|(key, value)| (key.to_owned(), value)).collect()
-    }
-
-    /// The options that both programs understand.
-    fn options(&self, threads: usize) -> Vec<OsString> {
-        let precision = self.precision.write().as_str().unwrap_or_default().to_owned();
-        let threads = threads.to_string();
-        ["--threads", &threads, "--precision", &precision].map(OsString::from).to_vec()
     }
 }
 
@@ -346,9 +375,23 @@ fn growing_cases(quick: bool, threads: usize) -> Vec<(&'static str, Vec<(usize, 
     ]
 }
 
+/// The options that both this program and PyTorch's understand.
+fn options(threads: usize, precision: PrecisionChoice) -> Vec<OsString> {
+    let precision = precision.write().as_str().unwrap_or_default().to_owned();
+    ["--threads", &threads.to_string(), "--precision", &precision].map(OsString::from).to_vec()
+}
+
 /// A precision that the processor has.
 fn on_processor(choice: PrecisionChoice) -> anyhow::Result<Precision> {
     Ok(device::precision(choice, "cpu", &device("cpu")?)?)
+}
+
+/// The programs that are timed beside this one.
+#[derive(Default)]
+struct OtherPrograms {
+    torch: Option<Torch>,
+    /// In cases of inference.
+    engines: Vec<Engine>,
 }
 
 /// A PyTorch that was found.

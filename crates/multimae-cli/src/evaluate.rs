@@ -1,16 +1,16 @@
 //! `multimae evaluate`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::ProgressBar;
 use multimae_config::Override;
 use multimae_eval::{
-    Evaluated, Evaluator, Protocol, ScoreFile, SubsetScores, frames, markdown, report_files,
-    write_report,
+    Evaluated, Evaluator, ModelAgreement, Protocol, ScoreFile, SubsetScores, frames, markdown,
+    report_files, write_report,
 };
-use multimae_infer::predict::{ModelPredictor, Predictor as _};
+use multimae_infer::predict::{ModelPredictor, Predictor};
 
 use crate::model::Model;
 use crate::terminal;
@@ -48,6 +48,10 @@ pub(crate) struct Evaluate {
     /// Score every subset of the model's inputs too
     #[arg(long)]
     missing: bool,
+    /// Fine-tuned model whose predictions for the same frames are compared too, such as the one in fp32
+    /// that this one was quantised from
+    #[arg(long, value_name = "FILE")]
+    compare_with: Option<PathBuf>,
     /// Print the scores of every class too
     #[arg(long)]
     classes: bool,
@@ -78,6 +82,7 @@ impl Evaluate {
         self.check_files()?;
         let predictor = self.model.load(&self.set)?;
         let inputs = self.inputs(&predictor)?;
+        let other = self.other(&predictor, &inputs)?;
         let all = if self.missing { predictor.inputs() } else { &inputs };
         let (dataset, ground_truth) =
             frames(&self.data, self.split.as_deref(), &predictor.saved().card, all)?;
@@ -101,11 +106,35 @@ impl Evaluate {
         } else {
             Vec::new()
         };
+        let compare = |other: &ModelPredictor, name: &Path| {
+            let other = (other as &dyn Predictor, &*name.to_string_lossy());
+            evaluator.compare(other, &inputs, self.flip, &mut shown_by(&bar))
+        };
+        let agreement = other.as_ref().zip(self.compare_with.as_deref());
+        let agreement = agreement.map(|(other, name)| compare(other, name)).transpose()?;
         bar.finish_and_clear();
         for warning in evaluated.iter().filter_map(|e| e.evaluation.statement.get("warning")) {
             terminal::line(&format!("warning: {warning}"));
         }
-        self.write(&evaluated, subsets)
+        self.write(&evaluated, subsets, agreement)
+    }
+
+    /// The model whose predictions are compared, on the same device.
+    fn other(
+        &self,
+        predictor: &ModelPredictor,
+        inputs: &[String],
+    ) -> anyhow::Result<Option<ModelPredictor>> {
+        let Some(file) = &self.compare_with else { return Ok(None) };
+        let other = self.model.beside(file.clone()).load(&self.set)?;
+        let common = |task: &&String| predictor.tasks().contains_key(*task);
+        if !other.tasks().keys().any(|task| common(&task)) {
+            bail!("--compare-with {}: it predicts no task of this model", file.display());
+        }
+        if let Some(missing) = inputs.iter().find(|name| !other.inputs().contains(name)) {
+            bail!("--compare-with {}: it has no input `{missing}`; see --inputs", file.display());
+        }
+        Ok(Some(other))
     }
 
     fn protocols(&self) -> anyhow::Result<Vec<Protocol>> {
@@ -141,13 +170,18 @@ impl Evaluate {
         Ok(())
     }
 
-    fn write(&self, evaluated: &[Evaluated], subsets: Vec<SubsetScores>) -> anyhow::Result<()> {
+    fn write(
+        &self,
+        evaluated: &[Evaluated],
+        subsets: Vec<SubsetScores>,
+        agreement: Option<ModelAgreement>,
+    ) -> anyhow::Result<()> {
         if let Some(out) = &self.out {
-            let report = write_report(out, evaluated, &subsets)?;
+            let report = write_report(out, evaluated, &subsets, agreement.as_ref())?;
             terminal::line(&format!("look at {}", report.display()));
         }
         let evaluations = evaluated.iter().map(|e| e.evaluation.clone()).collect();
-        let scores = ScoreFile { evaluations, subsets };
+        let scores = ScoreFile { evaluations, subsets, agreement };
         if let Some(json) = &self.json {
             scores.write(json)?;
         }

@@ -6,6 +6,7 @@ mod compare;
 mod convert;
 mod demo;
 mod doctor;
+mod engines;
 mod evaluate;
 mod finetune;
 mod inspect;
@@ -17,6 +18,7 @@ mod pack;
 mod predict;
 mod prepare;
 mod pretrain;
+mod quantize;
 mod reconstruct;
 mod reference;
 mod serve;
@@ -52,6 +54,7 @@ enum Command {
     Compare(compare::Compare),
     Evaluate(evaluate::Evaluate),
     Predict(predict::Predict),
+    Quantize(quantize::Quantize),
     Visualize(visualize::Visualize),
     Adapter(adapter::Adapters),
     Serve(serve::Serve),
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
         Command::Compare(command) => command.run(),
         Command::Evaluate(command) => command.run(),
         Command::Predict(command) => command.run(),
+        Command::Quantize(command) => command.run(),
         Command::Visualize(command) => command.run(),
         Command::Adapter(command) => command.run(),
         Command::Serve(command) => command.run(),

@@ -32,9 +32,10 @@ pub(crate) struct Model {
     /// Device to compute on
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// Precision of the operands of GEMMs: fp32, or bf16 where the processor has it
-    #[arg(long, default_value = "fp32", value_parser = precision)]
-    precision: PrecisionChoice,
+    /// Precision of the operands of GEMMs: fp32; bf16 where the processor has it; or int8. As the file
+    /// says if absent: int8 of a quantised model, otherwise fp32
+    #[arg(long, value_parser = precision)]
+    precision: Option<PrecisionChoice>,
 }
 
 /// A precision by its name in recipes.
@@ -45,13 +46,12 @@ pub(crate) fn precision(text: &str) -> Result<PrecisionChoice, String> {
 impl Model {
     /// A model's file, for the processor.
     pub(crate) fn file(model: PathBuf) -> Self {
-        Self {
-            model,
-            adapter: None,
-            weights_key: None,
-            device: "cpu".to_owned(),
-            precision: PrecisionChoice::Fp32,
-        }
+        Self { model, adapter: None, weights_key: None, device: "cpu".to_owned(), precision: None }
+    }
+
+    /// Another model's file, on the same device.
+    pub(crate) fn beside(&self, model: PathBuf) -> Self {
+        Self { device: self.device.clone(), ..Self::file(model) }
     }
 
     /// The model's name in a report.
@@ -67,9 +67,11 @@ impl Model {
         Ok(device(&self.device)?)
     }
 
-    /// The precision of its products, which the device has.
-    pub(crate) fn precision(&self) -> anyhow::Result<Precision> {
-        Ok(device::precision(self.precision, &self.device, &self.device()?)?)
+    /// The precision of its products that is asked for, which the device has.
+    fn precision(&self) -> anyhow::Result<Option<Precision>> {
+        let device = self.device()?;
+        let of = |choice| device::precision(choice, &self.device, &device);
+        Ok(self.precision.map(of).transpose()?)
     }
 
     /// Whether it is a model with heads for tasks, and not a pre-trained one.
@@ -89,7 +91,7 @@ impl Model {
         for notice in model.notices() {
             terminal::line(&format!("note: {notice}"));
         }
-        Ok(model.with_precision(precision))
+        Ok(model.with_precision(precision.unwrap_or_default()))
     }
 
     /// The model with its adapter.
@@ -108,7 +110,12 @@ impl Model {
             Some(adapter) => Adapter::load(adapter)?.on(&self.source(), &device)?,
             None => SavedModel::load(&SavedModel::find(&self.model)?, &device)?,
         };
-        Ok(saved.with_precision(precision))
+        Ok(match precision {
+            // A change beside a weight would be rounded by itself, again for every frame.
+            Some(Precision::Int8) => saved.merged().with_precision(Precision::Int8),
+            Some(precision) => saved.with_precision(precision),
+            None => saved,
+        })
     }
 
     /// The model as a predictor, for files that are stored as its own or as `set` says.

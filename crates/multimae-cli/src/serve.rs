@@ -63,7 +63,7 @@ pub(crate) struct Serve {
     /// Device to compute on
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// Precision of the operands of GEMMs: fp32, or bf16 where the processor has it
+    /// Precision of the operands of GEMMs: fp32; bf16 where the processor has it; or int8
     #[arg(long, default_value = "fp32", value_parser = precision)]
     precision: PrecisionChoice,
 }

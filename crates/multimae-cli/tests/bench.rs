@@ -85,6 +85,38 @@ fn both_programs_must_compute_the_same() {
 }
 
 #[test]
+fn engines_are_timed_in_inference_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, gone) = (dir.path().join("out"), dir.path().join("gone"));
+    let only = ["--only", "inference-base-1,heads-base"];
+    succeed(&mut bench(&out, &[&only[..], &["--alone"]].concat()));
+    let first = &results(&out)["measured"][0]["programs"]["multimae"]["first_loss"];
+    let engine = python(dir.path(), &first.to_string()).to_str().unwrap().to_owned();
+    let (scripts, gone) = (dir.path().to_str().unwrap(), gone.to_str().unwrap());
+    let engines = ["--onnxruntime", &engine, "--openvino", &engine, "--onnx-scripts", scripts];
+    let with = |further: &[&str]| bench(&out, &[&only[..], &engines, further].concat());
+    let lines = succeed(&mut with(&["--python", gone]));
+    assert!(lines.contains("inference-base-1: OpenVINO takes"), "{lines}");
+    let timed = results(&out);
+    let programs = |case: usize| -> Vec<&String> {
+        timed["measured"][case]["programs"].as_object().unwrap().keys().collect()
+    };
+    assert_eq!(programs(0), ["multimae", "ONNX Runtime", "OpenVINO"]);
+    assert_eq!(programs(1), ["multimae"]);
+    assert_eq!(timed["about"]["ONNX Runtime"], "2.0");
+
+    let message = fail(&mut with(&["--precision", "bf16"]));
+    assert!(message.contains("fp32 only"), "{message}");
+    let message = fail(&mut bench(&out, &["--openvino", gone, "--onnx-scripts", scripts]));
+    assert!(message.contains("--openvino") && message.contains("gone"), "{message}");
+    let message = fail(&mut bench(&out, &["--openvino", &engine, "--onnx-scripts", gone]));
+    assert!(message.contains("benches/onnxruntime"), "{message}");
+    // A Python without the package.
+    let message = fail(&mut bench(&out, &["--openvino", "false", "--onnx-scripts", scripts]));
+    assert!(message.contains("cannot import openvino"), "{message}");
+}
+
+#[test]
 fn what_is_missing_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");

@@ -40,5 +40,7 @@ fn bfloat16_learns_the_same_a_little_differently() {
 fn other_precisions_are_refused() {
     let scratch = Scratch::new();
     let message = fail(&mut scratch.pretrain("run", &["--set", "precision=fp8"]));
-    assert!(message.contains("fp32 | bf16"), "{message}");
+    assert!(message.contains("fp32 | bf16 | int8"), "{message}");
+    let message = fail(&mut scratch.pretrain("run", &["--set", "precision=int8"]));
+    assert!(message.contains("of predictions alone"), "{message}");
 }

@@ -29,6 +29,8 @@ choice! {
         Fp32 = "fp32",
         /// bfloat16: 8 significant bits.
         Bf16 = "bf16",
+        /// Whole numbers of 8 bits, of predictions alone.
+        Int8 = "int8",
     }
 }
 

@@ -34,6 +34,7 @@
 //! # Ok::<(), multimae_eval::Error>(())
 //! ```
 
+mod agreement;
 mod data;
 mod error;
 mod ground_truth;
@@ -46,6 +47,7 @@ mod scorers;
 mod statement;
 mod view;
 
+pub use agreement::ModelAgreement;
 pub use data::frames;
 pub use error::{Error, Result};
 pub use ground_truth::{Annotation, GroundTruth, MASK_FOLDER, mask_modality};

@@ -7,6 +7,7 @@ use multimae_io::atomic::write_atomically;
 use multimae_report::Report;
 use serde::Serialize;
 
+use super::agreement::ModelAgreement;
 use super::missing::{SubsetScores, subsets_table};
 use super::results::Evaluation;
 use super::run::Evaluated;
@@ -20,6 +21,9 @@ pub struct ScoreFile {
     /// With every subset of the inputs, if that was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subsets: Vec<SubsetScores>,
+    /// With another model, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<ModelAgreement>,
 }
 
 impl ScoreFile {
@@ -42,10 +46,12 @@ pub fn write_report(
     dir: &Path,
     evaluated: &[Evaluated],
     subsets: &[SubsetScores],
+    agreement: Option<&ModelAgreement>,
 ) -> Result<PathBuf> {
     fs::create_dir_all(dir)?;
     let evaluations: Vec<Evaluation> = evaluated.iter().map(|e| e.evaluation.clone()).collect();
-    let scores = ScoreFile { evaluations, subsets: subsets.to_vec() };
+    let scores =
+        ScoreFile { evaluations, subsets: subsets.to_vec(), agreement: agreement.cloned() };
     scores.write(&dir.join("scores.json"))?;
     write_atomically(&dir.join("scores.md"), markdown(&scores, true).as_bytes())?;
     let mut report = Report::new("Evaluation");
@@ -59,6 +65,10 @@ pub fn write_report(
         let table = subsets_table(subsets);
         report.section("Missing modalities");
         report.paragraph("The first row of each protocol's table with every subset of the inputs.");
+        report.table(table.headers(), table.rows());
+    }
+    if let Some(table) = agreement.map(ModelAgreement::table) {
+        report.section("Agreement");
         report.table(table.headers(), table.rows());
     }
     let path = dir.join("report.html");
@@ -80,6 +90,7 @@ pub fn markdown(scores: &ScoreFile, classes: bool) -> String {
         let table = subsets_table(&scores.subsets).markdown();
         parts.push(format!("missing modalities, first row of each protocol's table\n\n{table}"));
     }
+    parts.extend(scores.agreement.as_ref().map(|agreement| agreement.table().markdown()));
     parts.join("\n")
 }
 

@@ -57,8 +57,16 @@ pub(crate) fn statement(
     }
     line("images", images(protocol.images, facts));
     line("model input", facts.input.clone());
-    if facts.precision == Precision::Bf16 {
-        line("precision", "GEMMs with operands in bfloat16, sums in fp32".to_owned());
+    match facts.precision {
+        Precision::Fp32 => {}
+        Precision::Bf16 => {
+            line("precision", "GEMMs with operands in bfloat16, sums in fp32".to_owned());
+        }
+        Precision::Int8 => line(
+            "precision",
+            "linear layers and 3x3 convolutions in whole numbers of 8 bits, all else in fp32"
+                .to_owned(),
+        ),
     }
     line("scored at", view(protocol.view, facts));
     let passes = if facts.flip {

@@ -5,6 +5,7 @@ use multimae_kernels::precision::Precision;
 
 use crate::{Error, Result};
 use multimae_config::PrecisionChoice;
+use multimae_config::keys::RecipeValue as _;
 
 /// Finds a device by name: `cpu`, `cuda`, `cuda:1`, `wgpu`, `wgpu:0`.
 ///
@@ -53,13 +54,32 @@ pub fn precision(choice: PrecisionChoice, name: &str, device: &Device) -> Result
     let precision = match choice {
         PrecisionChoice::Fp32 => Precision::Fp32,
         PrecisionChoice::Bf16 => Precision::Bf16,
+        PrecisionChoice::Int8 => Precision::Int8,
     };
     precision.check(device).map_err(|unsupported| {
         Error::Device(format!(
-            "`precision: bf16`: `{name}` has {unsupported}; set `precision: fp32`"
+            "`precision: {}`: `{name}` has {unsupported}; set `precision: fp32`",
+            choice.write().as_str().unwrap_or_default()
         ))
     })?;
     Ok(precision)
+}
+
+/// The precision of a recipe, in which a model is trained.
+///
+/// # Errors
+/// If the device has no such precision, or none is trained in it.
+pub fn training_precision(
+    choice: PrecisionChoice,
+    name: &str,
+    device: &Device,
+) -> Result<Precision> {
+    if choice == PrecisionChoice::Int8 {
+        let text = "`precision: int8` is of predictions alone; train with `precision: fp32` or `bf16`, \
+                    then quantise the model";
+        return Err(Error::Device(text.to_owned()));
+    }
+    precision(choice, name, device)
 }
 
 /// All devices of a kind, if this build knows the kind.
@@ -104,6 +124,11 @@ mod tests {
         let device = device("cpu").unwrap();
         let of = |choice| precision(choice, "cpu", &device);
         assert_eq!(of(PrecisionChoice::Fp32).unwrap(), Precision::Fp32);
+        assert_eq!(of(PrecisionChoice::Int8).is_ok(), Precision::Int8.check(&device).is_ok());
+        let trained = |choice| training_precision(choice, "cpu", &device);
+        assert_eq!(trained(PrecisionChoice::Fp32).unwrap(), Precision::Fp32);
+        let error = trained(PrecisionChoice::Int8).unwrap_err().to_string();
+        assert!(error.contains("then quantise the model"), "{error}");
         match (of(PrecisionChoice::Bf16), Precision::Bf16.check(&device)) {
             (Ok(precision), Ok(())) => assert_eq!(precision, Precision::Bf16),
             (Err(error), Err(_)) => assert_eq!(

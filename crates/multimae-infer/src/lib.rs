@@ -4,6 +4,7 @@
 //!   an [`Adapter`](saved_model::Adapter) is one without the backbone, and an
 //!   [`AdapterBank`](saved_model::AdapterBank) runs several on one backbone.
 //! * A [`Predictor`](predict::Predictor) predicts whole frames at their own size.
+//! * [`quantize`] makes a model multiply in whole numbers of 8 bits.
 //! * A [`Pretrained`](visualize::Pretrained) model reconstructs masked patches.
 //!
 //! Frames come from `multimae-data`, weights from files; predictions go to files, to the server and
@@ -23,6 +24,7 @@ pub mod checkpoint;
 pub mod device;
 mod error;
 pub mod predict;
+pub mod quantize;
 pub mod saved_model;
 pub mod visualize;
 pub mod weights_source;

@@ -5,6 +5,7 @@
 //! * [`ops`]: the kernels as operations on the engine's tensors, each with a plain twin.
 //! * [`limits`]: what the processor can do at most.
 //! * [`precision`]: the precision of GEMMs, a property of a call.
+//! * [`int8`]: the layers that multiply in 8 bits.
 //! * [`observe`]: a look at what linear layers multiply.
 //! * [`prepared`]: weights that are packed once.
 //! * [`task_parallel`]: independent tasks, one per processor.
@@ -23,6 +24,7 @@
 pub mod allocator;
 pub mod cpu;
 mod device_precision;
+pub mod int8;
 pub mod limits;
 pub mod observe;
 pub mod ops;

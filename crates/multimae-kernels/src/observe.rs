@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use burn::tensor::Tensor;
 
-/// What is done with the weight `(outputs, inputs)` and the input rows `(rows, inputs)` of a layer.
+/// A function of the weight `(outputs, inputs)` and the input rows `(rows, inputs)` of a layer.
 pub type Observer = dyn Fn(&Tensor<2>, Tensor<2>);
 
 thread_local! {
@@ -19,7 +19,7 @@ pub fn scope<R>(observer: Rc<Observer>, work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// Whether somebody looks.
+/// Whether there is an observer.
 pub(crate) fn is_on() -> bool {
     CURRENT.with_borrow(Option::is_some)
 }
@@ -51,6 +51,9 @@ mod tests {
     use super::*;
     use crate::ops;
 
+    /// The sizes of a weight and of the rows that it multiplies, and the largest value of these.
+    type Seen = ([usize; 2], [usize; 2], f32);
+
     #[test]
     fn every_layer_is_seen_with_its_own_input() {
         let device = Device::default();
@@ -58,7 +61,7 @@ mod tests {
         let vector = |len| Tensor::<1>::ones([len], &device);
         let (first, second) = (ones([4, 3]), ones([2, 4]));
         let x = Tensor::<3>::from_data([[[1.0, 2.0, 3.0]], [[1.0, 2.0, 3.0]]], &device);
-        let seen: Rc<RefCell<Vec<([usize; 2], [usize; 2], f32)>>> = Rc::default();
+        let seen: Rc<RefCell<Vec<Seen>>> = Rc::default();
         let observer: Rc<Observer> = {
             let seen = Rc::clone(&seen);
             Rc::new(move |weight, rows| {
@@ -71,7 +74,12 @@ mod tests {
         let norm = || (vector(3), vector(3), 1e-6);
         let y = scope(observer, || {
             let _ = ops::linear(x.clone(), first.clone(), None);
-            ops::norm_mlp(x.clone(), norm(), (first.clone(), vector(4)), (second.clone(), vector(2)))
+            ops::norm_mlp(
+                x.clone(),
+                norm(),
+                (first.clone(), vector(4)),
+                (second.clone(), vector(2)),
+            )
         });
         let unseen = ops::norm_mlp(x, norm(), (first, vector(4)), (second, vector(2)));
         assert!((y - unseen).abs().max().into_scalar::<f32>() < 1e-5);

@@ -17,6 +17,11 @@ pub enum Precision {
     Fp32,
     /// 16 bits with the exponent of 32: operands are rounded to 8 significant bits.
     Bf16,
+    /// Whole numbers of 8 bits, for [large layers](crate::int8) of a forward pass: weights with a scale
+    /// per output channel, the rows that they multiply with one each, the maps of a convolution with one
+    /// per image. All else is as in fp32, the
+    /// backward pass too, and everything on processors and devices without a kernel for it.
+    Int8,
 }
 
 thread_local! {
@@ -35,6 +40,17 @@ impl Precision {
     pub fn scope<R>(self, work: impl FnOnce() -> R) -> R {
         let _restored = Restored(CURRENT.replace(self));
         work()
+    }
+
+    /// The precision of the backward pass.
+    pub(crate) fn of_gradients(self) -> Self {
+        if self == Self::Int8 { Self::Fp32 } else { self }
+    }
+
+    /// The precision of layers that read pixels, whose inputs 8 bits would round too far.
+    #[must_use]
+    pub fn of_pixels(self) -> Self {
+        if self == Self::Int8 { Self::Fp32 } else { self }
     }
 
     /// The precision of the innermost scope that the calling thread is in; 32 bits outside of any.

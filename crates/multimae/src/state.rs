@@ -3,12 +3,12 @@
 //! A parameter's name is its path through the modules, which is its key in the published
 //! checkpoints, e.g. `encoder.0.attn.qkv.weight`.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use indexmap::IndexMap;
-use multimae_kernels::prepared::PreparedWeights;
+use multimae_kernels::prepared::{Place, PreparedWeights};
 
 use crate::nn::parameter;
 use crate::{Error, Result};
@@ -111,6 +111,20 @@ pub fn prepare(module: &impl Module, weights: &PreparedWeights) {
         }
     }
     visit(module, Add(weights));
+}
+
+/// The names and shapes of parameters by the places of their elements.
+#[must_use]
+pub fn places(module: &impl Module) -> HashMap<Place, (String, Vec<usize>)> {
+    struct List(HashMap<Place, (String, Vec<usize>)>);
+    impl VisitParameter for List {
+        fn visit<const D: usize>(&mut self, name: String, param: &Param<Tensor<D>>) {
+            if let Some(place) = Place::of(&param.val()) {
+                self.0.insert(place, (name, param.dims().to_vec()));
+            }
+        }
+    }
+    visit(module, List(HashMap::new())).0
 }
 
 /// Number of values in all parameters that training changes. Known for models on a device with
@@ -291,6 +305,9 @@ pub fn load<M: Module>(module: M, mut weights: StateDict, allowed: &AllowedKeys)
                 "`{name}` has shape {:?}, the model needs {shape:?}",
                 data.shape().as_slice()
             )),
+            Some(data) if !data.dtype().is_float() => {
+                problems.push(format!("`{name}` holds {:?}, which are no weights", data.dtype()))
+            }
             Some(_) => {}
         }
     }

@@ -23,7 +23,13 @@ pub(crate) const COLORS: [[u8; 3]; 5] =
 
 /// Writes a model that reads RGB and depth and predicts depth and five classes.
 pub(crate) fn save(path: &Path) {
-    let card = card();
+    save_of_width(path, 16);
+}
+
+/// The same with an encoder of another width.
+pub(crate) fn save_of_width(path: &Path, width: usize) {
+    let mut card = card();
+    card.model.encoder = EncoderConfig::new(width, 2, 2);
     let model = PeftModel::new(&card.model, &card.peft, &Device::default()).unwrap();
     let model = multimae::init::initialise(model, |name| stream(7, name, 0, 0));
     let (notes, precision) = Default::default();

@@ -58,6 +58,7 @@ pub(crate) fn check(dir: &Path, words: &[String], stdout: &str) -> Checked {
             }
             Ok(())
         }
+        "quantize" => files(&["model.safetensors"]),
         "visualize" => {
             pictures(out.as_ref().ok_or("no --out")?)?;
             if flag("--usage") { files(&["usage.json"]) } else { Ok(()) }

@@ -17,7 +17,9 @@ use multimae::model::Inputs;
 use multimae::output_adapters::Prediction;
 use multimae::peft::PeftModel;
 use multimae::state::{AllowedKeys, StateDict, load, state_dict};
-use multimae::weights::{read_metadata, read_safetensors, write_safetensors};
+use multimae::weights::{
+    dequantised, quantised, read_metadata, read_safetensors, write_safetensors,
+};
 use multimae_io::atomic::write_atomically;
 use multimae_kernels::precision::Precision;
 
@@ -31,7 +33,7 @@ pub use pretrained::{LoadReport, load_pretrained, prompts_of};
 
 pub use inputs::valid_mask;
 
-use crate::weights_source::{MODEL_FILE, WeightsSource};
+use crate::weights_source::{MODEL_FILE, WeightsSource, is_quantised};
 use crate::{Error, Result};
 
 /// The value of `format` in the file's metadata.
@@ -67,8 +69,8 @@ pub struct SavedModel {
     pub card: ModelCard,
     /// Further information: recipe, step, scores. Predicting does not need it.
     pub notes: IndexMap<String, String>,
-    /// The precision of the matrix multiplications of predictions, 32 bits after loading. Whether
-    /// there is another one depends on the device, so it is no part of the file.
+    /// The precision of the GEMMs of predictions: fp32 after loading, or int8 of a
+    /// [quantised](crate::quantize) model on a device that has it. bf16 is no part of the file.
     pub precision: Precision,
 }
 
@@ -83,7 +85,11 @@ impl SavedModel {
         let mut metadata = self.notes.clone();
         metadata.insert("format".to_owned(), FORMAT.to_owned());
         metadata.insert(CARD.to_owned(), card);
-        let bytes = write_safetensors(&state_dict(&self.model), &metadata)?;
+        let mut weights = state_dict(&self.model);
+        if self.is_quantised() {
+            weights = quantised(weights)?;
+        }
+        let bytes = write_safetensors(&weights, &metadata)?;
         Ok(write_atomically(path, &bytes)?)
     }
 
@@ -154,10 +160,24 @@ impl SavedModel {
         }
         let card = metadata.shift_remove(CARD).unwrap_or_default();
         let card = ModelCard::read(&card).map_err(problem)?;
+        let is_quantised = is_quantised(&metadata);
+        let weights = if is_quantised {
+            dequantised(weights).map_err(|error| problem(error.to_string()))?
+        } else {
+            weights
+        };
         let model = PeftModel::new(&card.model, &card.peft, device)?;
         let model = load(model, weights, &AllowedKeys::default())
             .map_err(|error| problem(error.to_string()))?;
-        Ok(Self { model, card, notes: metadata, precision: Precision::default() })
+        let rounds = is_quantised && Precision::Int8.check(device).is_ok();
+        let precision = if rounds { Precision::Int8 } else { Precision::Fp32 };
+        Ok(Self { model, card, notes: metadata, precision })
+    }
+
+    /// Whether its weights are stored in whole numbers of 8 bits.
+    #[must_use]
+    pub fn is_quantised(&self) -> bool {
+        is_quantised(&self.notes)
     }
 
     /// The same model with predictions in another precision, which its device must

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use indexmap::IndexMap;
 use multimae::state::StateDict;
-use multimae::weights::{Layout, Loaded, Value, read_weights_of};
+use multimae::weights::{Layout, Loaded, Value, dequantised, read_weights_of};
 use multimae_config::EncoderChoice;
 use multimae_config::keys::RecipeValue as _;
 
@@ -16,8 +16,16 @@ mod arguments;
 
 pub use arguments::TrainingArguments;
 
+/// The note of a file whose weights are whole numbers of 8 bits.
+pub(crate) const QUANTISED: (&str, &str) = ("quantised", "int8");
+
+/// Whether notes are those of such a file.
+pub(crate) fn is_quantised(notes: &IndexMap<String, String>) -> bool {
+    notes.get(QUANTISED.0).is_some_and(|value| value == QUANTISED.1)
+}
+
 /// The finished model in a run's folder.
-pub(crate) const MODEL_FILE: &str = "model.safetensors";
+pub const MODEL_FILE: &str = "model.safetensors";
 /// The adapter in a run's folder.
 pub const ADAPTER_FILE: &str = "adapter.safetensors";
 /// The resolved recipe in a run's folder.
@@ -110,7 +118,12 @@ impl WeightsSource {
     pub fn source_weights(&self, path: PathBuf, loaded: Loaded) -> Result<SourceWeights> {
         let mut recipe = recipe_in(&loaded);
         let arguments = TrainingArguments::of(&loaded.entries);
-        let Loaded { mut weights, metadata, mut notices, .. } = loaded;
+        let Loaded { mut weights, mut metadata, mut notices, .. } = loaded;
+        if is_quantised(&metadata) {
+            weights = dequantised(weights).map_err(|error| problem(&path, error.to_string()))?;
+            metadata.shift_remove(QUANTISED.0);
+            notices.push(format!("{}: weights of 8 bits are read as fp32", path.display()));
+        }
         if checkpoint::is_checkpoint(&weights) {
             weights = self.of_checkpoint(&weights, &path)?;
             let dir = path.parent().and_then(Path::parent);

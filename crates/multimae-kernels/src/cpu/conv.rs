@@ -8,7 +8,8 @@ use multiversion::multiversion;
 
 use super::lanes::{dot, sum};
 use super::matrix::{Into, Matrix, Shape, multiply, transposed};
-use super::{parallel, tiles, winograd};
+use super::{int8, parallel, tiles, winograd};
+use crate::int8::conv_is_worth;
 use crate::precision::Precision;
 
 /// Values of an unfolded part of an image: they should stay near the processor until they are
@@ -114,13 +115,61 @@ pub fn forward(
 pub(crate) enum Weight<'a> {
     /// `(outputs, inputs, kernel, kernel)`.
     Plain(&'a [f32]),
-    /// Transformed before.
-    Transformed(&'a winograd::Kernels),
+    /// Prepared before.
+    Prepared(&'a Prepared),
 }
 
-/// Whether a convolution of these sizes is computed of transformed kernels.
-pub(crate) fn transforms(precision: Precision, shape: ConvShape) -> bool {
-    !rounds_images(precision, shape) && filters_minimally(precision, shape)
+/// The way in which a weight is prepared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Transformed for Winograd.
+    Transformed,
+    /// In whole numbers of 8 bits.
+    Int8,
+}
+
+impl Form {
+    /// That of convolutions of these sizes, if they are computed of prepared weights.
+    pub(crate) fn of(precision: Precision, shape: ConvShape) -> Option<Self> {
+        if rounds_whole(precision, shape) {
+            return Some(Self::Int8);
+        }
+        let filters = !rounds_images(precision, shape) && filters_minimally(precision, shape);
+        filters.then_some(Self::Transformed)
+    }
+}
+
+/// A prepared weight.
+#[derive(Debug)]
+pub(crate) enum Prepared {
+    Transformed(winograd::Kernels),
+    Int8(int8::Weights),
+}
+
+impl Prepared {
+    /// # Panics
+    /// If the slice does not have its shape.
+    pub(crate) fn new(form: Form, shape: ConvShape, weight: &[f32]) -> Self {
+        match form {
+            Form::Transformed => Self::Transformed(winograd::Kernels::new(shape, weight)),
+            Form::Int8 => Self::Int8(int8::Weights::conv(shape, weight)),
+        }
+    }
+
+    /// Bytes that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Transformed(kernels) => kernels.bytes(),
+            Self::Int8(weights) => weights.bytes(),
+        }
+    }
+}
+
+/// Whether a convolution multiplies in whole numbers of 8 bits.
+fn rounds_whole(precision: Precision, shape: ConvShape) -> bool {
+    precision == Precision::Int8
+        && int8::usable()
+        && conv_is_worth(shape.outputs, shape.inputs, shape.kernel)
 }
 
 /// [`forward`] by a weight in either form.
@@ -141,7 +190,8 @@ pub(crate) fn forward_by(
     let first = |at: usize| bias.map_or(0.0, |bias| bias[at % shape.outputs]);
     let weight = match weight {
         Weight::Plain(weight) => weight,
-        Weight::Transformed(kernels) => {
+        Weight::Prepared(Prepared::Int8(weights)) => return int8::conv(shape, x, weights, bias),
+        Weight::Prepared(Prepared::Transformed(kernels)) => {
             assert!(x.len() == shape.batch * shape.inputs * area, "{shape:?} over {}", x.len());
             let mut y = parallel::runs(shape.batch * shape.outputs, area, first);
             winograd::forward_by(shape, x, kernels, &mut y, how);
@@ -149,6 +199,9 @@ pub(crate) fn forward_by(
         }
     };
     shape.check(x, weight);
+    if rounds_whole(precision, shape) {
+        return int8::conv(shape, x, &int8::Weights::conv(shape, weight), bias);
+    }
     if rounds_images(precision, shape) {
         return tiles::conv::forward(shape, x, weight, bias);
     }
@@ -187,7 +240,7 @@ fn rounds_images(precision: Precision, shape: ConvShape) -> bool {
 
 /// Whether Winograd is faster; in bfloat16 its transforms would lose too many digits.
 fn filters_minimally(precision: Precision, shape: ConvShape) -> bool {
-    precision == Precision::Fp32 && winograd::worth_it(shape)
+    matches!(precision, Precision::Fp32 | Precision::Int8) && winograd::worth_it(shape)
 }
 
 /// The values that the output pixels of a strip hang on, a column per pixel:
@@ -247,15 +300,16 @@ pub fn input_gradient(
     weight: &[f32],
 ) -> Vec<f32> {
     let square = shape.kernel * shape.kernel;
-    let mut mirrored = vec![0.0; weight.len()];
-    for output in 0..shape.outputs {
-        for input in 0..shape.inputs {
+    assert!(weight.len() == shape.outputs * shape.column(), "a weight of {shape:?}");
+    let of_inputs = (0..shape.inputs).map(|input| (shape.outputs * square, input));
+    let mirror = |input: usize, to: &mut [f32]| {
+        for (output, to) in to.chunks_exact_mut(square).enumerate() {
             let from = &weight[(output * shape.inputs + input) * square..][..square];
-            let to = &mut mirrored[(input * shape.outputs + output) * square..][..square];
             to.iter_mut().zip(from.iter().rev()).for_each(|(to, from)| *to = *from);
         }
-    }
-    forward(precision, shape.mirrored(), dy, &mirrored, None)
+    };
+    let (mirrored, _) = parallel::produce(weight.len(), of_inputs, mirror);
+    forward(precision.of_gradients(), shape.mirrored(), dy, &mirrored, None)
 }
 
 /// The gradient of the weight.

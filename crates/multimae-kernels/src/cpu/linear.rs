@@ -76,6 +76,9 @@ fn affine(
     weight: &[f32],
     bias: Option<&[f32]>,
 ) -> Vec<f32> {
+    if let Some(form @ Form::Int8) = form(precision, shape) {
+        return forward_packed(shape, (x, activated.is_some()), &pack(form, shape, weight), bias);
+    }
     let operands = ((x, shape.input()), (weight, shape.weight().transposed()));
     multiplied_then(precision, operands, activated, Epilogue::bias(bias))
 }

@@ -5,7 +5,8 @@ use gemm::Parallelism;
 use super::epilogue::Epilogue;
 use super::tiles::{self, Parts};
 use super::vectors::{self, Gemm, Right};
-use super::{bf16, gelu, parallel};
+use super::{bf16, gelu, int8, parallel};
+use crate::int8::linear_is_worth;
 use crate::precision::Precision;
 
 /// Multiplications below which a product runs on one thread.
@@ -23,7 +24,7 @@ const WORTH_SPLITTING: (usize, usize) = (96, 32);
 const WORTH_PACKING: (usize, usize) = (16, 16);
 
 /// The places of a matrix's elements in a slice.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub rows: usize,
     pub columns: usize,
@@ -201,8 +202,12 @@ fn route(precision: Precision, rows: usize, columns: usize, inner: usize) -> Rou
     match precision {
         Precision::Bf16 if rounding && tiles::usable() => Route::Tiles(Parts::One),
         Precision::Bf16 if rounding => Route::Bf16,
-        Precision::Fp32 if tiles::usable() && worth(WORTH_SPLITTING) => Route::Tiles(Parts::Three),
-        Precision::Fp32 if vectors::usable() && worth(WORTH_PACKING) => Route::Vectors,
+        Precision::Fp32 | Precision::Int8 if tiles::usable() && worth(WORTH_SPLITTING) => {
+            Route::Tiles(Parts::Three)
+        }
+        Precision::Fp32 | Precision::Int8 if vectors::usable() && worth(WORTH_PACKING) => {
+            Route::Vectors
+        }
         _ => Route::General,
     }
 }
@@ -214,6 +219,8 @@ pub(crate) enum Form {
     Tiles(Parts),
     /// For its vector units.
     Vectors,
+    /// In whole numbers of 8 bits.
+    Int8,
 }
 
 impl Form {
@@ -224,6 +231,9 @@ impl Form {
         columns: usize,
         inner: usize,
     ) -> Option<Self> {
+        if precision == Precision::Int8 && int8::usable() && linear_is_worth(columns, inner) {
+            return Some(Self::Int8);
+        }
         match route(precision, rows, columns, inner) {
             Route::Tiles(parts) => Some(Self::Tiles(parts)),
             Route::Vectors => Some(Self::Vectors),
@@ -239,14 +249,24 @@ pub(crate) enum Operand {
     OfTiles(tiles::Packed),
     /// Packed for its vector units.
     OfVectors(vectors::Packed),
+    /// Quantised.
+    OfInt8(int8::Weights),
 }
 
 impl Operand {
     /// Packs `b`, by all threads.
+    ///
+    /// # Panics
+    /// If it reaches over its slice, or is to be quantised and its columns do not lie one behind the other.
     pub(crate) fn new(form: Form, b: Matrix<'_>) -> Self {
         match form {
             Form::Tiles(parts) => Self::OfTiles(tiles::Packed::new(b, parts)),
             Form::Vectors => Self::OfVectors(vectors::Packed::new(b)),
+            Form::Int8 => {
+                let (slice, Shape { rows: inner, columns, .. }) = b;
+                assert!(b.1.transposed() == Shape::rows(columns, inner, inner), "{:?}", b.1);
+                Self::OfInt8(int8::Weights::linear(columns, inner, &slice[..columns * inner]))
+            }
         }
     }
 
@@ -255,6 +275,7 @@ impl Operand {
         match self {
             Self::OfTiles(b) => b.bytes(),
             Self::OfVectors(b) => b.bytes(),
+            Self::OfInt8(b) => b.bytes(),
         }
     }
 
@@ -263,6 +284,7 @@ impl Operand {
         match self {
             Self::OfTiles(b) => b.columns(),
             Self::OfVectors(b) => b.columns(),
+            Self::OfInt8(b) => b.columns(),
         }
     }
 
@@ -278,6 +300,7 @@ impl Operand {
                 into
             }
             Self::OfVectors(b) => by_vectors((a, Right::Packed(b)), None, epilogue, false),
+            Self::OfInt8(b) => int8::linear_here(a.1.rows, rows_of(a), false, b, epilogue),
         }
     }
 
@@ -292,10 +315,13 @@ impl Operand {
         activated: bool,
         epilogue: Epilogue<'_>,
     ) -> Vec<f32> {
+        if let Self::OfInt8(b) = self {
+            return int8::linear(a.1.rows, rows_of(a), activated, b, epilogue);
+        }
         let (rows, columns, inner) = (a.1.rows, self.columns(), a.1.columns);
         let threads = worth_sharing(rows, columns, inner);
-        let on_the_way = matches!(self, Self::OfVectors(_))
-            && vectors::packs_left_once(rows, columns, threads);
+        let on_the_way =
+            matches!(self, Self::OfVectors(_)) && vectors::packs_left_once(rows, columns, threads);
         if activated && !on_the_way {
             return self.multiplied((&*gelu::forward(a.0), a.1), false, epilogue);
         }
@@ -305,6 +331,7 @@ impl Operand {
                 by_vectors((a, Right::Packed(b)), activated, epilogue, threads)
             }
             Self::OfTiles(_) if !threads => self.multiplied_here(a, epilogue),
+            Self::OfInt8(_) => self.multiplied_here(a, epilogue),
             Self::OfTiles(b) => {
                 let share = rows.div_ceil(rayon::current_num_threads());
                 let parts = (0..rows).step_by(share);
@@ -319,6 +346,16 @@ impl Operand {
             }
         }
     }
+}
+
+/// The rows of a matrix, which lie one behind the other.
+///
+/// # Panics
+/// If they do not.
+fn rows_of((slice, shape): Matrix<'_>) -> &[f32] {
+    let dense = Shape::rows(shape.rows, shape.columns, shape.columns);
+    assert!(shape == dense, "rows that do not lie one behind the other: {shape:?}");
+    &slice[..shape.extent()]
 }
 
 /// `a b` and an epilogue on the vector units, in new memory, rows one behind the other.

@@ -52,9 +52,19 @@ impl<'a> Layer<'a> {
         (self.weight, Shape::rows(self.bias.len(), inputs, inputs).transposed())
     }
 
-    /// The weight packed now, if it was not before and GEMMs of so many rows are computed of packed ones.
-    fn pack(&self, precision: Precision, rows: usize, inputs: usize) -> Option<Operand> {
+    /// The weight packed now, if it was not before and its GEMM is computed of a packed one: with `many`
+    /// rows, and in 8 bits.
+    fn pack(
+        &self,
+        precision: Precision,
+        rows: usize,
+        inputs: usize,
+        many: bool,
+    ) -> Option<Operand> {
         let form = Form::of(precision, rows, self.bias.len(), inputs)?;
+        if !many && form != Form::Int8 {
+            return None;
+        }
         self.packed.is_none().then(|| Operand::new(form, self.matrix(inputs)))
     }
 
@@ -106,8 +116,8 @@ pub fn forward(
         return parallel::runs(rows * outputs, 1, |at| second.bias[at % outputs]);
     }
     let many = rows >= WORTH_ROWS * rayon::current_num_threads();
-    let pack = |layer: Layer<'_>, inputs| many.then(|| layer.pack(precision, rows, inputs)).flatten();
-    let fresh = (pack(first, width), pack(second, hidden));
+    let fresh =
+        (first.pack(precision, rows, width, many), second.pack(precision, rows, hidden, many));
     let layers = (first.or_packed(fresh.0.as_ref()), second.or_packed(fresh.1.as_ref()));
     match (layers.0.packed, layers.1.packed) {
         (Some(_), Some(_)) if many => some_rows_at_a_time(x, norm, layers),

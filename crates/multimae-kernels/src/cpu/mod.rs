@@ -19,6 +19,7 @@ pub(crate) mod winograd;
 
 pub(crate) mod bf16;
 mod epilogue;
+pub(crate) mod int8;
 mod lanes;
 pub(crate) mod matrix;
 pub(crate) mod parallel;

@@ -93,7 +93,7 @@ fn busy_loop(precision: Precision) -> Option<Loop> {
             let run = |turns| tiles::busy_loop(turns);
             Some(Loop { run, operations: tiles::OPERATIONS_OF_A_TURN })
         }
-        Precision::Bf16 => of_vectors,
+        Precision::Bf16 | Precision::Int8 => of_vectors,
         Precision::Fp32 => Some(of_vectors.unwrap_or(PORTABLE)),
     }
 }
@@ -126,6 +126,10 @@ mod tests {
             if precision == Precision::Fp32 || !tiles::usable() {
                 assert_eq!(busy.operations, of_a_sum * ((busy.run)(0) / 0.5) as usize);
             }
+        }
+        if let Some(busy) = busy_loop(Precision::Int8) {
+            // Every sum of 32 bits, one per eight operations of a turn, grows by 0 + 1 + 2 + 3.
+            assert_eq!((busy.run)(10), (busy.operations / 8 * 6 * 10) as f32);
         }
         // Every sum is `0.999 sum + 0.001`, from 0.5 towards 1.
         let after = |turns: i32| 1.0 - 0.5 * 0.999_f64.powi(turns);

@@ -1,8 +1,9 @@
 //! Loops of the vector instructions of x86.
 
 use std::arch::x86_64::{
-    __m512bh, __m512i, _mm256_fmadd_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm512_add_ps,
-    _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_reduce_add_ps, _mm512_set1_epi32, _mm512_set1_ps,
+    __m512bh, __m512i, _mm256_fmadd_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm512_add_epi32,
+    _mm512_add_ps, _mm512_dpbf16_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_reduce_add_epi32,
+    _mm512_reduce_add_ps, _mm512_set1_epi32, _mm512_set1_ps,
 };
 use std::hint::black_box;
 
@@ -28,6 +29,17 @@ pub(super) fn busy_loop(precision: Precision) -> Option<Loop> {
                 }
             };
             bf16::supported().then_some(Loop { run, operations: OF_512 * 2 * 32 })
+        }
+        Precision::Int8 => {
+            let run = |turns| {
+                assert!(has_vnni(), "a processor without products of 8 bits");
+                // SAFETY: the processor has the instructions.
+                #[allow(unsafe_code)]
+                unsafe {
+                    dots_of_8_bits(turns)
+                }
+            };
+            has_vnni().then_some(Loop { run, operations: OF_512 * 2 * 64 })
         }
         Precision::Fp32 if is_x86_feature_detected!("avx512f") => {
             let run = |turns| {
@@ -105,6 +117,24 @@ fn dots_of_512(turns: usize) -> f32 {
     }
     let all = sums.into_iter().reduce(|a, b| _mm512_add_ps(a, b));
     all.map_or(0.0, |all| _mm512_reduce_add_ps(all))
+}
+
+fn has_vnni() -> bool {
+    is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni")
+}
+
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn dots_of_8_bits(turns: usize) -> f32 {
+    // Four numbers without sign, and four with.
+    let [a, b] = black_box([0x0302_0100, 0x0101_0101]).map(|bytes| _mm512_set1_epi32(bytes));
+    let mut sums = [_mm512_set1_epi32(0); OF_512];
+    for _ in 0..turns {
+        for sum in &mut sums {
+            *sum = _mm512_dpbusd_epi32(*sum, a, b);
+        }
+    }
+    let all = sums.into_iter().reduce(|a, b| _mm512_add_epi32(a, b));
+    all.map_or(0, |all| _mm512_reduce_add_epi32(all)) as f32
 }
 
 /// The same bits as 32 values of bfloat16.

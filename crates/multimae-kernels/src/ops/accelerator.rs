@@ -10,7 +10,7 @@ use crate::precision::Precision;
 /// `x` as an operand of a product.
 fn operand<const D: usize>(precision: Precision, x: Tensor<D>) -> Tensor<D> {
     match precision {
-        Precision::Fp32 => x,
+        Precision::Fp32 | Precision::Int8 => x,
         Precision::Bf16 => x.cast(FloatDType::BF16),
     }
 }
@@ -18,7 +18,7 @@ fn operand<const D: usize>(precision: Precision, x: Tensor<D>) -> Tensor<D> {
 /// A product in 32 bits again.
 fn product<const D: usize>(precision: Precision, x: Tensor<D>) -> Tensor<D> {
     match precision {
-        Precision::Fp32 => x,
+        Precision::Fp32 | Precision::Int8 => x,
         Precision::Bf16 => x.cast(FloatDType::F32),
     }
 }

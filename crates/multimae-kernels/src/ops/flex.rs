@@ -106,14 +106,11 @@ pub(super) fn conv2d_of(
     if let Some(bias) = &bias {
         assert!(bias.len() == shape.outputs, "a bias of {} for {shape:?}", bias.len());
     }
-    let prepared =
-        if depthwise { None } else { prepared::kernels(precision, shape, weight) };
+    let prepared = if depthwise { None } else { prepared::conv(precision, shape, weight) };
     let (bias, x, weight) = (bias.as_deref(), elements(x), elements(weight));
     let y = match prepared {
         _ if depthwise => conv::depthwise_forward(shape, &x, &weight, bias),
-        Some(kernels) => {
-            conv::forward_by(precision, shape, &x, Weight::Transformed(&kernels), bias)
-        }
+        Some(prepared) => conv::forward_by(precision, shape, &x, Weight::Prepared(&prepared), bias),
         None => conv::forward(precision, shape, &x, &weight, bias),
     };
     tensor(y, [shape.batch, shape.outputs, shape.height, shape.width])
@@ -389,8 +386,7 @@ impl UpdateOps for Flex {
         let (w1, b1) = (elements(&first_weight), elements(&first_bias));
         let (w2, b2) = (elements(&second_weight), elements(&second_bias));
         let of_x = linear_shape(&x, &first_weight);
-        let of_hidden =
-            LinearShape { inputs: of_x.outputs, outputs: b2.len(), ..of_x };
+        let of_hidden = LinearShape { inputs: of_x.outputs, outputs: b2.len(), ..of_x };
         let packed = (
             prepared::linear(precision, of_x, &first_weight),
             prepared::linear(precision, of_hidden, &second_weight),

@@ -31,7 +31,7 @@ use crate::{Error, Result};
 use multimae_config::{
     BadSamplesChoice, FinetuneRecipe, PromptInit, Recipe as _, TaskModality, WeightingChoice,
 };
-use multimae_infer::device::{device, precision};
+use multimae_infer::device::{device, training_precision};
 use multimae_infer::saved_model::{InputModality, ModelCard, TaskCard};
 use multimae_infer::saved_model::{LoadReport, load_pretrained, prompts_of};
 use multimae_kernels::precision::Precision;
@@ -92,7 +92,7 @@ impl FinetuneSetup {
     pub fn new(recipe: FinetuneRecipe) -> Result<Self> {
         recipe.check()?;
         let device = device(&recipe.run.device)?;
-        let precision = precision(recipe.run.precision, &recipe.run.device, &device)?;
+        let precision = training_precision(recipe.run.precision, &recipe.run.device, &device)?;
         let inputs = inputs(&recipe)?;
         let targets = targets(&recipe)?;
         let mask = valid_mask(&recipe);

@@ -20,7 +20,7 @@ use crate::step::StepRules;
 use crate::trainer::TrainingPlan;
 use crate::{Error, Result};
 use multimae_config::{BadSamplesChoice, BalancerChoice, PretrainRecipe};
-use multimae_infer::device::{device, precision};
+use multimae_infer::device::{device, training_precision};
 use multimae_infer::saved_model::{LoadReport, load_for_pretraining};
 use multimae_infer::visualize::PretrainSpec;
 use multimae_kernels::precision::Precision;
@@ -43,7 +43,7 @@ impl PretrainSetup {
         let spec = PretrainSpec::new(recipe)?;
         let recipe = &spec.recipe;
         let device = device(&recipe.run.device)?;
-        let precision = precision(recipe.run.precision, &recipe.run.device, &device)?;
+        let precision = training_precision(recipe.run.precision, &recipe.run.device, &device)?;
         Ok(Self { device, precision, spec })
     }
 

@@ -3,6 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use multimae_kernels::ops;
+use multimae_kernels::precision::Precision;
 
 use super::{InputAdapterConfig, own_grid};
 use crate::interpolate::Interpolation;
@@ -34,7 +35,8 @@ impl PatchProjection {
     pub(super) fn forward(&self, patches: Tensor<3>) -> Tensor<3> {
         let [width, channels, height, columns] = self.weight.dims();
         let weight = self.weight.val().reshape([width, channels * height * columns]);
-        ops::linear(patches, weight, Some(self.bias.val()))
+        let project = || ops::linear(patches, weight, Some(self.bias.val()));
+        Precision::current().of_pixels().scope(project)
     }
 }
 

@@ -7,6 +7,7 @@ mod foreign;
 mod format;
 mod graph;
 mod hugging_face;
+mod int8;
 mod jax;
 mod layout;
 mod legacy;
@@ -30,6 +31,7 @@ pub use self::format::{
     Format, Loaded, read_model_config, read_weights, read_weights_of, write_model_config,
 };
 pub use self::hugging_face::hugging_face_to_timm;
+pub use self::int8::{dequantised, is_quantised, quantised};
 pub use self::jax::jax_to_timm;
 pub use self::layout::Layout;
 pub use self::npz::read_npz;
