@@ -52,7 +52,7 @@ mod tests {
     use crate::ops;
 
     /// The sizes of a weight and of the rows that it multiplies, and the largest value of these.
-    type Seen = ([usize; 2], [usize; 2], f32);
+    type LayerCall = ([usize; 2], [usize; 2], f32);
 
     #[test]
     fn every_layer_is_seen_with_its_own_input() {
@@ -61,7 +61,7 @@ mod tests {
         let vector = |len| Tensor::<1>::ones([len], &device);
         let (first, second) = (ones([4, 3]), ones([2, 4]));
         let x = Tensor::<3>::from_data([[[1.0, 2.0, 3.0]], [[1.0, 2.0, 3.0]]], &device);
-        let seen: Rc<RefCell<Vec<Seen>>> = Rc::default();
+        let seen: Rc<RefCell<Vec<LayerCall>>> = Rc::default();
         let observer: Rc<Observer> = {
             let seen = Rc::clone(&seen);
             Rc::new(move |weight, rows| {
