@@ -1,8 +1,9 @@
 //! Loops of the vector instructions of x86.
 
 use std::arch::x86_64::{
-    __m512bh, __m512i, _mm256_fmadd_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm512_add_epi32,
-    _mm512_add_ps, _mm512_dpbf16_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_reduce_add_epi32,
+    __m512bh, __m512i, _mm256_add_epi32, _mm256_fmadd_ps, _mm256_madd_epi16, _mm256_set1_epi32,
+    _mm256_set1_ps, _mm256_storeu_ps, _mm256_storeu_si256, _mm512_add_epi32, _mm512_add_ps,
+    _mm512_dpbf16_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_reduce_add_epi32,
     _mm512_reduce_add_ps, _mm512_set1_epi32, _mm512_set1_ps,
 };
 use std::hint::black_box;
@@ -30,7 +31,7 @@ pub(super) fn busy_loop(precision: Precision) -> Option<Loop> {
             };
             bf16::supported().then_some(Loop { run, operations: OF_512 * 2 * 32 })
         }
-        Precision::Int8 => {
+        Precision::Int8 if has_vnni() => {
             let run = |turns| {
                 assert!(has_vnni(), "a processor without products of 8 bits");
                 // SAFETY: the processor has the instructions.
@@ -39,7 +40,19 @@ pub(super) fn busy_loop(precision: Precision) -> Option<Loop> {
                     dots_of_8_bits(turns)
                 }
             };
-            has_vnni().then_some(Loop { run, operations: OF_512 * 2 * 64 })
+            Some(Loop { run, operations: OF_512 * 2 * 64 })
+        }
+        Precision::Int8 => {
+            let run = |turns| {
+                assert!(is_x86_feature_detected!("avx2"), "a processor without AVX2");
+                // SAFETY: the processor has the instructions.
+                #[allow(unsafe_code)]
+                unsafe {
+                    dots_of_16_bits(turns)
+                }
+            };
+            let is_supported = is_x86_feature_detected!("avx2");
+            is_supported.then_some(Loop { run, operations: OF_256 * 2 * 16 })
         }
         Precision::Fp32 if is_x86_feature_detected!("avx512f") => {
             let run = |turns| {
@@ -137,6 +150,29 @@ fn dots_of_8_bits(turns: usize) -> f32 {
     all.map_or(0, |all| _mm512_reduce_add_epi32(all)) as f32
 }
 
+/// Whole numbers of 16 bits, which products of 8 bits are without instructions of their own.
+#[target_feature(enable = "avx2")]
+fn dots_of_16_bits(turns: usize) -> f32 {
+    // Of two neighbours the first, and what is added to it.
+    let [first, summand] = black_box([1, 1]).map(|value| _mm256_set1_epi32(value));
+    let mut sums = [_mm256_set1_epi32(0); OF_256];
+    for _ in 0..turns {
+        for sum in &mut sums {
+            *sum = _mm256_add_epi32(_mm256_madd_epi16(*sum, first), summand);
+        }
+    }
+    let (mut lanes, mut total) = ([0i32; 8], 0);
+    for sum in sums {
+        // SAFETY: there is room for the eight lanes.
+        #[allow(unsafe_code)]
+        unsafe {
+            _mm256_storeu_si256(lanes.as_mut_ptr().cast(), sum);
+        }
+        total += lanes.iter().sum::<i32>();
+    }
+    total as f32
+}
+
 /// The same bits as 32 values of bfloat16.
 #[target_feature(enable = "avx512f")]
 fn halves(words: __m512i) -> __m512bh {
@@ -144,5 +180,24 @@ fn halves(words: __m512i) -> __m512bh {
     #[allow(unsafe_code)]
     unsafe {
         std::mem::transmute::<__m512i, __m512bh>(words)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_are_counted() {
+        if let Some(busy) = busy_loop(Precision::Int8).filter(|_| has_vnni()) {
+            // Four products each, of which a turn adds 0 + 1 + 2 + 3.
+            assert_eq!((busy.run)(10), (busy.operations / 8 * 6 * 10) as f32);
+        }
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has the instructions.
+            #[allow(unsafe_code)]
+            let counted = unsafe { dots_of_16_bits(10) };
+            assert_eq!(counted, (OF_256 * 8 * 10) as f32);
+        }
     }
 }
