@@ -315,13 +315,13 @@ impl Operand {
         activated: bool,
         epilogue: Epilogue<'_>,
     ) -> Vec<f32> {
-        if let Self::OfInt8(b) = self {
-            return int8::linear(a.1.rows, rows_of(a), activated, b, epilogue);
-        }
         let (rows, columns, inner) = (a.1.rows, self.columns(), a.1.columns);
         let threads = worth_sharing(rows, columns, inner);
-        let on_the_way =
-            matches!(self, Self::OfVectors(_)) && vectors::packs_left_once(rows, columns, threads);
+        let on_the_way = match self {
+            Self::OfVectors(_) => vectors::packs_left_once(rows, columns, threads),
+            Self::OfInt8(_) => true,
+            Self::OfTiles(_) => false,
+        };
         if activated && !on_the_way {
             return self.multiplied((&*gelu::forward(a.0), a.1), false, epilogue);
         }
@@ -331,7 +331,7 @@ impl Operand {
                 by_vectors((a, Right::Packed(b)), activated, epilogue, threads)
             }
             Self::OfTiles(_) if !threads => self.multiplied_here(a, epilogue),
-            Self::OfInt8(_) => self.multiplied_here(a, epilogue),
+            Self::OfInt8(b) => int8::linear(rows, rows_of(a), activated, b, epilogue),
             Self::OfTiles(b) => {
                 let share = rows.div_ceil(rayon::current_num_threads());
                 let parts = (0..rows).step_by(share);

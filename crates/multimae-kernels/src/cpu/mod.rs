@@ -19,6 +19,7 @@ pub(crate) mod winograd;
 
 pub(crate) mod bf16;
 mod epilogue;
+mod grid;
 pub(crate) mod int8;
 mod lanes;
 pub(crate) mod matrix;

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::super::conv::ConvShape;
 use super::super::parallel;
-use super::grid::{Grid, threads_for, tiles};
+use super::grid::{Place, grid, threads_for, tiles};
 use super::images::Images;
 use super::kernel::{Left, MOST_COLUMNS, MOST_ROWS, Tile};
 use super::weights::Weights;
@@ -70,17 +70,6 @@ struct Call<'a> {
     bias: Option<&'a [f32]>,
 }
 
-/// The result's place, in which threads write apart.
-#[derive(Debug, Clone, Copy)]
-struct Place(*mut f32);
-
-// SAFETY: every thread writes to its own pixels and channels of the place, as `Grid` deals them out.
-#[allow(unsafe_code)]
-unsafe impl Send for Place {}
-// SAFETY: as above.
-#[allow(unsafe_code)]
-unsafe impl Sync for Place {}
-
 impl Call<'_> {
     /// # Safety
     /// The place must have room for the result, which is written whole.
@@ -90,7 +79,7 @@ impl Call<'_> {
         let (of_tile, of_panel) = self.weights.unit().sizes();
         let most = (BLOCK / inputs).min(PIXELS) / of_tile;
         let (pixels, panels) = (batch * height * width, self.weights.panels());
-        let grid = Grid::new((pixels.div_ceil(of_tile), panels), most, threads);
+        let grid = grid((pixels.div_ceil(of_tile), panels), most, threads);
         grid.for_each((pixels, panels), threads, |pixels, panels| {
             let mut sums = SUMS.take();
             if sums.len() < pixels.len() * of_panel {

@@ -1,13 +1,11 @@
-//! The distribution of a GEMM among threads.
+//! The distribution of a call among threads.
 
 use std::ops::Range;
 
-use rayon::prelude::*;
+use super::super::grid::Grid;
 
 /// Products below which a second thread costs more than it saves.
 const WORTH_SHARING: usize = 1 << 21;
-/// Items of work per thread, so that one that is late does not hold up the others for long.
-const ITEMS: usize = 2;
 /// The fewest tiles of rows for which an item of its own is worth it.
 const FEWEST: usize = 4;
 
@@ -16,62 +14,28 @@ pub(super) fn threads_for(products: usize) -> usize {
     if products >= WORTH_SHARING { rayon::current_num_threads() } else { 1 }
 }
 
-/// The blocks of rows, and the shares of the panels of columns, that threads take one by one.
+/// Distributes these tiles of rows and panels of columns, with at most `most` tiles per block.
+pub(super) fn grid(sizes: (usize, usize), most: usize, threads: usize) -> Grid {
+    Grid::new(sizes, (FEWEST, most), threads)
+}
+
+/// The result's place, in which threads write apart.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Grid {
-    pub blocks: usize,
-    pub shares: usize,
-}
+pub(super) struct Place(pub(super) *mut f32);
 
-impl Grid {
-    /// Distributes these tiles of rows and panels of columns, with at most `most` tiles per block.
-    pub(super) fn new((tiles, panels): (usize, usize), most: usize, threads: usize) -> Self {
-        let at_least = tiles.div_ceil(most.max(1)).max(1);
-        if threads == 1 {
-            return Self { blocks: at_least, shares: 1 };
-        }
-        let items = ITEMS * threads;
-        let blocks = at_least.max((tiles / FEWEST).min(items));
-        if blocks >= threads {
-            let blocks = blocks.next_multiple_of(threads).min(tiles.max(1));
-            return Self { blocks, shares: 1 };
-        }
-        let shares = items.div_ceil(at_least).min(panels).max(1);
-        if at_least * shares < blocks {
-            return Self { blocks, shares: 1 };
-        }
-        Self { blocks: at_least, shares }
-    }
-
-    /// Calls `work` with every block of `rows` and share of `panels`, here or among the threads.
-    pub(super) fn for_each(
-        self,
-        (rows, panels): (usize, usize),
-        threads: usize,
-        work: impl Fn(Range<usize>, Range<usize>) + Sync + Send,
-    ) {
-        let Self { blocks, shares } = self;
-        let item = |index: usize| {
-            work(part(rows, index / shares, blocks), part(panels, index % shares, shares));
-        };
-        if threads > 1 {
-            (0..blocks * shares).into_par_iter().with_max_len(1).for_each(item);
-        } else {
-            (0..blocks * shares).for_each(item);
-        }
-    }
-}
-
-/// Returns part `index` of `parts` of a range of this length; parts differ by at most one.
-fn part(len: usize, index: usize, parts: usize) -> Range<usize> {
-    len * index / parts..len * (index + 1) / parts
-}
+// SAFETY: every thread writes to its own rows and columns of the place, or pixels and channels, as a grid
+// deals them out.
+#[allow(unsafe_code)]
+unsafe impl Send for Place {}
+// SAFETY: as above.
+#[allow(unsafe_code)]
+unsafe impl Sync for Place {}
 
 /// Cuts rows into the fewest parts of at most `most`, of even size.
 pub(super) fn tiles(rows: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
     let parts = rows.len().div_ceil(most);
     (0..parts).map(move |index| {
-        let part = part(rows.len(), index, parts);
+        let part = Grid::part(rows.len(), index, parts);
         rows.start + part.start..rows.start + part.end
     })
 }
@@ -86,7 +50,7 @@ mod tests {
         for (rows, panels) in sizes {
             let rows: usize = rows;
             for threads in [1, 2, 3, 64] {
-                let grid = Grid::new((rows.div_ceil(14), panels), 20, threads);
+                let grid = grid((rows.div_ceil(14), panels), 20, threads);
                 assert!(grid.blocks * grid.shares >= threads.min(rows / 56), "idle threads");
                 let seen = std::sync::Mutex::new(vec![0; rows * panels]);
                 grid.for_each((rows, panels), threads, |rows, of_panels| {

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::super::epilogue::Epilogue;
 use super::super::{gelu, parallel};
-use super::grid::{Grid, threads_for, tiles};
+use super::grid::{Place, grid, threads_for, tiles};
 use super::kernel::{Left, MOST_ROWS, Tile, prefetch};
 use super::quantize::{Scale, inputs as quantize, magnitude};
 use super::weights::Weights;
@@ -71,17 +71,6 @@ struct Layer<'a> {
     epilogue: Epilogue<'a>,
 }
 
-/// The result's place, in which threads write apart.
-#[derive(Debug, Clone, Copy)]
-struct Place(*mut f32);
-
-// SAFETY: every thread writes to its own rows and columns of the place, as `Grid` deals them out.
-#[allow(unsafe_code)]
-unsafe impl Send for Place {}
-// SAFETY: as above.
-#[allow(unsafe_code)]
-unsafe impl Sync for Place {}
-
 impl Layer<'_> {
     fn compute(self, threads: usize) -> Vec<f32> {
         let Self { rows, x, weights, .. } = self;
@@ -108,7 +97,7 @@ impl Layer<'_> {
         let (of_tile, _) = self.weights.unit().sizes();
         let most = (BLOCK / (Rows::stride_of(self.weights.run()) * of_tile)).max(1);
         let panels = self.weights.panels();
-        let grid = Grid::new((self.rows.div_ceil(of_tile), panels), most, threads);
+        let grid = grid((self.rows.div_ceil(of_tile), panels), most, threads);
         if grid.shares > 1 {
             let mut whole = ROWS.take();
             whole.quantize(&self, 0..self.rows, threads);

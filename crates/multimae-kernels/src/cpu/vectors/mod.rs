@@ -14,7 +14,6 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-mod grid;
 mod kernel;
 mod operands;
 mod pack;
@@ -27,13 +26,11 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use rayon::prelude::*;
-
-use self::grid::Grid;
 use self::kernel::Kernel;
 use self::operands::{Left, Panels, stays_in_place};
 use self::packed::{Part, Parts, aligned, pack_last, pack_parts};
 use super::epilogue::Epilogue;
+use super::grid::Grid;
 use super::matrix::{Into, Matrix, Shape, Side};
 use super::tile::Tile;
 use crate::switch::Switch;
@@ -42,6 +39,8 @@ pub(crate) use self::packed::Packed;
 
 /// The most values of the packed rows of a block, to stay in the second cache.
 const LEFT: usize = 96 << 10;
+/// The fewest panels of rows for which an item of work of their own is worth it.
+const FEWEST: usize = 6;
 /// The most rows of a kernel's panel.
 const MOST_ROWS: usize = 14;
 
@@ -119,7 +118,7 @@ pub(crate) fn usable() -> bool {
 /// Whether every row of the left operand is packed once, and not again for each share of the columns.
 pub(crate) fn packs_left_once(rows: usize, columns: usize, threads: bool) -> bool {
     let threads = if threads { rayon::current_num_threads() } else { 1 };
-    columns <= packed::COLUMNS && (threads == 1 || rows >= threads * grid::FEWEST * MOST_ROWS)
+    columns <= packed::COLUMNS && (threads == 1 || rows >= threads * FEWEST * MOST_ROWS)
 }
 
 /// The right operand.
@@ -270,10 +269,8 @@ unsafe fn multiply_group<K: Kernel>(
     let of_rows = rows.div_ceil(K::ROWS);
     let of_columns = first.columns.div_ceil(K::COLUMNS);
     let most = (LEFT / (first.depth * K::ROWS)).max(1);
-    let Grid { blocks, shares } = Grid::new((of_rows, of_columns), most, threads);
-    let work = |index: usize| {
-        let block = Grid::part(of_rows, index / shares, blocks);
-        let share = Grid::part(of_columns, index % shares, shares);
+    let grid = Grid::new((of_rows, of_columns), (FEWEST, most), threads);
+    grid.for_each((of_rows, of_columns), threads, |block, share| {
         let rows = block.start * K::ROWS..(block.end * K::ROWS).min(rows);
         for number in 0..group.len() {
             // SAFETY: as the caller promises; blocks and shares are apart.
@@ -287,12 +284,7 @@ unsafe fn multiply_group<K: Kernel>(
                 );
             }
         }
-    };
-    if threads > 1 {
-        (0..blocks * shares).into_par_iter().with_max_len(1).for_each(work);
-    } else {
-        (0..blocks * shares).for_each(work);
-    }
+    });
 }
 
 /// Multiplies some rows by some of the panels of a part.

@@ -192,7 +192,7 @@ fn items_of_work_cover_the_panels_and_are_even() {
     for rows in (1..40).chain([57, 114, 400]) {
         for columns in [1, 3, 24, 96] {
             for threads in [1, 2, 3, 8, 64] {
-                let Grid { blocks, shares } = Grid::new((rows, columns), 18, threads);
+                let Grid { blocks, shares } = Grid::new((rows, columns), (FEWEST, 18), threads);
                 assert!(blocks * shares >= threads.min(rows / 6), "threads without work");
                 assert!((1..=rows).contains(&blocks) && (1..=columns).contains(&shares));
                 for (panels, parts) in [(rows, blocks), (columns, shares)] {

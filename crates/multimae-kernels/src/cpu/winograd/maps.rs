@@ -109,7 +109,7 @@ fn spread(
     );
 }
 
-/// The pixels of a tile of inputs along an axis: one more on each side than of outputs.
+/// `B^T d B` of rows of tiles, which reach over a pixel more on each side than those of outputs.
 #[multiversion(targets = "simd")]
 fn spread_inputs(rows: Rows<'_>, scratch: &mut Vec<f32>, to: &mut [f32], place: (usize, usize)) {
     let Scratch { phases, half, pixels, lanes } = split_rows::<SIDE>(rows, 1, scratch);
@@ -126,6 +126,7 @@ fn spread_inputs(rows: Rows<'_>, scratch: &mut Vec<f32>, to: &mut [f32], place: 
     }
 }
 
+/// `A dy A^T` of rows of tiles.
 #[multiversion(targets = "simd")]
 fn spread_gradients(rows: Rows<'_>, scratch: &mut Vec<f32>, to: &mut [f32], place: (usize, usize)) {
     let Scratch { phases, half, pixels, lanes } = split_rows::<TILE>(rows, 0, scratch);
@@ -283,7 +284,10 @@ pub(super) fn collect_outputs(
         parallel::for_each(POINTS * outputs * tiles, planes.enumerate(), |(channel, y)| {
             let from = &products[channel * strip.tiles + at * columns..];
             let from = (from, outputs * strip.tiles, tiles);
-            gather_rows(from, columns, (&mut y[TILE * first * width..], width), how);
+            let mut scratch = SCRATCH.take();
+            let y = (&mut y[TILE * first * width..], width);
+            gather_rows(from, columns, &mut scratch, y, how);
+            SCRATCH.set(scratch);
         });
     }
 }
@@ -293,11 +297,15 @@ pub(super) fn collect_outputs(
 fn gather_rows(
     (from, stride, tiles): (&[f32], usize, usize),
     columns: usize,
+    scratch: &mut Vec<f32>,
     (y, width): (&mut [f32], usize),
     how: Into,
 ) {
-    let mut scratch = vec![0.0; (TILE * SIDE + TILE) * tiles + TILE * columns];
-    let (half, rest) = scratch.split_at_mut(TILE * SIDE * tiles);
+    let len = (TILE * SIDE + TILE) * tiles + TILE * columns;
+    if scratch.len() < len {
+        scratch.resize(len, 0.0);
+    }
+    let (half, rest) = scratch[..len].split_at_mut(TILE * SIDE * tiles);
     let (phases, line) = rest.split_at_mut(TILE * tiles);
     // Down the columns of the tiles: half (4, 6, tiles).
     for point in 0..SIDE {
