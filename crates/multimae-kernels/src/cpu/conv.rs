@@ -2,11 +2,11 @@
 //!
 //! A dense convolution is a GEMM with the unfolded image (im2col; Chellapilla et al., 2006), or,
 //! for 3x3 kernels, Winograd F(4x4, 3x3) (`winograd`); the gradient of its input is the convolution
-//! of the output's gradient with the mirrored kernel. A depthwise one adds up shifted rows.
+//! of the output's gradient with the mirrored kernel.
 
 use multiversion::multiversion;
 
-use super::lanes::{dot, sum};
+use super::lanes::sum;
 use super::matrix::{Into, Matrix, Shape, multiply, transposed};
 use super::{int8, parallel, tiles, winograd};
 use crate::int8::conv_is_worth;
@@ -37,7 +37,7 @@ pub struct ConvShape {
 }
 
 impl ConvShape {
-    fn area(self) -> usize {
+    pub(super) fn area(self) -> usize {
         self.height * self.width
     }
 
@@ -81,12 +81,19 @@ impl ConvShape {
     }
 
     fn check(self, x: &[f32], weight: &[f32]) {
+        self.check_images(x);
+        self.check_weight(weight);
+    }
+
+    fn check_images(self, x: &[f32]) {
+        let values = self.batch * self.inputs * self.area();
+        assert!(x.len() == values, "a convolution of {self:?} over {} values", x.len());
+    }
+
+    fn check_weight(self, weight: &[f32]) {
         assert!(self.kernel % 2 == 1, "a kernel of even side {}", self.kernel);
-        assert!(
-            x.len() == self.batch * self.inputs * self.area()
-                && weight.len() == self.outputs * self.column(),
-            "a convolution of {self:?} over slices of another size"
-        );
+        let values = self.outputs * self.column();
+        assert!(weight.len() == values, "a convolution of {self:?} by {} values", weight.len());
     }
 }
 
@@ -124,6 +131,8 @@ pub(crate) enum Weight<'a> {
 pub(crate) enum Form {
     /// Transformed for Winograd.
     Transformed,
+    /// For the processor's tiles.
+    Tiles,
     /// In whole numbers of 8 bits.
     Int8,
 }
@@ -134,8 +143,10 @@ impl Form {
         if rounds_whole(precision, shape) {
             return Some(Self::Int8);
         }
-        let filters = !rounds_images(precision, shape) && filters_minimally(precision, shape);
-        filters.then_some(Self::Transformed)
+        if rounds_images(precision, shape) {
+            return Some(Self::Tiles);
+        }
+        filters_minimally(precision, shape).then_some(Self::Transformed)
     }
 }
 
@@ -143,6 +154,7 @@ impl Form {
 #[derive(Debug)]
 pub(crate) enum Prepared {
     Transformed(winograd::Kernels),
+    OfTiles(tiles::conv::Kernels),
     Int8(int8::Weights),
 }
 
@@ -152,6 +164,10 @@ impl Prepared {
     pub(crate) fn new(form: Form, shape: ConvShape, weight: &[f32]) -> Self {
         match form {
             Form::Transformed => Self::Transformed(winograd::Kernels::new(shape, weight)),
+            Form::Tiles => {
+                shape.check_weight(weight);
+                Self::OfTiles(tiles::conv::Kernels::new(shape, weight))
+            }
             Form::Int8 => Self::Int8(int8::Weights::conv(shape, weight)),
         }
     }
@@ -160,6 +176,7 @@ impl Prepared {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Transformed(kernels) => kernels.bytes(),
+            Self::OfTiles(kernels) => kernels.bytes(),
             Self::Int8(weights) => weights.bytes(),
         }
     }
@@ -191,8 +208,12 @@ pub(crate) fn forward_by(
     let weight = match weight {
         Weight::Plain(weight) => weight,
         Weight::Prepared(Prepared::Int8(weights)) => return int8::conv(shape, x, weights, bias),
+        Weight::Prepared(Prepared::OfTiles(kernels)) => {
+            shape.check_images(x);
+            return tiles::conv::forward(shape, x, kernels, bias);
+        }
         Weight::Prepared(Prepared::Transformed(kernels)) => {
-            assert!(x.len() == shape.batch * shape.inputs * area, "{shape:?} over {}", x.len());
+            shape.check_images(x);
             let mut y = parallel::runs(shape.batch * shape.outputs, area, first);
             winograd::forward_by(shape, x, kernels, &mut y, how);
             return y;
@@ -203,7 +224,7 @@ pub(crate) fn forward_by(
         return int8::conv(shape, x, &int8::Weights::conv(shape, weight), bias);
     }
     if rounds_images(precision, shape) {
-        return tiles::conv::forward(shape, x, weight, bias);
+        return tiles::conv::forward(shape, x, &tiles::conv::Kernels::new(shape, weight), bias);
     }
     let mut y = parallel::runs(shape.batch * shape.outputs, area, first);
     if y.is_empty() {
@@ -378,129 +399,6 @@ fn add_channel_sums(total: &mut [f32], image: &[f32], area: usize) {
     }
 }
 
-/// A depthwise convolution: every channel by its own kernel; `inputs` equals `outputs`.
-///
-/// # Shapes
-/// `x (batch, channels, height, width)`, `weight (channels, 1, kernel, kernel)`,
-/// `bias (channels)`.
-///
-/// # Panics
-/// If a slice does not have its shape.
-#[must_use]
-pub fn depthwise_forward(
-    shape: ConvShape,
-    x: &[f32],
-    weight: &[f32],
-    bias: Option<&[f32]>,
-) -> Vec<f32> {
-    let (area, square) = (shape.area(), shape.kernel * shape.kernel);
-    assert!(
-        shape.inputs == shape.outputs
-            && x.len() == shape.batch * shape.inputs * area
-            && weight.len() == shape.inputs * square,
-        "a depthwise convolution of {shape:?} over slices of another size"
-    );
-    let planes = x.chunks(area.max(1)).enumerate().map(|plane| (plane.1.len(), plane));
-    let work = |(plane, x): (usize, &[f32]), y: &mut [f32]| {
-        let channel = plane % shape.inputs;
-        y.fill(bias.map_or(0.0, |bias| bias[channel]));
-        add_shifted_rows(shape, y, &padded(shape, x), &weight[channel * square..][..square]);
-    };
-    parallel::produce(x.len() * square, planes, work).0
-}
-
-/// A plane with `kernel / 2` zeros on every side.
-fn padded(shape: ConvShape, plane: &[f32]) -> Vec<f32> {
-    let half = shape.kernel / 2;
-    let stride = shape.width + 2 * half;
-    let mut padded = vec![0.0; (shape.height + 2 * half) * stride];
-    for (y, row) in plane.chunks(shape.width.max(1)).enumerate() {
-        padded[(y + half) * stride + half..][..row.len()].copy_from_slice(row);
-    }
-    padded
-}
-
-/// Adds the products of the kernel to every row, a few vectors of a row at a time, whose sums stay in
-/// registers.
-#[multiversion(targets = "simd")]
-fn add_shifted_rows(shape: ConvShape, y: &mut [f32], padded: &[f32], kernel: &[f32]) {
-    const AT_ONCE: usize = 32;
-    let side = shape.kernel;
-    let stride = shape.width + 2 * (side / 2);
-    for (row, y) in y.chunks_exact_mut(shape.width).enumerate() {
-        let rows = &padded[row * stride..][..side * stride];
-        let (vectors, rest) = y.as_chunks_mut::<AT_ONCE>();
-        let first = vectors.len() * AT_ONCE;
-        for (at, sums) in vectors.iter_mut().enumerate() {
-            let mut total = *sums;
-            for (weights, source) in kernel.chunks_exact(side).zip(rows.chunks_exact(stride)) {
-                for (kx, &weight) in weights.iter().enumerate() {
-                    let source = &source[at * AT_ONCE + kx..][..AT_ONCE];
-                    for lane in 0..AT_ONCE {
-                        total[lane] = source[lane].mul_add(weight, total[lane]);
-                    }
-                }
-            }
-            *sums = total;
-        }
-        for (weights, source) in kernel.chunks_exact(side).zip(rows.chunks_exact(stride)) {
-            for (kx, &weight) in weights.iter().enumerate() {
-                for (sum, &x) in rest.iter_mut().zip(&source[first + kx..]) {
-                    *sum = x.mul_add(weight, *sum);
-                }
-            }
-        }
-    }
-}
-
-/// The gradient of a depthwise convolution's input.
-///
-/// # Panics
-/// If a slice does not have its shape.
-#[must_use]
-pub fn depthwise_input_gradient(shape: ConvShape, dy: &[f32], weight: &[f32]) -> Vec<f32> {
-    let square = shape.kernel * shape.kernel;
-    let mirrored: Vec<f32> =
-        weight.chunks(square).flat_map(|kernel| kernel.iter().rev().copied()).collect();
-    depthwise_forward(shape, dy, &mirrored, None)
-}
-
-/// The gradient of a depthwise convolution's weight.
-///
-/// # Panics
-/// If a slice does not have its shape.
-#[must_use]
-pub fn depthwise_weight_gradient(shape: ConvShape, dy: &[f32], x: &[f32]) -> Vec<f32> {
-    let (area, square) = (shape.area(), shape.kernel * shape.kernel);
-    assert!(
-        x.len() == dy.len() && x.len() == shape.batch * shape.inputs * area,
-        "a depthwise convolution of {shape:?} over slices of another size"
-    );
-    let mut gradient = vec![0.0; shape.inputs * square];
-    let channels = gradient.chunks_mut(square).enumerate();
-    parallel::for_each(x.len() * square, channels, |(channel, gradient)| {
-        for image in 0..shape.batch {
-            let plane = (image * shape.inputs + channel) * area;
-            let (dy, x) = (&dy[plane..][..area], &x[plane..][..area]);
-            add_products(shape, gradient, &padded(shape, x), dy);
-        }
-    });
-    gradient
-}
-
-#[multiversion(targets = "simd")]
-fn add_products(shape: ConvShape, gradient: &mut [f32], padded: &[f32], dy: &[f32]) {
-    let stride = shape.width + 2 * (shape.kernel / 2);
-    for (row, dy) in dy.chunks_exact(shape.width.max(1)).enumerate() {
-        for (ky, gradient) in gradient.chunks_exact_mut(shape.kernel).enumerate() {
-            let source = &padded[(row + ky) * stride..][..stride];
-            for (kx, gradient) in gradient.iter_mut().enumerate() {
-                *gradient += dot(dy, &source[kx..kx + dy.len()]);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::testing::{assert_close, values};
@@ -579,20 +477,6 @@ mod tests {
             let with_bias = inner(&forward(FP32, shape, &x, &weight, Some(&bias)), &dy);
             let by_bias = inner(&bias, &bias_gradient(shape.outputs, shape.area(), &dy));
             assert_close(&[value + by_bias], &[with_bias], 1e-4);
-        }
-    }
-
-    #[test]
-    fn depthwise_agrees_with_the_definition_and_its_gradients_with_the_differences() {
-        for shape in shapes().map(|shape| ConvShape { outputs: shape.inputs, ..shape }) {
-            let x = values(1, shape.batch * shape.inputs * shape.area());
-            let weight = values(2, shape.inputs * shape.kernel * shape.kernel);
-            let y = depthwise_forward(shape, &x, &weight, None);
-            assert_close(&y, &plain(shape, &x, &weight, true), 1e-5);
-            let dy = values(4, y.len());
-            let by_x = inner(&x, &depthwise_input_gradient(shape, &dy, &weight));
-            let by_weight = inner(&weight, &depthwise_weight_gradient(shape, &dy, &x));
-            assert_close(&[by_x, by_weight], &[inner(&y, &dy); 2], 1e-4);
         }
     }
 

@@ -2,7 +2,8 @@
 
 use multiversion::multiversion;
 
-use super::gelu;
+use super::gelu::{self, Accuracy};
+use super::tile::Tile;
 
 /// `residual + scale * activation(sums + bias)`, of which every part may be missing; or, on the way
 /// back, the sums times the derivative of the GELU. It is applied to tiles that are still in the
@@ -19,6 +20,8 @@ pub(crate) struct Epilogue<'a> {
     pub residual: Option<&'a [f32]>,
     /// The inputs of a GELU, `(rows, columns)`, by whose derivative there the sums are multiplied first.
     pub slopes_at: Option<&'a [f32]>,
+    /// That of the GELU and its derivative.
+    pub accuracy: Accuracy,
 }
 
 impl<'a> Epilogue<'a> {
@@ -29,7 +32,7 @@ impl<'a> Epilogue<'a> {
 
     /// Whether sums stay as they are.
     pub(crate) fn is_nothing(self) -> bool {
-        let Self { bias, gelu, scale, residual, slopes_at } = self;
+        let Self { bias, gelu, scale, residual, slopes_at, accuracy: _ } = self;
         !gelu && [bias, scale, residual, slopes_at].iter().all(Option::is_none)
     }
 
@@ -47,42 +50,118 @@ impl<'a> Epilogue<'a> {
     }
 
     /// Applies it to the elements of one row from `column` on, of a result of `columns` columns.
-    pub(crate) fn apply(self, sums: &mut [f32], (row, column): (usize, usize), columns: usize) {
+    pub(crate) fn apply(self, sums: &mut [f32], at: (usize, usize), columns: usize) {
+        apply_to_row(self, sums, at, columns);
+    }
+
+    /// Applies it to a tile that was just written, whose first element is in this row and column of a
+    /// result of `columns` columns.
+    ///
+    /// # Safety
+    /// Every element of the tile must lie behind `into`, be initialised, and be referred to by nothing
+    /// else.
+    #[allow(unsafe_code)]
+    pub(super) unsafe fn apply_to_tile(
+        self,
+        into: *mut f32,
+        tile: Tile,
+        at: (usize, usize),
+        columns: usize,
+    ) {
+        // SAFETY: as the caller promises.
+        unsafe { apply_to_rows(self, into, tile, at, columns) }
+    }
+
+    /// Has what belongs to a tile brought near while its sums are computed.
+    pub(super) fn fetch(self, tile: Tile, (row, column): (usize, usize), columns: usize) {
+        for part in [self.slopes_at, self.residual].into_iter().flatten() {
+            for row in row..row + tile.rows {
+                fetch_line(&part[row * columns + column..][..tile.columns]);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn applied(self, sums: &mut [f32], (row, column): (usize, usize), columns: usize) {
         let of_columns = |part: Option<&'a [f32]>| part.map(|part| &part[column..][..sums.len()]);
         let (bias, scale) = (of_columns(self.bias), of_columns(self.scale));
         let at = row * columns + column;
         let of_elements = |part: Option<&'a [f32]>| part.map(|part| &part[at..][..sums.len()]);
         let (residual, slopes_at) = (of_elements(self.residual), of_elements(self.slopes_at));
-        if let Some(inputs) = slopes_at {
-            gelu::times_slopes(sums, inputs);
+        match (slopes_at, self.accuracy) {
+            (Some(inputs), Accuracy::Fp32) => {
+                each(sums, inputs, |sum, x| sum * gelu::slope(x, Accuracy::Fp32));
+            }
+            (Some(inputs), Accuracy::Bf16) => {
+                each(sums, inputs, |sum, x| sum * gelu::slope(x, Accuracy::Bf16));
+            }
+            (None, _) => {}
         }
-        match (self.gelu, bias) {
-            (true, Some(bias)) => gelu::of_sums(sums, bias),
-            (true, None) => gelu::in_place(sums),
-            (false, Some(bias)) => add(sums, bias),
-            (false, None) => {}
+        if let Some(bias) = bias {
+            each(sums, bias, |sum, bias| sum + bias);
+        }
+        match (self.gelu, self.accuracy) {
+            (true, Accuracy::Fp32) => {
+                sums.iter_mut().for_each(|sum| *sum = gelu::value(*sum, Accuracy::Fp32));
+            }
+            (true, Accuracy::Bf16) => {
+                sums.iter_mut().for_each(|sum| *sum = gelu::value(*sum, Accuracy::Bf16));
+            }
+            (false, _) => {}
         }
         if let Some(scale) = scale {
-            times(sums, scale);
+            each(sums, scale, |sum, scale| sum * scale);
         }
         if let Some(residual) = residual {
-            add(sums, residual);
+            each(sums, residual, |sum, value| sum + value);
         }
     }
 }
 
-#[multiversion(targets = "simd")]
-fn add(sums: &mut [f32], values: &[f32]) {
-    for (sum, value) in sums.iter_mut().zip(values) {
-        *sum += value;
+#[inline(always)]
+fn each(sums: &mut [f32], values: &[f32], result: impl Fn(f32, f32) -> f32) {
+    for (sum, &value) in sums.iter_mut().zip(values) {
+        *sum = result(*sum, value);
     }
 }
 
 #[multiversion(targets = "simd")]
-fn times(sums: &mut [f32], values: &[f32]) {
-    for (sum, value) in sums.iter_mut().zip(values) {
-        *sum *= value;
+fn apply_to_row(epilogue: Epilogue<'_>, sums: &mut [f32], at: (usize, usize), columns: usize) {
+    epilogue.applied(sums, at, columns);
+}
+
+/// # Safety
+/// As [`Epilogue::apply_to_tile`].
+#[multiversion(targets = "simd")]
+#[allow(unsafe_code)]
+unsafe fn apply_to_rows(
+    epilogue: Epilogue<'_>,
+    into: *mut f32,
+    tile: Tile,
+    (row, column): (usize, usize),
+    columns: usize,
+) {
+    for index in 0..tile.rows {
+        // SAFETY: as the caller promises.
+        let sums =
+            unsafe { std::slice::from_raw_parts_mut(into.add(index * tile.stride), tile.columns) };
+        epilogue.applied(sums, (row + index, column), columns);
     }
+}
+
+/// Has values, at most those of a few lines of the cache, brought near.
+fn fetch_line(values: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in values.chunks(16) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: this changes nothing and may be done with any address.
+        #[allow(unsafe_code)]
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = values;
 }
 
 #[cfg(test)]
@@ -104,6 +183,7 @@ mod tests {
                 scale: part(2, scale.as_slice()),
                 residual: part(3, residual.as_slice()),
                 slopes_at: part(4, inputs.as_slice()),
+                accuracy: Accuracy::Fp32,
             };
             epilogue.check(rows, columns);
             assert_eq!(epilogue.is_nothing(), parts == 0);

@@ -3,8 +3,9 @@
 use gemm::Parallelism;
 
 use super::epilogue::Epilogue;
+use super::product::{Gemm, PackedRight, Right};
 use super::tiles::{self, Parts};
-use super::vectors::{self, Gemm, Right};
+use super::vectors;
 use super::{bf16, gelu, int8, parallel};
 use crate::int8::linear_is_worth;
 use crate::precision::Precision;
@@ -107,7 +108,7 @@ pub(crate) fn multiplied(precision: Precision, a: Matrix<'_>, b: Matrix<'_>) -> 
 
 /// Whether a GEMM takes the GELU of an operand on the way, without writing its values to memory.
 pub(crate) fn activates(precision: Precision, rows: usize, columns: usize, inner: usize) -> bool {
-    route(precision, rows, columns, inner) == Route::Vectors
+    matches!(route(precision, rows, columns, inner), Route::Vectors | Route::Tiles(_))
 }
 
 /// `a b` in new memory, rows one behind the other, and what is done with its sums. An operand that is
@@ -125,57 +126,62 @@ pub(crate) fn multiplied_then(
     let (shape, len) = (Shape::rows(rows, columns, columns), rows * columns);
     check(shape, a, b);
     epilogue.check(rows, columns);
-    let threads = worth_sharing(rows, columns, inner);
-    let on_vectors = len > 0 && route(precision, rows, columns, inner) == Route::Vectors;
-    match activated {
-        Some(Side::Left) if !(on_vectors && vectors::packs_left_once(rows, columns, threads)) => {
-            let a = (&*gelu::forward(a.0), a.1);
-            return multiplied_then(precision, (a, b), None, epilogue);
+    if len == 0 {
+        return Vec::new();
+    }
+    let (threads, route) =
+        (worth_sharing(rows, columns, inner), route(precision, rows, columns, inner));
+    let on_the_way = match (activated, route) {
+        (None, _) => true,
+        (Some(Side::Left), Route::Vectors) => vectors::packs_left_once(rows, columns, threads),
+        (Some(Side::Left), Route::Tiles(_)) => tiles::packs_left_once(rows, threads),
+        (Some(Side::Right), Route::Vectors | Route::Tiles(_)) => true,
+        (Some(_), Route::Bf16 | Route::General) => false,
+    };
+    if !on_the_way {
+        let activate = |side: Side, (slice, shape): Matrix<'_>| {
+            (activated == Some(side)).then(|| (gelu::forward(slice), shape))
+        };
+        let (of_a, of_b) = (activate(Side::Left, a), activate(Side::Right, b));
+        let a = of_a.as_ref().map_or(a, |(values, shape)| (values.as_slice(), *shape));
+        let b = of_b.as_ref().map_or(b, |(values, shape)| (values.as_slice(), *shape));
+        return multiplied_then(precision, (a, b), None, epilogue);
+    }
+    match route {
+        Route::Vectors => {
+            let gemm = Gemm::new(a, Right::Matrix(b));
+            by_vectors(Gemm { activated, epilogue, ..gemm }, threads)
         }
-        Some(Side::Right) if !on_vectors => {
-            let b = (&*gelu::forward(b.0), b.1);
-            return multiplied_then(precision, (a, b), None, epilogue);
+        Route::Tiles(parts) => {
+            let gemm = Gemm::new(a, Right::Matrix(b));
+            by_tiles(Gemm { activated, epilogue, ..gemm }, (parts, threads))
         }
-        _ => {}
+        Route::Bf16 | Route::General => {
+            let mut into = sums(route, shape, (a, b), threads);
+            apply_by_all(epilogue, &mut into, columns);
+            into
+        }
     }
-    if on_vectors {
-        return by_vectors((a, Right::Matrix(b)), activated, epilogue, threads);
-    }
-    let mut into = sums(precision, shape, a, b);
-    if !epilogue.is_nothing() {
-        let at_once = parallel::rows_per_part(columns);
-        let parts = into.chunks_mut(at_once * columns.max(1)).enumerate();
-        parallel::for_each(len, parts, |(part, sums)| {
-            apply(epilogue, sums, (part * at_once, columns));
-        });
-    }
-    into
 }
 
 /// `a b` in new memory, by a route without epilogues.
-fn sums(precision: Precision, shape: Shape, a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
-    check(shape, a, b);
-    let Shape { rows, columns, .. } = shape;
-    let (inner, len) = (a.1.columns, rows * columns);
-    if len == 0 || (precision == Precision::Bf16 && !tiles::usable()) {
+fn sums(route: Route, shape: Shape, (a, b): (Matrix<'_>, Matrix<'_>), threads: bool) -> Vec<f32> {
+    let len = shape.rows * shape.columns;
+    let replace = (Into::Replace, 1.0);
+    if route == Route::Bf16 {
         let mut into = vec![0.0; len];
-        multiply(precision, (&mut into, shape), Into::Replace, 1.0, a, b);
+        bf16::multiply((&mut into, shape), replace, a, b, threads);
         return into;
     }
+    check(shape, a, b);
     let mut into = Vec::with_capacity(len);
-    let threads = worth_sharing(rows, columns, inner);
-    let place = (into.as_mut_ptr(), shape);
-    let replace = (Into::Replace, 1.0);
     // SAFETY: `check` asserted that the shapes fit and that every element of `a` and `b` lies in
     // its slice. The result's rows lie one behind the other in the `len` places that were just
     // allocated and that nothing else refers to; the result replaces their content, so that it is
     // written to without being read, in each of them, before the length is set.
     #[allow(unsafe_code)]
     unsafe {
-        match route(precision, rows, columns, inner) {
-            Route::Tiles(parts) => tiles::multiply(place, replace, a, b, (parts, threads)),
-            _ => gemm_into(place, replace, a, b, threads),
-        }
+        gemm_into((into.as_mut_ptr(), shape), replace, a, b, threads);
         into.set_len(len);
     }
     into
@@ -295,12 +301,40 @@ impl Operand {
     pub(crate) fn multiplied_here(&self, a: Matrix<'_>, epilogue: Epilogue<'_>) -> Vec<f32> {
         match self {
             Self::OfTiles(b) => {
-                let mut into = b.multiplied_here(a);
-                apply(epilogue, &mut into, (0, b.columns()));
-                into
+                let gemm = Gemm { epilogue, ..Gemm::new(a, Right::Packed(b)) };
+                by_tiles(gemm, (b.parts(), false))
             }
-            Self::OfVectors(b) => by_vectors((a, Right::Packed(b)), None, epilogue, false),
+            Self::OfVectors(b) => {
+                by_vectors(Gemm { epilogue, ..Gemm::new(a, Right::Packed(b)) }, false)
+            }
             Self::OfInt8(b) => int8::linear_here(a.1.rows, rows_of(a), false, b, epilogue),
+        }
+    }
+
+    /// [`multiplied_here`](Self::multiplied_here) into a slice of just the result's size.
+    ///
+    /// # Panics
+    /// As there, or if the slice is of another size.
+    pub(crate) fn multiply_here(&self, into: &mut [f32], a: Matrix<'_>, epilogue: Epilogue<'_>) {
+        match self {
+            Self::OfTiles(b) => {
+                let gemm = Gemm { epilogue, ..Gemm::new(a, Right::Packed(b)) };
+                // SAFETY: the shapes fit and the operands exist, and the result lies in the slice, which
+                // is borrowed mutably and holds numbers (`into_slice` makes sure).
+                #[allow(unsafe_code)]
+                gemm.into_slice(into, |into, shape, gemm| unsafe {
+                    tiles::multiply((into, shape), gemm, (b.parts(), false));
+                });
+            }
+            Self::OfVectors(b) => {
+                let gemm = Gemm { epilogue, ..Gemm::new(a, Right::Packed(b)) };
+                // SAFETY: as above.
+                #[allow(unsafe_code)]
+                gemm.into_slice(into, |into, shape, gemm| unsafe {
+                    vectors::multiply((into, shape), gemm, false);
+                });
+            }
+            Self::OfInt8(_) => into.copy_from_slice(&self.multiplied_here(a, epilogue)),
         }
     }
 
@@ -320,30 +354,22 @@ impl Operand {
         let on_the_way = match self {
             Self::OfVectors(_) => vectors::packs_left_once(rows, columns, threads),
             Self::OfInt8(_) => true,
-            Self::OfTiles(_) => false,
+            Self::OfTiles(_) => tiles::packs_left_once(rows, threads),
         };
         if activated && !on_the_way {
             return self.multiplied((&*gelu::forward(a.0), a.1), false, epilogue);
         }
+        let side = activated.then_some(Side::Left);
         match self {
-            Self::OfVectors(b) => {
-                let activated = activated.then_some(Side::Left);
-                by_vectors((a, Right::Packed(b)), activated, epilogue, threads)
-            }
-            Self::OfTiles(_) if !threads => self.multiplied_here(a, epilogue),
-            Self::OfInt8(b) => int8::linear(rows, rows_of(a), activated, b, epilogue),
             Self::OfTiles(b) => {
-                let share = rows.div_ceil(rayon::current_num_threads());
-                let parts = (0..rows).step_by(share);
-                let parts = parts.map(|first| (share.min(rows - first) * columns, first));
-                let work = |first: usize, into: &mut [f32]| {
-                    let shape = Shape { rows: into.len() / columns, ..a.1 };
-                    let a = (&a.0[first * a.1.row_stride..], shape);
-                    into.copy_from_slice(&b.multiplied_here(a));
-                    apply(epilogue, into, (first, columns));
-                };
-                parallel::produce(rows * columns * inner, parts, work).0
+                let gemm = Gemm::new(a, Right::Packed(b));
+                by_tiles(Gemm { activated: side, epilogue, ..gemm }, (b.parts(), threads))
             }
+            Self::OfVectors(b) => {
+                let gemm = Gemm::new(a, Right::Packed(b));
+                by_vectors(Gemm { activated: side, epilogue, ..gemm }, threads)
+            }
+            Self::OfInt8(b) => int8::linear(rows, rows_of(a), activated, b, epilogue),
         }
     }
 }
@@ -358,40 +384,44 @@ fn rows_of((slice, shape): Matrix<'_>) -> &[f32] {
     &slice[..shape.extent()]
 }
 
-/// `a b` and an epilogue on the vector units, in new memory, rows one behind the other.
+/// A GEMM on the vector units, in new memory, rows one behind the other.
 ///
 /// # Panics
 /// If there is nothing to multiply, or the shapes do not fit.
-fn by_vectors(
-    (a, b): (Matrix<'_>, Right<'_>),
-    activated: Option<Side>,
-    epilogue: Epilogue<'_>,
-    threads: bool,
-) -> Vec<f32> {
-    let shape = Shape::rows(a.1.rows, b.columns(), b.columns());
-    let len = shape.rows * shape.columns;
-    assert!(b.inner() == a.1.columns && b.exists(), "a right operand that does not fit");
-    assert!(a.1.extent() <= a.0.len(), "a matrix reaches over its slice");
-    let mut into = Vec::with_capacity(len);
-    let gemm = Gemm { how: Into::Replace, scale: 1.0, a, b, activated, epilogue };
-    // SAFETY: the shapes fit and every element of the operands exists (asserted). The result's rows
-    // lie one behind the other in `len` places that were just allocated and that nothing else refers
-    // to; each of them is written, without being read before, until the length is set.
+fn by_vectors(gemm: vectors::Gemm<'_>, threads: bool) -> Vec<f32> {
+    // SAFETY: the shapes fit and every element of the operands exists, as `in_new_memory` has made sure
+    // of, which gives places of the result's shape that nothing else refers to. Each is written, and not
+    // read before, since sums replace what was there.
     #[allow(unsafe_code)]
     unsafe {
-        vectors::multiply((into.as_mut_ptr(), shape), gemm, threads);
-        into.set_len(len);
+        gemm.in_new_memory(|into, shape, gemm| vectors::multiply((into, shape), gemm, threads))
     }
-    into
 }
 
-/// Applies an epilogue to whole rows of `columns` sums, from a row on.
-fn apply(epilogue: Epilogue<'_>, sums: &mut [f32], (first, columns): (usize, usize)) {
-    if !epilogue.is_nothing() {
-        for (row, sums) in sums.chunks_exact_mut(columns.max(1)).enumerate() {
-            epilogue.apply(sums, (first + row, 0), columns);
-        }
+/// A GEMM on the processor's tiles, in new memory, rows one behind the other.
+///
+/// # Panics
+/// As [`by_vectors`].
+fn by_tiles(gemm: tiles::Gemm<'_>, how: (Parts, bool)) -> Vec<f32> {
+    // SAFETY: as in `by_vectors`.
+    #[allow(unsafe_code)]
+    unsafe {
+        gemm.in_new_memory(|into, shape, gemm| tiles::multiply((into, shape), gemm, how))
     }
+}
+
+/// Applies an epilogue to whole rows of sums, by all threads.
+fn apply_by_all(epilogue: Epilogue<'_>, sums: &mut [f32], columns: usize) {
+    if epilogue.is_nothing() {
+        return;
+    }
+    let (len, at_once) = (sums.len(), parallel::rows_per_part(columns));
+    let parts = sums.chunks_mut(at_once * columns.max(1)).enumerate();
+    parallel::for_each(len, parts, |(part, sums)| {
+        for (row, sums) in sums.chunks_exact_mut(columns.max(1)).enumerate() {
+            epilogue.apply(sums, (part * at_once + row, 0), columns);
+        }
+    });
 }
 
 fn worth_sharing(rows: usize, columns: usize, inner: usize) -> bool {
@@ -455,14 +485,14 @@ fn product(
             // share a place (asserted).
             #[allow(unsafe_code)]
             Route::Tiles(parts) => unsafe {
+                let gemm = Gemm { how, scale, ..Gemm::new(a, Right::Matrix(b)) };
                 let into = (into.as_mut_ptr(), shape_across);
-                return tiles::multiply(into, (how, scale), a, b, (parts, threads));
+                return tiles::multiply(into, gemm, (parts, threads));
             },
             // SAFETY: as above.
             #[allow(unsafe_code)]
             Route::Vectors => unsafe {
-                let (b, epilogue) = (Right::Matrix(b), Epilogue::default());
-                let gemm = Gemm { how, scale, a, b, activated: None, epilogue };
+                let gemm = Gemm { how, scale, ..Gemm::new(a, Right::Matrix(b)) };
                 return vectors::multiply((into.as_mut_ptr(), shape_across), gemm, threads);
             },
             Route::General => {}

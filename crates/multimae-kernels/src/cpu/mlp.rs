@@ -78,6 +78,13 @@ impl<'a> Layer<'a> {
         self.packed.map_or_else(Vec::new, |packed| packed.multiplied_here(x, epilogue))
     }
 
+    /// [`applied_here`](Self::applied_here) into a slice.
+    fn apply_here(&self, into: &mut [f32], x: Matrix<'_>, epilogue: Epilogue<'_>) {
+        if let Some(packed) = self.packed {
+            packed.multiply_here(into, x, epilogue);
+        }
+    }
+
     /// The layer and an epilogue, by all threads.
     fn applied(&self, precision: Precision, x: Matrix<'_>, epilogue: Epilogue<'_>) -> Vec<f32> {
         match self.packed {
@@ -163,7 +170,7 @@ fn some_rows_at_a_time(x: &[f32], norm: Norm<'_>, layers: (Layer<'_>, Layer<'_>)
         let normed = (normed.as_slice(), Shape::rows(rows, width, width));
         let between = layers.0.applied_here(normed, to_hidden);
         let between = (between.as_slice(), Shape::rows(rows, hidden, hidden));
-        y.copy_from_slice(&layers.1.applied_here(between, to_outputs));
+        layers.1.apply_here(y, between, to_outputs);
     };
     parallel::produce(rows * hidden, parts, work).0
 }

@@ -8,6 +8,7 @@ pub mod adamw;
 pub mod attention;
 pub mod conv;
 pub mod cross_entropy;
+pub mod depthwise;
 pub mod gelu;
 pub mod layer_norm;
 pub mod linear;
@@ -24,6 +25,7 @@ pub(crate) mod int8;
 mod lanes;
 pub(crate) mod matrix;
 pub(crate) mod parallel;
+pub(crate) mod product;
 mod tile;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod tiles;

@@ -1,6 +1,7 @@
 //! The stand-in for processors without AMX.
 
-use super::matrix::{Into, Matrix, Shape};
+use super::matrix::{Matrix, Shape};
+use super::product::{self, PackedRight};
 
 /// By how many values of bfloat16 an operand is represented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,14 +32,27 @@ impl Packed {
     }
 
     /// Never called.
-    pub(crate) fn columns(&self) -> usize {
+    pub(crate) fn parts(&self) -> Parts {
+        Parts::One
+    }
+}
+
+impl PackedRight for Packed {
+    fn inner(&self) -> usize {
         0
     }
 
-    /// Never called.
-    pub(crate) fn multiplied_here(&self, _: Matrix<'_>) -> Vec<f32> {
-        Vec::new()
+    fn columns(&self) -> usize {
+        0
     }
+}
+
+/// A GEMM that is never computed.
+pub(crate) type Gemm<'a> = product::Gemm<'a, Packed>;
+
+/// Never called.
+pub(crate) fn packs_left_once(_: usize, _: bool) -> bool {
+    false
 }
 
 /// Of no use.
@@ -63,13 +77,7 @@ pub(crate) fn usable() -> bool {
 /// # Panics
 /// Always.
 #[allow(unsafe_code)]
-pub(crate) unsafe fn multiply(
-    _: (*mut f32, Shape),
-    _: (Into, f32),
-    _: Matrix<'_>,
-    _: Matrix<'_>,
-    _: (Parts, bool),
-) {
+pub(crate) unsafe fn multiply(_: (*mut f32, Shape), _: Gemm<'_>, _: (Parts, bool)) {
     assert!(usable(), "a processor without tiles of bfloat16");
 }
 
@@ -77,11 +85,31 @@ pub(crate) unsafe fn multiply(
 pub(super) mod conv {
     use super::super::conv::ConvShape;
 
+    /// Never made.
+    #[derive(Debug)]
+    pub(crate) struct Kernels;
+
+    impl Kernels {
+        /// Never called.
+        ///
+        /// # Panics
+        /// Always.
+        pub(crate) fn new(_: ConvShape, _: &[f32]) -> Self {
+            assert!(super::usable(), "a processor without tiles of bfloat16");
+            Self
+        }
+
+        /// Never called.
+        pub(crate) fn bytes(&self) -> usize {
+            0
+        }
+    }
+
     /// Never called.
     ///
     /// # Panics
     /// Always.
-    pub(crate) fn forward(_: ConvShape, _: &[f32], _: &[f32], _: Option<&[f32]>) -> Vec<f32> {
+    pub(crate) fn forward(_: ConvShape, _: &[f32], _: &Kernels, _: Option<&[f32]>) -> Vec<f32> {
         assert!(super::usable(), "a processor without tiles of bfloat16");
         Vec::new()
     }

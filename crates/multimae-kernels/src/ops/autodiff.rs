@@ -29,7 +29,7 @@ use crate::cpu::layer_norm::Statistics;
 use crate::cpu::linear::{self, LinearShape};
 use crate::cpu::resize::{self, Resize};
 use crate::cpu::swap_axes::SwapShape;
-use crate::cpu::{gelu, layer_norm, scale_shift};
+use crate::cpu::{depthwise, gelu, layer_norm, scale_shift};
 use crate::precision::Precision;
 
 /// The CPU backend with gradients.
@@ -243,7 +243,7 @@ impl AffineState for ConvState {
         let ConvShape { batch, inputs, height, width, .. } = self.shape;
         let weight = elements(self.weight.as_ref()?);
         let dx = if self.depthwise {
-            conv::depthwise_input_gradient(self.shape, dy, &weight)
+            depthwise::input_gradient(self.shape, dy, &weight)
         } else {
             conv::input_gradient(self.precision, self.shape, dy, &weight)
         };
@@ -254,7 +254,7 @@ impl AffineState for ConvState {
         let ConvShape { inputs, outputs, kernel, .. } = self.shape;
         let x = elements(self.x.as_ref()?);
         let dw = if self.depthwise {
-            conv::depthwise_weight_gradient(self.shape, dy, &x)
+            depthwise::weight_gradient(self.shape, dy, &x)
         } else {
             conv::weight_gradient(self.precision, self.shape, dy, &x)
         };

@@ -16,7 +16,7 @@ use crate::cpu::linear::{self, LinearShape};
 use crate::cpu::mlp::{self, Layer, Norm};
 use crate::cpu::resize::{self, Resize};
 use crate::cpu::swap_axes::{self, SwapShape};
-use crate::cpu::{gelu, layer_norm, scale_shift};
+use crate::cpu::{depthwise, gelu, layer_norm, scale_shift};
 use crate::precision::Precision;
 use crate::prepared;
 
@@ -109,7 +109,7 @@ pub(super) fn conv2d_of(
     let prepared = if depthwise { None } else { prepared::conv(precision, shape, weight) };
     let (bias, x, weight) = (bias.as_deref(), elements(x), elements(weight));
     let y = match prepared {
-        _ if depthwise => conv::depthwise_forward(shape, &x, &weight, bias),
+        _ if depthwise => depthwise::forward(shape, &x, &weight, bias),
         Some(prepared) => conv::forward_by(precision, shape, &x, Weight::Prepared(&prepared), bias),
         None => conv::forward(precision, shape, &x, &weight, bias),
     };

@@ -88,6 +88,7 @@ proptest! {
             scale: (parts & 4 > 0).then_some(&scale),
             residual: (parts & 8 > 0).then_some(&residual),
             slopes_at: None,
+            ..Epilogue::default()
         };
         let passed = if activated { gelu::forward(&x) } else { x.clone() };
         let (passed, rounded_weight) = (rounded(&passed, inputs), rounded_weight(&weight, inputs));

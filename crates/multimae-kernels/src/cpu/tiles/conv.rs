@@ -11,7 +11,8 @@ use super::super::conv::ConvShape;
 use super::super::matrix::Shape;
 use super::super::parallel;
 use super::super::tile::Tile;
-use super::pack::{self, Form};
+use super::kernel::Tiles;
+use super::pack::{self, Form, How};
 use super::{LINES, Line, Parts, SIDE, kernel, supported};
 
 /// Panels of pixels that are multiplied before the next panel of the kernel.
@@ -68,20 +69,50 @@ fn spread_over_cache(len: usize, of_line: usize) -> usize {
     (lines + (1 - lines % 2)) * of_line
 }
 
+/// The kernels as left operands.
+#[derive(Debug)]
+pub(crate) struct Kernels {
+    /// `(panels of outputs, taps, blocks of inputs)` blocks of lines.
+    lines: Vec<Line>,
+    /// Channels of the output and the input, and the side.
+    size: (usize, usize, usize),
+}
+
+impl Kernels {
+    /// Packs a weight `(outputs, inputs, kernel, kernel)`, by all threads.
+    ///
+    /// # Panics
+    /// If the processor is not [`supported`], or the slice does not have its shape.
+    pub(crate) fn new(shape: ConvShape, weight: &[f32]) -> Self {
+        assert!(supported(), "a processor without tiles of bfloat16");
+        let lines = packed_kernels(Padded::new(shape), weight);
+        Self { lines, size: (shape.outputs, shape.inputs, shape.kernel) }
+    }
+
+    /// Bytes that they take.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(self.lines.as_slice())
+    }
+}
+
 /// The convolution, in one value of bfloat16 per operand.
 ///
 /// # Panics
-/// If the processor is not [`supported`]. Slices are to have been checked.
+/// If the kernels are of another shape. The slice of the input is to have been checked.
 pub(crate) fn forward(
     shape: ConvShape,
     x: &[f32],
-    weight: &[f32],
+    kernels: &Kernels,
     bias: Option<&[f32]>,
 ) -> Vec<f32> {
-    assert!(supported(), "a processor without tiles of bfloat16");
-    let ConvShape { batch, inputs, outputs, height, width, .. } = shape;
+    let ConvShape { batch, inputs, outputs, kernel, height, width } = shape;
+    assert!(
+        kernels.size == (outputs, inputs, kernel),
+        "kernels of {:?} in {shape:?}",
+        kernels.size
+    );
     let (padded, area) = (Padded::new(shape), height * width);
-    let kernels = packed_kernels(padded, weight);
+    let kernels = &kernels.lines;
     let blocks = inputs.div_ceil(SIDE);
     let pitch = spread_over_cache(padded.len, 16);
     let offsets: Vec<usize> = (0..padded.taps())
@@ -99,6 +130,7 @@ pub(crate) fn forward(
         let image = Image { padded, pairs: &pairs, pitch, offsets: &offsets };
         let groups: Vec<usize> = (0..padded.places / SIDE).step_by(PANELS).collect();
         groups.into_par_iter().for_each(|first| {
+            let tiles = Tiles::new();
             let last = (first + PANELS).min(padded.places / SIDE);
             for (panel, kernels) in kernels.chunks_exact(offsets.len() * LINES).enumerate() {
                 let output = panel * SIDE;
@@ -111,7 +143,7 @@ pub(crate) fn forward(
                     #[allow(unsafe_code)]
                     unsafe {
                         let to = place.at((index * outputs + output) * area);
-                        image.write_pixels(to, rows, kernels, pixels * SIDE);
+                        image.write_pixels(&tiles, to, rows, kernels, pixels * SIDE);
                     }
                 }
             }
@@ -147,6 +179,7 @@ impl Image<'_> {
     #[allow(unsafe_code)]
     unsafe fn write_pixels(
         self,
+        tiles: &Tiles,
         to: *mut f32,
         rows: kernel::Rows<'_>,
         kernels: &[Line],
@@ -157,7 +190,7 @@ impl Image<'_> {
         // SAFETY: offsets reach over the rows of all pairs, each of `pitch` words, and in a row as far as
         // the last tap, which a padded image holds beyond the last place (`Padded::new`); the caller
         // promises the pixels.
-        unsafe { kernel::multiply_moved(to, rows, kernels, moved, (padded, place)) };
+        unsafe { kernel::multiply_moved(tiles, to, rows, kernels, moved, (padded, place)) };
     }
 }
 
@@ -182,7 +215,7 @@ unsafe impl Send for Place {}
 #[allow(unsafe_code)]
 unsafe impl Sync for Place {}
 
-/// The kernels as left operands: `(panels of outputs, taps, blocks of inputs)` blocks of lines.
+/// The lines of [`Kernels`].
 fn packed_kernels(padded: Padded, weight: &[f32]) -> Vec<Line> {
     let ConvShape { inputs, outputs, .. } = padded.shape;
     let (taps, blocks) = (padded.taps(), inputs.div_ceil(SIDE));
@@ -197,7 +230,12 @@ fn packed_kernels(padded: Padded, weight: &[f32]) -> Vec<Line> {
                 column_stride: taps,
             };
             let first = (panel * SIDE, 0);
-            pack::pack((&weight[tap..], shape), first, (Parts::One, Form::Left), (lines, blocks));
+            pack::pack(
+                (&weight[tap..], shape),
+                first,
+                How::new(Parts::One, Form::Left),
+                (lines, blocks),
+            );
         }
     });
     lines
@@ -237,6 +275,7 @@ pub(crate) fn weight_gradient(shape: ConvShape, dy: &[f32], x: &[f32]) -> Vec<f3
         round(padded, &x[image * inputs * area..][..inputs * area], pitch, &mut planes);
         let right = packed_gradients(padded, &dy[image * outputs * area..][..outputs * area]);
         gradients.par_chunks_mut(SIDE * taps * outputs).enumerate().for_each(|(panel, to)| {
+            let tiles = Tiles::new();
             let channels = to.len() / (taps * outputs);
             let planes = &planes[panel * SIDE * pitch..];
             for (column, right) in right.chunks_exact(padded.places / SIDE * LINES).enumerate() {
@@ -256,7 +295,7 @@ pub(crate) fn weight_gradient(shape: ConvShape, dy: &[f32], x: &[f32]) -> Vec<f3
                     // the last tap takes.
                     #[allow(unsafe_code)]
                     unsafe {
-                        kernel::multiply_sliding(place.as_mut_ptr(), tile, left, right);
+                        kernel::multiply_sliding(&tiles, place.as_mut_ptr(), tile, left, right);
                     }
                 }
             }
@@ -293,7 +332,7 @@ fn packed_gradients(padded: Padded, dy: &[f32]) -> Vec<Line> {
             }
         }
         let matrix = (spread.as_slice(), Shape::rows(count, places, places));
-        pack::pack(matrix, (0, 0), (Parts::One, Form::Right), (lines, places / SIDE));
+        pack::pack(matrix, (0, 0), How::new(Parts::One, Form::Right), (lines, places / SIDE));
     });
     lines
 }
@@ -367,7 +406,7 @@ mod tests {
                 .collect();
             products(shape, |to, from, weight| y[to] += of_x[from] * of_weight[weight]);
             let y: Vec<f32> = y.into_iter().map(|y| y as f32).collect();
-            assert_close(&forward(shape, &x, &weight, bias), &y, 1e-5);
+            assert_close(&forward(shape, &x, &Kernels::new(shape, &weight), bias), &y, 1e-5);
 
             let dy = values(seed + 3, y.len());
             let of_dy = nearest(&dy);

@@ -1,14 +1,16 @@
 //! A panel of 32 rows times a panel of 32 columns.
 //!
 //! Of the eight tile registers four hold the sums, two the tiles of the rows, two those of the columns.
-//! Instructions are written out since the language does not have them yet; a block leaves the tiles as
-//! it found them, unconfigured.
+//! Instructions are written out since the language does not have them yet. [`Tiles`] configures the
+//! registers; no block of instructions expects anything in them.
 
 use std::arch::asm;
 use std::arch::x86_64::{
     __mmask16, _MM_HINT_T0, _mm_prefetch, _mm512_add_ps, _mm512_load_ps, _mm512_mask_storeu_ps,
     _mm512_maskz_compress_ps, _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_set1_ps,
 };
+use std::cell::Cell;
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 use super::super::tile::Tile;
@@ -34,10 +36,66 @@ static CONFIGURATION: Configuration = {
     Configuration(bytes)
 };
 
-/// The sums: four tiles, of the first rows and columns, of the first rows and second columns, and so
-/// on.
+thread_local! {
+    /// The number of [`Tiles`] that this thread has.
+    static HELD: Cell<usize> = const { Cell::new(0) };
+}
+
+/// This thread's tile registers, configured for as long as one of these exists.
+#[derive(Debug)]
+pub(super) struct Tiles(PhantomData<*const ()>);
+
+impl Tiles {
+    /// Configures them.
+    ///
+    /// # Panics
+    /// If the processor has no tiles.
+    pub(super) fn new() -> Self {
+        assert!(supported(), "a processor without tiles of bfloat16");
+        if HELD.replace(HELD.get() + 1) == 0 {
+            // SAFETY: the processor has tiles and this process their use (asserted); the operand is a
+            // valid configuration of 64 bytes. Compiled code uses no tile registers.
+            #[allow(unsafe_code)]
+            unsafe {
+                asm!("ldtilecfg [{}]", in(reg) &raw const CONFIGURATION, options(nostack, readonly));
+            }
+        }
+        Self(PhantomData)
+    }
+}
+
+impl Drop for Tiles {
+    fn drop(&mut self) {
+        if HELD.replace(HELD.get() - 1) == 1 {
+            // SAFETY: the tiles were configured by `new`, and this thread has no others.
+            #[allow(unsafe_code)]
+            unsafe {
+                asm!("tilerelease", options(nostack, nomem));
+            }
+        }
+    }
+}
+
+/// Sums of 32 rows and columns.
 #[repr(C, align(64))]
-struct Sums([[f32; TILE]; 4 * TILE]);
+struct Sums([[f32; SIDE]; SIDE]);
+
+/// The memory of 32 rows of 32 sums.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    first: *mut f32,
+    /// From one row to the next.
+    stride: usize,
+    /// Whether they are added to what is there.
+    add: bool,
+}
+
+impl Place {
+    /// That of sums which replace what was there.
+    fn of(sums: &mut MaybeUninit<Sums>) -> Self {
+        Self { first: sums.as_mut_ptr().cast(), stride: SIDE, add: false }
+    }
+}
 
 /// Two panels, and what is multiplied after them.
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +117,13 @@ pub(super) struct Panels<'a> {
 /// # Panics
 /// If the panels are of different length or the tile is larger than a tile.
 #[allow(unsafe_code)]
-pub(super) unsafe fn multiply(into: *mut f32, tile: Tile, panels: Panels<'_>, parts: Parts) {
+pub(super) unsafe fn multiply(
+    _: &Tiles,
+    into: *mut f32,
+    tile: Tile,
+    panels: Panels<'_>,
+    parts: Parts,
+) {
     let blocks = panels.left.len() / (parts.count() * LINES);
     assert!(
         blocks > 0
@@ -69,15 +133,22 @@ pub(super) unsafe fn multiply(into: *mut f32, tile: Tile, panels: Panels<'_>, pa
     );
     assert!((1..=SIDE).contains(&tile.rows) && (1..=SIDE).contains(&tile.columns), "a large tile");
     fetch_places(into, tile);
-    let mut sums = MaybeUninit::<Sums>::uninit();
-    // SAFETY: the processor has tiles and this process their use (`supported`, asserted by
-    // `tiles::multiply`, the only way here); panels hold `blocks` blocks (asserted); the caller
-    // promises the tile's places.
+    let product = match parts {
+        Parts::One => single,
+        Parts::Three => triple,
+    };
+    // SAFETY: tiles are configured (`Tiles`); panels hold `blocks` blocks (asserted); the caller
+    // promises the tile's places, which are all 32 rows of 32 in the first case.
     unsafe {
-        match parts {
-            Parts::One => single(blocks, panels, sums.as_mut_ptr()),
-            Parts::Three => triple(blocks, panels, sums.as_mut_ptr()),
+        if (tile.rows, tile.columns, tile.scale) == (SIDE, SIDE, 1.0) {
+            return product(
+                blocks,
+                panels,
+                Place { first: into, stride: tile.stride, add: tile.add },
+            );
         }
+        let mut sums = MaybeUninit::<Sums>::uninit();
+        product(blocks, panels, Place::of(&mut sums));
         store(into, tile, sums.assume_init_ref());
     }
 }
@@ -96,12 +167,20 @@ fn fetch_places(into: *mut f32, tile: Tile) {
     }
 }
 
-/// Instructions that bring `$sums` from zero through `$blocks` times `$step`. Steps may use `{row}`,
-/// the bytes of a tile's row, and `$operands`.
+/// Instructions that bring the sums of a `$place` through `$blocks` times `$step`. Steps may use
+/// `{row}`, the bytes of a tile's row, and `$operands`.
 macro_rules! over_blocks {
-    ($blocks:expr, $sums:expr, [$($step:expr),* $(,)?], { $($operands:tt)* }) => {
+    ($blocks:expr, $place:expr, [$($step:expr),* $(,)?], { $($operands:tt)* }) => {{
+        let place: Place = $place;
         asm!(
-            "ldtilecfg [{configuration}]",
+            "test {add}, {add}",
+            "jz 3f",
+            "tileloadd tmm0, [{sums} + {step}*1]",
+            "tileloadd tmm1, [{sums} + {step}*1 + 64]",
+            "tileloadd tmm2, [{below} + {step}*1]",
+            "tileloadd tmm3, [{below} + {step}*1 + 64]",
+            "jmp 2f",
+            "3:",
             "tilezero tmm0",
             "tilezero tmm1",
             "tilezero tmm2",
@@ -110,21 +189,22 @@ macro_rules! over_blocks {
             $($step,)*
             "dec {blocks}",
             "jnz 2b",
-            "tilestored [{sums} + {row}*1], tmm0",
-            "tilestored [{sums} + {row}*1 + 1024], tmm1",
-            "tilestored [{sums} + {row}*1 + 2048], tmm2",
-            "tilestored [{sums} + {row}*1 + 3072], tmm3",
-            "tilerelease",
-            configuration = in(reg) &raw const CONFIGURATION,
+            "tilestored [{sums} + {step}*1], tmm0",
+            "tilestored [{sums} + {step}*1 + 64], tmm1",
+            "tilestored [{below} + {step}*1], tmm2",
+            "tilestored [{below} + {step}*1 + 64], tmm3",
             blocks = inout(reg) $blocks => _,
-            sums = in(reg) $sums,
+            add = in(reg) usize::from(place.add),
+            sums = in(reg) place.first,
+            below = in(reg) place.first.wrapping_add(TILE * place.stride),
+            step = in(reg) place.stride * size_of::<f32>(),
             row = in(reg) 64usize,
             $($operands)*
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
             options(nostack),
         )
-    };
+    }};
 }
 
 /// Instructions that fetch lines into the second cache.
@@ -140,14 +220,14 @@ pub(crate) const OPERATIONS_OF_A_TURN: usize = 4 * 2 * TILE * TILE * 32;
 /// # Panics
 /// If the processor has no tiles.
 pub(crate) fn busy_loop(turns: usize) -> f32 {
-    assert!(supported(), "a processor without tiles");
+    let _tiles = Tiles::new();
     let mut sums = MaybeUninit::<Sums>::uninit();
     // Two values of bfloat16, 2^-10, to a word.
     let operand = [[0x3a80_3a80_u32; TILE]; TILE];
-    // SAFETY: reads a tile of 1 KiB twice and writes the four of the sums; tiles are released.
+    // SAFETY: tiles are configured; reads a tile of 1 KiB twice and writes the four of the sums.
     #[allow(unsafe_code)]
     let sums = unsafe {
-        over_blocks!(turns.max(1), sums.as_mut_ptr(), [
+        over_blocks!(turns.max(1), Place::of(&mut sums), [
             "tileloadd tmm4, [{operand} + {row}*1]",
             "tileloadd tmm5, [{operand} + {row}*1]",
             "tdpbf16ps tmm0, tmm4, tmm5",
@@ -163,13 +243,13 @@ pub(crate) fn busy_loop(turns: usize) -> f32 {
 /// Multiplies operands of one term.
 ///
 /// # Safety
-/// The processor must have tiles, and panels hold `blocks` blocks, at least one.
+/// Tiles must be configured, panels hold `blocks` blocks, at least one, and the place be there.
 #[allow(unsafe_code)]
-unsafe fn single(blocks: usize, panels: Panels<'_>, sums: *mut Sums) {
-    // SAFETY: reads both panels, 2 KiB a block, and writes the four tiles of the sums, of which each
-    // is 1 KiB; tiles are released.
+unsafe fn single(blocks: usize, panels: Panels<'_>, place: Place) {
+    // SAFETY: reads both panels, 2 KiB a block, and writes 32 rows of 32 sums, which it reads before if
+    // they are added to.
     unsafe {
-        over_blocks!(blocks, sums, [
+        over_blocks!(blocks, place, [
             "tileloadd tmm6, [{right} + {row}*1]",
             "tileloadd tmm4, [{left} + {row}*1]",
             "tdpbf16ps tmm0, tmm4, tmm6",
@@ -199,10 +279,10 @@ unsafe fn single(blocks: usize, panels: Panels<'_>, sums: *mut Sums) {
 /// # Safety
 /// As [`single`].
 #[allow(unsafe_code)]
-unsafe fn triple(blocks: usize, panels: Panels<'_>, sums: *mut Sums) {
+unsafe fn triple(blocks: usize, panels: Panels<'_>, place: Place) {
     // SAFETY: as in `single`, with 6 KiB a block, of which a part is 2 KiB.
     unsafe {
-        over_blocks!(blocks, sums, [
+        over_blocks!(blocks, place, [
             // Third part of the left, first of the right.
             "tileloadd tmm6, [{right} + {row}*1]",
             "tileloadd tmm4, [{left} + {row}*1 + 4096]",
@@ -276,8 +356,8 @@ unsafe fn store(into: *mut f32, tile: Tile, sums: &Sums) {
         for half in 0..tile.columns.div_ceil(TILE) {
             let count = TILE.min(tile.columns - half * TILE);
             let mask = ((1u32 << count) - 1) as __mmask16;
-            let sums = &sums.0[(row / TILE * 2 + half) * TILE + row % TILE];
-            // SAFETY: a row of sums is a register, aligned; the mask leaves the columns of the tile,
+            let sums = &sums.0[row][half * TILE..];
+            // SAFETY: half a row of sums is a register, aligned; the mask leaves the columns of the tile,
             // whose elements are all there.
             unsafe {
                 let place = into.add(row * tile.stride + half * TILE);
@@ -327,6 +407,7 @@ pub(super) struct Moved<'a> {
 /// If the operands are of different length or there are more rows than a tile has.
 #[allow(unsafe_code)]
 pub(super) unsafe fn multiply_moved(
+    _: &Tiles,
     into: *mut f32,
     rows: Rows<'_>,
     left: &[Line],
@@ -338,10 +419,10 @@ pub(super) unsafe fn multiply_moved(
     assert!((1..=SIDE).contains(&rows.count), "a large tile");
     assert!(rows.bias.is_none_or(|bias| bias.len() == rows.count), "a bias of other rows");
     let mut sums = MaybeUninit::<Sums>::uninit();
-    // SAFETY: the processor has tiles (`supported`, asserted by `conv`, the only way here); the left
+    // SAFETY: tiles are configured (`Tiles`); the left
     // operand has a block per offset (asserted); the caller promises the right one and the pixels.
     unsafe {
-        over_blocks!(blocks, sums.as_mut_ptr(), [
+        over_blocks!(blocks, Place::of(&mut sums), [
             "mov {block}, [{offsets}]",
             "add {block}, {right}",
             "tileloadd tmm6, [{block} + {pitch}*1]",
@@ -383,9 +464,9 @@ unsafe fn store_pixels(
         let pixels = (0..TILE).map(is_pixel).sum::<u32>() as __mmask16;
         let together = ((1u32 << pixels.count_ones()) - 1) as __mmask16;
         for row in 0..rows.count {
-            let sums = &sums.0[(row / TILE * 2 + half) * TILE + row % TILE];
+            let sums = &sums.0[row][half * TILE..];
             let bias = _mm512_set1_ps(rows.bias.map_or(0.0, |bias| bias[row]));
-            // SAFETY: a row of sums is a register, aligned; behind `into` are the pixels of the row,
+            // SAFETY: half a row of sums is a register, aligned; behind `into` are the pixels of the row,
             // those at these places from the number before them on.
             unsafe {
                 let to = into.wrapping_add(row * rows.stride + padded.pixels_before(first));
@@ -418,6 +499,7 @@ pub(super) struct Sliding<'a> {
 /// If there is no block or the tile is larger than a tile.
 #[allow(unsafe_code)]
 pub(super) unsafe fn multiply_sliding(
+    _: &Tiles,
     into: *mut f32,
     tile: Tile,
     left: Sliding<'_>,
@@ -427,10 +509,10 @@ pub(super) unsafe fn multiply_sliding(
     assert!(blocks > 0 && right.len() == blocks * LINES, "a broken panel");
     assert!((1..=SIDE).contains(&tile.rows) && (1..=SIDE).contains(&tile.columns), "a large tile");
     let mut sums = MaybeUninit::<Sums>::uninit();
-    // SAFETY: the processor has tiles (`supported`, asserted by `conv`, the only way here); the
+    // SAFETY: tiles are configured (`Tiles`); the
     // right operand has this many blocks (asserted); the caller promises the planes and the tile.
     unsafe {
-        over_blocks!(blocks, sums.as_mut_ptr(), [
+        over_blocks!(blocks, Place::of(&mut sums), [
             "tileloadd tmm6, [{right} + {row}*1]",
             "tileloadd tmm4, [{first} + {pitch}*1]",
             "tdpbf16ps tmm0, tmm4, tmm6",

@@ -19,13 +19,17 @@ mod pack;
 mod permission;
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::matrix::{Into, Matrix, Shape, transposed};
+use super::gelu::Accuracy;
+use super::matrix::{Into, Matrix, Shape, Side, transposed};
+use super::product::{self, PackedRight, Right};
 use super::tile::Tile;
+use kernel::Tiles;
 pub(crate) use kernel::{OPERATIONS_OF_A_TURN, busy_loop};
-use pack::Form;
+use pack::{Form, How};
 use permission::supported;
 pub(crate) use permission::usable;
 
@@ -56,6 +60,14 @@ impl Parts {
         }
     }
 
+    /// Of the GELU of operands and results.
+    fn accuracy(self) -> Accuracy {
+        match self {
+            Self::One => Accuracy::Bf16,
+            Self::Three => Accuracy::Fp32,
+        }
+    }
+
     /// Lines of the next panel that the kernel fetches while a block is multiplied: when all panels of
     /// rows have been, it is there.
     fn ahead(self) -> usize {
@@ -67,7 +79,7 @@ impl Parts {
     /// cache.
     fn at_once(self) -> (usize, usize) {
         match self {
-            Self::One => (48, 4),
+            Self::One => (48, 8),
             Self::Three => (24, 6),
         }
     }
@@ -88,22 +100,23 @@ struct Line([u32; 16]);
 /// Lines of a panel's block per part.
 const LINES: usize = WORDS / 16;
 
-/// The destination of a GEMM.
-#[derive(Clone, Copy)]
-struct Destination {
-    place: *mut f32,
+/// A GEMM of operands that may be packed for tiles.
+pub(crate) type Gemm<'a> = product::Gemm<'a, Packed>;
+
+/// The place of a result.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    first: *mut f32,
     shape: Shape,
-    add: bool,
-    scale: f32,
 }
 
-// SAFETY: the places behind the pointer are borrowed mutably for as long as a product is computed
+// SAFETY: the elements behind the pointer are borrowed mutably for as long as a product is computed
 // (`multiply`'s caller promises), and threads write to different rows or columns.
 #[allow(unsafe_code)]
-unsafe impl Send for Destination {}
+unsafe impl Send for Place {}
 // SAFETY: as above.
 #[allow(unsafe_code)]
-unsafe impl Sync for Destination {}
+unsafe impl Sync for Place {}
 
 /// The right operand of GEMMs, packed.
 #[derive(Debug, Clone)]
@@ -120,8 +133,10 @@ impl Packed {
     /// # Panics
     /// If the processor is not [`supported`], or the matrix reaches over its slice.
     pub(crate) fn new(b: Matrix<'_>, parts: Parts) -> Self {
+        assert!(supported(), "a processor without tiles of bfloat16");
         let mut lines = Vec::new();
-        pack_right(b, (parts, rayon::current_num_threads()), &mut lines);
+        let how = How::new(parts, Form::Right);
+        pack_right(b, how, rayon::current_num_threads(), &mut lines);
         Self { lines, size: (b.1.rows, b.1.columns), parts }
     }
 
@@ -130,76 +145,85 @@ impl Packed {
         size_of_val(self.lines.as_slice())
     }
 
-    /// Columns of the operand.
-    pub(crate) fn columns(&self) -> usize {
-        self.size.1
-    }
-
-    /// Multiplies by a packed operand into rows one behind the other, on this thread alone.
-    ///
-    /// # Panics
-    /// If there is nothing to multiply or sizes differ.
-    pub(crate) fn multiplied_here(&self, a: Matrix<'_>) -> Vec<f32> {
-        let (inner, columns) = self.size;
-        let shape = Shape::rows(a.1.rows, columns, columns);
-        assert!(a.1.columns == inner, "a product of {:?} and {inner} rows", a.1);
-        assert!(shape.rows > 0 && columns > 0 && inner > 0, "an empty product");
-        let len = shape.rows * columns;
-        let mut product = Vec::with_capacity(len);
-        let into = Destination { place: product.as_mut_ptr(), shape, add: false, scale: 1.0 };
-        for area in areas(shape, self.parts.at_once().1, 1) {
-            area_of_product(into, area, (a, &self.lines), self.parts);
-        }
-        // SAFETY: there is room for as many, and areas make up the result, of which every element was
-        // written.
-        #[allow(unsafe_code)]
-        unsafe {
-            product.set_len(len);
-        }
-        product
+    /// By how many values its elements are represented.
+    pub(crate) fn parts(&self) -> Parts {
+        self.parts
     }
 }
 
-/// `into = scale * a b`, or `into += scale * a b`, for a product whose columns are neighbours. A
-/// product that replaces does not read what was there.
+impl PackedRight for Packed {
+    fn inner(&self) -> usize {
+        self.size.0
+    }
+
+    fn columns(&self) -> usize {
+        self.size.1
+    }
+}
+
+/// Whether every row of the left operand is packed once, and not again for each share of the columns.
+pub(crate) fn packs_left_once(rows: usize, threads: bool) -> bool {
+    !threads || !shares_columns(rows.div_ceil(SIDE), rayon::current_num_threads())
+}
+
+/// Computes a GEMM into a result whose columns are neighbours, here or among the threads. A result that
+/// replaces does not read what was there.
 ///
 /// # Safety
-/// Every element of `into` must be writable and referred to by nothing else, and no two share a
-/// place; if the result is added, they are initialised. Shapes must fit each other, and those of
-/// the operands their slices.
+/// Every element of the result must be writable and referred to by nothing else, and no two share a
+/// place; if sums are added to it, it is initialised. Shapes must fit each other, and those of the
+/// operands their slices.
 ///
 /// # Panics
-/// If the processor is not [`supported`], columns of `into` are no neighbours, or there is nothing
-/// to multiply.
+/// If the processor is not [`supported`], columns of the result are no neighbours, there is nothing to
+/// multiply, the epilogue does not fit, or `b` was packed in other parts.
 #[allow(unsafe_code)]
 pub(crate) unsafe fn multiply(
-    (place, shape): (*mut f32, Shape),
-    (how, scale): (Into, f32),
-    a: Matrix<'_>,
-    b: Matrix<'_>,
+    (first, shape): (*mut f32, Shape),
+    mut gemm: Gemm<'_>,
     (parts, threads): (Parts, bool),
 ) {
+    gemm.epilogue.accuracy = parts.accuracy();
+    assert!(supported(), "a processor without tiles of bfloat16");
     assert!(shape.columns == 1 || shape.column_stride == 1, "columns lie apart");
-    assert!(shape.rows > 0 && shape.columns > 0 && a.1.columns > 0, "an empty product");
-    let sharers = if threads { rayon::current_num_threads() } else { 1 };
-    let areas = areas(shape, parts.at_once().1, sharers);
+    assert!(shape.rows > 0 && shape.columns > 0 && gemm.a.1.columns > 0, "an empty product");
+    gemm.epilogue.check(shape.rows, shape.columns);
+    let threads = if threads { rayon::current_num_threads() } else { 1 };
+    let (place, areas) = (Place { first, shape }, areas(shape, parts.at_once().1, threads));
+    let all = 0..gemm.a.1.columns;
+    let b = match gemm.b {
+        Right::Packed(packed) => {
+            assert!(packed.parts == parts && packed.size == (all.end, shape.columns), "{packed:?}");
+            return multiply_areas(place, &areas, gemm, (all, &packed.lines), (parts, threads));
+        }
+        Right::Matrix(b) => b,
+    };
+    let how = How { parts, form: Form::Right, activated: gemm.activated == Some(Side::Right) };
     let mut right = RIGHT.take();
     let depth = depth_at_once(shape.columns, parts);
-    for first in (0..a.1.columns).step_by(depth) {
-        let inner = (first, depth.min(a.1.columns - first));
-        let (a, b) = (columns_of(a, inner), transposed(columns_of(transposed(b), inner)));
-        let add = how == Into::Add || first > 0;
-        let into = Destination { place, shape, add, scale };
-        pack_right(b, (parts, sharers), &mut right);
-        let packed = right.as_slice();
-        let work = |&area: &Area| area_of_product(into, area, (a, packed), parts);
-        if threads {
-            areas.par_iter().for_each(work);
-        } else {
-            areas.iter().for_each(work);
-        }
+    for first in all.clone().step_by(depth) {
+        let inner = first..all.end.min(first + depth);
+        let b = transposed(columns_of(transposed(b), inner.clone()));
+        pack_right(b, how, threads, &mut right);
+        multiply_areas(place, &areas, gemm, (inner, &right), (parts, threads));
     }
     RIGHT.replace(right);
+}
+
+/// Adds the products along a part of the inner axis, of which the right operand is packed, to all areas.
+fn multiply_areas(
+    place: Place,
+    areas: &[Area],
+    gemm: Gemm<'_>,
+    (inner, right): (Range<usize>, &[Line]),
+    (parts, threads): (Parts, usize),
+) {
+    let work = |&area: &Area| area_of_product(place, area, gemm, (inner.clone(), right), parts);
+    if threads > 1 {
+        areas.par_iter().for_each(work);
+    } else {
+        areas.iter().for_each(work);
+    }
 }
 
 /// Values along the inner axis of which a right operand is packed at a time.
@@ -209,16 +233,16 @@ fn depth_at_once(columns: usize, parts: Parts) -> usize {
     blocks * SIDE * (PACKED_AT_ONCE / of_blocks.max(1)).max(1)
 }
 
-/// Returns `count` columns of a matrix from a first one on.
-fn columns_of((slice, shape): Matrix<'_>, (first, count): (usize, usize)) -> Matrix<'_> {
-    (&slice[first * shape.column_stride..], Shape { columns: count, ..shape })
+/// Some columns of a matrix.
+fn columns_of((slice, shape): Matrix<'_>, columns: Range<usize>) -> Matrix<'_> {
+    let first = columns.start * shape.column_stride;
+    (&slice[first..], Shape { columns: columns.len(), ..shape })
 }
 
 /// Packs the right operand into the first of the lines, which become as many as it takes.
-fn pack_right(b: Matrix<'_>, (parts, sharers): (Parts, usize), right: &mut Vec<Line>) {
-    assert!(supported(), "a processor without tiles of bfloat16");
+fn pack_right(b: Matrix<'_>, how: How, sharers: usize, right: &mut Vec<Line>) {
     let blocks = b.1.rows.div_ceil(SIDE);
-    let panel = blocks * parts.count() * LINES;
+    let panel = blocks * how.parts.count() * LINES;
     let panels = b.1.columns.div_ceil(SIDE);
     grow(right, panels * panel);
     let packed = &mut right[..panels * panel];
@@ -226,7 +250,7 @@ fn pack_right(b: Matrix<'_>, (parts, sharers): (Parts, usize), right: &mut Vec<L
     let lanes = transposed(b);
     let of_share = panels.div_ceil(sharers).max(1);
     let pack_share = |(index, share): (usize, &mut [Line])| {
-        pack::pack(lanes, (index * of_share * SIDE, 0), (parts, Form::Right), (share, blocks));
+        pack::pack(lanes, (index * of_share * SIDE, 0), how, (share, blocks));
     };
     if sharers > 1 && packed.len() * 16 > WORTH_SHARING {
         packed.par_chunks_mut(of_share * panel).enumerate().for_each(pack_share);
@@ -244,11 +268,16 @@ struct Area {
     panels: usize,
 }
 
+/// Whether threads share the columns of a result of this many panels of rows.
+fn shares_columns(of_rows: usize, threads: usize) -> bool {
+    of_rows < 8 * threads
+}
+
 /// The result in parts of about equal work; the elements' sums do not depend on the parts.
 fn areas(shape: Shape, panels_at_once: usize, threads: usize) -> Vec<Area> {
     let (of_rows, of_columns) = (shape.rows.div_ceil(SIDE), shape.columns.div_ceil(SIDE));
     // With few rows, threads share the columns: rows are packed by each, which are few.
-    let sides = if of_rows < 8 * threads { threads.min(of_columns) } else { 1 };
+    let sides = if shares_columns(of_rows, threads) { threads.min(of_columns) } else { 1 };
     let panels = of_columns.div_ceil(sides);
     let rounds = of_rows.div_ceil(panels_at_once).next_multiple_of(threads / sides.min(threads));
     let rows = of_rows.div_ceil(rounds.max(1)) * SIDE;
@@ -266,20 +295,31 @@ fn areas(shape: Shape, panels_at_once: usize, threads: usize) -> Vec<Area> {
     areas
 }
 
-/// One part of the result.
-fn area_of_product(into: Destination, area: Area, (a, right): (Matrix<'_>, &[Line]), parts: Parts) {
-    let blocks = a.1.columns.div_ceil(SIDE);
+/// Adds the products along a part of the inner axis to one part of the result, and finishes it with the
+/// last.
+fn area_of_product(
+    place: Place,
+    area: Area,
+    gemm: Gemm<'_>,
+    (inner, right): (Range<usize>, &[Line]),
+    parts: Parts,
+) {
+    let blocks = inner.len().div_ceil(SIDE);
     let of_block = parts.count() * LINES;
+    let a = columns_of(gemm.a, inner.clone());
+    let how = How { parts, form: Form::Left, activated: gemm.activated == Some(Side::Left) };
     let mut left = LEFT.take();
     let (at_once, _) = parts.at_once();
     let panels = area.rows.div_ceil(SIDE);
     grow(&mut left, panels * at_once.min(blocks) * of_block);
+    let tiles = Tiles::new();
     for start in (0..blocks).step_by(at_once) {
         let count = at_once.min(blocks - start);
         let packed = &mut left[..panels * count * of_block];
-        let first = (area.first_row, start * SIDE);
-        pack::pack(a, first, (parts, Form::Left), (packed, count));
-        let add = into.add || start > 0;
+        pack::pack(a, (area.first_row, start * SIDE), how, (packed, count));
+        let add = gemm.how == Into::Add || inner.start + start > 0;
+        let is_last = inner.end == gemm.a.1.columns && start + count == blocks;
+        let finish = is_last && !gemm.epilogue.is_nothing();
         let all = right.chunks_exact(blocks * of_block).enumerate();
         for (column, right) in all.skip(area.first_panel).take(area.panels) {
             let next = right.as_ptr().wrapping_add((blocks + start) * of_block);
@@ -288,10 +328,10 @@ fn area_of_product(into: Destination, area: Area, (a, right): (Matrix<'_>, &[Lin
                 let (first_row, first_column) = (area.first_row + row * SIDE, column * SIDE);
                 let tile = Tile {
                     rows: SIDE.min(area.rows - row * SIDE),
-                    columns: SIDE.min(into.shape.columns - first_column),
-                    stride: into.shape.row_stride,
+                    columns: SIDE.min(place.shape.columns - first_column),
+                    stride: place.shape.row_stride,
                     add,
-                    scale: into.scale,
+                    scale: gemm.scale,
                 };
                 let next = next.wrapping_add(row * count * parts.ahead());
                 let panels = kernel::Panels { left, right, next };
@@ -299,8 +339,14 @@ fn area_of_product(into: Destination, area: Area, (a, right): (Matrix<'_>, &[Lin
                 // and are written by nothing else (`multiply`'s caller, and areas are disjoint).
                 #[allow(unsafe_code)]
                 unsafe {
-                    let place = into.place.add(first_row * into.shape.row_stride + first_column);
-                    kernel::multiply(place, tile, panels, parts);
+                    let into = place.first.add(first_row * place.shape.row_stride + first_column);
+                    if finish {
+                        gemm.epilogue.fetch(tile, (first_row, first_column), place.shape.columns);
+                    }
+                    kernel::multiply(&tiles, into, tile, panels, parts);
+                    if finish {
+                        gemm.finish(into, tile, (first_row, first_column));
+                    }
                 }
             }
         }
@@ -318,6 +364,8 @@ fn grow(lines: &mut Vec<Line>, len: usize) {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::epilogue::Epilogue;
+    use super::super::gelu;
     use super::super::testing::{assert_close, product as plain, values};
     use super::permission::skip;
     use super::*;
@@ -346,7 +394,8 @@ mod tests {
         // shapes, which fit each other.
         #[allow(unsafe_code)]
         unsafe {
-            multiply((into.as_mut_ptr(), shape), (how, scale), a, b, (parts, threads));
+            let gemm = Gemm { how, scale, ..Gemm::new(a, Right::Matrix(b)) };
+            multiply((into.as_mut_ptr(), shape), gemm, (parts, threads));
         }
         let (sums, gaps): (Vec<_>, Vec<_>) =
             into.chunks_exact(stride).map(|row| row.split_at(columns)).unzip();
@@ -421,6 +470,53 @@ mod tests {
         assert!(of_three < of_32_bits, "an error of {of_three} instead of {of_32_bits}");
     }
 
+    /// A GEMM with a GELU of one operand on the way and an epilogue, of few and of many panels.
+    #[test]
+    fn what_comes_before_and_after_the_sums_is_done_on_the_way() {
+        if skip() {
+            return;
+        }
+        for (rows, columns, inner, threads) in
+            [(1, 1, 1, false), (40, 70, 90, false), (530, 33, 64, true), (70, 100, 2000, true)]
+        {
+            let (a, b) = (values(1, rows * inner), values(2, inner * columns));
+            let [bias, residual, inputs] = [(3, columns), (4, rows * columns), (5, rows * columns)]
+                .map(|(seed, count)| values(seed, count));
+            let (a_shape, b_shape) =
+                (Shape::rows(rows, inner, inner), Shape::rows(inner, columns, columns));
+            let bias = Some(bias.as_slice());
+            let epilogues = [
+                Epilogue { bias, gelu: true, residual: Some(&residual), ..Epilogue::default() },
+                Epilogue { slopes_at: Some(&inputs), ..Epilogue::default() },
+            ];
+            for (epilogue, side) in
+                epilogues.into_iter().cycle().zip([None, Some(Side::Left), Some(Side::Right)])
+            {
+                let through = |operand: Side, values: &[f32]| match side == Some(operand) {
+                    true => gelu::forward(values),
+                    false => values.to_vec(),
+                };
+                let (of_a, of_b) = (through(Side::Left, &a), through(Side::Right, &b));
+                let mut expected = plain((&of_a, a_shape), (&of_b, b_shape));
+                for (row, sums) in expected.chunks_mut(columns).enumerate() {
+                    epilogue.apply(sums, (row, 0), columns);
+                }
+                for (parts, bound) in [(Parts::Three, 2e-6), (Parts::One, 2e-2)] {
+                    let gemm = Gemm::new((&a, a_shape), Right::Matrix((&b, b_shape)));
+                    let gemm = Gemm { activated: side, epilogue, ..gemm };
+                    // SAFETY: as in `product`; the memory is new.
+                    #[allow(unsafe_code)]
+                    let got = unsafe {
+                        gemm.in_new_memory(|into, shape, gemm| {
+                            multiply((into, shape), gemm, (parts, threads));
+                        })
+                    };
+                    assert_close(&got, &expected, bound);
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_packed_factor_serves_several_products() {
         if skip() {
@@ -434,7 +530,15 @@ mod tests {
                 let (a, a_shape) = matrix(rows, 70, 0, rows as u64);
                 let a = (a.as_slice(), a_shape);
                 let expected = product((a, b), (Into::Replace, 1.0), (parts, false));
-                assert_eq!(packed.multiplied_here(a), expected);
+                let gemm = Gemm::new(a, Right::Packed(&packed));
+                // SAFETY: as in `product`; the memory is new.
+                #[allow(unsafe_code)]
+                let got = unsafe {
+                    gemm.in_new_memory(|into, shape, gemm| {
+                        multiply((into, shape), gemm, (parts, false))
+                    })
+                };
+                assert_eq!(got, expected);
             }
         }
     }

@@ -9,6 +9,7 @@ use std::arch::x86_64::{
     _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 
+use super::super::gelu;
 use super::super::matrix::{Matrix, Shape};
 use super::{LINES, Line, Parts, SIDE};
 
@@ -28,6 +29,22 @@ pub(super) enum Form {
     Right,
 }
 
+/// The way in which an operand is packed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct How {
+    pub parts: Parts,
+    pub form: Form,
+    /// Whether values go through the GELU first.
+    pub activated: bool,
+}
+
+impl How {
+    /// Values as they are.
+    pub(super) fn new(parts: Parts, form: Form) -> Self {
+        Self { parts, form, activated: false }
+    }
+}
+
 /// Packs panels of 32 rows of a matrix (lanes) from `first.0` on, each `blocks` times 32 columns (the
 /// inner axis) from `first.1` on. Lanes beyond the last and columns beyond the last are zeros.
 ///
@@ -40,10 +57,10 @@ pub(super) enum Form {
 pub(super) fn pack(
     (slice, shape): Matrix<'_>,
     first: (usize, usize),
-    (parts, form): (Parts, Form),
+    how: How,
     (panels, blocks): (&mut [Line], usize),
 ) {
-    let of_block = parts.count() * LINES;
+    let of_block = how.parts.count() * LINES;
     let count = panels.len() / (blocks * of_block).max(1);
     assert!(panels.len() == count * blocks * of_block, "broken panels");
     assert!(shape.extent() <= slice.len(), "a matrix reaches over its slice");
@@ -52,7 +69,7 @@ pub(super) fn pack(
         for half in 0..2 {
             let lane = first.0 + index * SIDE + half * TILE;
             let column = first.1 + block * SIDE;
-            pack_tile((slice, shape), (lane, column), (parts, form), &mut lines[half * TILE..]);
+            pack_tile((slice, shape), (lane, column), how, &mut lines[half * TILE..]);
         }
     };
     // Neighbours are read one after the other.
@@ -67,7 +84,7 @@ pub(super) fn pack(
 fn pack_tile(
     (slice, shape): Matrix<'_>,
     (lane, column): (usize, usize),
-    (parts, form): (Parts, Form),
+    how: How,
     lines: &mut [Line],
 ) {
     let region = Region {
@@ -80,17 +97,37 @@ fn pack_tile(
     if region.lanes == 0 || region.columns == 0 {
         return;
     }
-    let at = lane * shape.row_stride + column * shape.column_stride;
-    let mut gathered = None;
-    let (from, strides) = if shape.column_stride == 1 || shape.row_stride == 1 {
-        (&slice[at..], (shape.row_stride, shape.column_stride))
+    let from = &slice[lane * shape.row_stride + column * shape.column_stride..];
+    if how.activated || (shape.column_stride != 1 && shape.row_stride != 1) {
+        let mut gathered = [0.0; TILE * SIDE];
+        let strides = gather(from, shape, region, &mut gathered);
+        if how.activated {
+            gelu::in_place_to(&mut gathered, how.parts.accuracy());
+        }
+        write_tile(&gathered, strides, region, how, lines);
     } else {
-        (gathered.insert(gather(&slice[at..], shape, region)).as_slice(), (SIDE, 1))
+        write_tile(from, (shape.row_stride, shape.column_stride), region, how, lines);
+    }
+}
+
+/// One tile of every part, of a region that a slice begins with.
+fn write_tile(
+    from: &[f32],
+    strides: (usize, usize),
+    region: Region,
+    How { parts, form, .. }: How,
+    lines: &mut [Line],
+) {
+    let of_region = Shape {
+        rows: region.lanes,
+        columns: region.columns,
+        row_stride: strides.0,
+        column_stride: strides.1,
     };
+    assert!(of_region.extent() <= from.len(), "a region reaches over its slice");
     assert!(lines.len() >= (parts.count() - 1) * LINES + TILE, "no room for a tile");
     // SAFETY: the processor has the instructions (`supported`, asserted by `tiles::multiply`, the only
-    // way here); lanes and columns of the region are those of the matrix, which lies in its slice
-    // (asserted); there is room for a tile of every part (asserted).
+    // way here); the region lies in its slice and there is room for a tile of every part (asserted).
     #[allow(unsafe_code)]
     unsafe {
         match parts {
@@ -100,15 +137,30 @@ fn pack_tile(
     }
 }
 
-/// The values of a region none of whose neighbours are neighbours in memory, in rows of [`SIDE`].
-fn gather(from: &[f32], shape: Shape, region: Region) -> [f32; TILE * SIDE] {
-    let mut gathered = [0.0; TILE * SIDE];
-    for (lane, row) in gathered.chunks_exact_mut(SIDE).enumerate().take(region.lanes) {
-        for (column, value) in row.iter_mut().enumerate().take(region.columns) {
-            *value = from[lane * shape.row_stride + column * shape.column_stride];
+/// Copies a region, and returns the strides of its lanes and columns there, one of which is 1.
+fn gather(
+    from: &[f32],
+    shape: Shape,
+    region: Region,
+    gathered: &mut [f32; TILE * SIDE],
+) -> (usize, usize) {
+    let Region { lanes, columns } = region;
+    if shape.row_stride == 1 && shape.column_stride != 1 {
+        for (column, to) in gathered.chunks_exact_mut(TILE).enumerate().take(columns) {
+            to[..lanes].copy_from_slice(&from[column * shape.column_stride..][..lanes]);
+        }
+        return (1, TILE);
+    }
+    for (lane, to) in gathered.chunks_exact_mut(SIDE).enumerate().take(lanes) {
+        let from = &from[lane * shape.row_stride..];
+        if shape.column_stride == 1 {
+            to[..columns].copy_from_slice(&from[..columns]);
+        } else {
+            let from = from.iter().step_by(shape.column_stride);
+            to[..columns].iter_mut().zip(from).for_each(|(to, from)| *to = *from);
         }
     }
-    gathered
+    (SIDE, 1)
 }
 
 /// The part of a tile inside the matrix.

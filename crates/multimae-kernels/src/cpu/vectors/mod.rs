@@ -29,9 +29,9 @@ use std::sync::OnceLock;
 use self::kernel::Kernel;
 use self::operands::{Left, Panels, stays_in_place};
 use self::packed::{Part, Parts, aligned, pack_last, pack_parts};
-use super::epilogue::Epilogue;
 use super::grid::Grid;
-use super::matrix::{Into, Matrix, Shape, Side};
+use super::matrix::{Into, Shape, Side};
+use super::product::{self, Right};
 use super::tile::Tile;
 use crate::switch::Switch;
 
@@ -121,50 +121,8 @@ pub(crate) fn packs_left_once(rows: usize, columns: usize, threads: bool) -> boo
     columns <= packed::COLUMNS && (threads == 1 || rows >= threads * FEWEST * MOST_ROWS)
 }
 
-/// The right operand.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Right<'a> {
-    /// As it is.
-    Matrix(Matrix<'a>),
-    /// Packed before.
-    Packed(&'a Packed),
-}
-
-impl Right<'_> {
-    pub(crate) fn inner(self) -> usize {
-        match self {
-            Self::Matrix((_, shape)) => shape.rows,
-            Self::Packed(packed) => packed.inner(),
-        }
-    }
-
-    /// Whether every element lies in its slice.
-    pub(crate) fn exists(self) -> bool {
-        match self {
-            Self::Matrix((slice, shape)) => shape.extent() <= slice.len(),
-            Self::Packed(_) => true,
-        }
-    }
-
-    pub(crate) fn columns(self) -> usize {
-        match self {
-            Self::Matrix((_, shape)) => shape.columns,
-            Self::Packed(packed) => packed.columns(),
-        }
-    }
-}
-
-/// A GEMM: `into (+)= scale * a b`, and what is done with the sums then.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Gemm<'a> {
-    pub how: Into,
-    pub scale: f32,
-    pub a: Matrix<'a>,
-    pub b: Right<'a>,
-    /// The operand whose values go through the GELU when they are packed; one packed before has.
-    pub activated: Option<Side>,
-    pub epilogue: Epilogue<'a>,
-}
+/// A GEMM of operands that may be packed for the vector units.
+pub(crate) type Gemm<'a> = product::Gemm<'a, Packed>;
 
 /// The result's place, in which threads write apart.
 #[derive(Debug, Clone, Copy)]
@@ -317,29 +275,17 @@ unsafe fn multiply_block<K: Kernel>(
             // this thread's; the sources hold `depth` values of its rows and of a panel's columns.
             unsafe {
                 let into = place.first.add(row * place.row_stride + column);
+                if finish {
+                    gemm.epilogue.fetch(tile, (row, column), gemm.b.columns());
+                }
                 K::multiply(into, tile, part.depth, left.source(first, count), right);
                 if finish {
-                    finish_tile(into, tile, gemm, (row, column));
+                    gemm.finish(into, tile, (row, column));
                 }
             }
         }
     }
     LEFT_PANELS.replace(buffer);
-}
-
-/// Applies the epilogue to a tile that was just written.
-///
-/// # Safety
-/// Every element of the tile must lie behind `into`, be initialised, and be referred to by nothing
-/// else.
-#[allow(unsafe_code)]
-unsafe fn finish_tile(into: *mut f32, tile: Tile, gemm: &Gemm<'_>, (row, column): (usize, usize)) {
-    for index in 0..tile.rows {
-        // SAFETY: as the caller promises.
-        let sums =
-            unsafe { std::slice::from_raw_parts_mut(into.add(index * tile.stride), tile.columns) };
-        gemm.epilogue.apply(sums, (row + index, column), gemm.b.columns());
-    }
 }
 
 #[cfg(test)]

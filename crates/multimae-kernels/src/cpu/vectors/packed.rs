@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::super::gelu;
 use super::super::matrix::{Matrix, transposed};
+use super::super::product::PackedRight;
 use super::kernel::Kernel;
 use super::{Unit, even_part, portable};
 #[cfg(target_arch = "x86_64")]
@@ -183,17 +184,9 @@ impl Packed {
         Self { unit, inner, columns, buffer, first }
     }
 
-    pub(crate) fn inner(&self) -> usize {
-        self.inner
-    }
-
     /// Bytes that it takes.
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(self.buffer.as_slice())
-    }
-
-    pub(crate) fn columns(&self) -> usize {
-        self.columns
     }
 
     /// # Panics
@@ -212,6 +205,16 @@ impl Packed {
     pub(super) fn parts<K: Kernel>(&self, group: &[Part]) -> &[f32] {
         let first = self.first + group.first().map_or(0, |part| part.offset::<K>());
         &self.buffer[first..][..group.iter().map(|part| part.len::<K>()).sum()]
+    }
+}
+
+impl PackedRight for Packed {
+    fn inner(&self) -> usize {
+        self.inner
+    }
+
+    fn columns(&self) -> usize {
+        self.columns
     }
 }
 

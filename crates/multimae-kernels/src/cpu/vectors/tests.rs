@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
+use super::super::epilogue::Epilogue;
 use super::super::gelu;
+use super::super::matrix::Matrix;
 use super::super::testing::{assert_close, product, values};
 use super::*;
 
@@ -27,8 +29,7 @@ fn compute(unit: Unit, (into, shape): (&mut [f32], Shape), gemm: Gemm<'_>, threa
 }
 
 fn plain_gemm<'a>(a: Matrix<'a>, b: Matrix<'a>) -> Gemm<'a> {
-    let (how, epilogue) = (Into::Replace, Epilogue::default());
-    Gemm { how, scale: 1.0, a, b: Right::Matrix(b), activated: None, epilogue }
+    Gemm::new(a, Right::Matrix(b))
 }
 
 proptest! {
@@ -102,7 +103,7 @@ fn bits_depend_neither_on_threads_nor_on_the_kernel_nor_on_packing() {
         let (a, b) = ((a.as_slice(), Shape::rows(m, k, k)), (b.as_slice(), Shape::rows(k, n, n)));
         let residual = values(3, m * n);
         let epilogue = Epilogue { residual: Some(&residual), ..Epilogue::default() };
-        let result = |unit: Unit, b: Right<'_>, threads: bool| {
+        let result = |unit: Unit, b: Right<'_, Packed>, threads: bool| {
             let mut into = vec![1.0; m * n];
             let none = (&[] as &[f32], Shape::rows(0, 0, 0));
             let gemm = Gemm { how: Into::Add, scale: 2.0, b, epilogue, ..plain_gemm(a, none) };
