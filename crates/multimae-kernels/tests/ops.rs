@@ -4,6 +4,8 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use multimae_kernels::cpu::adamw::AdamWStep;
+use multimae_kernels::cpu::adamw::bf16::Bf16Moments;
+use multimae_kernels::cpu::adamw::blockwise::BlockwiseMoments;
 use multimae_kernels::cpu::resize::{Resize, Tap};
 use multimae_kernels::ops::{self, plain};
 use proptest::prelude::*;
@@ -254,6 +256,32 @@ proptest! {
         // Not nearly but exactly: every operation is rounded in both.
         prop_assert_eq!(run(ops::adamw), run(plain::adamw));
     }
+
+    #[test]
+    fn adamw_of_moments_in_fewer_bits(count in 1usize..40_000, first in 1u64..1000, key: u64) {
+        let device = Device::default();
+        let step =
+            |step| AdamWStep { beta_1: 0.9, beta_2: 0.95, eps: 1e-8, lr: 1e-3, weight_decay: 0.05, step };
+        let gradient = |seed| tensor(seed, [count], &device);
+        let of_bf16 = |op: fn(_, _, _, _, &mut Bf16Moments) -> Tensor<1>| {
+            let (mut value, mut moments) = (tensor(1, [count], &device), Bf16Moments::zeros(count));
+            for index in first..first + 3 {
+                value = op(step(index), key ^ index, value, gradient(index), &mut moments);
+            }
+            (numbers(value), moments)
+        };
+        // Exactly, too: the rounding knows nothing of parts, threads and vectors.
+        prop_assert_eq!(of_bf16(ops::adamw_bf16), of_bf16(plain::adamw_bf16));
+        let of_8bit = |op: fn(_, _, _, _, &mut BlockwiseMoments) -> Tensor<1>| {
+            let (mut value, mut moments) =
+                (tensor(1, [count], &device), BlockwiseMoments::zeros(count));
+            for index in first..first + 3 {
+                value = op(step(index), key ^ index, value, gradient(index), &mut moments);
+            }
+            (numbers(value), moments)
+        };
+        prop_assert_eq!(of_8bit(ops::adamw_8bit), of_8bit(plain::adamw_8bit));
+    }
 }
 
 #[test]
@@ -330,6 +358,11 @@ fn empty_batches_give_empty_outputs_and_gradients_of_zero() {
     let (value, mean, square) =
         ops::adamw(step, empty.clone(), empty.clone(), empty.clone(), empty);
     assert_nothing("adamw", &[value, mean, square].map(numbers), &[0, 0, 0]);
+    let empty = || Tensor::<1>::zeros([0], &device);
+    let value = ops::adamw_bf16(step, 1, empty(), empty(), &mut Bf16Moments::zeros(0));
+    assert_nothing("adamw in bf16", &[numbers(value)], &[0]);
+    let value = ops::adamw_8bit(step, 1, empty(), empty(), &mut BlockwiseMoments::zeros(0));
+    assert_nothing("adamw in 8 bits", &[numbers(value)], &[0]);
 }
 
 #[test]
@@ -354,6 +387,10 @@ fn shared_moments_are_not_changed_behind_their_owner() {
     let kept = value.clone();
     let zeros = Tensor::<1>::zeros([10], &device);
     let (new, _, _) = ops::adamw(step, value, tensor(2, [10], &device), zeros.clone(), zeros);
+    assert_eq!(numbers(kept.clone()), before);
+    assert_ne!(numbers(new), before);
+    let gradient = tensor(2, [10], &device);
+    let new = ops::adamw_bf16(step, 1, kept.clone(), gradient, &mut Bf16Moments::zeros(10));
     assert_eq!(numbers(kept), before);
     assert_ne!(numbers(new), before);
 }

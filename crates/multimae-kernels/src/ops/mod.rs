@@ -18,6 +18,8 @@ use burn::backend::{Dispatch, DispatchDevice};
 use burn::tensor::{DType, Device, Int, Tensor};
 
 use crate::cpu::adamw::AdamWStep;
+use crate::cpu::adamw::bf16::Bf16Moments;
+use crate::cpu::adamw::blockwise::BlockwiseMoments;
 use crate::cpu::cross_entropy::Smoothing;
 use crate::cpu::resize::Resize;
 use crate::observe;
@@ -307,4 +309,62 @@ pub fn adamw(
         step,
     );
     (Tensor::from_dispatch(value), Tensor::from_dispatch(mean), Tensor::from_dispatch(square))
+}
+
+/// One step of AdamW whose moments are in bfloat16: the new value. `key` names the random bits of the
+/// moments' rounding. The moments are in the memory of the host; values of other devices come there
+/// and return.
+///
+/// # Shapes
+/// All `(n)`.
+///
+/// # Panics
+/// If the tensors are not `f32`, or the shapes differ.
+#[must_use]
+pub fn adamw_bf16(
+    step: AdamWStep,
+    key: u64,
+    value: Tensor<1>,
+    gradient: Tensor<1>,
+    moments: &mut Bf16Moments,
+) -> Tensor<1> {
+    if !enabled() {
+        return plain::adamw_bf16(step, key, value, gradient, moments);
+    }
+    on_host(value, gradient, |value, gradient| moments.update(step, key, value, gradient))
+}
+
+/// [`adamw_bf16`] with moments in 8 bits, quantised block by block.
+///
+/// # Shapes
+/// All `(n)`.
+///
+/// # Panics
+/// If the tensors are not `f32`, or the shapes differ.
+#[must_use]
+pub fn adamw_8bit(
+    step: AdamWStep,
+    key: u64,
+    value: Tensor<1>,
+    gradient: Tensor<1>,
+    moments: &mut BlockwiseMoments,
+) -> Tensor<1> {
+    if !enabled() {
+        return plain::adamw_8bit(step, key, value, gradient, moments);
+    }
+    on_host(value, gradient, |value, gradient| moments.update(step, key, value, gradient))
+}
+
+/// Changes a value in the memory of the host. One of the processor that nothing else holds stays where
+/// it is.
+fn on_host(
+    value: Tensor<1>,
+    gradient: Tensor<1>,
+    change: impl FnOnce(&mut [f32], &[f32]),
+) -> Tensor<1> {
+    let device = value.device();
+    let (mut value, gradient) = (value.into_data(), gradient.into_data());
+    // A tensor of another type has no such elements, which the kernels refuse as a wrong length.
+    change(value.as_mut_slice().unwrap_or_default(), gradient.as_slice().unwrap_or_default());
+    Tensor::from_data(value, &device)
 }

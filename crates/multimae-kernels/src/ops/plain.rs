@@ -4,6 +4,8 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Int, Tensor, TensorData, activation};
 
 use crate::cpu::adamw::AdamWStep;
+use crate::cpu::adamw::bf16::Bf16Moments;
+use crate::cpu::adamw::blockwise::BlockwiseMoments;
 use crate::cpu::resize::{Resize, Tap};
 
 /// The plain [`super::linear`].
@@ -196,4 +198,45 @@ pub fn adamw(
     let denominator = square.clone().sqrt().div_scalar(correction_2.sqrt()).add_scalar(eps);
     let change = (mean.clone() / denominator).mul_scalar(lr / correction_1);
     (value.mul_scalar(1.0 - lr * weight_decay) - change, mean, square)
+}
+
+/// The plain [`super::adamw_bf16`]: the moments are widened, moved and rounded as a whole.
+#[must_use]
+pub fn adamw_bf16(
+    step: AdamWStep,
+    key: u64,
+    value: Tensor<1>,
+    gradient: Tensor<1>,
+    moments: &mut Bf16Moments,
+) -> Tensor<1> {
+    let (value, [mean, square]) = adamw_of(step, value, gradient, moments.to_f32());
+    *moments = Bf16Moments::from_f32(key, &mean, &square);
+    value
+}
+
+/// The plain [`super::adamw_8bit`].
+#[must_use]
+pub fn adamw_8bit(
+    step: AdamWStep,
+    key: u64,
+    value: Tensor<1>,
+    gradient: Tensor<1>,
+    moments: &mut BlockwiseMoments,
+) -> Tensor<1> {
+    let (value, [mean, square]) = adamw_of(step, value, gradient, moments.to_f32());
+    *moments = BlockwiseMoments::from_f32(key, &mean, &square);
+    value
+}
+
+/// [`adamw`] with moments of the host.
+fn adamw_of(
+    step: AdamWStep,
+    value: Tensor<1>,
+    gradient: Tensor<1>,
+    moments: [Vec<f32>; 2],
+) -> (Tensor<1>, [Vec<f32>; 2]) {
+    let device = value.device();
+    let [mean, square] = moments.map(|numbers| Tensor::from_floats(numbers.as_slice(), &device));
+    let (value, mean, square) = adamw(step, value, gradient, mean, square);
+    (value, [mean, square].map(|tensor| tensor.into_data().iter::<f32>().collect()))
 }

@@ -1,4 +1,13 @@
 //! AdamW (Loshchilov and Hutter, 2019) in one pass over the parameters.
+//!
+//! [`update`] keeps both moments in fp32. [`bf16`] and [`blockwise`] keep them in fewer bits; each
+//! value is widened, moved by the same arithmetic and rounded again, so that no moment is in memory
+//! in fp32 as a whole.
+
+pub mod bf16;
+pub mod blockwise;
+mod dynamic;
+mod rounding;
 
 use multiversion::multiversion;
 
