@@ -23,6 +23,18 @@ choice! {
 }
 
 choice! {
+    /// The storage of the optimiser's two moments of every parameter.
+    pub enum OptimiserStateChoice {
+        /// 32 bits: 8 bytes per value.
+        Fp32 = "fp32",
+        /// bfloat16, rounded stochastically: 4 bytes per value.
+        Bf16 = "bf16",
+        /// 8 bits, quantised block by block: 2.03 bytes per value of parameters of 4096 values or more.
+        EightBit = "8bit",
+    }
+}
+
+choice! {
     /// The precision of the operands of GEMMs; sums and all else are fp32.
     pub enum PrecisionChoice {
         /// 32 bits.

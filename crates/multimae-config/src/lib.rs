@@ -44,8 +44,8 @@ mod values;
 
 pub use choices::{
     Augmentation, BadSamplesChoice, BalancerChoice, ClassFolders, DepthOutput, DownstreamLoss,
-    HeadChoice, InterpolateMode, MixupMode, NanSamplesChoice, OptimiserChoice, PrecisionChoice,
-    TablesChoice, ValidValuesChoice, WeightingChoice,
+    HeadChoice, InterpolateMode, MixupMode, NanSamplesChoice, OptimiserChoice,
+    OptimiserStateChoice, PrecisionChoice, TablesChoice, ValidValuesChoice, WeightingChoice,
 };
 pub use error::{Error, Result};
 pub use file::{Resolved, read_map};

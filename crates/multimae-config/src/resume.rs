@@ -199,6 +199,18 @@ mod tests {
     }
 
     #[test]
+    fn a_run_keeps_the_storage_of_its_moments() {
+        let new = fingerprint(&["out_domains=depth"]);
+        let mut old = new.clone();
+        assert!(old.shift_remove("optimizer_state").is_some());
+        assert_eq!(check(&old, &new).unwrap(), [""; 0], "runs of before had fp32");
+        let changed = fingerprint(&["out_domains=depth", "optimizer_state=8bit"]);
+        let error = check(&old, &changed).unwrap_err().to_string();
+        assert!(error.contains(r#"`optimizer_state` was "fp32", now "8bit""#), "{error}");
+        assert!(error.contains("Resume without changing these keys"), "{error}");
+    }
+
+    #[test]
     fn a_key_that_was_removed_is_ignored_and_named() {
         let new = fingerprint(&["out_domains=depth"]);
         let mut old = new.clone();

@@ -47,6 +47,15 @@ pub enum Error {
         samples: String,
     },
 
+    /// The optimiser's state in a checkpoint is incomplete, or does not fit the recipe.
+    #[error("the optimiser's state of `{parameter}` in the checkpoint: {problem}")]
+    OptimiserState {
+        /// The parameter's name.
+        parameter: String,
+        /// The problem and its remedy.
+        problem: String,
+    },
+
     /// Reading the recipe.
     #[error(transparent)]
     Config(#[from] multimae_config::Error),

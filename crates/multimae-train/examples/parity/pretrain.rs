@@ -182,7 +182,7 @@ impl CaseSetup {
             }));
             learner.step(gradients, of_balancer, lr, WEIGHT_DECAY);
         }
-        let AdamWConfig { beta_1, beta_2, eps } = AdamWConfig::default();
+        let AdamWConfig { beta_1, beta_2, eps, .. } = AdamWConfig::default();
         let trace = json!({
             "optimizer": {
                 "name": "adamw",

@@ -231,8 +231,15 @@ impl FinetuneSetup {
     }
 
     fn optimiser(&self) -> AdamWConfig {
-        let [beta_1, beta_2] = self.recipe.optim.opt_betas.unwrap_or([0.9, 0.999]);
-        AdamWConfig { beta_1, beta_2, eps: self.recipe.optim.opt_eps }
+        let recipe = &self.recipe;
+        let [beta_1, beta_2] = recipe.optim.opt_betas.unwrap_or([0.9, 0.999]);
+        AdamWConfig {
+            beta_1,
+            beta_2,
+            eps: recipe.optim.opt_eps,
+            state: recipe.optim.optimizer_state,
+            seed: recipe.run.seed,
+        }
     }
 
     /// The groups of parameters that learn at rates of their own.

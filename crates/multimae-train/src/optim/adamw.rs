@@ -3,12 +3,19 @@
 use indexmap::IndexMap;
 use multimae::burn::tensor::{Device, Tensor, TensorData};
 use multimae::state::StateDict;
+use multimae_config::OptimiserStateChoice;
+use multimae_data::stream;
 use multimae_kernels::cpu::adamw::AdamWStep;
-use multimae_kernels::ops;
-use serde::{Deserialize, Serialize};
+use rand::Rng;
 
-/// The constants of AdamW.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+use super::moments::Moments;
+use crate::{Error, Result};
+
+/// The ends of the names in a state dict.
+const PARTS: [&str; 5] = ["steps", "mean", "square", "mean_absmax", "square_absmax"];
+
+/// The constants of AdamW, and the storage of its moments.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamWConfig {
     /// Decay of the mean of the gradient.
     pub beta_1: f64,
@@ -16,35 +23,38 @@ pub struct AdamWConfig {
     pub beta_2: f64,
     /// Added to the denominator.
     pub eps: f64,
+    /// Storage of the moments.
+    pub state: OptimiserStateChoice,
+    /// Seed of the stochastic rounding of moments that are not stored in fp32.
+    pub seed: u64,
 }
 
 impl Default for AdamWConfig {
-    /// The constants of the published pre-training.
+    /// The constants of the published pre-training, and moments in fp32.
     fn default() -> Self {
-        Self { beta_1: 0.9, beta_2: 0.95, eps: 1e-8 }
+        Self { beta_1: 0.9, beta_2: 0.95, eps: 1e-8, state: OptimiserStateChoice::Fp32, seed: 0 }
     }
 }
 
-/// The moments of one parameter.
+/// The state of one parameter.
 #[derive(Debug, Clone)]
-struct Moments {
+struct ParameterState {
     steps: u64,
-    mean: Tensor<1>,
-    square: Tensor<1>,
+    moments: Moments,
 }
 
 /// The optimiser's state, by parameter name. A parameter that has had no gradient has no state.
 #[derive(Debug, Clone, Default)]
 pub struct AdamW {
     config: AdamWConfig,
-    moments: IndexMap<String, Moments>,
+    states: IndexMap<String, ParameterState>,
 }
 
 impl AdamW {
     /// A fresh optimiser.
     #[must_use]
     pub fn new(config: AdamWConfig) -> Self {
-        Self { config, moments: IndexMap::new() }
+        Self { config, states: IndexMap::new() }
     }
 
     /// One parameter's new value.
@@ -60,61 +70,74 @@ impl AdamW {
         lr: f64,
         weight_decay: f64,
     ) -> Tensor<1> {
-        let AdamWConfig { beta_1, beta_2, eps } = self.config;
-        let Moments { steps, mean, square } = self.moments.swap_remove(name).unwrap_or_else(|| {
-            Moments { steps: 0, mean: gradient.zeros_like(), square: gradient.zeros_like() }
-        });
+        let AdamWConfig { beta_1, beta_2, eps, state, seed } = self.config;
+        let ParameterState { steps, moments } =
+            self.states.swap_remove(name).unwrap_or_else(|| ParameterState {
+                steps: 0,
+                moments: Moments::zeros(state, &gradient),
+            });
         let steps = steps + 1;
         let step = AdamWStep { beta_1, beta_2, eps, lr, weight_decay, step: steps };
-        let (value, mean, square) = ops::adamw(step, value, gradient, mean, square);
-        self.moments.insert(name.to_owned(), Moments { steps, mean, square });
+        let key = || rounding_key(seed, name, steps);
+        let (value, moments) = moments.step(step, key, value, gradient);
+        self.states.insert(name.to_owned(), ParameterState { steps, moments });
         value
     }
 
-    /// The whole state as tensors: `<parameter>.mean`, `.square` and `.steps`.
+    /// The whole state as tensors: `<parameter>.steps`, `.mean` and `.square`, these as they are
+    /// stored, and for moments in 8 bits `.mean_absmax` and `.square_absmax`.
     #[must_use]
     pub fn state_dict(&self) -> StateDict {
-        let mut names: Vec<&String> = self.moments.keys().collect();
+        let mut names: Vec<&String> = self.states.keys().collect();
         names.sort_unstable();
         let mut state = StateDict::new();
         for name in names {
-            let moments = &self.moments[name];
-            state.insert(format!("{name}.mean"), moments.mean.to_data());
-            state.insert(format!("{name}.square"), moments.square.to_data());
-            let steps = TensorData::new(vec![moments.steps as i64], [1]);
+            let ParameterState { steps, moments } = &self.states[name];
+            moments.write(name, &mut state);
+            let steps = TensorData::new(vec![*steps as i64], [1]);
             state.insert(format!("{name}.steps"), steps);
         }
         state
     }
 
-    /// The optimiser with the state that [`Self::state_dict`] gave. `None` if it is not one.
-    #[must_use]
+    /// The optimiser with the state that [`Self::state_dict`] gave.
+    ///
+    /// # Errors
+    /// If the state is incomplete, or its moments are not stored as `config` says.
     pub fn from_state_dict(
         config: AdamWConfig,
         state: &StateDict,
         device: &Device,
-    ) -> Option<Self> {
-        let mut moments = IndexMap::new();
-        for key in state.keys() {
+    ) -> Result<Self> {
+        let mut states = IndexMap::new();
+        for (key, steps) in state {
             let Some(name) = key.strip_suffix(".steps") else {
                 continue;
             };
-            let tensor = |part: &str| {
-                let data = state.get(&format!("{name}.{part}"))?.clone();
-                Some(Tensor::<1>::from_data(data, device))
-            };
-            let steps = state[key].iter::<i64>().next()?;
-            moments.insert(
-                name.to_owned(),
-                Moments {
-                    steps: u64::try_from(steps).ok()?,
-                    mean: tensor("mean")?,
-                    square: tensor("square")?,
-                },
-            );
+            let steps = steps.iter::<i64>().next().and_then(|steps| u64::try_from(steps).ok());
+            let steps = steps.ok_or_else(|| error(name, "`steps` is not a count"))?;
+            let moments = Moments::read(config.state, name, state, device)?;
+            states.insert(name.to_owned(), ParameterState { steps, moments });
         }
-        (moments.len() * 3 == state.len()).then_some(Self { config, moments })
+        let known = |key: &str| {
+            key.rsplit_once('.')
+                .is_some_and(|(name, part)| states.contains_key(name) && PARTS.contains(&part))
+        };
+        match state.keys().find(|key| !known(key)) {
+            Some(key) => Err(error(key, "it is part of no parameter whose `steps` are known")),
+            None => Ok(Self { config, states }),
+        }
     }
+}
+
+/// Names the random bits of one step of a parameter. They depend on nothing else, so that a run that
+/// is resumed rounds as one that was not interrupted.
+fn rounding_key(seed: u64, name: &str, steps: u64) -> u64 {
+    stream(seed, &format!("optimizer_state.{name}"), steps, 0).next_u64()
+}
+
+fn error(parameter: &str, problem: &str) -> Error {
+    Error::OptimiserState { parameter: parameter.to_owned(), problem: problem.to_owned() }
 }
 
 #[cfg(test)]
@@ -152,6 +175,10 @@ mod tests {
         assert_eq!(one, two);
         let mut broken = state;
         broken.shift_remove("a.w.mean");
-        assert!(AdamW::from_state_dict(AdamWConfig::default(), &broken, &device).is_none());
+        let error = AdamW::from_state_dict(AdamWConfig::default(), &broken, &device).unwrap_err();
+        assert!(
+            error.to_string().contains("`a.w`") && error.to_string().contains("`mean`"),
+            "{error}"
+        );
     }
 }

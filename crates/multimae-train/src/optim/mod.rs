@@ -3,9 +3,14 @@
 mod adamw;
 mod gradients;
 mod groups;
+mod moments;
 mod rate;
+
+#[cfg(test)]
+mod tests;
 
 pub use adamw::{AdamW, AdamWConfig};
 pub use gradients::{GradientMap, accumulate, clip, norm};
 pub use groups::{GroupRules, ParameterGroup, ParameterGroups, decays};
+pub use multimae_config::OptimiserStateChoice;
 pub use rate::StepRates;

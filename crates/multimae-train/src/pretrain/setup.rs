@@ -89,8 +89,15 @@ impl PretrainSetup {
     #[must_use]
     pub fn optimiser(&self) -> AdamWConfig {
         // PyTorch's own betas where the recipe has none.
-        let [beta_1, beta_2] = self.spec.recipe.optim.opt_betas.unwrap_or([0.9, 0.999]);
-        AdamWConfig { beta_1, beta_2, eps: self.spec.recipe.optim.opt_eps }
+        let recipe = &self.spec.recipe;
+        let [beta_1, beta_2] = recipe.optim.opt_betas.unwrap_or([0.9, 0.999]);
+        AdamWConfig {
+            beta_1,
+            beta_2,
+            eps: recipe.optim.opt_eps,
+            state: recipe.optim.optimizer_state,
+            seed: recipe.run.seed,
+        }
     }
 
     /// Learning rate and weight decay over the steps of the run.

@@ -7,10 +7,10 @@ use multimae::state::{AllowedKeys, StateDict, load, state_dict};
 use multimae_infer::checkpoint::{EMA, MODEL};
 
 use super::{Checkpoint, Position};
+use crate::Result;
 use crate::ema::Ema;
 use crate::learner::Learner;
 use crate::optim::{AdamW, AdamWConfig};
-use crate::{Error, Result};
 
 const BALANCER: &str = "balancer";
 const OPTIMISER: &str = "optimiser";
@@ -52,10 +52,7 @@ impl<M: Module> State<M> {
             .balancer
             .map(|balancer| load(balancer, checkpoint.part(BALANCER), &strict))
             .transpose()?;
-        learner.optimiser = AdamW::from_state_dict(optimiser, &checkpoint.part(OPTIMISER), device)
-            .ok_or_else(|| {
-                Error::Recipe("the checkpoint's optimiser state is incomplete".to_owned())
-            })?;
+        learner.optimiser = AdamW::from_state_dict(optimiser, &checkpoint.part(OPTIMISER), device)?;
         let ema = ema_decay.map(|decay| Ema::from_state_dict(decay, &checkpoint.part(EMA), device));
         Ok(Self { learner, ema, position: checkpoint.position.clone() })
     }
