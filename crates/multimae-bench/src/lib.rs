@@ -13,11 +13,17 @@
 //! use multimae_bench::case::BenchmarkCase;
 //! use multimae_bench::{flops, folder::CaseFolder, material, workloads};
 //! use multimae_kernels::precision::Precision;
+//! use multimae_train::optim::OptimiserStateChoice;
 //!
+//! let options = workloads::WorkloadOptions {
+//!     threads: 1,
+//!     precision: Precision::Fp32,
+//!     optimizer_state: OptimiserStateChoice::EightBit,
+//! };
 //! let dir = tempfile::tempdir()?;
 //! for case in BenchmarkCase::toys(&BenchmarkCase::models()) {
 //!     material::prepare(dir.path(), &case)?;
-//!     let mut work = workloads::open(&mut CaseFolder::read(dir.path())?, 1, Precision::Fp32)?;
+//!     let mut work = workloads::open(&mut CaseFolder::read(dir.path())?, options)?;
 //!     let step = workloads::timed(work.as_mut())?;
 //!     assert!(step.loss > 0.0 && step.seconds > 0.0 && flops::of(&case).is_some());
 //! }

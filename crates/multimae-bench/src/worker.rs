@@ -8,22 +8,20 @@
 use std::io::{BufRead, Write};
 use std::path::Path;
 
-use multimae_kernels::precision::Precision;
 use multimae_train::run::peak_memory;
 use serde_json::{Value, json};
 
 use crate::Result;
 use crate::folder::CaseFolder;
-use crate::workloads::{open, timed};
+use crate::workloads::{WorkloadOptions, open, timed};
 
-/// Does a case's work in a precision, which the processor must have, until the input ends.
+/// Does a case's work until the input ends.
 ///
 /// # Errors
 /// If the case is not as it should be, a step fails, or the output is closed.
 pub fn serve(
     dir: &Path,
-    threads: usize,
-    precision: Precision,
+    options: WorkloadOptions,
     input: impl BufRead,
     mut output: impl Write,
 ) -> Result<()> {
@@ -32,7 +30,7 @@ pub fn serve(
         Ok(output.flush()?)
     };
     let mut folder = CaseFolder::read(dir)?;
-    let mut work = open(&mut folder, threads, precision)?;
+    let mut work = open(&mut folder, options)?;
     let first = timed(work.as_mut())?;
     say(&json!({"ready": true, "loss": first.loss}))?;
     for line in input.lines() {

@@ -13,9 +13,10 @@ use multimae_bench::limits::Limits;
 use multimae_bench::measure::{Measurement, measure};
 use multimae_bench::process::Program;
 use multimae_bench::report::{Growth, Results};
+use multimae_bench::workloads::WorkloadOptions;
 use multimae_bench::{material, startup, worker};
-use multimae_config::PrecisionChoice;
 use multimae_config::keys::RecipeValue as _;
+use multimae_config::{OptimiserStateChoice, PrecisionChoice};
 use multimae_infer::device::{self, device};
 use multimae_infer::predict::InputPath;
 use multimae_kernels::precision::Precision;
@@ -55,6 +56,9 @@ pub(crate) struct Bench {
     /// int8, of inference alone and of this program, which is then timed in fp32 as well
     #[arg(long, default_value = "fp32", value_parser = precision)]
     precision: PrecisionChoice,
+    /// Storage of the optimiser's moments in training: fp32, bf16 or 8bit; that of PyTorch is fp32
+    #[arg(long, value_name = "STORAGE", default_value = "fp32", value_parser = optimizer_state)]
+    optimizer_state: OptimiserStateChoice,
     /// A Python that has PyTorch
     #[arg(long, value_name = "FILE", default_value = "python3")]
     python: PathBuf,
@@ -100,6 +104,9 @@ pub(crate) struct BenchWorker {
     /// Precision of the operands of GEMMs
     #[arg(long, default_value = "fp32", value_parser = precision)]
     precision: PrecisionChoice,
+    /// Storage of the optimiser's moments
+    #[arg(long, default_value = "fp32", value_parser = optimizer_state)]
+    optimizer_state: OptimiserStateChoice,
     /// Predict the case's picture once
     #[arg(long)]
     once: bool,
@@ -108,9 +115,13 @@ pub(crate) struct BenchWorker {
 impl BenchWorker {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         if !self.once {
-            let precision = on_processor(self.precision)?;
+            let options = WorkloadOptions {
+                threads: self.threads,
+                precision: on_processor(self.precision)?,
+                optimizer_state: self.optimizer_state,
+            };
             let (input, output) = (stdin().lock(), stdout().lock());
-            return Ok(worker::serve(&self.dir, self.threads, precision, input, output)?);
+            return Ok(worker::serve(&self.dir, options, input, output)?);
         }
         let input: InputPath = self
             .dir
@@ -282,6 +293,7 @@ impl Bench {
     fn ours(&self, case: &BenchmarkCase, threads: usize) -> anyhow::Result<Program> {
         let file = std::env::current_exe().context("where this program is")?;
         let mut options = options(threads, self.precision);
+        options.extend(["--optimizer-state", self.optimizer_state.word()].map(OsString::from));
         if case.kind == BenchmarkKind::Startup {
             options.push("--once".into());
         }
@@ -329,6 +341,7 @@ impl Bench {
             ("Processor", processor),
             ("Threads", threads.to_string()),
             ("Precision", precision),
+            ("Optimizer state", self.optimizer_state.word().to_owned()),
             ("multimae", env!("CARGO_PKG_VERSION").to_owned()),
         ];
         let entries = entries.into_iter().chain(torch).chain(engines);
@@ -379,6 +392,11 @@ fn growing_cases(quick: bool, threads: usize) -> Vec<(&'static str, Vec<(usize, 
 fn options(threads: usize, precision: PrecisionChoice) -> Vec<OsString> {
     let precision = precision.write().as_str().unwrap_or_default().to_owned();
     ["--threads", &threads.to_string(), "--precision", &precision].map(OsString::from).to_vec()
+}
+
+/// A storage of the optimiser's moments by its name in recipes.
+fn optimizer_state(text: &str) -> Result<OptimiserStateChoice, String> {
+    OptimiserStateChoice::read(&text.into())
 }
 
 /// A precision that the processor has.

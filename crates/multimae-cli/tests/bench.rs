@@ -63,6 +63,23 @@ fn every_work_is_timed() {
 }
 
 #[test]
+fn training_is_timed_with_each_storage_of_the_moments() {
+    let dir = tempfile::tempdir().unwrap();
+    for storage in ["bf16", "8bit"] {
+        let out = dir.path().join(storage);
+        let only = ["--alone", "--only", "pretrain-small,prompts-base"];
+        succeed(&mut bench(&out, &[&only[..], &["--optimizer-state", storage]].concat()));
+        let results = results(&out);
+        assert_eq!(results["about"]["Optimizer state"], storage);
+        for measured in results["measured"].as_array().unwrap() {
+            assert!(measured["programs"]["multimae"]["first_loss"].is_f64(), "{measured}");
+        }
+    }
+    let message = fail(&mut bench(dir.path(), &["--alone", "--optimizer-state", "fp16"]));
+    assert!(message.contains("fp32 | bf16 | 8bit"), "{message}");
+}
+
+#[test]
 fn both_programs_must_compute_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");

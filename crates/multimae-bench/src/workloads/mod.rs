@@ -14,7 +14,7 @@ use multimae::output_adapters::{Prediction, merge_aliases};
 use multimae::peft::PeftModel;
 use multimae::state::{AllowedKeys, StateDict, load};
 use multimae_kernels::precision::Precision;
-use multimae_train::optim::{AdamW, AdamWConfig};
+use multimae_train::optim::{AdamW, AdamWConfig, OptimiserStateChoice};
 
 use crate::Result;
 use crate::case::{BenchmarkCase, BenchmarkKind};
@@ -51,21 +51,29 @@ pub fn timed(work: &mut dyn Workload) -> Result<StepTime> {
     Ok(StepTime { seconds: start.elapsed().as_secs_f64(), loss })
 }
 
-/// The work of a case, in a precision that the processor must have. Its model takes the folder's
-/// weights, which are gone from there.
+/// The choices of a measurement that belong to no case.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkloadOptions {
+    /// Threads that load samples.
+    pub threads: usize,
+    /// Precision of the operands of GEMMs, which the processor must have.
+    pub precision: Precision,
+    /// Storage of the optimiser's moments in training.
+    pub optimizer_state: OptimiserStateChoice,
+}
+
+/// The work of a case. Its model takes the folder's weights, which are gone from there.
 ///
 /// # Errors
 /// If its folder is not as it should be.
-pub fn open(
-    folder: &mut CaseFolder,
-    threads: usize,
-    precision: Precision,
-) -> Result<Box<dyn Workload>> {
+pub fn open(folder: &mut CaseFolder, options: WorkloadOptions) -> Result<Box<dyn Workload>> {
+    let WorkloadOptions { threads, precision, optimizer_state } = options;
     let weights = std::mem::take(&mut folder.weights);
+    let optimiser = optimiser(&folder.case, optimizer_state);
     let steps: Box<dyn Workload> = match folder.case.kind {
-        BenchmarkKind::Pretrain => Box::new(pretrain::Pretrain::new(folder, weights)?),
+        BenchmarkKind::Pretrain => Box::new(pretrain::Pretrain::new(folder, weights, optimiser)?),
         BenchmarkKind::Joint | BenchmarkKind::Prompts => {
-            Box::new(peft::Finetune::new(folder, weights)?)
+            Box::new(peft::Finetune::new(folder, weights, optimiser)?)
         }
         BenchmarkKind::Inference => Box::new(peft::Inference::new(folder, weights)?),
         BenchmarkKind::Heads => Box::new(heads::Heads::new(folder, weights)?),
@@ -87,9 +95,9 @@ impl Workload for InPrecision {
     }
 }
 
-fn optimiser(case: &BenchmarkCase) -> AdamW {
+fn optimiser(case: &BenchmarkCase, state: OptimiserStateChoice) -> AdamW {
     let [beta_1, beta_2] = case.betas;
-    AdamW::new(AdamWConfig { beta_1, beta_2, ..AdamWConfig::default() })
+    AdamW::new(AdamWConfig { beta_1, beta_2, state, ..AdamWConfig::default() })
 }
 
 fn number(loss: &Tensor<1>) -> f64 {

@@ -10,8 +10,9 @@ use multimae::state::{StateDict, prepare};
 use multimae::tuning::{Tuning, TuningPart};
 use multimae_kernels::prepared::PreparedWeights;
 use multimae_train::learner::Learner;
+use multimae_train::optim::AdamW;
 
-use super::{Targets, Workload, number, optimiser, peft_model};
+use super::{Targets, Workload, number, peft_model};
 use crate::Result;
 use crate::case::BenchmarkKind;
 use crate::folder::CaseFolder;
@@ -26,7 +27,7 @@ pub(super) struct Finetune {
 }
 
 impl Finetune {
-    pub(super) fn new(folder: &CaseFolder, weights: StateDict) -> Result<Self> {
+    pub(super) fn new(folder: &CaseFolder, weights: StateDict, optimiser: AdamW) -> Result<Self> {
         let (case, device) = (&folder.case, Device::default().autodiff());
         let tuning = match case.kind {
             BenchmarkKind::Prompts => Tuning::Parts(vec![TuningPart::Prompts]),
@@ -36,7 +37,7 @@ impl Finetune {
             learner: Learner {
                 model: tuning.apply(peft_model(folder, weights, &device)?, case.sizes.depth)?,
                 balancer: None,
-                optimiser: optimiser(case),
+                optimiser,
                 balancer_lr_scale: 1.0,
             },
             inputs: folder.model_inputs(&device)?,

@@ -7,8 +7,9 @@ use multimae::masking::TokenMasks;
 use multimae::model::Inputs;
 use multimae::state::{AllowedKeys, StateDict, load};
 use multimae_train::learner::Learner;
+use multimae_train::optim::AdamW;
 
-use super::{Workload, optimiser};
+use super::Workload;
 use crate::Result;
 use crate::folder::CaseFolder;
 
@@ -22,16 +23,11 @@ pub(super) struct Pretrain {
 }
 
 impl Pretrain {
-    pub(super) fn new(folder: &CaseFolder, weights: StateDict) -> Result<Self> {
+    pub(super) fn new(folder: &CaseFolder, weights: StateDict, optimiser: AdamW) -> Result<Self> {
         let (case, device) = (&folder.case, Device::default().autodiff());
         let model = load(case.multimae(&device)?, weights, &AllowedKeys::default())?;
         Ok(Self {
-            learner: Learner {
-                model,
-                balancer: None,
-                optimiser: optimiser(case),
-                balancer_lr_scale: 1.0,
-            },
+            learner: Learner { model, balancer: None, optimiser, balancer_lr_scale: 1.0 },
             objective: case.objective()?,
             inputs: folder.model_inputs(&device)?,
             masks: folder.masks()?,
