@@ -41,19 +41,18 @@ impl Pipeline {
     /// [`Error::Config`] if the geometry makes no sense or its size is not a multiple of every
     /// modality's stride.
     pub fn new(dataset: Arc<Dataset>, geometry: Geometry, seed: u64) -> Result<Self> {
-        geometry.check()?;
-        let (height, width) = geometry.size();
-        for modality in dataset.modalities() {
-            let stride = modality.stride;
-            if !height.is_multiple_of(stride) || !width.is_multiple_of(stride) {
-                return Err(Error::Config(format!(
-                    "modality `{}`: the size {height} x {width} is not a multiple of its stride \
-                     {stride}",
-                    modality.name
-                )));
-            }
-        }
+        check_geometry(&dataset, &geometry)?;
         Ok(Self { dataset, geometry, seed, color: None, label_padding: IndexMap::new() })
+    }
+
+    /// The same pipeline with another geometry.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_geometry(mut self, geometry: Geometry) -> Result<Self> {
+        check_geometry(&self.dataset, &geometry)?;
+        self.geometry = geometry;
+        Ok(self)
     }
 
     /// Changes the colours of RGB images at random.
@@ -151,6 +150,23 @@ impl Pipeline {
         }
         Ok(Sample { id: raw.id.clone(), index: raw.index, maps })
     }
+}
+
+/// Checks that a geometry makes sense and fits the strides of all modalities.
+fn check_geometry(dataset: &Dataset, geometry: &Geometry) -> Result<()> {
+    geometry.check()?;
+    let (height, width) = geometry.size();
+    for modality in dataset.modalities() {
+        let stride = modality.stride;
+        if !height.is_multiple_of(stride) || !width.is_multiple_of(stride) {
+            return Err(Error::Config(format!(
+                "modality `{}`: the size {height} x {width} is not a multiple of its stride \
+                 {stride}",
+                modality.name
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Decoded files as a placement shows them at a size, the modalities in the given order. Without

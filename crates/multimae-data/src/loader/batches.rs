@@ -163,10 +163,11 @@ impl BatchPlan {
         let epoch = self.epoch;
         let order = self.order.get_or_insert_with(|| loader.order(epoch));
         let index = *order.get(self.position)?;
+        let batch = (self.position / loader.config.batch_size) as u64;
         self.position += 1;
         if self.position >= loader.samples_per_epoch() {
             (self.epoch, self.position, self.order) = (epoch + 1, 0, None);
         }
-        Some(Job { epoch, index })
+        Some(Job { epoch, batch, index })
     }
 }

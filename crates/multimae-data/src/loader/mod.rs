@@ -2,6 +2,7 @@
 
 mod batches;
 mod source;
+mod staged;
 mod workers;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use batches::Batches;
 pub use source::SampleSource;
+pub use staged::StagedPipeline;
 
 use crate::rejected::Rejected;
 use crate::{DataFacts, Error, Result, Sample, stream};
@@ -37,6 +39,16 @@ pub struct LoaderConfig {
     pub drop_last: bool,
     /// The handling of bad samples.
     pub bad_samples: BadSamples,
+}
+
+impl LoaderConfig {
+    /// The number of batches in an epoch of this number of samples. A batch size of 0 counts as 1.
+    #[must_use]
+    pub fn batches_per_epoch(&self, samples: usize) -> u64 {
+        let size = self.batch_size.max(1);
+        let batches = if self.drop_last { samples / size } else { samples.div_ceil(size) };
+        batches as u64
+    }
 }
 
 /// The handling of a sample with bad files.
@@ -119,9 +131,7 @@ impl Loader {
     /// The number of batches in an epoch.
     #[must_use]
     pub fn batches_per_epoch(&self) -> u64 {
-        let (samples, size) = (self.source.len(), self.config.batch_size);
-        let batches = if self.config.drop_last { samples / size } else { samples.div_ceil(size) };
-        batches as u64
+        self.config.batches_per_epoch(self.source.len())
     }
 
     /// The indices of the samples in the order of `epoch`, which depends on the seed and the epoch

@@ -25,6 +25,16 @@ pub trait SampleSource: Send + Sync {
     /// skipped.
     fn sample(&self, epoch: u64, index: usize) -> Result<Sample>;
 
+    /// The sample `index` as it looks in a batch of `epoch`, both counted from 0. All batches of an
+    /// epoch show it alike unless the source says otherwise. Must depend on nothing else.
+    ///
+    /// # Errors
+    /// As [`Self::sample`].
+    fn sample_in_batch(&self, (epoch, batch): (u64, u64), index: usize) -> Result<Sample> {
+        let _ = batch;
+        self.sample(epoch, index)
+    }
+
     /// Returns the facts by which the data is recognised, if it is in files.
     ///
     /// # Errors
@@ -71,6 +81,10 @@ impl<S: SampleSource + ?Sized> SampleSource for Arc<S> {
 
     fn sample(&self, epoch: u64, index: usize) -> Result<Sample> {
         (**self).sample(epoch, index)
+    }
+
+    fn sample_in_batch(&self, place: (u64, u64), index: usize) -> Result<Sample> {
+        (**self).sample_in_batch(place, index)
     }
 
     fn facts(&self) -> Result<Option<DataFacts>> {

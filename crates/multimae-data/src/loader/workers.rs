@@ -15,6 +15,8 @@ use crate::{Error, Result, Sample};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Job {
     pub(super) epoch: u64,
+    /// The batch of the epoch.
+    pub(super) batch: u64,
     pub(super) index: usize,
 }
 
@@ -22,8 +24,9 @@ impl Job {
     /// Makes the sample. A panic becomes an error, so that no consumer waits for a sample that
     /// never comes.
     pub(super) fn run(self, source: &dyn SampleSource) -> Result<Sample> {
-        let Self { epoch, index } = self;
-        catch_unwind(AssertUnwindSafe(|| source.sample(epoch, index))).unwrap_or_else(|panic| {
+        let Self { epoch, batch, index } = self;
+        let make = || source.sample_in_batch((epoch, batch), index);
+        catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
             let id = catch_unwind(AssertUnwindSafe(|| source.id(index)));

@@ -8,7 +8,7 @@ use crate::files::{Files, modalities};
 use indexmap::IndexMap;
 use multimae_data::{
     BadSamples, Batch, Dataset, Error, Geometry, Layout, Loader, LoaderConfig, Pipeline, Result,
-    Sample, SampleSource,
+    Sample, SampleSource, StagedPipeline,
 };
 use proptest::prelude::*;
 
@@ -147,6 +147,32 @@ fn real_samples_do_not_depend_on_threads() {
     assert_eq!(expected.len(), 8);
     assert_eq!(batches(1), expected);
     assert_eq!(batches(3), expected);
+}
+
+#[test]
+fn the_geometry_changes_at_a_step_in_the_middle_of_an_epoch() {
+    let files = Files::with_samples(7);
+    let dataset = Dataset::open(files.root(), &Layout::Folders, &modalities()).unwrap();
+    let of_size = |side| Geometry::CenterFit { size: (side, side) };
+    let pipeline = Pipeline::new(Arc::new(dataset), of_size(8), 1).unwrap();
+    // Three batches in an epoch: steps 0 to 3 have a side of 8, 4 of 12, and the others of 16.
+    let staged = StagedPipeline::new(pipeline.clone(), 3);
+    let staged = staged.with_stage(5, of_size(16)).unwrap().with_stage(4, of_size(12)).unwrap();
+    let staged = Arc::new(staged);
+    let batches = |workers, start| {
+        let loader = Loader::new(Arc::clone(&staged), config(3, workers)).unwrap();
+        all(&loader, start, 3)
+    };
+    let expected = batches(0, (0, 0));
+    let sides: Vec<usize> =
+        expected.iter().map(|batch| batch.samples[0].maps["rgb"].width).collect();
+    assert_eq!(sides, [8, 8, 8, 8, 12, 16, 16, 16, 16]);
+    assert_eq!(batches(3, (0, 0)), expected);
+    assert_eq!(batches(2, (1, 1)), expected[4..]);
+    let plain = Loader::new(pipeline, config(3, 0)).unwrap();
+    assert_eq!(all(&plain, (0, 0), 1), expected[..3]);
+    let odd = Geometry::CenterFit { size: (8, 0) };
+    assert!(StagedPipeline::clone(&staged).with_stage(6, odd).is_err());
 }
 
 fn third_is_bad(_: u64, index: usize) -> Option<&'static str> {
