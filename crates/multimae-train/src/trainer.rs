@@ -233,7 +233,7 @@ impl<'a, T: TrainingTask> Trainer<'a, T> {
         if let Some(baseline) = task.baseline()
             && state.position.step == 0
         {
-            logs.measured("predict_the_mean", 0, 0, &baseline.losses, &baseline.scores)?;
+            logs.measured("predict_the_mean", (0, 0), &baseline.losses, &baseline.scores)?;
         }
         let clock = Clock::default();
         Ok(Self { task, folder, checkpoints, state, training, logs, observer, clock })
@@ -390,7 +390,8 @@ impl<'a, T: TrainingTask> Trainer<'a, T> {
     fn measured(&mut self, epoch: u64, measured: ValidationResult) -> Result<()> {
         let step = self.state.position.step.saturating_sub(1);
         let ValidationResult { losses, scores, rank } = measured;
-        self.logs.measured("eval", step, epoch - 1, &losses, &scores)?;
+        let seconds = self.state.position.seconds;
+        self.logs.evaluated((step, epoch - 1), seconds, &losses, &scores)?;
         let best = self.keep_best(rank)?;
         self.observer.event(&Event::Evaluated { epoch, losses, scores, best });
         Ok(())

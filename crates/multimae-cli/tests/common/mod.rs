@@ -57,6 +57,7 @@ impl Scratch {
             let object = record.as_object_mut().unwrap();
             object.shift_remove("samples_per_second");
             object.shift_remove("wait_share");
+            object.shift_remove("training_seconds");
             record
         };
         text.lines().map(strip).collect()

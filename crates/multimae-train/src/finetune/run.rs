@@ -260,7 +260,7 @@ impl Supervised {
             None => constant_on(&self.setup, data)?.scores,
         };
         let position = &run.state.position;
-        run.logs.measured(kind, position.step, position.epoch, &model.losses, &model.scores)?;
+        run.logs.measured(kind, (position.step, position.epoch), &model.losses, &model.scores)?;
         run.observer.event(&Event::Scored {
             on: name.to_owned(),
             scores: model.scores.clone(),

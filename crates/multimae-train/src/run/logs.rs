@@ -57,26 +57,38 @@ impl Logs {
         let seconds = report.seconds.max(f64::MIN_POSITIVE);
         record.insert("samples_per_second".to_owned(), json!(report.samples as f64 / seconds));
         record.insert("wait_share".to_owned(), json!(report.wait_seconds / seconds));
-        self.record("train", report.step, report.epoch, record)
+        self.record("train", (report.step, report.epoch), record)
     }
 
-    /// Records losses and scores on the evaluation samples, or those of a constant prediction.
+    /// Records losses and scores of a constant prediction, or of the finished model.
     ///
     /// # Errors
     /// If a file cannot be written.
     pub fn measured(
         &mut self,
         kind: &str,
-        step: u64,
-        epoch: u64,
+        place: (u64, u64),
         losses: &IndexMap<String, f64>,
         scores: &IndexMap<String, f64>,
     ) -> Result<()> {
-        let mut record = Map::new();
-        record.insert("loss".to_owned(), json!(losses.values().sum::<f64>()));
-        record.extend(losses.iter().map(|(task, loss)| (format!("{task}_loss"), json!(loss))));
-        record.extend(scores.iter().map(|(name, score)| (name.clone(), json!(score))));
-        self.record(kind, step, epoch, record)
+        self.record(kind, place, measurements(losses, scores))
+    }
+
+    /// Records losses and scores on the evaluation samples after a step of an epoch, with the
+    /// seconds of training until then, without those of evaluation.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn evaluated(
+        &mut self,
+        place: (u64, u64),
+        training_seconds: f64,
+        losses: &IndexMap<String, f64>,
+        scores: &IndexMap<String, f64>,
+    ) -> Result<()> {
+        let mut record = measurements(losses, scores);
+        record.insert("training_seconds".to_owned(), json!(training_seconds));
+        self.record("eval", place, record)
     }
 
     /// Records a picture.
@@ -93,8 +105,7 @@ impl Logs {
     fn record(
         &mut self,
         kind: &str,
-        step: u64,
-        epoch: u64,
+        (step, epoch): (u64, u64),
         values: Map<String, Value>,
     ) -> Result<()> {
         for (name, value) in &values {
@@ -110,4 +121,16 @@ impl Logs {
         record.extend(values);
         Ok(self.metrics.append(&Value::Object(record))?)
     }
+}
+
+/// The entries of losses and scores in a record.
+fn measurements(
+    losses: &IndexMap<String, f64>,
+    scores: &IndexMap<String, f64>,
+) -> Map<String, Value> {
+    let mut record = Map::new();
+    record.insert("loss".to_owned(), json!(losses.values().sum::<f64>()));
+    record.extend(losses.iter().map(|(task, loss)| (format!("{task}_loss"), json!(loss))));
+    record.extend(scores.iter().map(|(name, score)| (name.clone(), json!(score))));
+    record
 }
