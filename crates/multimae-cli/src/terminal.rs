@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use multimae_train::observer::{Event, Observer, StepReport};
+use multimae_train::observer::{Event, Observer, ScheduledInput, StepReport};
 
 /// Weight of the past in the figures of the progress bar.
 const SMOOTHING: f64 = 0.9;
@@ -57,13 +57,14 @@ pub(crate) struct TrainingTerminal {
     total: u64,
 }
 
-/// Figures that jump from step to step, smoothed.
+/// Figures that jump from step to step, smoothed, and the input of the last step.
 #[derive(Default)]
 struct Smooth {
     losses: IndexMap<String, f64>,
     seconds: f64,
     waited: f64,
     samples: f64,
+    input: Option<ScheduledInput>,
 }
 
 impl Smooth {
@@ -78,12 +79,18 @@ impl Smooth {
         mix(&mut self.seconds, report.seconds);
         mix(&mut self.waited, report.wait_seconds);
         mix(&mut self.samples, report.samples as f64);
+        self.input = report.input;
     }
 
     fn message(&self, epoch: u64) -> String {
         let seconds = self.seconds.max(f64::MIN_POSITIVE);
+        let input = self.input.map(|input| {
+            let (size, tokens) = (input.size, input.num_encoded_tokens);
+            format!("{} x {}, {tokens} visible tokens  ", size.height, size.width)
+        });
         format!(
-            "epoch {epoch}  {:.1} samples/s  waiting {:.0} %  {}",
+            "epoch {epoch}  {}{:.1} samples/s  waiting {:.0} %  {}",
+            input.unwrap_or_default(),
             self.samples / seconds,
             100.0 * self.waited / seconds,
             losses(&self.losses)

@@ -110,6 +110,50 @@ fn sigkill_at_random_moments() {
     assert!(left.is_empty(), "half-written files stay: {left:?}");
 }
 
+/// Takes a run back to the checkpoint of a step: what a kill right after it leaves behind.
+fn kill_after(run: &Path, step: u64) {
+    fs::remove_file(run.join("model.safetensors")).unwrap();
+    for entry in fs::read_dir(run.join("checkpoints")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        if name.strip_prefix("step-").and_then(|of| of.parse::<u64>().ok()).unwrap() > step {
+            fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_run_is_resumed_on_both_sides_of_a_change_of_size_and_masks() {
+    let scratch = Scratch::new();
+    // 18 steps: the first 7 at a quarter of the patches, the masks change once more at step 12.
+    let scheduled = [
+        "--set",
+        "input_size_schedule=[[0, [16, 16]], [0.4, [24, 32]]]",
+        "--set",
+        "num_encoded_tokens_schedule=[[0, 5], [0.65, 12]]",
+        "--set",
+        "save_ckpt_steps=1",
+        "--set",
+        "keep_ckpt=18",
+    ];
+    let message = succeed(&mut scratch.pretrain("whole", &scheduled));
+    let words = "steps 0 to 6: images of 16 x 16 (height x width), 5 of 12 tokens visible";
+    assert!(message.contains(words), "{message}");
+    for step in [6, 7, 8, 12] {
+        let run = format!("killed-{step}");
+        succeed(&mut scratch.pretrain(&run, &scheduled));
+        kill_after(&scratch.path(&run), step);
+        let message =
+            succeed(&mut scratch.pretrain(&run, &[scheduled.as_slice(), &["--resume"]].concat()));
+        assert!(message.contains(&format!("resuming at step {step}")), "{message}");
+        assert_same_run(&scratch, &run, "whole");
+    }
+    let other = ["--resume", "--set", "num_encoded_tokens_schedule=null"];
+    let other = [scheduled.as_slice(), &other].concat();
+    let message = common::fail(&mut scratch.pretrain("whole", &other));
+    assert!(message.contains("`num_encoded_tokens_schedule` was [[0.0,5],[0.65,12]], now null"));
+}
+
 #[test]
 fn a_run_is_not_overwritten_nor_continued_with_another_recipe() {
     let scratch = Scratch::new();

@@ -26,6 +26,7 @@ mod error;
 mod file;
 mod finetune;
 mod heads;
+mod input_schedule;
 pub mod keys;
 mod known;
 mod modalities;
@@ -54,6 +55,7 @@ pub use heads::{
     ConvNeXtSizes, DptSizes, HeadEntry, HeadOutput, HeadRecipe, Heads, LightSizes, LinearSizes,
     SegmenterSizes,
 };
+pub use input_schedule::InputStage;
 pub use known::{check_key, unknown_of};
 pub use modalities::{Modalities, TaskModality};
 pub use modality_entry::{Kind, LossName, ModalityRecipe, StoredAs};
@@ -64,4 +66,4 @@ pub use recipe::Recipe;
 pub use resume::{Difference, check_same, differing};
 pub use shared::{DataKeys, ModelKeys, OptimisationKeys, RunKeys, TaskKeys, WeightKeys};
 pub use usual::{COCO_CLASSES, ModalityDefaults, Role, adapter_of, task_kind, usual, usual_target};
-pub use values::{Alphas, EncoderChoice, Names, PromptInit, TaskWeights};
+pub use values::{Alphas, EncoderChoice, Names, PiecewiseConstant, PromptInit, Stage, TaskWeights};

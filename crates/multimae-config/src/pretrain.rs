@@ -1,6 +1,9 @@
 //! The recipe of pre-training: the published keys, and ours.
 
+use multimae::modality::Size;
+
 use super::choices::{BalancerChoice, NanSamplesChoice};
+use super::input_schedule::{InputSchedule, InputStage};
 use super::keys::recipe_keys;
 use super::modalities::TaskModality;
 use super::range::at_least;
@@ -9,7 +12,7 @@ use super::shared::{
     DataKeys, ModelKeys, OptimisationKeys, RunKeys, TaskKeys, WeightKeys, problem,
 };
 use super::usual::{ModalityDefaults, Role, usual};
-use super::values::{Alphas, Names};
+use super::values::{Alphas, Names, PiecewiseConstant};
 use crate::Result;
 
 /// The decoder of standardised patches that `extra_norm_pix_loss` adds, and its modality.
@@ -63,6 +66,17 @@ recipe_keys! {
             /// Treatment of samples whose loss is NaN; `ignore` is what the published code does.
             nan_samples: NanSamplesChoice = NanSamplesChoice::Stop,
         }
+        group "Progressive training" {
+            /// Sizes of the training images over the run, as in `[[0, 128], [0.6, 224]]`: 128 x 128
+            /// for the first 60 % of the steps, then the full size. Each is a multiple of
+            /// `patch_size`; the last is `input_size`, which evaluation always uses. The number of
+            /// visible tokens is scaled with that of patches. `input_size` throughout if null.
+            input_size_schedule: Option<PiecewiseConstant<Size>> = None,
+            /// Visible tokens per sample over the run, in the same form; the last number is
+            /// `num_encoded_tokens`, which evaluation always uses. These numbers are not scaled
+            /// with the size.
+            num_encoded_tokens_schedule: Option<PiecewiseConstant<usize>> = None,
+        }
         group "Optimisation" {
             use optim: OptimisationKeys {}
             /// Learning rate per 256 samples of a step.
@@ -99,6 +113,7 @@ impl Recipe for PretrainRecipe {
     fn check_rules(&self) -> Result<()> {
         self.tasks.check()?;
         self.optim.check()?;
+        self.input_schedule().check()?;
         if self.extra_norm_pix_loss && !self.domains().iter().any(|name| name == NORM_RGB.1) {
             return problem(
                 "`extra_norm_pix_loss` predicts RGB, but `rgb` is no domain; add it or set \
@@ -128,6 +143,24 @@ impl PretrainRecipe {
             standardize_depth: self.tasks.standardize_depth,
         };
         self.tasks.resolve_over(name, usual(name, Role::Pretraining, defaults))
+    }
+
+    /// The stages of the training input in their order, the first from step 0; none without a
+    /// schedule.
+    #[must_use]
+    pub fn input_stages(&self) -> Vec<InputStage> {
+        self.input_schedule().stages()
+    }
+
+    fn input_schedule(&self) -> InputSchedule<'_> {
+        InputSchedule {
+            patch_size: self.arch.patch_size,
+            input_size: self.arch.input_size,
+            num_encoded_tokens: self.num_encoded_tokens,
+            modalities: self.tasks.in_domains.0.len(),
+            sizes: self.input_size_schedule.as_ref(),
+            tokens: self.num_encoded_tokens_schedule.as_ref(),
+        }
     }
 
     /// The learning rate after warm-up: `blr * samples per step / 256`.

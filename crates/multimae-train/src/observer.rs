@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
+use multimae::modality::Size;
 
 /// The losses and scores of predicting a constant: the mean of every channel, the frequency of
 /// every class.
@@ -63,6 +64,15 @@ pub enum Event {
     Ended(Outcome),
 }
 
+/// The input of a step of pre-training where a schedule changes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScheduledInput {
+    /// The size of the images.
+    pub size: Size,
+    /// Visible tokens per sample, over all modalities together.
+    pub num_encoded_tokens: usize,
+}
+
 /// The numbers of one optimiser step.
 #[derive(Debug, Clone, Default)]
 pub struct StepReport {
@@ -82,6 +92,8 @@ pub struct StepReport {
     pub lr: f64,
     /// Weight decay.
     pub weight_decay: f64,
+    /// The input, where a schedule changes it.
+    pub input: Option<ScheduledInput>,
     /// Samples in the step.
     pub samples: usize,
     /// Seconds of the step, waiting included.

@@ -9,6 +9,7 @@ use multimae_kernels::precision::Precision;
 use multimae_kernels::task_parallel;
 
 use crate::learner::{Learner, Losses};
+use crate::observer::ScheduledInput;
 use crate::optim::StepRates;
 use crate::optim::{GradientMap, accumulate, clip, norm};
 use crate::{Error, Result};
@@ -43,6 +44,8 @@ pub struct StepNumbers {
     pub grad_norm: f64,
     /// Whether `skip_grad` left the step out.
     pub skipped: bool,
+    /// The input, where a schedule changes it.
+    pub input: Option<ScheduledInput>,
 }
 
 /// The rules of a step, but for the losses.

@@ -309,6 +309,7 @@ impl<'a, T: TrainingTask> Trainer<'a, T> {
             skipped: numbers.skipped,
             lr: place.lr,
             weight_decay: place.weight_decay,
+            input: numbers.input,
             samples: batch.samples.len(),
             seconds: since.elapsed().as_secs_f64(),
             wait_seconds: waited,

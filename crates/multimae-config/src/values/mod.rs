@@ -3,6 +3,7 @@
 mod by_modality;
 mod encoder;
 pub(crate) mod json_schema;
+mod piecewise;
 mod scalars;
 #[cfg(test)]
 mod tests;
@@ -12,4 +13,5 @@ pub(crate) mod tuning_list;
 pub(crate) use by_modality::by_name;
 pub use by_modality::{Alphas, Names, TaskWeights};
 pub use encoder::EncoderChoice;
+pub use piecewise::{PiecewiseConstant, Stage};
 pub use tuning::PromptInit;

@@ -2,20 +2,23 @@
 
 use indexmap::IndexMap;
 use multimae::encoder::Phase;
+use multimae::masking::TokenMasks;
 use multimae_data::{Loader, Sample};
 
 use super::PretrainSetup;
 use super::constant::Constant;
-use super::step::{forward, masks_of};
+use super::step::forward;
 use crate::Result;
 use crate::learner::Learner;
 use crate::step::number;
+use multimae_infer::batch;
 
 /// Masks of evaluation are those of this epoch, always the same.
-pub(super) const MASK_EPOCH: u64 = u64::MAX;
+const MASK_EPOCH: u64 = u64::MAX;
 
-/// Mean losses by task over the samples of a set that have something to predict, masked as in
-/// training, the same masks each time. The learner is one [without autodiff](Learner::without_autodiff).
+/// Mean losses by task over the samples of a set that have something to predict, at `input_size`
+/// and with `num_encoded_tokens` visible tokens, the same masks each time: schedules of training
+/// change nothing here. The learner is one [without autodiff](Learner::without_autodiff).
 ///
 /// # Errors
 /// If a sample cannot be read or does not fit.
@@ -27,7 +30,7 @@ pub fn evaluate(
     let mut sums: IndexMap<String, (f64, usize)> = IndexMap::new();
     for batch in data.batches((0, 0), 1) {
         let samples = batch?.samples;
-        let masks = masks_of(setup, &samples, MASK_EPOCH)?;
+        let masks = evaluation_masks(setup, &samples)?;
         let phase = &mut Phase::Evaluation;
         let pass = setup.precision.scope(|| forward(setup, learner, &samples, &masks, phase))?;
         for (task, loss) in pass.losses.iter().filter(|(_, loss)| !loss.empty) {
@@ -37,6 +40,15 @@ pub fn evaluate(
         }
     }
     Ok(sums.into_iter().map(|(task, (sum, count))| (task, sum / count.max(1) as f64)).collect())
+}
+
+/// The masks that samples are evaluated with.
+///
+/// # Errors
+/// If the recipe's masking does not fit the tokens.
+pub(super) fn evaluation_masks(setup: &PretrainSetup, samples: &[Sample]) -> Result<TokenMasks> {
+    let (spec, tokens) = (&setup.spec, setup.spec.layout.tokens_per_task());
+    Ok(batch::masks(&spec.masking, &tokens, samples, spec.recipe.run.seed, MASK_EPOCH)?)
 }
 
 /// Computes the losses of predicting the mean over the set for every valid pixel: the mean of each

@@ -6,9 +6,11 @@ mod pictures;
 mod report;
 mod run;
 mod setup;
+mod stages;
 mod step;
 
 pub use evaluation::{evaluate, mean_baseline};
 pub use pictures::reconstructions;
 pub use run::Pretraining;
 pub use setup::PretrainSetup;
+pub use stages::{TrainingStage, TrainingStages};

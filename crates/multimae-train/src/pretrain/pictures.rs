@@ -6,8 +6,8 @@ use multimae_infer::visualize::ReconstructionFigure;
 use multimae_report::picture::Picture;
 
 use super::PretrainSetup;
-use super::evaluation::MASK_EPOCH;
-use super::step::{forward, masks_of};
+use super::evaluation::evaluation_masks;
+use super::step::forward;
 use crate::Result;
 use crate::learner::Learner;
 
@@ -21,7 +21,7 @@ pub fn reconstructions(
     learner: &Learner,
     samples: &[Sample],
 ) -> Result<Picture> {
-    let masks = masks_of(setup, samples, MASK_EPOCH)?;
+    let masks = evaluation_masks(setup, samples)?;
     let phase = &mut Phase::Evaluation;
     let pass = setup.precision.scope(|| forward(setup, learner, samples, &masks, phase))?;
     let predictions = pass.output.predictions.into_iter().map(|(task, prediction)| {

@@ -5,7 +5,7 @@ use multimae_report::chart::Svg;
 use multimae_report::html::Report;
 use multimae_report::metrics_log;
 
-use super::PretrainSetup;
+use super::{PretrainSetup, TrainingStages};
 use crate::Result;
 use crate::observer::Baseline;
 use crate::report_parts::{
@@ -20,13 +20,13 @@ use multimae_config::Recipe;
 /// If the records cannot be read or the report cannot be written.
 pub(super) fn write_report(
     folder: &RunFolder,
-    setup: &PretrainSetup,
+    (setup, stages): (&PretrainSetup, &TrainingStages),
     state: &State<MultiMae>,
     baseline: &Baseline,
 ) -> Result<()> {
     let records = metrics_log::read(&folder.metrics())?;
     let mut report = Report::new("Pre-training");
-    summary(&mut report, setup, state);
+    summary(&mut report, (setup, stages), state);
     losses_table(&mut report, setup, &records, baseline);
     pictures(&mut report, folder, "Reconstructions")?;
     curves(&mut report, setup, &records, baseline);
@@ -35,7 +35,11 @@ pub(super) fn write_report(
     Ok(report.write(&folder.report())?)
 }
 
-fn summary(report: &mut Report, setup: &PretrainSetup, state: &State<MultiMae>) {
+fn summary(
+    report: &mut Report,
+    (setup, stages): (&PretrainSetup, &TrainingStages),
+    state: &State<MultiMae>,
+) {
     let position = &state.position;
     let encoder = &setup.spec.model.encoder;
     let parameters = multimae::state::trained_values(&state.learner.model);
@@ -62,6 +66,10 @@ fn summary(report: &mut Report, setup: &PretrainSetup, state: &State<MultiMae>) 
             ),
         ),
     ];
+    let stages = stages.lines();
+    if !stages.is_empty() {
+        entries.push(("Progressive training", stages.join("; ")));
+    }
     entries.extend(progress(position, setup.spec.recipe.optim.epochs));
     report.definitions(&entries);
     rejected(report, position);

@@ -12,11 +12,11 @@ use multimae_data::{Batch, Loader, Sample};
 use multimae_io::atomic::write_atomically;
 use multimae_report::picture::Picture;
 
-use super::PretrainSetup;
 use super::evaluation::{evaluate, mean_baseline};
 use super::pictures::reconstructions;
 use super::report::write_report;
 use super::step::pretrain_step;
+use super::{PretrainSetup, TrainingStages};
 use crate::Result;
 use crate::learner::Learner;
 use crate::observer::{Baseline, Event, Observer, Outcome};
@@ -42,6 +42,7 @@ pub struct Pretraining<'a> {
 struct Masked {
     setup: PretrainSetup,
     plan: TrainingPlan,
+    stages: TrainingStages,
     /// The learner before the first step, until the trainer takes it.
     first: Cell<Option<Learner>>,
     evaluation: Option<Loader>,
@@ -70,8 +71,10 @@ impl<'a> Pretraining<'a> {
         let begun = !folder.checkpoints(1).list()?.is_empty();
         let (first, loaded) =
             if begun { (setup.learner()?, None) } else { setup.pretrained_learner()? };
+        let steps_per_epoch = training.batches_per_epoch();
+        let stages = setup.stages(steps_per_epoch)?;
         let loaded = loaded.iter().flat_map(LoadReport::lines);
-        for notice in label_notices.into_iter().chain(loaded) {
+        for notice in label_notices.into_iter().chain(loaded).chain(stages.lines()) {
             observer.event(&Event::Notice(notice));
         }
         let measured = match &evaluation {
@@ -84,11 +87,11 @@ impl<'a> Pretraining<'a> {
             on: if evaluation.is_some() { "evaluation" } else { "training" },
         };
         let shown = shown_samples(&measured, setup.spec.recipe.run.log_images)?;
-        let plan = setup.plan(training.batches_per_epoch());
+        let plan = setup.plan(steps_per_epoch);
         let recipe = setup.spec.recipe.fingerprint();
         let fingerprint = fingerprint(&recipe, &training, evaluation.as_ref())?;
         let first = Cell::new(Some(first));
-        let task = Masked { setup, plan, first, evaluation, shown, baseline, fingerprint };
+        let task = Masked { setup, plan, stages, first, evaluation, shown, baseline, fingerprint };
         Ok(Self { trainer: Trainer::new(task, training, folder, start, observer)? })
     }
 
@@ -128,7 +131,7 @@ impl TrainingTask for Masked {
     }
 
     fn step(&self, learner: &mut Learner, batch: &Batch, place: StepPlace) -> Result<StepNumbers> {
-        pretrain_step(&self.setup, learner, batch, place)
+        pretrain_step(&self.setup, &self.stages, learner, batch, place)
     }
 
     fn evaluates(&self) -> bool {
@@ -154,7 +157,7 @@ impl TrainingTask for Masked {
     }
 
     fn report(&self, folder: &RunFolder, state: &State<MultiMae>) -> Result<()> {
-        write_report(folder, &self.setup, state, &self.baseline)
+        write_report(folder, (&self.setup, &self.stages), state, &self.baseline)
     }
 
     /// Writes the trained weights with the model's configuration; the averaged ones if there are.

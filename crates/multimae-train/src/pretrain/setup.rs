@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use multimae::burn::tensor::Device;
 use multimae::losses::TaskBalancer;
+use multimae::modality::Size;
 use multimae::model::MultiMae;
 use multimae_data::labels::LabelRule;
 use multimae_data::{
-    BadSamples, DataModality, Dataset, Geometry, Layout, Loader, LoaderConfig, Pipeline, stream,
+    BadSamples, DataModality, Dataset, Geometry, Layout, Loader, LoaderConfig, Pipeline,
+    StagedPipeline, stream,
 };
 
+use super::TrainingStages;
 use crate::first_weights::first_weights;
 use crate::labels::label_notices;
 use crate::learner::Learner;
@@ -152,25 +155,34 @@ impl PretrainSetup {
         self.spec.modalities.values().map(|modality| modality.data.clone()).collect()
     }
 
-    fn size(&self) -> (usize, usize) {
-        (self.spec.recipe.arch.input_size.height, self.spec.recipe.arch.input_size.width)
+    /// Returns the stages of a run with this number of steps in an epoch.
+    ///
+    /// # Errors
+    /// If the patches do not divide a size.
+    pub fn stages(&self, steps_per_epoch: u64) -> Result<TrainingStages> {
+        let epochs = self.spec.recipe.optim.epochs as u64;
+        TrainingStages::new(&self.spec, epochs * steps_per_epoch)
     }
 
-    /// The training samples with augmentation.
+    /// The random crops of training at a size.
+    fn training_geometry(&self, size: Size) -> Geometry {
+        let data = &self.spec.recipe.data;
+        let ([low, high], [narrow, wide]) = (data.crop_scale, data.crop_ratio);
+        Geometry::RandomResizedCrop {
+            size: (size.height, size.width),
+            scale: (low, high),
+            ratio: (narrow, wide),
+            hflip: data.hflip,
+        }
+    }
+
+    /// The training samples with augmentation, each batch at the size of its step.
     ///
     /// # Errors
     /// If the folder is not as it should be.
     pub fn training_data(&self) -> Result<Loader> {
         let recipe = &self.spec.recipe;
         let dataset = self.training_set()?;
-        let [low, high] = recipe.data.crop_scale;
-        let [narrow, wide] = recipe.data.crop_ratio;
-        let geometry = Geometry::RandomResizedCrop {
-            size: self.size(),
-            scale: (low, high),
-            ratio: (narrow, wide),
-            hflip: recipe.data.hflip,
-        };
         let config = LoaderConfig {
             batch_size: recipe.optim.batch_size * recipe.optim.update_freq,
             workers: recipe.data.num_workers,
@@ -181,8 +193,14 @@ impl PretrainSetup {
             drop_last: true,
             bad_samples: self.bad_samples(),
         };
+        let steps_per_epoch = config.batches_per_epoch(dataset.len());
+        let geometry = self.training_geometry(recipe.arch.input_size);
         let pipeline = Pipeline::new(Arc::new(dataset), geometry, recipe.run.seed)?;
-        Ok(Loader::new(pipeline, config)?)
+        let mut staged = StagedPipeline::new(pipeline, steps_per_epoch);
+        for stage in self.stages(steps_per_epoch)?.scheduled() {
+            staged = staged.with_stage(stage.first_step, self.training_geometry(stage.size))?;
+        }
+        Ok(Loader::new(staged, config)?)
     }
 
     /// Checks the labels of the training samples, and returns notices about them.
@@ -254,7 +272,8 @@ impl PretrainSetup {
             drop_last: false,
             bad_samples: self.bad_samples(),
         };
-        let geometry = Geometry::CenterFit { size: self.size() };
+        let size = self.spec.recipe.arch.input_size;
+        let geometry = Geometry::CenterFit { size: (size.height, size.width) };
         Ok(Loader::new(Pipeline::new(dataset, geometry, self.spec.recipe.run.seed)?, config)?)
     }
 

@@ -5,31 +5,35 @@ use multimae::losses::Targets;
 use multimae::masking::TokenMasks;
 use multimae_data::{Batch, Sample, stream};
 
-use super::PretrainSetup;
+use super::{PretrainSetup, TrainingStages};
 use crate::Result;
 use crate::learner::{ForwardPass, Learner};
 use crate::step::{StepNumbers, StepPlace, train_step};
 use multimae_infer::batch;
 
-/// Does one step on a batch.
+/// Does one step on a batch of the stage that the step belongs to.
 ///
 /// # Errors
 /// As [`train_step`].
 pub(super) fn pretrain_step(
     setup: &PretrainSetup,
+    stages: &TrainingStages,
     learner: &mut Learner,
     data: &Batch,
     place: StepPlace,
 ) -> Result<StepNumbers> {
+    let (seed, stage) = (setup.spec.recipe.run.seed, stages.at(place.step));
     let losses = |learner: &Learner, samples: &[Sample], index: u64| {
         let number_of_pass = data.batch * setup.spec.recipe.optim.update_freq as u64 + index;
-        let mut drop_path =
-            stream(setup.spec.recipe.run.seed, "drop_path", data.epoch, number_of_pass);
+        let mut drop_path = stream(seed, "drop_path", data.epoch, number_of_pass);
         let phase = &mut Phase::Training(&mut drop_path);
-        let masks = masks_of(setup, samples, data.epoch)?;
+        let (masking, tokens) = (&stage.masking, &stage.tokens_per_task);
+        let masks = batch::masks(masking, tokens, samples, seed, data.epoch)?;
         Ok(forward(setup, learner, samples, &masks, phase)?.into())
     };
-    train_step(&setup.step_rules(), learner, data, place, &losses, |_| place.rate())
+    let rules = setup.step_rules();
+    let numbers = train_step(&rules, learner, data, place, &losses, |_| place.rate())?;
+    Ok(StepNumbers { input: stages.input_at(place.step), ..numbers })
 }
 
 /// Predictions and losses of samples under these masks.
@@ -53,17 +57,4 @@ pub(super) fn forward(
     let valid = batch::valid_masks(samples, setup.spec.modalities.values())?;
     let targets = Targets { values: &targets, valid: Some(&valid) };
     Ok(learner.forward(&setup.spec.objective, inputs, targets, masks, phase)?)
-}
-
-/// The masks of samples in an epoch.
-///
-/// # Errors
-/// If the recipe's masking does not fit the tokens.
-pub(super) fn masks_of(
-    setup: &PretrainSetup,
-    samples: &[Sample],
-    epoch: u64,
-) -> Result<TokenMasks> {
-    let tokens = setup.spec.layout.tokens_per_task();
-    Ok(batch::masks(&setup.spec.masking, &tokens, samples, setup.spec.recipe.run.seed, epoch)?)
 }

@@ -51,6 +51,11 @@ impl Logs {
             insert("", "_loss_weighted", &report.weighted);
         }
         insert("log_var_", "", log_vars);
+        if let Some(input) = report.input {
+            record.insert("input_height".to_owned(), json!(input.size.height));
+            record.insert("input_width".to_owned(), json!(input.size.width));
+            record.insert("num_encoded_tokens".to_owned(), json!(input.num_encoded_tokens));
+        }
         record.insert("lr".to_owned(), json!(report.lr));
         record.insert("weight_decay".to_owned(), json!(report.weight_decay));
         record.insert("grad_norm".to_owned(), json!(report.grad_norm));
