@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{fail, succeed};
+use common::{fail, stderr, succeed};
 use fs_err as fs;
 use serde_json::Value;
 
@@ -75,7 +75,9 @@ fn training_is_timed_with_each_storage_of_the_moments() {
             assert!(measured["programs"]["multimae"]["first_loss"].is_f64(), "{measured}");
         }
     }
-    let message = fail(&mut bench(dir.path(), &["--alone", "--optimizer-state", "fp16"]));
+    let unknown = bench(dir.path(), &["--alone", "--optimizer-state", "fp16"]).output().unwrap();
+    assert_eq!(unknown.status.code(), Some(2));
+    let message = stderr(&unknown);
     assert!(message.contains("fp32 | bf16 | 8bit"), "{message}");
 }
 
