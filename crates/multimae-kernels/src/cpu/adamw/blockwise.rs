@@ -1,6 +1,6 @@
 //! AdamW with both moments in 8 bits, quantised block by block (Dettmers et al., 2022): every block of
 //! values has its largest magnitude in fp32, and each value the code of its share of that, in
-//! [dynamic quantisation](super::dynamic).
+//! dynamic quantisation.
 //!
 //! Rounding is stochastic, and a block has 256 values, not 2048 as in the paper: a large gradient
 //! makes fewer neighbours coarse, for 1.6 % more memory.
