@@ -3,6 +3,7 @@
 use multiversion::multiversion;
 
 use super::gelu::{self, Accuracy};
+use super::prefetch::prefetch;
 use super::tile::Tile;
 
 /// `residual + scale * activation(sums + bias)`, of which every part may be missing; or, on the way
@@ -76,7 +77,7 @@ impl<'a> Epilogue<'a> {
     pub(super) fn fetch(self, tile: Tile, (row, column): (usize, usize), columns: usize) {
         for part in [self.slopes_at, self.residual].into_iter().flatten() {
             for row in row..row + tile.rows {
-                fetch_line(&part[row * columns + column..][..tile.columns]);
+                prefetch(&part[row * columns + column..][..tile.columns]);
             }
         }
     }
@@ -147,21 +148,6 @@ unsafe fn apply_to_rows(
             unsafe { std::slice::from_raw_parts_mut(into.add(index * tile.stride), tile.columns) };
         epilogue.applied(sums, (row + index, column), columns);
     }
-}
-
-/// Has values, at most those of a few lines of the cache, brought near.
-fn fetch_line(values: &[f32]) {
-    #[cfg(target_arch = "x86_64")]
-    for line in values.chunks(16) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: this changes nothing and may be done with any address.
-        #[allow(unsafe_code)]
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = values;
 }
 
 #[cfg(test)]

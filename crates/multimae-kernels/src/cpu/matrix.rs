@@ -138,14 +138,16 @@ pub(crate) fn multiplied_then(
         (Some(Side::Right), Route::Vectors | Route::Tiles(_)) => true,
         (Some(_), Route::Bf16 | Route::General) => false,
     };
-    if !on_the_way {
-        let activate = |side: Side, (slice, shape): Matrix<'_>| {
-            (activated == Some(side)).then(|| (gelu::forward(slice), shape))
-        };
-        let (of_a, of_b) = (activate(Side::Left, a), activate(Side::Right, b));
-        let a = of_a.as_ref().map_or(a, |(values, shape)| (values.as_slice(), *shape));
-        let b = of_b.as_ref().map_or(b, |(values, shape)| (values.as_slice(), *shape));
-        return multiplied_then(precision, (a, b), None, epilogue);
+    match activated {
+        Some(Side::Left) if !on_the_way => {
+            let a = (&*gelu::forward(a.0), a.1);
+            return multiplied_then(precision, (a, b), None, epilogue);
+        }
+        Some(Side::Right) if !on_the_way => {
+            let b = (&*gelu::forward(b.0), b.1);
+            return multiplied_then(precision, (a, b), None, epilogue);
+        }
+        _ => {}
     }
     match route {
         Route::Vectors => {

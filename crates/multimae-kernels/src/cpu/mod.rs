@@ -25,6 +25,7 @@ pub(crate) mod int8;
 mod lanes;
 pub(crate) mod matrix;
 pub(crate) mod parallel;
+mod prefetch;
 pub(crate) mod product;
 mod tile;
 #[cfg(target_arch = "x86_64")]

@@ -6,9 +6,10 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::super::epilogue::Epilogue;
+use super::super::prefetch::prefetch;
 use super::super::{gelu, parallel};
 use super::grid::{Place, grid, threads_for, tiles};
-use super::kernel::{Left, MOST_ROWS, Tile, prefetch};
+use super::kernel::{Left, MOST_ROWS, Tile};
 use super::quantize::{Scale, inputs as quantize, magnitude};
 use super::weights::Weights;
 
