@@ -43,7 +43,7 @@ unsafe impl Kernel for Avx2 {
         let narrow = tile.columns <= LANES;
         // SAFETY: as the caller promises; the kernel is used only where it is supported.
         unsafe {
-            by_rows!(multiply, (panel, narrow), tile.rows, (into, tile, depth, left, right),
+            by_rows!(multiply, 2, (panel, narrow), tile.rows, (into, tile, depth, left, right),
                 [1 2 3 4 5 6]);
         }
     }

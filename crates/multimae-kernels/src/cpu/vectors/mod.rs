@@ -15,6 +15,10 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod kernel;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_pack;
 mod operands;
 mod pack;
 mod packed;
@@ -44,15 +48,16 @@ const FEWEST: usize = 6;
 /// The most rows of a kernel's panel.
 const MOST_ROWS: usize = 14;
 
-/// Chooses a kernel by whether rows are a packed panel, whether columns fill one vector at most, and the
-/// number of rows of a tile.
-#[cfg(target_arch = "x86_64")]
+/// Chooses a kernel by whether rows are a packed panel, whether columns fill one vector at most instead
+/// of `vectors`, and the number of rows of a tile.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! by_rows {
-    ($kernel:ident, ($panel:expr, $narrow:expr), $rows:expr, $args:tt, [$($count:literal)*]) => {
+    ($kernel:ident, $vectors:tt, ($panel:expr, $narrow:expr), $rows:expr, $args:tt,
+     [$($count:literal)*]) => {
         match ($panel, $narrow, $rows) {
-            $((true, false, $count) => by_rows!(@call $kernel, $count, 2, true, $args),
+            $((true, false, $count) => by_rows!(@call $kernel, $count, $vectors, true, $args),
             (true, true, $count) => by_rows!(@call $kernel, $count, 1, true, $args),
-            (false, false, $count) => by_rows!(@call $kernel, $count, 2, false, $args),
+            (false, false, $count) => by_rows!(@call $kernel, $count, $vectors, false, $args),
             (false, true, $count) => by_rows!(@call $kernel, $count, 1, false, $args),)*
             _ => {}
         }
@@ -61,7 +66,7 @@ macro_rules! by_rows {
         $kernel::<$count, $vectors, $panel>($($arg),*)
     };
 }
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use by_rows;
 
 thread_local! {
@@ -78,6 +83,8 @@ enum Unit {
     Avx512,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     Portable,
 }
 
@@ -102,6 +109,8 @@ impl Unit {
             (Self::Avx512, avx512::is_supported()),
             #[cfg(target_arch = "x86_64")]
             (Self::Avx2, avx2::is_supported()),
+            #[cfg(target_arch = "aarch64")]
+            (Self::Neon, neon::is_supported()),
             (Self::Portable, true),
         ];
         units.into_iter().filter(|(_, has)| *has).map(|(unit, _)| unit).collect()
@@ -172,6 +181,8 @@ unsafe fn multiply_by(unit: Unit, (into, shape): (*mut f32, Shape), gemm: Gemm<'
             Unit::Avx512 => run::<avx512::Avx512>(place, shape.rows, gemm, threads),
             #[cfg(target_arch = "x86_64")]
             Unit::Avx2 => run::<avx2::Avx2>(place, shape.rows, gemm, threads),
+            #[cfg(target_arch = "aarch64")]
+            Unit::Neon => run::<neon::Neon>(place, shape.rows, gemm, threads),
             Unit::Portable => run::<portable::Portable>(place, shape.rows, gemm, threads),
         }
     }

@@ -6,6 +6,8 @@ use super::super::gelu;
 use super::super::matrix::{Matrix, transposed};
 use super::super::product::PackedRight;
 use super::kernel::Kernel;
+#[cfg(target_arch = "aarch64")]
+use super::neon;
 use super::{Unit, even_part, portable};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
@@ -168,6 +170,8 @@ impl Packed {
             Unit::Avx512 => Self::of::<avx512::Avx512>(unit, b),
             #[cfg(target_arch = "x86_64")]
             Unit::Avx2 => Self::of::<avx2::Avx2>(unit, b),
+            #[cfg(target_arch = "aarch64")]
+            Unit::Neon => Self::of::<neon::Neon>(unit, b),
             Unit::Portable => Self::of::<portable::Portable>(unit, b),
         }
     }

@@ -1,5 +1,5 @@
-//! The kernel of processors without one of their own: the compiler turns it into the vectors that
-//! it knows, on aarch64 those of NEON.
+//! The kernel of processors without one of their own, of which the compiler makes what it can, and the
+//! oracle of all others.
 
 use super::super::matrix::Matrix;
 use super::super::tile::Tile;

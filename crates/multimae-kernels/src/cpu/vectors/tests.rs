@@ -160,6 +160,10 @@ fn packing_by_vectors_is_packing_by_values() {
         }
     }
     check::<portable::Portable>();
+    #[cfg(target_arch = "aarch64")]
+    if neon::is_supported() {
+        check::<neon::Neon>();
+    }
     #[cfg(target_arch = "x86_64")]
     {
         if avx2::is_supported() {
