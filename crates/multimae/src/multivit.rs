@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::encoder::{EncoderConfig, Phase, encode};
 use crate::encoder_output::EncoderOutput;
-use crate::input_adapters::{InputAdapter, InputAdapterConfig};
+use crate::input_adapters::{InputAdapter, InputAdapterConfig, ModalityTensor};
 use crate::modality::{Modality, Size};
 use crate::nn::{Block, ModuleMap, parameter};
 use crate::output_adapters::{Head, HeadConfig, HeadContext, Prediction, TaskHead};
 use crate::positions::NonSquareTables;
-use crate::prompts::{Prompts, encode_with_prompts};
+use crate::prompts::{ImagePatches, Prompts, encode_with_prompts};
 use crate::tokens::{
     Inputs, TokenLayout, check_inputs, check_unique, input_adapters, tokenise, with_global_tokens,
 };
@@ -133,11 +133,12 @@ impl MultiVit {
     /// # Errors
     /// If the inputs do not fit the model.
     pub fn forward(&self, inputs: Inputs, phase: &mut Phase<'_>) -> Result<EncoderOutput> {
-        self.encode_by(inputs, |sequence, rates| Ok(encode(&self.encoder, sequence, rates, phase)))
+        self.encode_by(inputs, |(sequence, _), rates| {
+            Ok(encode(&self.encoder, sequence, rates, phase))
+        })
     }
 
-    /// [`Self::forward`] with prompts behind the sequence or beside its keys and values. The layers
-    /// come without them.
+    /// [`Self::forward`] with prompts. The layers come without their tokens.
     ///
     /// # Errors
     /// If the inputs or the prompts do not fit the model.
@@ -152,20 +153,64 @@ impl MultiVit {
         })
     }
 
-    /// `encode` gets the sequence and the blocks' rates of stochastic depth.
+    /// `encode` gets the sequence, the number of its tokens that are of patches, and the blocks' rates of
+    /// stochastic depth.
     fn encode_by(
         &self,
         inputs: Inputs,
-        encode: impl FnOnce(Tensor<3>, &[f64]) -> Result<Vec<Tensor<3>>>,
+        encode: impl FnOnce((Tensor<3>, usize), &[f64]) -> Result<Vec<Tensor<3>>>,
     ) -> Result<EncoderOutput> {
         let embedded = self.embed(inputs)?;
-        let layers = encode(embedded.sequence.clone(), &self.config.encoder.drop_path_rates())?;
+        let sequence = (embedded.sequence.clone(), embedded.layout.num_tokens());
+        let layers = encode(sequence, &self.config.encoder.drop_path_rates())?;
         Ok(self.output(&embedded, layers))
     }
 
     /// The outputs of all blocks.
     pub(crate) fn encode(&self, sequence: Tensor<3>, phase: &mut Phase<'_>) -> Vec<Tensor<3>> {
         encode(&self.encoder, sequence, &self.config.encoder.drop_path_rates(), phase)
+    }
+
+    /// The patches of a modality, of which prompts are made; to be asked for before
+    /// [`embed`](Self::embed) takes the inputs.
+    ///
+    /// # Errors
+    /// If the modality is not among the inputs, or holds no real values.
+    pub(crate) fn patches(&self, inputs: &Inputs, name: &str) -> Result<ImagePatches> {
+        let problem =
+            |problem: &str| Error::Input { modality: name.to_owned(), problem: problem.to_owned() };
+        let (Some(InputAdapter::Patched(adapter)), Some(place)) =
+            (self.input_adapters.get(name), inputs.get_index_of(name))
+        else {
+            return Err(problem("prompts are made of it, and it is not in the batch"));
+        };
+        let ModalityTensor::Continuous(maps) = &inputs[name] else {
+            return Err(problem("expects real values, got class indices"));
+        };
+        let patch = adapter.patch();
+        let [_, channels, height, width] = maps.dims();
+        let [_, expected, _, _] = adapter.proj.weight.dims();
+        if channels != expected || !height.is_multiple_of(patch) || !width.is_multiple_of(patch) {
+            return Err(problem("its channels or its size do not fit the model"));
+        }
+        let count = (height / patch) * (width / patch);
+        let projected = adapter.project(maps.clone());
+        Ok(ImagePatches::new(projected, maps.clone(), patch, place * count))
+    }
+
+    /// The layout of the inputs' tokens, without their values.
+    ///
+    /// # Errors
+    /// If there is no input, one has no adapter, or its size does not fit it.
+    pub(crate) fn layout(&self, inputs: &Inputs) -> Result<TokenLayout> {
+        let none = || Error::Config("a forward pass needs at least one input".to_owned());
+        let (name, first) = inputs.first().ok_or_else(none)?;
+        let adapter = self.input_adapters.get(name).ok_or_else(|| Error::Input {
+            modality: name.clone(),
+            problem: "the model has no input adapter for it".to_owned(),
+        })?;
+        let grid = adapter.grid(name, first.size())?;
+        Ok(TokenLayout::new(inputs.keys().map(String::as_str), grid))
     }
 
     /// The sequence before the first block.

@@ -1,9 +1,9 @@
-//! Attention of prompts, the global token and prefixes.
+//! Attention of prompts, the global token and prefixes, and of patches to the entries that they read.
 
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use multimae::burn::tensor::Device;
+use multimae::burn::tensor::{Device, Tensor};
 use multimae::peft::BlockAttention;
 use multimae_data::{Dataset, Encoding, Map, Pipeline, Sample, Values};
 use multimae_report::colormap::{Colormap, ValueRange};
@@ -16,6 +16,8 @@ use crate::{Error, Result};
 const OPACITY: f32 = 0.65;
 /// Pictures smaller than this are enlarged, in pixels.
 const SMALLEST: usize = 160;
+/// The number of entries that are shown unless all are asked for.
+const ENTRIES: usize = 8;
 
 /// The queries and keys of an attention map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub enum AttentionKind {
     Global,
     /// From every patch to the keys of prefixes, all together.
     Prefix,
+    /// From every patch to an entry that changes it behind the block; 0 stands for no change.
+    Entry(usize),
 }
 
 impl AttentionKind {
@@ -37,6 +41,8 @@ impl AttentionKind {
             Self::Prompt(index) => format!("prompt {index}"),
             Self::Global => "global token".to_owned(),
             Self::Prefix => "to the prefix".to_owned(),
+            Self::Entry(0) => "to entry 0 (no change)".to_owned(),
+            Self::Entry(index) => format!("to entry {index}"),
         }
     }
 }
@@ -55,7 +61,8 @@ pub struct AttentionMap {
 }
 
 /// The attention of some blocks for a frame: of prompts, one by one if `each`, and of global tokens; of
-/// a prefix, how much the patches look at it. The mean over heads, or that of one.
+/// a prefix, how much the patches look at it; of the entries that patches read, those that differ most from
+/// patch to patch, or all if `each`. The mean over heads, or that of one.
 ///
 /// # Errors
 /// If there is no such block or head, or the frame does not fit the model.
@@ -85,6 +92,9 @@ pub fn attention_maps(
         if one.prefix > 0 {
             kinds.push((AttentionKind::Prefix, weights.to_prefix(&one, patches)));
         }
+        if let Some(shares) = &one.regions {
+            kinds.extend(entries(shares, each));
+        }
         if one.own > patches {
             kinds.push((AttentionKind::Global, weights.from(patches..one.own, patches)));
         }
@@ -97,6 +107,25 @@ pub fn attention_maps(
         }
     }
     Ok(maps)
+}
+
+/// The shares of the entries that the patches of one sample read: of those that differ most from patch to
+/// patch, in this order, or of all.
+fn entries(shares: &Tensor<3>, all: bool) -> Vec<(AttentionKind, Vec<f32>)> {
+    let [_, patches, count] = shares.dims();
+    let values: Vec<f32> = shares.clone().into_data().iter::<f32>().take(patches * count).collect();
+    let of =
+        |entry: usize| -> Vec<f32> { values.iter().skip(entry).step_by(count).copied().collect() };
+    let spread = |entry: usize| {
+        let range = ValueRange::of(&of(entry));
+        range.max - range.min
+    };
+    let mut order: Vec<usize> = (0..count).collect();
+    if !all {
+        order.sort_by(|&a, &b| spread(b).total_cmp(&spread(a)));
+        order.truncate(ENTRIES);
+    }
+    order.into_iter().map(|entry| (AttentionKind::Entry(entry), of(entry))).collect()
 }
 
 /// The attention of one sample, over heads.

@@ -88,6 +88,18 @@ impl InputAdapter {
         })
     }
 
+    /// The grid of the tokens of maps of this size.
+    ///
+    /// # Errors
+    /// If the size is no multiple of the patch.
+    pub fn grid(&self, name: &str, size: Size) -> Result<Size> {
+        let patch = match self {
+            Self::Patched(adapter) => adapter.patch(),
+            Self::SemSeg(adapter) => adapter.proj.weight.dims()[2],
+        };
+        own_grid(name, size, patch)
+    }
+
     /// Tokens in row-major patch order, positions added, and their grid.
     ///
     /// # Shapes

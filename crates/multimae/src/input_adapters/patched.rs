@@ -64,6 +64,21 @@ impl PatchedInputAdapter {
         })
     }
 
+    /// Tokens without positions.
+    ///
+    /// # Shapes
+    /// `(B, C, H, W)`, whose sides are multiples of the patch, to `(B, N, width)`.
+    #[must_use]
+    pub fn project(&self, x: Tensor<4>) -> Tensor<3> {
+        self.proj.forward(patchify(x, self.patch()))
+    }
+
+    /// Side of its patches.
+    #[must_use]
+    pub fn patch(&self) -> usize {
+        self.proj.weight.dims()[2]
+    }
+
     pub(super) fn forward(&self, name: &str, x: Tensor<4>) -> Result<(Tensor<3>, Size)> {
         let [_, channels, height, width] = x.dims();
         let [_, expected, patch, _] = self.proj.weight.dims();
@@ -74,8 +89,7 @@ impl PatchedInputAdapter {
             });
         }
         let grid = own_grid(name, Size::new(height, width), patch)?;
-        let patches = patchify(x, patch);
         let positions = table_tokens(self.pos_emb.val(), grid, Interpolation::Bicubic);
-        Ok((self.proj.forward(patches) + positions, grid))
+        Ok((self.project(x) + positions, grid))
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 const FLOOR: f64 = 1e-6;
 
 /// Sums over valid pixels; add batches in any number.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct DepthMetrics {
     pixels: u64,
     squared: f64,
@@ -64,14 +64,20 @@ impl DepthMetrics {
 
     /// Adds all pixels of other sums.
     pub fn merge(&mut self, other: &Self) {
-        self.pixels += other.pixels;
-        self.squared += other.squared;
-        self.relative += other.relative;
-        self.squared_relative += other.squared_relative;
-        self.squared_ln += other.squared_ln;
-        self.abs_log10 += other.abs_log10;
+        self.merge_times(other, 1);
+    }
+
+    /// Adds all pixels of other sums several times.
+    pub fn merge_times(&mut self, other: &Self, times: u32) {
+        let (whole, factor) = (u64::from(times), f64::from(times));
+        self.pixels += whole * other.pixels;
+        self.squared += factor * other.squared;
+        self.relative += factor * other.relative;
+        self.squared_relative += factor * other.squared_relative;
+        self.squared_ln += factor * other.squared_ln;
+        self.abs_log10 += factor * other.abs_log10;
         for (sum, count) in self.within.iter_mut().zip(other.within) {
-            *sum += count;
+            *sum += whole * count;
         }
     }
 
@@ -103,6 +109,10 @@ impl DepthMetrics {
 }
 
 impl DepthScores {
+    /// The names of the scores in results, in the order of [`Self::values`].
+    pub const NAMES: [&str; 8] =
+        ["rmse", "rel", "srel", "rmse_log", "log10", "delta_1", "delta_2", "delta_3"];
+
     /// All scores in the order of the fields.
     #[must_use]
     pub fn values(&self) -> [f64; 8] {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Counts per class; add batches in any number.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SemsegMetrics {
     ignore: i64,
     intersection: Vec<u64>,
@@ -51,16 +51,37 @@ impl SemsegMetrics {
         }
     }
 
+    /// Metrics over the same classes, without a pixel.
+    #[must_use]
+    pub fn cleared(&self) -> Self {
+        Self::new(self.labelled.len(), self.ignore)
+    }
+
     /// Adds all pixels of other counts over the same classes.
     pub fn merge(&mut self, other: &Self) {
+        self.merge_times(other, 1);
+    }
+
+    /// Adds all pixels of other counts over the same classes several times.
+    pub fn merge_times(&mut self, other: &Self, times: u32) {
         let pairs = [
             (&mut self.intersection, &other.intersection),
             (&mut self.predicted, &other.predicted),
             (&mut self.labelled, &other.labelled),
         ];
         for (sums, counts) in pairs {
-            sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+            sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += u64::from(times) * count);
         }
+    }
+
+    /// The mean IoU over the classes that pixels are labelled with; unlike that of [`scores`](Self::scores),
+    /// the classes do not depend on what is predicted. `None` if no pixel is labelled.
+    #[must_use]
+    pub fn miou_of_labelled(&self) -> Option<f64> {
+        let scores = self.scores()?;
+        let labelled = scores.iou.iter().zip(&self.labelled).filter(|(_, count)| **count > 0);
+        let values: Vec<Option<f64>> = labelled.map(|(iou, _)| *iou).collect();
+        Some(mean(&values))
     }
 
     /// Labelled pixels so far, by class.

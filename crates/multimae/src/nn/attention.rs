@@ -69,6 +69,43 @@ impl Attention {
         ops::cross_attention(q, kv, self.heads)
     }
 
+    /// Every token attends to the same few others alone, by the projections of this attention (CVPT; Huang
+    /// et al., arXiv 2408.14961).
+    ///
+    /// As the others are the same for all samples, queries and keys are multiplied with their projections
+    /// once, and values with theirs: two small maps per token in the place of two of the whole width.
+    ///
+    /// # Shapes
+    /// `x (B, N, width)`, `others (P, width)` to `(B, N, width)`.
+    #[must_use]
+    pub fn forward_apart(&self, x: Tensor<3>, others: Tensor<2>) -> Tensor<3> {
+        let [batch, tokens, width] = x.dims();
+        let [count, _] = others.dims();
+        let (heads, dim) = (self.heads, width / self.heads);
+        // Without what tuning may have added to the projections, as they were trained before.
+        let (weight, bias) = (self.qkv.weight.val(), self.qkv.bias.as_ref().map(|b| b.val()));
+        let rows = |part: usize| weight.clone().narrow(0, part * width, width);
+        let bias_of = |part: usize| bias.clone().map(|bias| bias.narrow(0, part * width, width));
+        let of_others = |part: usize| {
+            let projected = ops::linear(others.clone(), rows(part), bias_of(part));
+            projected.reshape([count, heads, dim]).swap_dims(0, 1)
+        };
+        let keys = of_others(1).mul_scalar((dim as f64).powf(-0.5));
+        let scores_of = keys.clone().matmul(rows(0).reshape([heads, dim, width]));
+        let score_bias = bias_of(0)
+            .map(|bias| keys.matmul(bias.reshape([heads, dim, 1])).reshape([heads * count]));
+        let scores = ops::linear(x, scores_of.reshape([heads * count, width]), score_bias);
+        let shares =
+            burn::tensor::activation::softmax(scores.reshape([batch, tokens, heads, count]), 3);
+        let out = self.proj.weight.val().reshape([width, heads, dim]).swap_dims(0, 1);
+        let found = out.matmul(of_others(2).swap_dims(1, 2)).swap_dims(0, 1);
+        ops::linear(
+            shares.reshape([batch, tokens, heads * count]),
+            found.reshape([width, heads * count]),
+            self.proj.bias.as_ref().map(|bias| bias.val()),
+        )
+    }
+
     /// Computes the attention weights of every token to every token, and to further keys behind
     /// them.
     ///
@@ -132,5 +169,35 @@ impl CrossAttention {
         let q = self.q.forward_normed(query_norm, queries);
         let kv = self.kv.forward_normed(context_norm, context);
         self.proj.forward(ops::cross_attention(q, kv, self.heads))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::TensorData;
+
+    use super::*;
+    use crate::state::update;
+
+    fn values<const D: usize>(dims: [usize; D], seed: f32) -> Tensor<D> {
+        let count: usize = dims.iter().product();
+        let values: Vec<f32> = (0..count).map(|i| ((i as f32 + seed) * 1.3).sin()).collect();
+        Tensor::from_data(TensorData::new(values, dims), &Device::default())
+    }
+
+    #[test]
+    fn attention_apart_is_attention_to_the_others_projected() {
+        let attention = update(Attention::new(12, 3, &Device::default()), |name, value| {
+            Some(values(value.dims(), name.len() as f32) * 0.4)
+        });
+        let (x, others) = (values([2, 5, 12], 0.5), values([4, 12], 3.0));
+        // Queries of the tokens, keys and values of the others, all of them projected as usual.
+        let q = attention.qkv.forward(x.clone()).narrow(2, 0, 12);
+        let kv = attention.qkv.forward(others.clone()).narrow(1, 12, 24);
+        let kv = kv.reshape([1, 4, 24]).expand([2, 4, 24]);
+        let expected = attention.proj.forward(ops::cross_attention(q, kv, 3));
+        let got = attention.forward_apart(x, others);
+        let difference = (got - expected).abs().max().into_scalar::<f32>();
+        assert!(difference < 1e-5, "{difference}");
     }
 }

@@ -35,6 +35,9 @@ pub struct BlockConditioning {
     /// `(B, 4, width)`: scale and shift behind the first norm, `x (1 + scale) + shift`, and behind
     /// the second.
     pub modulation: Option<Tensor<3>>,
+    /// Tokens of all samples, `(P, width)`, that every token attends to between attention and MLP, apart from
+    /// the sequence and from those of the other entries; see [`Attention::forward_apart`].
+    pub cross: Vec<Tensor<2>>,
 }
 
 /// A batch before a block, `(B, N, width)`; see [`Block::forward_conditioned`].
@@ -130,7 +133,7 @@ impl Block {
         rate: f64,
         phase: &mut Phase<'_>,
     ) -> Tensor<3> {
-        let BlockConditioning { prefix, modulation } = conditioning;
+        let BlockConditioning { prefix, modulation, cross } = conditioning;
         let branch = match &modulation {
             None => self.attn.forward_normed(&self.norm1, x.clone(), prefix),
             Some(rows) => {
@@ -138,7 +141,7 @@ impl Block {
                 self.attn.forward(normed, prefix)
             }
         };
-        let x = x + drop_path(branch, rate, phase);
+        let x = self.with_cross(x + drop_path(branch, rate, phase), &cross);
         let branch = match &modulation {
             None => self.mlp.forward_normed(&self.norm2, x.clone()),
             Some(rows) => self.mlp.forward(modulated(self.norm2.forward(x.clone()), Some(rows), 2)),
@@ -174,8 +177,9 @@ impl Block {
         let tokens: Vec<Tensor<3>> = branch
             .parts()
             .zip(&batches)
-            .map(|(branch, BlockInput { tokens, rate, .. })| {
-                tokens.clone() + drop_path(branch, *rate, phase)
+            .map(|(branch, BlockInput { block, tokens, conditioning, rate })| {
+                let tokens = tokens.clone() + drop_path(branch, *rate, phase);
+                block.with_cross(tokens, &conditioning.cross)
             })
             .collect();
         let normed =
@@ -190,6 +194,11 @@ impl Block {
             .zip(&batches)
             .map(|((tokens, branch), batch)| tokens + drop_path(branch, batch.rate, phase))
             .collect()
+    }
+
+    /// Tokens with what they find at those apart from the sequence.
+    fn with_cross(&self, x: Tensor<3>, cross: &[Tensor<2>]) -> Tensor<3> {
+        cross.iter().fold(x, |x, tokens| x.clone() + self.attn.forward_apart(x, tokens.clone()))
     }
 }
 
@@ -269,6 +278,7 @@ mod tests {
         let conditioning = |batch: usize, kind: usize| BlockConditioning {
             prefix: (kind == 1).then(|| (values([batch, 3, 8], 2.0), values([batch, 3, 8], 4.0))),
             modulation: (kind == 2).then(|| values([batch, 4, 8], 6.0)),
+            cross: if kind == 3 { vec![values([3, 8], 7.0), values([1, 8], 8.0)] } else { vec![] },
         };
         let batches: Vec<BlockInput<'_>> = (blocks.iter().enumerate())
             .map(|(at, block)| {

@@ -24,6 +24,9 @@ pub struct BlockAttention {
     pub prompts: usize,
     /// Q: keys of prefixes.
     pub prefix: usize,
+    /// `(B, S, E)`: the shares of the E entries that every patch attends to behind the block, where there are
+    /// any ([`ReinPrompts`](crate::prompts::ReinPrompts)). The first stands for no change.
+    pub regions: Option<Tensor<3>>,
 }
 
 impl PeftModel {
@@ -44,12 +47,17 @@ impl PeftModel {
             )));
         }
         let mut seen = Vec::new();
-        let mut hook = |HookInput { index, task, own, batch }: HookInput<'_>| {
+        let mut hook = |HookInput { index, task, own, batch, sequence }: HookInput<'_>| {
             if !blocks.contains(&index) {
                 return;
             }
             let weights = batch.block.attention(batch.tokens.clone(), &batch.conditioning);
             let [_, _, rows, columns] = weights.dims();
+            let regions = sequence.region_shares(|| {
+                let (tokens, conditioning) = (batch.tokens.clone(), batch.conditioning.clone());
+                let phase = &mut Phase::Evaluation;
+                batch.block.forward_conditioned(tokens, conditioning, 0.0, phase)
+            });
             seen.push(BlockAttention {
                 block: index,
                 task: task.map(str::to_owned),
@@ -57,6 +65,7 @@ impl PeftModel {
                 own,
                 prompts: rows - own,
                 prefix: columns - rows,
+                regions,
             });
         };
         let mut batch = [ModelBatch::new(self, inputs)?];

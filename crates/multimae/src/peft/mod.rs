@@ -3,6 +3,7 @@
 
 mod attention;
 mod pass;
+mod prefix;
 mod prompt_init;
 
 use std::ops::Range;
@@ -24,6 +25,7 @@ use crate::{Error, Result};
 pub use attention::BlockAttention;
 pub use pass::forward_batched;
 use pass::{ModelBatch, PassOutput, SourceSelection};
+pub use prefix::{FrozenPrefix, PrefixFeatures};
 pub use prompt_init::{random_prompts, self_prompts};
 
 /// The name of the norms that the prompts of all tasks condition.
@@ -96,7 +98,11 @@ impl PeftModel {
         let mut vit = MultiVit::new(config, device)?;
         vit.encoder = vit.encoder.into_iter().map(|block| peft.of_block(block, device)).collect();
         let build = |blocks: Range<usize>| match &peft.prompts {
-            Some(prompts) => prompts.build(&prompts::BlockRange { blocks, width }, device),
+            Some(prompts) => {
+                let (inputs, patch_size) = (config.inputs.as_slice(), config.patch_size);
+                let part = prompts::EncoderPart { blocks, width, inputs, patch_size };
+                prompts.build(&part, device)
+            }
             None => Ok(None),
         };
         let shared = build(0..branch)?;
@@ -184,10 +190,27 @@ impl PeftModel {
         queries: Option<Tensor<2>>,
         phase: &mut Phase<'_>,
     ) -> Result<PeftOutput> {
-        let mut part = [ModelBatch { queries, ..ModelBatch::new(self, inputs)? }];
+        self.forward_batch(ModelBatch { queries, ..ModelBatch::new(self, inputs)? }, phase)
+    }
+
+    /// [`Self::forward`] with the outputs of the model's [prefix](Self::frozen_prefix) for the same inputs,
+    /// which then is not computed.
+    ///
+    /// # Errors
+    /// If inputs, features, prompts or heads do not fit.
+    pub fn forward_from(
+        &self,
+        inputs: &Inputs,
+        (prefix, features): (&FrozenPrefix, &PrefixFeatures),
+        phase: &mut Phase<'_>,
+    ) -> Result<PeftOutput> {
+        self.forward_batch(ModelBatch::behind(self, inputs, (prefix, features))?, phase)
+    }
+
+    fn forward_batch(&self, batch: ModelBatch<'_>, phase: &mut Phase<'_>) -> Result<PeftOutput> {
         let mut output = PeftOutput::default();
         let Some(PassOutput { outputs, selections }) =
-            pass::encode(&mut part, (phase, &mut |_| {}))?.pop()
+            pass::encode(&mut [batch], (phase, &mut |_| {}))?.pop()
         else {
             return Ok(output);
         };
@@ -221,8 +244,12 @@ impl PeftModel {
 
     /// The kind of the samples' queries, if a source takes prompts from a pool.
     fn query_kind(&self) -> Option<Query> {
-        let of_tasks = self.task_prompts.iter().map(|(_, source)| source);
-        self.prompts.iter().chain(of_tasks).find_map(PromptSource::query)
+        self.sources().find_map(PromptSource::query)
+    }
+
+    /// All sources of prompts.
+    fn sources(&self) -> impl Iterator<Item = &PromptSource> {
+        self.prompts.iter().chain(self.task_prompts.iter().map(|(_, source)| source))
     }
 
     /// Computes the predictions of the heads from their layers, one output each.
@@ -287,8 +314,13 @@ impl PeftConfig {
         } else if self.branch_at.is_some() {
             return error("`branch_at` is where tasks get prompts of their own: set `prompts` too");
         }
-        if self.prompt_norms.is_some() && self.prompts.is_none() {
-            return error("`prompt_norms` are made from prompts: set `prompts` too");
+        if self.prompt_norms.is_some()
+            && !self.prompts.as_ref().is_some_and(PromptConfig::conditions_norms)
+        {
+            return error(
+                "`prompt_norms` are made from prompts: set `prompts` too, of a kind that is tokens or \
+                 a prefix",
+            );
         }
         if self.prompt_norms == Some(0) {
             return error("`prompt_norms` is a rank: at least 1");

@@ -6,13 +6,16 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 use indexmap::IndexMap;
 
-use super::{PeftModel, SHARED};
+use super::{FrozenPrefix, PeftModel, PrefixFeatures, SHARED};
 use crate::encoder::Phase;
 use crate::encoder_output::EncoderOutput;
+use crate::input_adapters::ModalityTensor;
 use crate::multivit::Embedded;
 use crate::nn::{Block, BlockInput};
 use crate::output_adapters::Prediction;
-use crate::prompts::{PromptSource, PromptedSequence, Prompts, Selection, SourceOutput};
+use crate::prompts::{
+    ImagePatches, PromptSource, PromptedSequence, Prompts, Selection, SourceInput, SourceOutput,
+};
 use crate::tokens::Inputs;
 use crate::{Error, Result};
 
@@ -45,13 +48,59 @@ pub(super) struct ModelBatch<'a> {
     pub(super) embedded: Embedded,
     /// The queries of pools, `(B, width)`; computed on demand unless given.
     pub(super) queries: Option<Tensor<2>>,
+    /// The patches that sources of prompts ask for.
+    pub(super) patches: Option<ImagePatches>,
+    /// The outputs of the blocks that are not computed any more; `embedded` is behind them.
+    pub(super) layers: Vec<Tensor<3>>,
 }
 
 impl<'a> ModelBatch<'a> {
     /// # Errors
     /// If the inputs do not fit.
     pub(super) fn new(model: &'a PeftModel, inputs: Inputs) -> Result<Self> {
-        Ok(Self { model, embedded: model.vit.embed(inputs)?, queries: None })
+        let modality = model.sources().find_map(PromptSource::modality);
+        let patches = modality.map(|name| model.vit.patches(&inputs, name)).transpose()?;
+        let embedded = model.vit.embed(inputs)?;
+        Ok(Self { model, embedded, queries: None, patches, layers: Vec::new() })
+    }
+}
+
+impl ModelBatch<'_> {
+    /// Tokens of patches in a sequence.
+    fn num_patches(&self) -> usize {
+        self.embedded.layout.num_tokens()
+    }
+}
+
+impl<'a> ModelBatch<'a> {
+    /// A batch behind the blocks of a prefix, of which the outputs are known.
+    ///
+    /// # Errors
+    /// If the inputs or the features do not fit.
+    pub(super) fn behind(
+        model: &'a PeftModel,
+        inputs: &Inputs,
+        (prefix, features): (&FrozenPrefix, &PrefixFeatures),
+    ) -> Result<Self> {
+        let layout = model.vit.layout(inputs)?;
+        let batch = inputs.values().next().map_or(0, ModalityTensor::batch);
+        let config = model.vit.config();
+        let expected =
+            [batch, layout.num_tokens() + config.num_global_tokens, config.encoder.width];
+        let fit = features.len() == prefix.taps.len()
+            && features.iter().all(|features| features.dims() == expected);
+        let Some(sequence) = features.last().filter(|_| fit).cloned() else {
+            return Err(Error::Config(format!(
+                "features of {} blocks, where {:?} are of {expected:?}",
+                features.len(),
+                prefix.taps
+            )));
+        };
+        let modality = model.sources().find_map(PromptSource::modality);
+        let patches = modality.map(|name| model.vit.patches(inputs, name)).transpose()?;
+        let layers = prefix.layers(features, &sequence.device());
+        let embedded = Embedded { sequence, layout };
+        Ok(Self { model, embedded, queries: None, patches, layers })
     }
 }
 
@@ -85,6 +134,8 @@ pub(super) struct HookInput<'a> {
     pub(super) own: usize,
     /// Block, tokens with those of prompts behind them, and what guides the block.
     pub(super) batch: &'a BlockInput<'a>,
+    /// The batch that the tokens are of.
+    pub(super) sequence: &'a PromptedSequence,
 }
 
 /// Runs the blocks and calls the hook before each.
@@ -96,7 +147,8 @@ pub(super) fn encode(
     let mut passes: Vec<EncoderPass<'_>> =
         model_batches.iter().map(|batch| EncoderPass::new(batch, phase)).collect::<Result<_>>()?;
     for index in blocks(&passes) {
-        passes.iter_mut().try_for_each(|pass| pass.branch(index, phase))?;
+        let begun = |pass: &&mut EncoderPass<'_>| pass.batch.layers.len() <= index;
+        passes.iter_mut().filter(begun).try_for_each(|pass| pass.branch(index, phase))?;
         step(&mut passes, index, (phase, hook));
     }
     Ok(passes.into_iter().map(EncoderPass::end).collect())
@@ -128,29 +180,34 @@ pub(super) fn add_queries(model_batches: &mut [ModelBatch<'_>]) -> Result<()> {
     Ok(())
 }
 
+/// The blocks that at least one pass goes through.
 fn blocks(passes: &[EncoderPass<'_>]) -> Range<usize> {
-    0..passes.first().map_or(0, |pass| pass.batch.model.vit.encoder.len())
+    let first = passes.iter().map(|pass| pass.batch.layers.len()).min().unwrap_or(0);
+    first..passes.first().map_or(0, |pass| pass.batch.model.vit.encoder.len())
 }
 
-/// Takes all batches through a block.
+/// Takes all batches that are not behind a block through it.
 fn step(
     passes: &mut [EncoderPass<'_>],
     index: usize,
     (phase, hook): (&mut Phase<'_>, &mut BlockHook<'_>),
 ) {
     let mut batches = Vec::new();
-    for pass in &*passes {
+    let begun = |pass: &EncoderPass<'_>| pass.batch.layers.len() <= index;
+    for pass in passes.iter().filter(|pass| begun(pass)) {
         for stream in &pass.streams {
             let (tokens, conditioning) = stream.sequence.block_input();
             let model = pass.batch.model;
             let (block, rate) = (&model.vit.encoder[index], model.drop_path_rate(index));
             let batch = BlockInput { block, tokens, conditioning, rate };
             let [_, own, _] = stream.sequence.tokens().dims();
-            hook(HookInput { index, task: stream.task, own, batch: &batch });
+            let sequence = &stream.sequence;
+            hook(HookInput { index, task: stream.task, own, batch: &batch, sequence });
             batches.push(batch);
         }
     }
-    let streams = passes.iter_mut().flat_map(|pass| &mut pass.streams);
+    let passes = passes.iter_mut().filter(|pass| begun(pass));
+    let streams = passes.flat_map(|pass| &mut pass.streams);
     for (stream, tokens) in streams.zip(Block::forward_batched(batches, phase)) {
         stream.sequence.push_output(tokens);
         stream.layers.push(stream.sequence.tokens().clone());
@@ -180,8 +237,10 @@ impl<'a> EncoderPass<'a> {
             Some(source) => pass.prompts((SHARED, source), phase)?,
             None => Vec::new(),
         };
-        let sequence = PromptedSequence::new(batch.embedded.sequence.clone(), prompts, *branch)?;
-        pass.streams.push(TaskStream { task: None, sequence, layers: Vec::new() });
+        let tokens = batch.embedded.sequence.clone();
+        let sequence = PromptedSequence::new((tokens, batch.num_patches()), prompts, *branch)?;
+        let (sequence, layers) = (sequence.behind(batch.layers.len()), batch.layers.clone());
+        pass.streams.push(TaskStream { task: None, sequence, layers });
         Ok(pass)
     }
 
@@ -189,6 +248,7 @@ impl<'a> EncoderPass<'a> {
     fn without_prompts(batch: &'a ModelBatch<'a>) -> Result<Self> {
         let depth = batch.model.vit.encoder.len();
         let sequence = batch.embedded.sequence.clone().detach();
+        let sequence = (sequence, batch.num_patches());
         let sequence = PromptedSequence::new(sequence, Vec::new(), depth)?;
         let stream = TaskStream { task: None, sequence, layers: Vec::new() };
         Ok(Self { batch, streams: vec![stream], selections: Vec::new() })
@@ -203,7 +263,7 @@ impl<'a> EncoderPass<'a> {
         for shared in std::mem::take(&mut self.streams) {
             for (task, source) in task_prompts.iter() {
                 let prompts = self.prompts((task, source), phase)?;
-                let tokens = shared.sequence.tokens().clone();
+                let tokens = (shared.sequence.tokens().clone(), self.batch.num_patches());
                 let sequence = PromptedSequence::new(tokens, prompts, vit.encoder.len() - branch)?;
                 let layers = shared.layers.clone();
                 self.streams.push(TaskStream { task: Some(task), sequence, layers });
@@ -218,9 +278,10 @@ impl<'a> EncoderPass<'a> {
         (name, source): (&str, &PromptSource),
         phase: &mut Phase<'_>,
     ) -> Result<Vec<Prompts>> {
-        let [samples, _, _] = self.batch.embedded.sequence.dims();
-        let SourceOutput { mut prompts, selection } =
-            source.forward(samples, self.batch.queries.clone(), phase)?;
+        let ModelBatch { embedded, queries, patches, .. } = self.batch;
+        let [batch, _, _] = embedded.sequence.dims();
+        let input = SourceInput { batch, queries: queries.clone(), patches: patches.clone() };
+        let SourceOutput { mut prompts, selection } = source.forward(input, phase)?;
         if let Some(selection) = selection {
             let terms = source.terms(&selection);
             self.selections.push(SourceSelection { source: name.to_owned(), selection, terms });

@@ -15,7 +15,8 @@ use crate::tuning::ParameterKind;
 use crate::{Error, Result};
 
 /// Draws all prompts uniformly in `±sqrt(6 / (3 p^2 + width))`, `p` the side of a patch (Jia et
-/// al., 2022); gates begin as they are configured, norms that prompts condition without effect. `stream` gives the random numbers for a
+/// al., 2022); matrices whose product is the prompts so that it is of that size. Gates begin as they are configured; norms that
+/// prompts condition, and changes of patches, without effect. `stream` gives the random numbers for a
 /// parameter's name. Entries of a mixture are made orthonormal after that.
 ///
 /// # Errors
@@ -24,26 +25,20 @@ pub fn random_prompts<R: Rng>(
     model: PeftModel,
     mut stream: impl FnMut(&str) -> R,
 ) -> Result<PeftModel> {
-    let patch = model.vit.config().patch_size as f64;
-    let gate = match &model.peft().prompts {
-        Some(PromptConfig::Shallow(config) | PromptConfig::Deep(config)) => config.gate,
-        _ => None,
+    let config = model.vit.config();
+    let sizes = Sizes {
+        patch: config.patch_size as f64,
+        width: config.encoder.width as f64,
+        prompts: model.peft().prompts.clone(),
     };
-    let widths: IndexMap<String, usize> = parameters(&model)
-        .into_iter()
-        .map(|parameter| (parameter.name, parameter.shape.last().copied().unwrap_or(1)))
-        .collect();
+    let shapes: IndexMap<String, Vec<usize>> =
+        parameters(&model).into_iter().map(|parameter| (parameter.name, parameter.shape)).collect();
     let model = update(model, |name, current| {
-        if ParameterKind::of(name) != ParameterKind::Prompts || name.contains(".projection.") {
-            return None;
-        }
-        if name.starts_with("prompt_norms.") {
-            return name.ends_with(".up.weight").then(|| current.zeros_like());
-        }
-        if name.ends_with(".gate") {
-            return Some(current.full_like(gate.unwrap_or_default()));
-        }
-        let bound = (6.0 / (3.0 * patch * patch + widths[name] as f64)).sqrt();
+        let bound = match sizes.first_value(name, &shapes[name]) {
+            FirstValue::Kept => return None,
+            FirstValue::Constant(value) => return Some(current.full_like(value)),
+            FirstValue::Uniform(bound) => bound,
+        };
         let (rng, [len]) = (&mut stream(name), current.dims());
         let mut draw = |_| ((rng.random::<f64>() * 2.0 - 1.0) * bound) as f32;
         let values: Vec<f32> = (0..len).map(&mut draw).collect();
@@ -53,6 +48,81 @@ pub fn random_prompts<R: Rng>(
         PromptSource::Coda(prompts) => prompts.orthonormal().map(PromptSource::Coda),
         other => Ok(other),
     })
+}
+
+/// The first values of a parameter.
+enum FirstValue {
+    /// Those that [`initialise`](crate::init::initialise) gave it.
+    Kept,
+    /// The same everywhere.
+    Constant(f64),
+    /// Uniform in `±bound`.
+    Uniform(f64),
+}
+
+/// The sizes that first values depend on.
+struct Sizes {
+    /// Side of a patch.
+    patch: f64,
+    /// Of the encoder.
+    width: f64,
+    prompts: Option<PromptConfig>,
+}
+
+impl Sizes {
+    fn first_value(&self, name: &str, shape: &[usize]) -> FirstValue {
+        if ParameterKind::of(name) != ParameterKind::Prompts {
+            return FirstValue::Kept;
+        }
+        if name.starts_with("prompt_norms.") {
+            let begins = name.ends_with(".up.weight");
+            return if begins { FirstValue::Constant(0.0) } else { FirstValue::Kept };
+        }
+        let of_source = match name.strip_prefix("prompts.") {
+            Some(of_source) => of_source,
+            None => name.splitn(3, '.').last().unwrap_or(name),
+        };
+        match &self.prompts {
+            Some(PromptConfig::Shallow(config) | PromptConfig::Deep(config)) => match of_source {
+                "gate" => FirstValue::Constant(config.gate.unwrap_or_default()),
+                "tokens" | "bilinear" if config.bilinear.is_some() => {
+                    // Products of `rank` terms, with the deviation of tokens that are no products.
+                    let rank = config.bilinear.unwrap_or(1) as f64;
+                    let deviation = self.bound(self.width) / 3.0_f64.sqrt();
+                    FirstValue::Uniform((3.0 * deviation / rank.sqrt()).sqrt())
+                }
+                "tokens" => FirstValue::Uniform(self.bound_of(shape)),
+                _ => FirstValue::Kept,
+            },
+            Some(PromptConfig::Rein(config)) => match of_source {
+                "left" | "right" => {
+                    FirstValue::Uniform(self.bound((self.width * config.rank as f64).sqrt()))
+                }
+                "change.up.weight" => FirstValue::Constant(0.0),
+                // Kaiming with `a = sqrt(5)`, as published.
+                _ if of_source.ends_with(".weight") => {
+                    let inputs = shape.last().copied().unwrap_or(1).max(1) as f64;
+                    FirstValue::Uniform(inputs.powf(-0.5))
+                }
+                _ => FirstValue::Kept,
+            },
+            Some(PromptConfig::Evp(config)) => match of_source {
+                "up.weight" => FirstValue::Constant(0.0),
+                // Xavier, as of all linear maps.
+                "weight" => FirstValue::Uniform((3.0 / config.rank as f64).sqrt()),
+                _ => FirstValue::Kept,
+            },
+            _ => FirstValue::Uniform(self.bound_of(shape)),
+        }
+    }
+
+    fn bound_of(&self, shape: &[usize]) -> f64 {
+        self.bound(shape.last().copied().unwrap_or(1) as f64)
+    }
+
+    fn bound(&self, width: f64) -> f64 {
+        (6.0 / (3.0 * self.patch * self.patch + width)).sqrt()
+    }
 }
 
 /// Starts prompts from the encoder's tokens of images (self-prompt tuning; Wang et al., 2024):
@@ -107,11 +177,15 @@ impl Picks<'_> {
         rng: &mut impl Rng,
     ) -> Result<Vec<(&'static str, Tensor<1>)>> {
         match source {
-            PromptSource::Tokens(prompts) if prompts.projection.is_some() => Err(Error::Config(
-                "prompts of a lower rank cannot begin with tokens of images: leave `rank` out, or \
-                 begin randomly"
-                    .to_owned(),
-            )),
+            PromptSource::Tokens(prompts)
+                if prompts.projection.is_some() || prompts.bilinear.is_some() =>
+            {
+                Err(Error::Config(
+                    "prompts of a lower rank cannot begin with tokens of images: leave `rank` and \
+                     `bilinear` out, or begin randomly"
+                        .to_owned(),
+                ))
+            }
             PromptSource::Tokens(prompts) => {
                 let [layers, count, _] = prompts.tokens.dims();
                 let own = self.layers(prompts.first(), layers, count, rng);
@@ -151,6 +225,16 @@ impl Picks<'_> {
                     ("expert.value_prefix", by_entry(values, config.entries)),
                 ])
             }
+            PromptSource::Cross(prompts) => {
+                let [layers, count, _] = prompts.tokens.dims();
+                let own = self.layers(prompts.first(), layers, count, rng);
+                Ok(vec![("tokens", flat(own))])
+            }
+            PromptSource::Rein(_) | PromptSource::Evp(_) => Err(Error::Config(
+                "prompts that begin without effect do not begin with tokens of images: leave \
+                 `prompt_init` out"
+                    .to_owned(),
+            )),
             PromptSource::Coda(_) => Err(Error::Config(
                 "a mixture begins orthonormal, not with tokens of images: leave `prompt_init` out"
                     .to_owned(),

@@ -6,9 +6,10 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CodaConfig, CodaPrompts, DualConfig, DualPrompt, PoolConfig, PrefixPrompts, PromptPool,
-    PromptSource, PromptTokens,
+    CodaConfig, CodaPrompts, CrossPrompts, DualConfig, DualPrompt, EvpConfig, EvpPrompts,
+    PoolConfig, PrefixPrompts, PromptPool, PromptSource, PromptTokens, ReinConfig, ReinPrompts,
 };
+use crate::modality::{Modality, ModalityKind};
 use crate::{Error, Result};
 
 /// A kind of prompts and its sizes.
@@ -28,6 +29,12 @@ pub enum PromptConfig {
     Dual(DualConfig),
     /// A mixture of all entries of a pool (CODA-Prompt).
     Coda(CodaConfig),
+    /// Tokens that every patch attends to behind every block, and is changed by (Rein).
+    Rein(ReinConfig),
+    /// Additions to patches in front of every block, made of their own pixels and edges (EVP).
+    Evp(EvpConfig),
+    /// Tokens that every token attends to inside every block, apart from the sequence (CVPT).
+    Cross(PrefixConfig),
 }
 
 /// The sizes of prompt tokens.
@@ -51,6 +58,10 @@ pub struct TokensConfig {
     /// no projection if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rank: Option<usize>,
+    /// Rank of the tokens, which a matrix of each block brings to the encoder's width, without bias (BPT); in
+    /// the place of `rank`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bilinear: Option<usize>,
     /// Gates between the blocks, whose logits begin with this value; none if absent. -5 is nearly
     /// closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,11 +91,14 @@ fn default_count() -> usize {
     10
 }
 
-/// Consecutive blocks of an encoder that prompts are built for, and its width.
+/// Consecutive blocks of an encoder that prompts are built for, its width, and its inputs.
 #[derive(Debug, Clone)]
-pub(crate) struct BlockRange {
+pub(crate) struct EncoderPart<'a> {
     pub(crate) blocks: Range<usize>,
     pub(crate) width: usize,
+    pub(crate) inputs: &'a [Modality],
+    /// Side of a patch at full resolution.
+    pub(crate) patch_size: usize,
 }
 
 impl PromptConfig {
@@ -93,7 +107,9 @@ impl PromptConfig {
     fn ranges(&self) -> Vec<(usize, Option<usize>)> {
         match self {
             Self::Shallow(config) | Self::Deep(config) => vec![(config.first, config.layers)],
-            Self::Prefix(config) => vec![(config.first, config.layers)],
+            Self::Prefix(config) | Self::Cross(config) => vec![(config.first, config.layers)],
+            Self::Rein(config) => vec![(config.first, config.layers)],
+            Self::Evp(config) => vec![(config.first, config.layers)],
             Self::L2p(config) => vec![(config.first, Some(config.layers))],
             Self::Dual(config) => vec![
                 (config.general_first, Some(config.general_layers)),
@@ -120,12 +136,19 @@ impl PromptConfig {
         }
         match self {
             Self::Shallow(config) | Self::Deep(config) => {
-                if config.rank == Some(0) {
-                    return error("`rank` must be at least 1".to_owned());
+                if config.rank == Some(0) || config.bilinear == Some(0) {
+                    return error("`rank` and `bilinear` must be at least 1".to_owned());
+                }
+                if config.rank.is_some() && config.bilinear.is_some() {
+                    return error("`rank` and `bilinear` exclude each other".to_owned());
                 }
                 check_shared(config.count, config.dropout)
             }
-            Self::Prefix(config) => check_shared(config.count, config.dropout),
+            Self::Prefix(config) | Self::Cross(config) => {
+                check_shared(config.count, config.dropout)
+            }
+            Self::Rein(config) => config.check(),
+            Self::Evp(config) => config.check(),
             Self::L2p(config) => {
                 check_penalty(config.frequency_penalty)?;
                 config.check()
@@ -138,8 +161,17 @@ impl PromptConfig {
         }
     }
 
+    /// Whether norms can be made of the prompts: those that are tokens, or keys and values.
+    pub(crate) fn conditions_norms(&self) -> bool {
+        !matches!(self, Self::Rein(_) | Self::Evp(_) | Self::Cross(_))
+    }
+
     /// The prompts for a part of the encoder, of zeros; none if they belong to other blocks.
-    pub(crate) fn build(&self, part: &BlockRange, device: &Device) -> Result<Option<PromptSource>> {
+    pub(crate) fn build(
+        &self,
+        part: &EncoderPart<'_>,
+        device: &Device,
+    ) -> Result<Option<PromptSource>> {
         let mut ranges = self.ranges().into_iter().map(|range| part.overlap(range));
         let range = ranges.next().flatten();
         if let Self::Dual(config) = self {
@@ -159,6 +191,17 @@ impl PromptConfig {
                 PromptSource::Pool(PromptPool::new(&config, width, device)?)
             }
             Self::Dual(_) => return Ok(None),
+            Self::Rein(config) => {
+                PromptSource::Rein(ReinPrompts::new(config, (first, layers), width, device))
+            }
+            Self::Evp(config) => {
+                let sizes = (part.patch_values(&config.modality)?, width);
+                PromptSource::Evp(EvpPrompts::new(config, (first, layers), sizes, device))
+            }
+            Self::Cross(config) => {
+                let prompts = CrossPrompts::new(first, [layers, config.count, width], device);
+                PromptSource::Cross(prompts.with_dropout(config.dropout))
+            }
             Self::Coda(config) => {
                 let config = CodaConfig { first, layers, ..config.clone() };
                 PromptSource::Coda(CodaPrompts::new(&config, width, device)?)
@@ -167,7 +210,19 @@ impl PromptConfig {
     }
 }
 
-impl BlockRange {
+impl EncoderPart<'_> {
+    /// Values of a patch of a modality.
+    fn patch_values(&self, modality: &str) -> Result<usize> {
+        let Some(own) = self.inputs.iter().find(|input| input.name == modality) else {
+            return error(format!("`modality` `{modality}` is no input of the model"));
+        };
+        let ModalityKind::Continuous { channels } = own.kind else {
+            return error(format!("`modality` `{modality}` holds classes, and no real values"));
+        };
+        let side = own.patch(self.patch_size)?;
+        Ok(channels * side * side)
+    }
+
     /// The blocks of a range that are in the part: the first, counted from the part's first block,
     /// and their number. None if there is none.
     fn overlap(&self, (first, layers): (usize, Option<usize>)) -> Option<Layers> {
@@ -186,7 +241,7 @@ type Layers = (usize, usize);
 fn dual(
     config: &DualConfig,
     (general, expert): (Option<Layers>, Option<Layers>),
-    part: &BlockRange,
+    part: &EncoderPart<'_>,
     device: &Device,
 ) -> Result<Option<PromptSource>> {
     let width = part.width;
@@ -242,13 +297,17 @@ fn tokens(
     config: &TokensConfig,
     first: usize,
     layers: usize,
-    part: &BlockRange,
+    part: &EncoderPart<'_>,
     device: &Device,
 ) -> PromptTokens {
     let prompts = PromptTokens::new(first, [layers, config.count, part.width], device);
     let prompts = prompts.with_dropout(config.dropout);
     let prompts = match config.rank {
         Some(rank) => prompts.with_rank(rank, device),
+        None => prompts,
+    };
+    let prompts = match config.bilinear {
+        Some(rank) => prompts.with_bilinear(rank, device),
         None => prompts,
     };
     match config.gate {

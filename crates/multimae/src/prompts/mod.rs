@@ -1,20 +1,25 @@
-//! Prompts: tokens, or keys and values, that a frozen encoder is given besides its own tokens.
+//! Prompts: tokens, or keys and values, that a frozen encoder is given besides its own tokens, or changes of
+//! these.
 //!
 //! To the encoder prompts are an input, one per sample ([`Prompts`]). Everything that makes prompts
-//! produces that input: parameters that all samples share ([`PromptTokens`], [`PrefixPrompts`]) or a
-//! pool from which every sample takes its own ([`PromptPool`], [`DualPrompt`], [`CodaPrompts`]). Heads never see prompts: the
+//! produces that input: parameters that all samples share ([`PromptTokens`], [`PrefixPrompts`], [`CrossPrompts`]) or a
+//! pool from which every sample takes its own ([`PromptPool`], [`DualPrompt`], [`CodaPrompts`]); tokens from which every
+//! patch takes its own ([`ReinPrompts`]), or the image itself ([`EvpPrompts`]). Heads never see prompt tokens: the
 //! encoder's layers come without them.
 
 mod checks;
 mod coda;
 mod config;
+mod cross;
 mod dual;
+mod evp;
 mod norms;
 mod orthonormal;
 mod pool;
 mod pool_config;
 mod prompted_sequence;
 mod query;
+mod rein;
 mod selection;
 mod shared;
 mod source;
@@ -23,18 +28,21 @@ mod usage;
 use burn::tensor::Tensor;
 
 pub use coda::{CodaConfig, CodaPrompts};
-pub(crate) use config::BlockRange;
+pub(crate) use config::EncoderPart;
 pub use config::{PrefixConfig, PromptConfig, TokensConfig};
+pub use cross::CrossPrompts;
 pub use dual::{DualConfig, DualPrompt};
+pub use evp::{EvpConfig, EvpPrompts, ImagePatches, details};
 pub use norms::PromptNorms;
 pub use pool::{PoolKeys, PromptPool};
 pub use pool_config::{PoolConfig, PoolForm, PoolKeySharing};
 pub(crate) use prompted_sequence::PromptedSequence;
 pub use prompted_sequence::encode_with_prompts;
 pub use query::{Query, pool_query};
+pub use rein::{ReinConfig, ReinPrompts, WidthMap};
 pub use selection::{EntryChoice, PoolLosses, Selection};
 pub use shared::{PrefixPrompts, PromptTokens};
-pub use source::{PromptSource, SourceOutput};
+pub use source::{PromptSource, SourceInput, SourceOutput};
 pub use usage::{EntryUsage, PoolUsage};
 
 use crate::{Error, Result};
@@ -75,6 +83,31 @@ pub enum Prompts {
         /// `(B, layers, 4, width)`, see [`BlockConditioning::modulation`](crate::nn::BlockConditioning::modulation).
         modulation: Tensor<4>,
     },
+    /// Values that are added to tokens in front of blocks ([`EvpPrompts`]).
+    Additive {
+        /// The block of the first layer.
+        first: usize,
+        /// The first of the tokens.
+        start: usize,
+        /// `(B, N, width)` per layer.
+        values: Vec<Tensor<3>>,
+    },
+    /// Tokens that every patch attends to behind blocks, and is changed by ([`ReinPrompts`]).
+    Regions {
+        /// The block of the first layer.
+        first: usize,
+        /// `(B, layers, P, 2 width)`, `[k | v]`.
+        keys_and_values: Tensor<4>,
+        /// From what a patch found to its change.
+        change: Box<WidthMap>,
+    },
+    /// Tokens that every token attends to inside blocks, apart from the sequence ([`CrossPrompts`]).
+    Cross {
+        /// The block of the first layer.
+        first: usize,
+        /// `(layers, P, width)`, of all samples.
+        tokens: Tensor<3>,
+    },
 }
 
 impl Prompts {
@@ -87,38 +120,61 @@ impl Prompts {
         Self::Tokens { first, tokens, gates: None }
     }
 
-    /// The mean of a sample's prompts over layers and places; of a prefix, of its keys and values.
+    /// The mean of a sample's prompts over layers and places; of a prefix, of its keys and values. `None` of
+    /// forms that norms are not made of.
     ///
     /// # Shapes
     /// `(B, width)`.
     #[must_use]
-    pub fn mean(&self) -> Tensor<2> {
-        let (_, [batch, layers, count, width]) = self.extents();
+    pub fn mean(&self) -> Option<Tensor<2>> {
         let of = |prompts: &Tensor<4>| {
+            let [batch, layers, count, width] = prompts.dims();
             let rows = prompts.clone().reshape([batch, layers * count, width]);
             rows.mean_dim(1).reshape([batch, width])
         };
         match self {
-            Self::Tokens { tokens, .. } => of(tokens),
-            Self::Prefix { keys, values, .. } => (of(keys) + of(values)).div_scalar(2.0),
-            Self::Norms { modulation, .. } => of(modulation),
+            Self::Tokens { tokens, .. } => Some(of(tokens)),
+            Self::Prefix { keys, values, .. } => Some((of(keys) + of(values)).div_scalar(2.0)),
+            Self::Norms { .. }
+            | Self::Additive { .. }
+            | Self::Regions { .. }
+            | Self::Cross { .. } => None,
         }
     }
 
-    /// The first block, and the extents `[B, layers, P, width]`.
+    /// The first block, and the extents `[B, layers, P, width]`; 1 sample where all have the same.
     fn extents(&self) -> (usize, [usize; 4]) {
         match self {
             Self::Tokens { first, tokens, .. } => (*first, tokens.dims()),
             Self::Prefix { first, keys, .. } => (*first, keys.dims()),
             Self::Norms { first, modulation } => (*first, modulation.dims()),
+            Self::Additive { first, values, .. } => {
+                let [batch, count, width] = values.first().map_or([0; 3], Tensor::dims);
+                (*first, [batch, values.len(), count, width])
+            }
+            Self::Regions { first, keys_and_values, .. } => {
+                let [batch, layers, count, width] = keys_and_values.dims();
+                (*first, [batch, layers, count, width / 2])
+            }
+            Self::Cross { first, tokens } => {
+                let [layers, count, width] = tokens.dims();
+                (*first, [1, layers, count, width])
+            }
         }
     }
 
     /// Checks that the prompts fit a sequence and an encoder.
-    fn check(&self, blocks: usize, [batch, _, width]: [usize; 3]) -> Result<()> {
+    fn check(&self, blocks: usize, [batch, length, width]: [usize; 3]) -> Result<()> {
         let (first, dims) = self.extents();
-        let [samples, layers, _, prompt_width] = dims;
+        let [samples, layers, count, prompt_width] = dims;
+        let of_all = matches!(self, Self::Cross { .. });
         match self {
+            Self::Additive { start, .. } if start + count > length => {
+                return Err(Error::Config(format!(
+                    "prompts for tokens {start} to {}, and there are {length}",
+                    start + count
+                )));
+            }
             Self::Prefix { keys, values, .. } if keys.dims() != values.dims() => {
                 return Err(Error::Config(format!(
                     "prefix keys are {:?}, its values {:?}",
@@ -134,7 +190,7 @@ impl Prompts {
             }
             _ => {}
         }
-        if samples != batch || prompt_width != width {
+        if (samples != batch && !of_all) || prompt_width != width {
             return Err(Error::Config(format!(
                 "prompts {dims:?} (samples, layers, prompts, width) for {batch} samples of width \
                  {width}"
@@ -172,6 +228,29 @@ impl Prompts {
                 Some(fresh.clone() + (output.clone() - fresh) * gate)
             }
         }
+    }
+
+    /// The summand of the tokens in front of a block, if there is one: the first token, and `(B, N, width)`.
+    fn added_to(&self, block: usize) -> Option<(usize, Tensor<3>)> {
+        let Self::Additive { first, start, values } = self else { return None };
+        Some((*start, values.get(block.checked_sub(*first)?)?.clone()))
+    }
+
+    /// The tokens `[k | v]` that patches attend to behind a block, and their change, if there are any.
+    fn regions_of(&self, block: usize) -> Option<(Tensor<3>, &WidthMap)> {
+        let Self::Regions { first, keys_and_values, change } = self else { return None };
+        let [batch, layers, count, width] = keys_and_values.dims();
+        let layer = block.checked_sub(*first).filter(|layer| *layer < layers)?;
+        let of_layer = keys_and_values.clone().narrow(1, layer, 1);
+        Some((of_layer.reshape([batch, count, width]), change))
+    }
+
+    /// The tokens that a block's tokens attend to apart from each other, `(P, width)`, if there are any.
+    fn cross_of(&self, block: usize) -> Option<Tensor<2>> {
+        let Self::Cross { first, tokens } = self else { return None };
+        let [layers, count, width] = tokens.dims();
+        let layer = block.checked_sub(*first).filter(|layer| *layer < layers)?;
+        Some(tokens.clone().narrow(0, layer, 1).reshape([count, width]))
     }
 
     /// Scale and shift of a block's norms, if it has any.
@@ -234,7 +313,7 @@ mod tests {
         let tokens = values([2, 5, WIDTH], 0.5);
         let phase = &mut Phase::Evaluation;
         let mut outputs =
-            encode_with_prompts(&blocks(), tokens, prompts, &[0.0; BLOCKS], phase).unwrap();
+            encode_with_prompts(&blocks(), (tokens, 4), prompts, &[0.0; BLOCKS], phase).unwrap();
         assert_eq!(outputs.len(), BLOCKS);
         let output = outputs.pop().unwrap();
         assert_eq!(output.dims(), [2, 5, WIDTH]);
@@ -315,7 +394,8 @@ mod tests {
         let refused = |prompts: Prompts| {
             let tokens = values([2, 5, WIDTH], 0.5);
             let phase = &mut Phase::Evaluation;
-            encode_with_prompts(&blocks(), tokens, &[prompts], &[0.0; BLOCKS], phase).unwrap_err()
+            encode_with_prompts(&blocks(), (tokens, 4), &[prompts], &[0.0; BLOCKS], phase)
+                .unwrap_err()
         };
         refused(Prompts::tokens(1, values([2, BLOCKS, 1, WIDTH], 0.0)));
         refused(Prompts::tokens(0, values([1, BLOCKS, 1, WIDTH], 0.0)));
@@ -323,6 +403,8 @@ mod tests {
         let gates = Some(values([1, BLOCKS], 0.0));
         let tokens = values([2, BLOCKS, 1, WIDTH], 0.0);
         refused(Prompts::Tokens { first: 0, tokens: tokens.clone(), gates });
+        let added = vec![values([2, 5, WIDTH], 0.0)];
+        refused(Prompts::Additive { first: 0, start: 1, values: added });
         let values = values([2, BLOCKS, 2, WIDTH], 0.0);
         refused(Prompts::Prefix { first: 0, keys: tokens, values });
     }

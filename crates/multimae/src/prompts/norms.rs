@@ -32,7 +32,7 @@ impl PromptNorms {
     /// The norms of samples with these prompts; none without prompts.
     #[must_use]
     pub fn forward(&self, prompts: &[Prompts]) -> Option<Prompts> {
-        let means: Vec<Tensor<2>> = prompts.iter().map(Prompts::mean).collect();
+        let means: Vec<Tensor<2>> = prompts.iter().filter_map(Prompts::mean).collect();
         let count = means.len() as f64;
         let mean = means.into_iter().reduce(|sum, more| sum + more)?.div_scalar(count);
         let [batch, width] = mean.dims();

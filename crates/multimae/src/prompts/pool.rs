@@ -312,7 +312,7 @@ mod tests {
             let task = match &selection.prompts[0] {
                 Prompts::Tokens { tokens, .. } => tokens.clone().square().sum(),
                 Prompts::Prefix { keys, values, .. } => (keys.clone() * values.clone()).sum(),
-                Prompts::Norms { .. } => panic!("no prompts"),
+                other => panic!("{other:?}"),
             };
             let mut gradients = task.backward();
             assert!(query.grad(&gradients).is_none());

@@ -15,6 +15,8 @@ pub struct PromptTokens {
     pub tokens: Param<Tensor<3>>,
     /// From a lower rank to the width of the encoder, the same for all layers.
     pub projection: Option<Linear>,
+    /// `(layers, rank, width)`: likewise, of each layer its own, without bias (BPT; arXiv 2506.22908).
+    pub bilinear: Option<Param<Tensor<3>>>,
     /// `(blocks)`: logits of the gates of the blocks from the first on (Yoo et al., 2023).
     pub gate: Option<Param<Tensor<1>>>,
     dropout: f64,
@@ -28,6 +30,7 @@ impl PromptTokens {
         Self {
             tokens: parameter([layers, count, width], device),
             projection: None,
+            bilinear: None,
             gate: None,
             dropout: 0.0,
             first,
@@ -40,6 +43,14 @@ impl PromptTokens {
         let [layers, count, width] = self.tokens.dims();
         let tokens = parameter([layers, count, rank], device);
         Self { tokens, projection: Some(Linear::new(rank, width, device)), ..self }
+    }
+
+    /// The same as products of tokens of a lower rank and a matrix of each layer.
+    #[must_use]
+    pub fn with_bilinear(self, rank: usize, device: &Device) -> Self {
+        let [layers, count, width] = self.tokens.dims();
+        let tokens = parameter([layers, count, rank], device);
+        Self { tokens, bilinear: Some(parameter([layers, rank, width], device)), ..self }
     }
 
     /// Returns the same prompts with gates for `blocks` blocks.
@@ -63,9 +74,10 @@ impl PromptTokens {
     /// The same prompts for every sample, but for dropout.
     #[must_use]
     pub fn forward(&self, batch: usize, phase: &mut Phase<'_>) -> Prompts {
-        let tokens = match &self.projection {
-            Some(projection) => projection.forward(self.tokens.val()),
-            None => self.tokens.val(),
+        let tokens = match (&self.projection, &self.bilinear) {
+            (Some(projection), _) => projection.forward(self.tokens.val()),
+            (None, Some(right)) => self.tokens.val().matmul(right.val()),
+            (None, None) => self.tokens.val(),
         };
         let gates = self.gate.as_ref().map(|gate| {
             let [blocks] = gate.dims();

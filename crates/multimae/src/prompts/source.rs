@@ -4,7 +4,8 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::{
-    CodaPrompts, DualPrompt, PrefixPrompts, PromptPool, PromptTokens, Prompts, Query, Selection,
+    CodaPrompts, CrossPrompts, DualPrompt, EvpPrompts, ImagePatches, PrefixPrompts, PromptPool,
+    PromptTokens, Prompts, Query, ReinPrompts, Selection,
 };
 use crate::encoder::Phase;
 use crate::{Error, Result};
@@ -23,6 +24,23 @@ pub enum PromptSource {
     Dual(DualPrompt),
     /// A mixture of all entries of a pool.
     Coda(CodaPrompts),
+    /// Tokens from which every patch takes its own.
+    Rein(ReinPrompts),
+    /// Additions that are made of the image.
+    Evp(EvpPrompts),
+    /// Tokens that all samples share and that are no part of the sequence.
+    Cross(CrossPrompts),
+}
+
+/// The facts of a batch that its prompts are made of.
+#[derive(Debug, Clone, Default)]
+pub struct SourceInput {
+    /// Samples.
+    pub batch: usize,
+    /// The queries of pools, `(B, width)`.
+    pub queries: Option<Tensor<2>>,
+    /// The patches that [`PromptSource::modality`] asks for.
+    pub patches: Option<ImagePatches>,
 }
 
 /// The prompts of a batch, and how they were chosen if they were.
@@ -39,25 +57,47 @@ impl PromptSource {
     #[must_use]
     pub fn query(&self) -> Option<Query> {
         match self {
-            Self::Tokens(_) | Self::Prefix(_) => None,
+            Self::Tokens(_) | Self::Prefix(_) | Self::Rein(_) | Self::Evp(_) | Self::Cross(_) => {
+                None
+            }
             Self::Pool(pool) => Some(pool.config().query),
             Self::Dual(dual) => Some(dual.config().query),
             Self::Coda(coda) => Some(coda.config().query),
         }
     }
 
-    /// Returns the prompts of `batch` samples. `query` gives their queries, `(B, width)`.
+    /// The first block that the prompts change, counted from the first of its part of the encoder.
+    #[must_use]
+    pub fn first(&self) -> usize {
+        match self {
+            Self::Tokens(prompts) => prompts.first(),
+            Self::Prefix(prompts) => prompts.first(),
+            Self::Pool(pool) => pool.config().first,
+            Self::Dual(dual) => dual.config().general_first.min(dual.config().expert_first),
+            Self::Coda(coda) => coda.config().first,
+            Self::Rein(prompts) => prompts.first(),
+            Self::Evp(prompts) => prompts.first(),
+            Self::Cross(prompts) => prompts.first(),
+        }
+    }
+
+    /// The modality whose patches the prompts are made of, if they are.
+    #[must_use]
+    pub fn modality(&self) -> Option<&str> {
+        match self {
+            Self::Evp(prompts) => Some(prompts.modality()),
+            _ => None,
+        }
+    }
+
+    /// Returns the prompts of a batch.
     ///
     /// # Errors
-    /// If queries are needed and are not given or do not fit.
-    pub fn forward(
-        &self,
-        batch: usize,
-        query: Option<Tensor<2>>,
-        phase: &mut Phase<'_>,
-    ) -> Result<SourceOutput> {
-        let query =
-            || query.ok_or_else(|| Error::Config("a pool of prompts needs queries".to_owned()));
+    /// If queries or patches are needed and are not given or do not fit.
+    pub fn forward(&self, input: SourceInput, phase: &mut Phase<'_>) -> Result<SourceOutput> {
+        let SourceInput { batch, queries, patches } = input;
+        let missing = |what: &str| Error::Config(format!("prompts of this kind need {what}"));
+        let query = || queries.ok_or_else(|| missing("queries"));
         let chosen = |mut selection: Selection| SourceOutput {
             prompts: std::mem::take(&mut selection.prompts),
             selection: Some(selection),
@@ -69,6 +109,12 @@ impl PromptSource {
             Self::Pool(pool) => chosen(pool.forward(query()?)?),
             Self::Dual(dual) => chosen(dual.forward(query()?)?),
             Self::Coda(coda) => chosen(coda.forward(query()?)?),
+            Self::Rein(prompts) => shared(prompts.forward(batch)),
+            Self::Evp(prompts) => {
+                let patches = patches.ok_or_else(|| missing("the patches of the image"))?;
+                shared(prompts.forward(&patches))
+            }
+            Self::Cross(prompts) => shared(prompts.forward(phase)),
         })
     }
 
