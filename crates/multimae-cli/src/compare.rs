@@ -14,7 +14,7 @@ use multimae_config::{Override, Recipe as _};
 use multimae_io::atomic::write_atomically;
 use multimae_report::metrics_log;
 use multimae_train::compare::{
-    Columns, Comparison, ComparisonPlan, ComparisonRequest, PlannedRun, RunState, table,
+    Columns, Comparison, ComparisonPlan, ComparisonRequest, PlannedRun, RunState, Search, table,
     write_outputs,
 };
 
@@ -30,7 +30,8 @@ const TAIL: usize = 20;
 /// Train a grid of tuning modes from one backbone and compare what they cost and reach.
 ///
 /// Every cell and seed is an ordinary run of fine-tuning in DIR/cells/, in a process of its own,
-/// one after the other. Writes table.md, results.json and report.html after each. Finished runs are
+/// one after the other. Where the grid has a `search`, trials in DIR/search/ choose keys of each cell on the
+/// validation set first. Writes table.md, results.json and report.html after each. Finished runs are
 /// not trained again, unfinished ones are resumed. Ctrl-C stops at a checkpoint.
 #[derive(Debug, Args)]
 pub(crate) struct Compare {
@@ -68,6 +69,14 @@ impl Compare {
             return Ok(terminal::result(&plan.describe())?);
         }
         let stop = interrupt::flag()?;
+        if let Some(search) = Search::new(&request)? {
+            terminal::line(&search.describe());
+            if !searched(&search, &stop)? {
+                terminal::line("stopped; the same command resumes");
+                return Ok(());
+            }
+            plan = ComparisonPlan::new(&request)?;
+        }
         let (comparison, report) = train_all(&mut plan, &stop)?;
         terminal::result(&table(&comparison, Columns::All).markdown())
             .context("printing the table")?;
@@ -79,13 +88,48 @@ impl Compare {
     }
 }
 
+/// Trains the trials of a search, rung by rung, and says what was chosen. Whether it came to its end.
+fn searched(search: &Search<'_>, stop: &AtomicBool) -> anyhow::Result<bool> {
+    loop {
+        let mut runs = search.next_runs()?;
+        if runs.is_empty() {
+            break;
+        }
+        let count = runs.len();
+        let bar = terminal::bar(count as u64, "");
+        bar.enable_steady_tick(Duration::from_secs(1));
+        for (number, run) in runs.iter_mut().enumerate() {
+            bar.set_position(number as u64);
+            let trial = run.dir.file_name().unwrap_or_default().display().to_string();
+            let place = format!("[{} of {count}] trial {trial}", number + 1);
+            let start = Instant::now();
+            train_one(run, (&bar, &place), stop)?;
+            let text = outcome(&run.state, start.elapsed());
+            bar.suspend(|| terminal::line(&format!("{place}: {text}")));
+            if stop.load(Ordering::Relaxed) {
+                bar.finish_and_clear();
+                return Ok(false);
+            }
+            if let RunState::Failed(error) = &run.state {
+                bail!("the trial {trial} failed; the same command tries it again\n{error}");
+            }
+        }
+        bar.finish_and_clear();
+    }
+    for (cell, changes) in search.chosen()? {
+        let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+        terminal::line(&format!("chosen for {cell}: {}", changes.join(" ")));
+    }
+    Ok(true)
+}
+
 /// Trains what is chosen and not finished, and writes what the runs say; also the report's path.
 pub(crate) fn train_all(
     plan: &mut ComparisonPlan,
     stop: &AtomicBool,
 ) -> anyhow::Result<(Comparison, PathBuf)> {
     train(plan, stop)?;
-    let comparison = Comparison::of(plan);
+    let comparison = Comparison::of(plan)?;
     let report = write_outputs(plan, &comparison)?;
     Ok((comparison, report))
 }
@@ -133,7 +177,7 @@ fn train(plan: &mut ComparisonPlan, stop: &AtomicBool) -> anyhow::Result<()> {
         let text = outcome(&plan.runs[index].state, start.elapsed());
         let left = time_left(&seconds, left);
         bar.suspend(|| terminal::line(&format!("{place}: {text}{left}")));
-        write_outputs(plan, &Comparison::of(plan))?;
+        write_outputs(plan, &Comparison::of(plan)?)?;
         if stop.load(Ordering::Relaxed) {
             break;
         }

@@ -27,7 +27,7 @@ use crate::{output, terminal};
 /// that are not given are predicted from the others.
 ///
 /// Of a fine-tuned model, or one with --adapter: where prompts and the global token look, or how much
-/// patches look at a prefix; with --usage, which entries of a pool are used by frames of which class.
+/// patches look at a prefix or at each entry of `rein` prompts; with --usage, which entries of a pool are used by frames of which class.
 #[derive(Debug, Args)]
 pub(crate) struct Visualize {
     #[command(flatten)]
@@ -66,7 +66,7 @@ pub(crate) struct Visualize {
     /// One head instead of the mean over heads
     #[arg(long, value_name = "HEAD")]
     head: Option<usize>,
-    /// Every prompt by itself, too
+    /// Every prompt by itself, too, and every entry that patches read
     #[arg(long)]
     each: bool,
     /// Count how frames use the entries of prompt pools, by their class

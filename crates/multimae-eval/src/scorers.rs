@@ -5,7 +5,7 @@ use multimae::modality::Size;
 use multimae_data::Values;
 use multimae_infer::saved_model::TaskCard;
 use multimae_report::picture::Picture;
-use multimae_tasks::{FramePrediction, Outcome, ScoredFrame, Scorer};
+use multimae_tasks::{FramePrediction, FrameSums, Outcome, ScoredFrame, Scorer};
 
 use crate::{Error, Result};
 
@@ -48,6 +48,13 @@ impl TaskScorers {
             scorer.add(&ScoredFrame { id, size, prediction, annotation, valid, input })?;
         }
         Ok(())
+    }
+
+    /// The sums of the frames by task, of the tasks whose scores are made of such.
+    #[must_use]
+    pub fn frame_sums(&self) -> IndexMap<String, FrameSums> {
+        let scorers = self.scorers.iter();
+        scorers.filter_map(|(name, scorer)| Some((name.clone(), scorer.frame_sums()?))).collect()
     }
 
     /// The outcomes by task.

@@ -3,6 +3,7 @@
 //! * [`atomic`]: a file appears under its name when it is complete, or not at all.
 //! * [`mapping`]: the bytes of a file without reading it.
 //! * [`memory`]: the memory use of this process.
+//! * [`positioned`]: reading and writing at a place of a file.
 //! * [`npy`]: whether the header of a NumPy file is safe to parse.
 //!
 //! Every crate that writes a lasting file or opens a large one goes through here. Paths come in,
@@ -22,3 +23,4 @@ pub mod atomic;
 pub mod mapping;
 pub mod memory;
 pub mod npy;
+pub mod positioned;

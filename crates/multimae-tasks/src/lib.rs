@@ -26,6 +26,7 @@
 mod card;
 pub mod classes;
 mod error;
+mod frame_sums;
 mod kind;
 pub mod kinds;
 pub mod maps;
@@ -42,6 +43,7 @@ mod validity;
 
 pub use card::TaskCard;
 pub use error::{Error, Result};
+pub use frame_sums::{FrameSum, FrameSums};
 pub use kind::{BuildContext, Built, Score, TaskKind};
 pub use kinds::{from_json, kind, kind_of, kinds as registry, to_json};
 pub use medians::{ImageMedians, far_apart};

@@ -34,7 +34,7 @@ const SIZE: (usize, usize) = (120, 160);
 /// From nothing to a picture: render rooms, pre-train, tune prompts, compare, report.
 ///
 /// Pre-trains a small model on generated rooms or on custom frames, then trains depth and
-/// segmentation on it three times: prompts with LayerNorms, heads only, and full fine-tuning.
+/// segmentation on it three times: Rein prompts, heads only, and full fine-tuning.
 /// Writes DIR with all of it, and report.html. Expect about five minutes on two cores. Stopped by
 /// Ctrl-C, the same command resumes.
 #[derive(Debug, Args)]
@@ -94,7 +94,7 @@ impl Demo {
             return Ok(());
         }
 
-        heading(3, "depth and segmentation: prompts and LayerNorms, heads only, full fine-tuning");
+        heading(3, "depth and segmentation: Rein prompts, heads only, full fine-tuning");
         let begin = Instant::now();
         let mut plan = self.plan(&recipes, &frames, &budget, &backbone)?;
         let (comparison, _) = compare::train_all(&mut plan, &stop)?;

@@ -131,8 +131,11 @@ recipe_keys! {
             /// [norm, {kind: lora, rank: 8}, {kind: deep, count: 10}].
             tuning: Tuning = Tuning::Full,
             /// Prompts of the encoder, for `tuning: prompts`: {kind: shallow | deep, count, first,
-            /// layers, dropout, rank, gate} are tokens, {kind: prefix, count, first, layers,
-            /// dropout} keys and values, {kind: l2p, entries, length, top_n, form: tokens | prefix,
+            /// layers, dropout, rank | bilinear, gate} are tokens, {kind: prefix, count, first, layers,
+            /// dropout} keys and values; {kind: rein, count, rank, map_rank, first, layers} tokens that
+            /// every patch attends to behind each block, {kind: cross, count, first, layers, dropout}
+            /// inside each block, {kind: evp, rank, modality, first, layers} additions made of the
+            /// image's patches and edges; {kind: l2p, entries, length, top_n, form: tokens | prefix,
             /// first, layers, keys: shared | per_layer, query: patches | global | embeddings,
             /// pull_weight, diversity_weight}, {kind: dual, ...} and {kind: coda, entries, length,
             /// first, layers, query, orthogonality_weight} are pools.
@@ -151,6 +154,13 @@ recipe_keys! {
             lora: Option<LoraConfig> = None,
             /// A LayerNorm per task on every layer that its head reads.
             entry_norms: bool = false,
+            /// Fixed augmented views of every training frame, which epochs take in turn. Outputs of frozen,
+            /// unprompted first blocks over them are computed once, rounded to 16 bits, and kept in a file.
+            /// With 0 every epoch draws new views, and nothing is kept.
+            cache_views: usize = 0,
+            /// Folder of that file, which runs on the same weights and frames share; prefix-cache in the
+            /// folder of the run if null.
+            cache_dir: Option<String> = None,
             /// Learning rate of what tuning adds (prompts, low-rank adaptation, scale and shift)
             /// over that of the heads. It is not decayed by layer and has no weight decay.
             added_lr_scale: f64 [above(0.0)] = 1.0,
@@ -245,7 +255,7 @@ impl EncoderChoice {
 impl Recipe for FinetuneRecipe {
     const WITHOUT_MEANING: &'static [(&'static str, &'static str)] = WITHOUT_MEANING;
     const FREE_ON_RESUME: &'static [&'static str] =
-        &["allow_missing_classes", "test_data_path", "test_split", "max_test_images"];
+        &["allow_missing_classes", "test_data_path", "test_split", "max_test_images", "cache_dir"];
     const ALIASES: &'static [(&'static str, &'static str)] =
         &[("nb_classes", "num_classes"), ("drop_path", "drop_path_encoder")];
 

@@ -11,7 +11,7 @@ use multimae_report::picture::Picture;
 use serde_json::Value;
 
 use super::Task;
-use crate::{Error, Result, TaskPrediction};
+use crate::{Error, FrameSums, Result, TaskPrediction};
 
 /// The comparison of predictions with annotations that a protocol prescribes for a kind of task.
 pub trait ScoreRules: fmt::Debug + Send + Sync {
@@ -106,6 +106,12 @@ pub trait Scorer: Send {
     /// # Errors
     /// If nothing was annotated.
     fn outcome(&self) -> Result<Outcome>;
+
+    /// The sums of the frames, of which the scores of other draws of them can be computed; `None` if the
+    /// scores are of another kind.
+    fn frame_sums(&self) -> Option<FrameSums> {
+        None
+    }
 
     /// The rules on this data in words, by name.
     ///

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
+use super::search::{SEARCH, SearchRules, SearchSpace, read_space};
 use crate::{Error, Result};
 use multimae_config::{FinetuneRecipe, Override, check_key, read_map, unknown_of};
 
-const KEYS: [&str; 6] = ["base", "set", "seeds", "reference", "scores", "cells"];
+const KEYS: [&str; 7] = ["base", "set", "seeds", "reference", "scores", SEARCH, "cells"];
 const SEEDS: &str = "seeds";
 const LABEL: &str = "label";
 const RECIPE: &str = "recipe";
@@ -33,6 +34,8 @@ pub struct Grid {
     pub reference: String,
     /// The score that stands for a task, where it is not the usual one.
     pub scores: IndexMap<String, String>,
+    /// The rules of the search in cells, if there is one.
+    pub search: Option<SearchRules>,
     /// The cells by name, in order.
     pub cells: IndexMap<String, GridCell>,
 }
@@ -48,6 +51,8 @@ pub struct GridCell {
     pub seeds: Vec<u64>,
     /// The changes of the recipe.
     pub set: Vec<Override>,
+    /// The values that are tried before.
+    pub search: Option<SearchSpace>,
 }
 
 impl Grid {
@@ -98,7 +103,8 @@ impl Grid {
             }
         };
         let scores = map.get("scores").map_or(Ok(IndexMap::new()), scores)?;
-        Ok(Self { path: path.to_owned(), base, set, reference, scores, cells })
+        let search = map.get(SEARCH).map(SearchRules::read).transpose()?;
+        Ok(Self { path: path.to_owned(), base, set, reference, scores, search, cells })
     }
 
     /// The cells that are chosen by name; all if none is.
@@ -139,6 +145,7 @@ impl GridCell {
             Some(Value::String(label)) => label,
             Some(other) => return Err(format!("`{LABEL}`: {other} is no text")),
         };
+        let search = map.shift_remove(SEARCH).map(|space| read_space(&space)).transpose()?;
         let recipe = match (map.shift_remove(RECIPE), base) {
             (Some(own), _) => recipe(RECIPE, &own, grid)?,
             (None, Some(base)) => base.to_owned(),
@@ -147,7 +154,7 @@ impl GridCell {
             }
         };
         // A misspelt `seed` or `lable` must not be taken for a key of the recipe.
-        for (key, own) in map.keys().map(|key| (key, [SEEDS, LABEL, RECIPE])) {
+        for (key, own) in map.keys().map(|key| (key, [SEEDS, LABEL, RECIPE, SEARCH])) {
             if check_key::<FinetuneRecipe>(first(key)).is_err() {
                 let nearest = unknown_of("key", key, &own);
                 if nearest.contains("did you mean") {
@@ -155,7 +162,7 @@ impl GridCell {
                 }
             }
         }
-        Ok(Self { label, recipe, seeds, set: overrides(&map)? })
+        Ok(Self { label, recipe, seeds, set: overrides(&map)?, search })
     }
 }
 

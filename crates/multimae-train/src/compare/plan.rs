@@ -3,19 +3,22 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf, absolute};
 
+use indexmap::IndexMap;
 use multimae_data::packed::is_pack;
 use serde_json::{Map, Value, json};
 
 use super::grid::{Grid, GridCell, check_override};
 use super::scores::TaskScore;
+use super::search::Search;
 use crate::run::{RunFolder, RunResult};
 use crate::{Error, Result};
 use multimae_config::keys::Keys as _;
 use multimae_config::{FinetuneRecipe, Override, Resolved};
 
 /// Keys that change nothing about a run's result but for chance and speed of the machine.
-const WITHOUT_EFFECT: [&str; 10] = [
+const WITHOUT_EFFECT: [&str; 11] = [
     "output_dir",
+    "cache_dir",
     "auto_resume",
     "num_workers",
     "prefetch",
@@ -26,6 +29,9 @@ const WITHOUT_EFFECT: [&str; 10] = [
     "log_images_freq",
     "log_images",
 ];
+
+/// The folder of outputs of frozen blocks, in that of the comparison.
+const PREFIX_CACHE: &str = "prefix-cache";
 
 /// A request for a comparison.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +57,10 @@ pub struct ComparisonPlan {
     pub out: PathBuf,
     /// The score that stands for each task.
     pub scores: Vec<TaskScore>,
+    /// The changes that a search has chosen, by cell.
+    pub searched: IndexMap<String, Vec<Override>>,
+    /// The budget of the search in words, if there is one.
+    pub search_budget: Option<String>,
     /// Every cell with every seed, in the order of the grid.
     pub runs: Vec<PlannedRun>,
 }
@@ -102,33 +112,25 @@ impl ComparisonPlan {
         for change in &request.set {
             check_override(change).map_err(|problem| Error::Recipe(format!("--set: {problem}")))?;
         }
+        let search = Search::new(request)?;
+        let searched = match &search {
+            Some(search) => search.chosen()?,
+            None => IndexMap::new(),
+        };
+        let search_budget = search.as_ref().map(Search::describe);
         let mut runs = Vec::new();
         for (name, cell) in &grid.cells {
             for &seed in &cell.seeds {
-                let in_cell = |problem: String| Error::Grid {
-                    path: grid.path.clone(),
-                    problem: format!("cell `{name}`: {problem}"),
-                };
-                let (overrides, recipe) =
-                    resolve(&grid, cell, seed, request).map_err(|e| in_cell(text(e)))?;
-                check_files(&recipe).map_err(in_cell)?;
+                let of_cell = searched.get(name).map_or(&[][..], Vec::as_slice);
                 let dir = request.out.join("cells").join(format!("{name}-seed{seed}"));
-                let chosen = chosen.contains(name);
-                let state = RunState::Absent;
-                runs.push(PlannedRun {
-                    cell: name.clone(),
-                    seed,
-                    dir,
-                    chosen,
-                    base: cell.recipe.clone(),
-                    overrides,
-                    recipe,
-                    state,
-                });
+                let own = RunOverrides { of_cell, last: &[], seed };
+                let run = plan_run(&grid, name, (request, own), dir)?;
+                runs.push(PlannedRun { chosen: chosen.contains(name), ..run });
             }
         }
         let scores = task_scores(&grid, &runs)?;
-        let mut plan = Self { grid, out: request.out.clone(), scores, runs };
+        let mut plan =
+            Self { grid, out: request.out.clone(), scores, searched, search_budget, runs };
         for run in &mut plan.runs {
             run.look()?;
         }
@@ -154,7 +156,11 @@ impl ComparisonPlan {
     pub fn describe(&self) -> String {
         let mut text = format!("reference    {}\n", self.grid.reference);
         let scores: Vec<&str> = self.scores.iter().map(|score| score.name.as_str()).collect();
-        let _ = writeln!(text, "scores       {}\n", scores.join(", "));
+        let _ = writeln!(text, "scores       {}", scores.join(", "));
+        if let Some(budget) = &self.search_budget {
+            let _ = writeln!(text, "{budget}");
+        }
+        text.push('\n');
         for run in &self.runs {
             let state = match (&run.state, run.chosen) {
                 (RunState::Finished(_), _) => "finished",
@@ -245,18 +251,65 @@ fn differing(begun: &Map<String, Value>, recipe: &FinetuneRecipe) -> Vec<String>
         .collect()
 }
 
+/// The changes of a run besides those of its cell and of the request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RunOverrides<'a> {
+    /// Over those of the cell, under those of the request.
+    pub(super) of_cell: &'a [Override],
+    /// Over all others.
+    pub(super) last: &'a [Override],
+    /// The seed.
+    pub(super) seed: u64,
+}
+
+/// A run of a cell in a folder, of which nothing is known yet; chosen.
+///
+/// # Errors
+/// If the recipe is not as it should be, or what it names is not there.
+pub(super) fn plan_run(
+    grid: &Grid,
+    name: &str,
+    (request, own): (&ComparisonRequest, RunOverrides<'_>),
+    dir: PathBuf,
+) -> Result<PlannedRun> {
+    let in_cell = |problem: String| Error::Grid {
+        path: grid.path.clone(),
+        problem: format!("cell `{name}`: {problem}"),
+    };
+    let cell = grid.cells.get(name).ok_or_else(|| in_cell("there is no such cell".to_owned()))?;
+    let (overrides, recipe) =
+        resolve(grid, cell, own, request).map_err(|error| in_cell(text(error)))?;
+    check_files(&recipe).map_err(in_cell)?;
+    Ok(PlannedRun {
+        cell: name.to_owned(),
+        seed: own.seed,
+        dir,
+        chosen: true,
+        base: cell.recipe.clone(),
+        overrides,
+        recipe,
+        state: RunState::Absent,
+    })
+}
+
 /// Returns the changes of a cell with a seed to its base recipe, and the resulting recipe.
 fn resolve(
     grid: &Grid,
     cell: &GridCell,
-    seed: u64,
+    RunOverrides { of_cell, last, seed }: RunOverrides<'_>,
     request: &ComparisonRequest,
 ) -> Result<(Vec<Override>, FinetuneRecipe)> {
-    let mut overrides = [&grid.set[..], &cell.set, &request.set].concat();
+    let mut overrides = [&grid.set[..], &cell.set, of_cell, &request.set, last].concat();
     if let Some(data) = &request.data {
         overrides.push(Override::new("data_path", json!(data.to_string_lossy())));
     }
     overrides.push(Override::new("seed", json!(seed)));
+    let recipe = Resolved::<FinetuneRecipe>::load(Some(&cell.recipe), &overrides)?.recipe;
+    if recipe.cache_views > 0 && recipe.cache_dir.is_none() {
+        // Cells on one backbone share what is kept of it.
+        let dir = absolute(request.out.join(PREFIX_CACHE))?;
+        overrides.push(Override::new("cache_dir", json!(dir.to_string_lossy())));
+    }
     let recipe = Resolved::<FinetuneRecipe>::load(Some(&cell.recipe), &overrides)?.recipe;
     // Absolute paths, so that a comparison can be resumed from any folder.
     let paths = [
@@ -321,7 +374,7 @@ fn check_files(recipe: &FinetuneRecipe) -> Result<(), String> {
 }
 
 /// The score of each task, which all cells must have.
-fn task_scores(grid: &Grid, runs: &[PlannedRun]) -> Result<Vec<TaskScore>> {
+pub(super) fn task_scores(grid: &Grid, runs: &[PlannedRun]) -> Result<Vec<TaskScore>> {
     let problem = |problem: String| Error::Grid { path: grid.path.clone(), problem };
     let of = |run: &PlannedRun| run.recipe.tasks.out_domains.0.clone();
     let tasks = runs.iter().find(|run| run.cell == grid.reference).map(of).unwrap_or_default();

@@ -5,9 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use super::grid::GridCell;
 use super::plan::{ComparisonPlan, PlannedRun, RunState};
+use super::resample::{DRAWS, Resampled, resampled};
 use super::scores::{TaskScore, mean_relative_difference};
 use super::statement::{notices, statement};
 use super::statistic::Statistic;
+use crate::Result;
 use crate::run::{ParameterCounts, RunResult, SetScores};
 
 /// A comparison as far as it is.
@@ -65,6 +67,9 @@ pub struct CellResult {
     /// Mean over the tasks of the relative difference to the reference's mean, in percent; positive
     /// is better.
     pub delta_m: Option<Statistic>,
+    /// Intervals of the differences to the reference, where both have seeds and frames in common.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intervals: Option<Resampled>,
 }
 
 /// Scores on a set over the runs of a cell.
@@ -110,13 +115,19 @@ impl Comparison {
     pub const VERSION: u32 = 1;
 
     /// Collects the results of a plan's finished runs.
-    #[must_use]
-    pub fn of(plan: &ComparisonPlan) -> Self {
+    ///
+    /// # Errors
+    /// If a finished run's sums of frames are damaged.
+    pub fn of(plan: &ComparisonPlan) -> Result<Self> {
         let delta_on_test = plan.tests();
         let reference = Reference::of(plan, delta_on_test);
-        let cells =
-            plan.grid.cells.keys().map(|cell| cell_result(plan, cell, &reference)).collect();
-        Self {
+        let mut intervals = resampled(plan, delta_on_test, DRAWS)?;
+        let cells = plan.grid.cells.keys().map(|cell| {
+            let intervals = intervals.swap_remove(cell);
+            CellResult { intervals, ..cell_result(plan, cell, &reference) }
+        });
+        let cells = cells.collect();
+        Ok(Self {
             format_version: Self::VERSION,
             statement: statement(plan),
             notices: notices(plan),
@@ -124,7 +135,7 @@ impl Comparison {
             scores: plan.scores.clone(),
             delta_on_test,
             cells,
-        }
+        })
     }
 
     /// A cell by its name.
@@ -212,7 +223,7 @@ fn cell_result(plan: &ComparisonPlan, cell: &str, reference: &Reference) -> Cell
         cell: cell.to_owned(),
         label: grid_cell.map_or_else(|| cell.to_owned(), |cell| cell.label.clone()),
         tuning: first.map(|result| result.tuning.clone()),
-        changes: grid_cell.map(|cell| changes(plan, cell)).unwrap_or_default(),
+        changes: grid_cell.map(|own| changes(plan, cell, own)).unwrap_or_default(),
         runs: plan.runs_of(cell).map(cell_run).collect(),
         parameters: first.map(|result| result.parameters),
         trained_share: first.map(|result| 100.0 * result.parameters.trained_share()),
@@ -225,14 +236,17 @@ fn cell_result(plan: &ComparisonPlan, cell: &str, reference: &Reference) -> Cell
         validation: set_statistics(&results, false),
         test: set_statistics(&results, true),
         delta_m: Statistic::of(deltas),
+        intervals: None,
     }
 }
 
 /// The recipe of a cell where it is not that of all, and what is changed in it.
-fn changes(plan: &ComparisonPlan, cell: &GridCell) -> Vec<String> {
+fn changes(plan: &ComparisonPlan, name: &str, cell: &GridCell) -> Vec<String> {
     let own = Some(&cell.recipe).filter(|recipe| Some(*recipe) != plan.grid.base.as_ref());
-    let name = own.and_then(|recipe| recipe.file_name()).map(|name| name.display().to_string());
-    name.into_iter().chain(cell.set.iter().map(ToString::to_string)).collect()
+    let recipe = own.and_then(|recipe| recipe.file_name()).map(|file| file.display().to_string());
+    let searched = plan.searched.get(name).into_iter().flatten();
+    let searched = searched.map(|change| format!("{change} (searched)"));
+    recipe.into_iter().chain(cell.set.iter().map(ToString::to_string)).chain(searched).collect()
 }
 
 fn cell_run(run: &PlannedRun) -> CellRun {

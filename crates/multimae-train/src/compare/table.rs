@@ -2,6 +2,7 @@
 
 use multimae_report::Table;
 
+use super::resample::Interval;
 use super::results::{CellResult, Comparison, RunStatus};
 use super::statistic::Statistic;
 
@@ -113,6 +114,21 @@ fn quality(comparison: &Comparison) -> Vec<(String, Cell<'_>)> {
     }
     let delta = |cell: &CellResult| Some(signed(cell.delta_m.as_ref()?));
     columns.push(("delta m %".to_owned(), Box::new(delta)));
+    if comparison.cells.iter().any(|cell| cell.intervals.is_some()) {
+        let interval = |of: Interval| {
+            let resolved = if of.is_resolved() { "" } else { " (not resolved)" };
+            format!("{:+.1} to {:+.1}{resolved}", of.low, of.high)
+        };
+        let text = move |cell: &CellResult| Some(interval(cell.intervals.as_ref()?.delta_m));
+        columns.push(("delta m % in 95 % of the draws".to_owned(), Box::new(text)));
+        for score in &comparison.scores {
+            let text = move |cell: &CellResult| {
+                let of = cell.intervals.as_ref()?.scores.get(&score.name)?;
+                Some(interval(*of))
+            };
+            columns.push((format!("{}, % to the reference", score.name), Box::new(text)));
+        }
+    }
     columns
 }
 

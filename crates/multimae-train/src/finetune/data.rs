@@ -11,6 +11,7 @@ use multimae_data::{
 
 use super::FinetuneSetup;
 use super::native::NativeSource;
+use super::prefix_cache::FixedViews;
 use crate::{Error, Result};
 use multimae_config::{Augmentation, BadSamplesChoice, FinetuneRecipe};
 
@@ -19,6 +20,8 @@ const LARGE_SCALE_JITTER: [f64; 2] = [0.1, 2.0];
 /// Below this side, the centre that is evaluated is smaller than the image.
 const CROP_PCT_BELOW: usize = 384;
 const CROP_PCT: f64 = 224.0 / 256.0;
+/// Of fixed views, which runs of all seeds share.
+const VIEWS_SEED: u64 = 0;
 
 /// One of a recipe's sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,8 +126,8 @@ fn colors(recipe: &FinetuneRecipe) -> Option<ColorAugmentation> {
 }
 
 impl FinetuneSetup {
-    fn pipeline(&self, data: Arc<Dataset>, geometry: Geometry) -> Result<Pipeline> {
-        let mut pipeline = Pipeline::new(data, geometry, self.recipe.run.seed)?;
+    fn pipeline(&self, data: Arc<Dataset>, geometry: Geometry, seed: u64) -> Result<Pipeline> {
+        let mut pipeline = Pipeline::new(data, geometry, seed)?;
         for task in &self.tasks {
             let classes = task.card.task.classes().len();
             if self.recipe.seg_use_void_label && classes > 0 {
@@ -159,11 +162,22 @@ impl FinetuneSetup {
     pub fn training_data(&self) -> Result<Loader> {
         let data = Arc::clone(&self.training);
         let config = self.loader_config(data.len(), true);
-        let mut pipeline = self.pipeline(data, training_geometry(&self.recipe))?;
+        let views = self.recipe.cache_views as u64;
+        let seed = if views > 0 { VIEWS_SEED } else { self.recipe.run.seed };
+        let mut pipeline = self.pipeline(data, training_geometry(&self.recipe), seed)?;
         if let Some(colors) = colors(&self.recipe) {
             pipeline = pipeline.with_color(colors)?;
         }
+        if views > 0 {
+            return Ok(Loader::new(FixedViews { pipeline, views }, config)?);
+        }
         Ok(Loader::new(pipeline, config)?)
+    }
+
+    /// The fixed views of training frames, in words that differ where these do.
+    pub(super) fn views(&self) -> String {
+        let recipe = &self.recipe;
+        format!("{:?}, {:?}, {}", training_geometry(recipe), colors(recipe), recipe.cache_views)
     }
 
     /// At most `count` training samples in their order, as evaluation sees them.
@@ -200,7 +214,8 @@ impl FinetuneSetup {
         let config = self.loader_config(data.len(), false);
         let mut names: Vec<String> = self.tasks.iter().map(|task| task.name.clone()).collect();
         names.extend(self.card.valid_mask.iter().map(|mask| mask.name.clone()));
-        let pipeline = self.pipeline(Arc::new(data), self.card.geometry)?;
+        let seed = self.recipe.run.seed;
+        let pipeline = self.pipeline(Arc::new(data), self.card.geometry, seed)?;
         Ok(Loader::new(NativeSource { pipeline, card: self.card.clone(), names }, config)?)
     }
 }

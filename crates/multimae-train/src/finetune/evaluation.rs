@@ -18,7 +18,7 @@ use multimae::prompts::PoolUsage;
 use multimae_data::{Loader, Map, Sample, Values};
 use multimae_eval::TaskScorers;
 use multimae_infer::predict::{ModelView, finish};
-use multimae_tasks::mask_values;
+use multimae_tasks::{FrameSums, mask_values};
 
 use super::FinetuneSetup;
 use super::native::{NATIVE, all_inputs};
@@ -38,6 +38,8 @@ pub struct Evaluated {
     pub classes: IndexMap<String, Vec<(String, Option<f64>)>>,
     /// Use of the entries of prompt pools: `shared`, or by task.
     pub usage: IndexMap<String, PoolUsage>,
+    /// The sums behind the scores, frame by frame, by task.
+    pub frames: IndexMap<String, FrameSums>,
 }
 
 impl Evaluated {
@@ -74,6 +76,7 @@ pub fn evaluate(
     let mut evaluated =
         Evaluated { losses: losses.into_iter().map(mean).collect(), ..Evaluated::default() };
     let outcomes = scorers.outcomes()?;
+    evaluated.frames = scorers.frame_sums();
     let joint = outcomes.values().map(|outcome| outcome.joint).sum::<f64>();
     for (task, outcome) in &outcomes {
         let named = outcome.scores.iter().map(|(name, value)| (format!("{task}_{name}"), *value));

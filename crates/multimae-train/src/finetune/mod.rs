@@ -8,6 +8,7 @@ mod mixing;
 mod modalities;
 mod native;
 mod pictures;
+mod prefix_cache;
 mod queries;
 mod report;
 mod run;

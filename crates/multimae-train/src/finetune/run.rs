@@ -17,6 +17,7 @@ use multimae_report::picture::Picture;
 use super::FinetuneSetup;
 use super::evaluation::{Evaluated, constant_predictions, evaluate, evaluate_model};
 use super::pictures::predictions;
+use super::prefix_cache::PrefixCache;
 use super::queries::{QueryCache, TRAINING};
 use super::report::{Parts, write_report};
 use super::setup::OF_DATA;
@@ -25,8 +26,8 @@ use crate::learner::{Learner, Losses};
 use crate::observer::{Baseline, Event, Observer, Outcome};
 use crate::optim::ParameterGroups;
 use crate::run::{
-    Continuation, ParameterCounts, ResumeOptions, RunFolder, RunResult, RunStart, SetScores, State,
-    StepSeconds, check_continues, fingerprint,
+    Continuation, ParameterCounts, ResumeOptions, RunFolder, RunFrames, RunResult, RunStart,
+    SetFrames, SetScores, State, StepSeconds, check_continues, fingerprint,
 };
 use crate::step::{StepNumbers, StepPlace, train_step};
 use crate::trainer::{
@@ -58,6 +59,8 @@ struct Supervised {
     plan: TrainingPlan,
     /// The queries of prompt pools, if they stay the same.
     queries: Option<QueryCache>,
+    /// The outputs of frozen blocks, if they are kept.
+    prefix: Option<PrefixCache>,
     /// The learner before the first step.
     first: Learner<PeftModel>,
     groups: ParameterGroups,
@@ -103,6 +106,9 @@ impl<'a> Finetuning<'a> {
         }
         observer.event(&Event::Notice(TrainedParameters::of(&first.model).to_string()));
         let groups = setup.groups(&first.model)?;
+        let frames = (training.facts()?, training.samples());
+        let (prefix, notices) = PrefixCache::of(&setup, &first.model, frames, out);
+        notices.into_iter().for_each(|notice| observer.event(&Event::Notice(notice)));
         let baseline = evaluation
             .as_ref()
             .map(|data| {
@@ -120,6 +126,7 @@ impl<'a> Finetuning<'a> {
         let fingerprint = fingerprint(&setup.fingerprint(), &training, evaluation.as_ref())?;
         let task = Supervised {
             queries: QueryCache::of(&setup.recipe),
+            prefix,
             setup,
             plan,
             first,
@@ -174,12 +181,16 @@ impl Supervised {
         }
         let mut drop_path = stream(seed, "drop_path", epoch, number_of_pass);
         let phase = &mut Phase::Training(&mut drop_path);
-        let queries = match &self.queries {
-            Some(cache) => cache.queries(TRAINING, samples, &learner.model, &inputs)?,
-            None => None,
+        let PeftOutput { predictions, terms, .. } = match (&self.prefix, &self.queries) {
+            (Some(prefix), _) => {
+                prefix.forward(&learner.model, (samples, &inputs), epoch, phase)?
+            }
+            (None, Some(cache)) => {
+                let queries = cache.queries(TRAINING, samples, &learner.model, &inputs)?;
+                learner.model.forward_with_queries(inputs, queries, phase)?
+            }
+            (None, None) => learner.model.forward(inputs, phase)?,
         };
-        let PeftOutput { predictions, terms, .. } =
-            learner.model.forward_with_queries(inputs, queries, phase)?;
         let mut unweighted: IndexMap<String, TaskLoss> = IndexMap::new();
         let mut scaled: IndexMap<String, TaskLoss> = IndexMap::new();
         for task in &setup.tasks {
@@ -272,6 +283,21 @@ impl Supervised {
 }
 
 impl Supervised {
+    /// Returns the sums behind the scores of the finished run.
+    fn frames(&self) -> Result<RunFrames> {
+        let recipe = &self.setup.recipe;
+        let mut measured = self.finished.iter().map(|(_, model, _)| model.frames.clone());
+        let mut of = |exists: bool, own_root: &Option<String>| {
+            let Some(frames) = exists.then(|| measured.next()).flatten() else { return Ok(None) };
+            let root = own_root.as_deref().or(recipe.data.data_path.as_deref());
+            SetFrames::new(frames, root.map(Path::new)).map(Some)
+        };
+        // They were measured in this order.
+        let validation = of(self.evaluation.is_some(), &recipe.data.eval_data_path)?;
+        let test = of(self.test.is_some(), &recipe.test_data_path)?;
+        Ok(RunFrames { validation, test })
+    }
+
     /// Returns the cost and the scores of the finished run.
     fn result(&self, run: &Finished<'_, PeftModel>) -> Result<RunResult> {
         let (recipe, position) = (&self.setup.recipe, &run.state.position);
@@ -409,6 +435,7 @@ impl TrainingTask for Supervised {
         if let Some(data) = self.test.clone() {
             self.measure(&mut run, (TEST, &tested), &data, &learner, None)?;
         }
+        self.frames()?.write(&run.folder.frames())?;
         self.result(&run)?.write(&run.folder.result())
     }
 }

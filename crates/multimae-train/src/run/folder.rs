@@ -9,8 +9,8 @@ use super::CheckpointStore;
 use crate::{Error, Result};
 
 /// The files of one run: `recipe.yaml`, `metrics.jsonl`, `events/`, `checkpoints/`, `pictures/`,
-/// `backbone.json`, `model.safetensors`, `adapter.safetensors`, `report.html`, `result.json`. Nothing
-/// in it is ever deleted but old checkpoints.
+/// `backbone.json`, `model.safetensors`, `adapter.safetensors`, `report.html`, `result.json`,
+/// `frames.json`. Nothing in it is ever deleted but old checkpoints.
 ///
 /// While a process has the folder open, no other can.
 #[derive(Debug)]
@@ -156,6 +156,18 @@ impl RunFolder {
     #[must_use]
     pub fn result(&self) -> PathBuf {
         Self::result_in(&self.dir)
+    }
+
+    /// Returns the file with the sums of frames of a finished run in `dir`.
+    #[must_use]
+    pub fn frames_in(dir: &Path) -> PathBuf {
+        dir.join("frames.json")
+    }
+
+    /// Returns the file with the sums behind the scores of a finished run, frame by frame.
+    #[must_use]
+    pub fn frames(&self) -> PathBuf {
+        Self::frames_in(&self.dir)
     }
 
     /// The run's checkpoints.

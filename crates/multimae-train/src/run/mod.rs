@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod folder;
+mod frames;
 mod logs;
 mod result;
 mod resume;
@@ -9,6 +10,7 @@ mod state;
 
 pub use checkpoint::{Checkpoint, CheckpointStore, LatestCheckpoint, Position};
 pub use folder::RunFolder;
+pub use frames::{RunFrames, SetFrames};
 pub use logs::Logs;
 pub use multimae_io::memory::peak_memory;
 pub use result::{ParameterCounts, RunResult, SetScores, StepSeconds};

@@ -1,6 +1,7 @@
 //! Depth scores as an outcome: tables, pictures, and the protocol in words.
 
 use indexmap::IndexMap;
+use multimae::metrics::DepthScores;
 use multimae::modality::Size;
 use multimae_report::Table;
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use super::scorer::{Average, Caps, DepthFrame, DepthProtocol, DepthRow, DepthSco
 use crate::medians::{ImageMedians, far_apart};
 use crate::pictures::{PictureRow, Worst, percent};
 use crate::task::{FrameFacts, NamedPicture, Outcome, ScoreRules, ScoredFrame, Scorer};
-use crate::{Error, Result, Task};
+use crate::{Error, FrameSums, Result, Task};
 
 /// Columns of depth scores, in the order of `DepthScores::values`.
 const DEPTH_COLUMNS: [&str; 8] =
@@ -21,10 +22,6 @@ const DEPTH_SHARES: std::ops::Range<usize> = 5..8;
 /// Indices of the columns that the published code reports, and its name for the fourth.
 const PUBLISHED: [usize; 7] = [0, 1, 2, 3, 5, 6, 7];
 const PUBLISHED_LOG10: &str = "log10 (sic)";
-
-/// The names of the scores in results, in the order of `DepthScores::values`.
-const NAMES: [&str; 8] =
-    ["rmse", "rel", "srel", "rmse_log", "log10", "delta_1", "delta_2", "delta_3"];
 
 impl ScoreRules for DepthProtocol {
     fn kind(&self) -> &'static str {
@@ -120,6 +117,10 @@ impl Scorer for Scoring {
         })
     }
 
+    fn frame_sums(&self) -> Option<FrameSums> {
+        self.scorer.frame_sums().map(FrameSums::Depth)
+    }
+
     fn outcome(&self) -> Result<Outcome> {
         let result = self.scorer.result().map_err(|error| match self.medians.warning() {
             Some(warning) => Error::Evaluation(format!("{error}; {warning}")),
@@ -129,7 +130,8 @@ impl Scorer for Scoring {
             Error::Evaluation("a protocol of depth scores at least one region".to_owned())
         })?;
         let cells = depth_cells(first);
-        let named = NAMES.iter().map(|name| (*name).to_owned()).zip(first.scores.values());
+        let named =
+            DepthScores::NAMES.iter().map(|name| (*name).to_owned()).zip(first.scores.values());
         Ok(Outcome {
             joint: first.scores.delta_1,
             scores: named.collect::<IndexMap<_, _>>(),

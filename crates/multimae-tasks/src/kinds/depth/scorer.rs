@@ -5,7 +5,7 @@ use multimae::modality::Size;
 use serde::{Deserialize, Serialize};
 
 use super::region::Region;
-use crate::{Error, Result};
+use crate::{Error, FrameSum, Result};
 
 /// The rules of scoring depth.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -147,6 +147,8 @@ pub struct DepthScorer {
     protocol: DepthProtocol,
     sums: Vec<(Region, Average, DepthAverages)>,
     images: Vec<DepthImage>,
+    /// Of the first region.
+    frames: Vec<FrameSum<DepthMetrics>>,
 }
 
 impl DepthScorer {
@@ -161,7 +163,7 @@ impl DepthScorer {
             protocol.averages.iter().map(move |&average| (region, average, sums_of(average)))
         };
         let sums = protocol.regions.iter().flat_map(averages).collect();
-        Self { protocol: protocol.clone(), sums, images: Vec::new() }
+        Self { protocol: protocol.clone(), sums, images: Vec::new(), frames: Vec::new() }
     }
 
     /// Adds a frame. Its scores in the first region.
@@ -189,7 +191,15 @@ impl DepthScorer {
         let metrics = first.unwrap_or_default();
         let (pixels, scores) = (metrics.pixels(), metrics.scores());
         self.images.push(DepthImage { id: frame.id.to_owned(), pixels, scores });
+        self.frames.push(FrameSum { id: frame.id.to_owned(), sum: metrics });
         Ok(scores)
+    }
+
+    /// The sums of every frame in the first region, if its first average is over pixels.
+    #[must_use]
+    pub fn frame_sums(&self) -> Option<Vec<FrameSum<DepthMetrics>>> {
+        let (_, average, _) = self.sums.first()?;
+        (*average == Average::Pixels).then(|| self.frames.clone())
     }
 
     fn check_finite(&self, frame: &DepthFrame<'_>, counted: &[bool]) -> Result<()> {

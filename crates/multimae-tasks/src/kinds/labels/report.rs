@@ -9,7 +9,7 @@ use super::pictures::{class_bars, label_grid};
 use super::scorer::{SemsegFrame, SemsegProtocol, SemsegRow, SemsegScorer};
 use crate::pictures::{PictureRow, Worst, percent};
 use crate::task::{FrameFacts, NamedPicture, Outcome, ScoreRules, ScoredFrame, Scorer};
-use crate::{Error, Result, Task};
+use crate::{Error, FrameSums, Result, Task};
 
 impl ScoreRules for SemsegProtocol {
     fn kind(&self) -> &'static str {
@@ -54,6 +54,10 @@ impl Scorer for Scoring {
                 prediction,
             })
         })
+    }
+
+    fn frame_sums(&self) -> Option<FrameSums> {
+        Some(FrameSums::Labels(self.scorer.frame_sums()))
     }
 
     fn outcome(&self) -> Result<Outcome> {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::label_names::LabelNames;
 use super::label_sets::{LabelMap, LabelSet, VOID};
-use crate::{Error, Result};
+use crate::{Error, FrameSum, Result};
 
 /// The rules of scoring labels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +89,8 @@ pub struct SemsegScorer {
     labels: LabelNames,
     counts: Vec<(LabelSet, LabelMap, SemsegMetrics)>,
     images: Vec<SemsegImage>,
+    /// In the first label set.
+    frames: Vec<FrameSum<SemsegMetrics>>,
 }
 
 impl SemsegScorer {
@@ -110,7 +112,7 @@ impl SemsegScorer {
                 Ok((set, map, metrics))
             })
             .collect::<Result<_>>()?;
-        Ok(Self { labels: labels.clone(), counts, images: Vec::new() })
+        Ok(Self { labels: labels.clone(), counts, images: Vec::new(), frames: Vec::new() })
     }
 
     /// The label sets that are scored.
@@ -140,11 +142,18 @@ impl SemsegScorer {
         let scores = first.as_ref().and_then(SemsegMetrics::scores);
         self.images.push(SemsegImage {
             id: frame.id.to_owned(),
-            pixels: first.map_or(0, |image| image.labelled().iter().sum()),
+            pixels: first.as_ref().map_or(0, |image| image.labelled().iter().sum()),
             miou: scores.as_ref().map(|scores| scores.miou),
             pixel_acc: scores.as_ref().map(|scores| scores.pixel_acc),
         });
+        self.frames.extend(first.map(|sum| FrameSum { id: frame.id.to_owned(), sum }));
         Ok(scores)
+    }
+
+    /// The counts of every frame in the first label set.
+    #[must_use]
+    pub fn frame_sums(&self) -> Vec<FrameSum<SemsegMetrics>> {
+        self.frames.clone()
     }
 
     /// Target and prediction in the classes of the first label set.

@@ -2,14 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
-mod common;
-#[path = "common/tiny_model.rs"]
-mod tiny_model;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{SAMPLES, Scratch, fail, stderr, succeed};
+use crate::common::{SAMPLES, Scratch, fail, stderr, succeed};
 use fs_err as fs;
 use image::{GenericImageView, ImageBuffer, Luma};
 use serde_json::Value;
@@ -23,7 +19,7 @@ impl Bench {
     fn new() -> Self {
         let scratch = Scratch::new();
         let model = scratch.path("model.safetensors");
-        tiny_model::save(&model);
+        crate::common::tiny_model::save(&model);
         Self { scratch, model }
     }
 
@@ -151,7 +147,7 @@ fn a_picture_is_predicted_at_its_own_size() {
     // Labels are the values of the annotations, 1 to 5, in the classes' colours.
     let seen = image::open(out.join("semseg/photo.png")).unwrap();
     assert_eq!(seen.dimensions(), (75, 50));
-    assert!(seen.into_rgb8().pixels().all(|p| tiny_model::COLORS.contains(&p.0)));
+    assert!(seen.into_rgb8().pixels().all(|p| crate::common::tiny_model::COLORS.contains(&p.0)));
     for task in ["depth", "semseg"] {
         let overlay = image::open(out.join(format!("{task}_overlay/photo.png"))).unwrap();
         assert!(overlay.width() >= 320 && overlay.height() > 50);

@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
-mod common;
-
-use common::{Scratch, fail, succeed};
+use crate::common::{Scratch, fail, succeed};
 
 fn losses(scratch: &Scratch, run: &str) -> Vec<f64> {
     let records = scratch.records(run);

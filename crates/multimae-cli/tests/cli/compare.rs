@@ -4,13 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 #![cfg(unix)]
 
-mod common;
-
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use common::{Scratch, fail, stderr, succeed};
+use crate::common::{Scratch, fail, stderr, succeed};
 use fs_err as fs;
 use multimae_train::compare::{CellResult, Comparison, RunStatus};
 
@@ -238,4 +236,93 @@ fn bad_grids_are_named_before_anything_is_trained() {
     command.arg("compare").arg("--config").arg(scratch.path("grid.yaml"));
     command.arg("--out").arg(scratch.path("out")).args(["--set", &set]);
     assert_says(&fail(&mut command), &["elsewhere", "no such folder of data"]);
+}
+
+const SEARCHED: &str = "
+base: recipes/base.yaml
+seeds: [0, 1]
+reference: full
+scores: {depth: depth_rmse}
+search: {epochs: [1, 2]}
+cells:
+  full: {search: {lr: [0.0001, 0.002]}}
+  head: {tuning: head, search: {lr: [0.0001, 0.004]}}
+";
+
+#[test]
+fn a_search_chooses_on_validation_before_the_cells_are_trained() {
+    let scratch = scratch(SEARCHED);
+    let output = compare(&scratch, &[]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let budget =
+        "2 cells, 2 trials each (2 of 1 epochs, then 1 of 2 epochs); 6 runs, 8 epochs in all";
+    assert_says(
+        &stderr(&output),
+        &[budget, "[4 of 4] trial head-1-epochs1: done", "chosen for head"],
+    );
+    // Both trials of the first rung, the better one of the second; none has seen the test set.
+    let trials = |cell: &str, rung: &str| -> Vec<serde_json::Value> {
+        let folders = fs::read_dir(scratch.path("out/search")).unwrap();
+        let mut found: Vec<_> = folders.map(|entry| entry.unwrap().path()).collect();
+        found.retain(|path| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            path.is_dir() && name.starts_with(cell) && name.ends_with(rung)
+        });
+        found.sort();
+        let result = |path: &std::path::PathBuf| {
+            let text = fs::read_to_string(path.join("result.json")).unwrap();
+            serde_json::from_str(&text).unwrap()
+        };
+        found.iter().map(result).collect()
+    };
+    let comparison = results(&scratch);
+    for name in ["full", "head"] {
+        let (first, last) = (trials(name, "epochs1"), trials(name, "epochs2"));
+        assert_eq!((first.len(), last.len()), (2, 1), "{name}");
+        let gain = |trial: &serde_json::Value| {
+            let of = |result: &serde_json::Value, score: &str| {
+                result["validation"]["model"][score].as_f64().unwrap()
+            };
+            let ratio = |score| of(trial, score) / of(&first[0], score);
+            ratio("semseg_miou") - ratio("depth_rmse")
+        };
+        let better = if gain(&first[1]) > gain(&first[0]) { &first[1] } else { &first[0] };
+        assert_eq!(last[0]["recipe"]["lr"], better["recipe"]["lr"], "{name}");
+        assert!(first.iter().chain(&last).all(|trial| trial["test"].is_null()), "{name}");
+        // The cells are trained with what was chosen, for the recipe's own epochs.
+        let cell = cell(&comparison, name);
+        for run in &cell.runs {
+            let recipe = &run.result.as_ref().unwrap().recipe;
+            assert_eq!((&recipe["lr"], &recipe["epochs"]), (&better["recipe"]["lr"], &2.into()));
+        }
+        assert!(cell.changes.iter().any(|change| change.ends_with("(searched)")), "{name}");
+    }
+    assert!(comparison.statement["Search"].contains(budget));
+    // Seeds are paired; intervals are around the difference of the means.
+    let head = cell(&comparison, "head");
+    let intervals = head.intervals.as_ref().unwrap();
+    assert_eq!((intervals.seeds.as_slice(), intervals.scenes), (&[0, 1][..], 2));
+    assert!(cell(&comparison, "full").intervals.is_none());
+    let delta = head.delta_m.as_ref().unwrap().mean;
+    let of = intervals.delta_m;
+    assert!(of.low <= delta + 1e-6 && delta <= of.high + 1e-6, "{delta} {of:?}");
+    assert_says(&read(&scratch, "table.md"), &["in 95 % of the draws", "Search"]);
+
+    let again = succeed(&mut compare(&scratch, &[]));
+    assert_says(&again, &["[4 of 4] head, seed 1: finished before"]);
+    assert!(!again.contains("trial head-0"), "{again}");
+}
+
+#[test]
+fn a_search_is_fair_or_refused() {
+    for (from, to, words) in [
+        ("[0.0001, 0.004]", "[0.004]", &["cell `head` has 1 trials and cell `full` 2"][..]),
+        ("search: {epochs: [1, 2]}\n", "", &["`search` needs the rules of all cells"]),
+        ("{epochs: [1, 2]}", "{epochs: [2, 1]}", &["as in {epochs: [2, 5]}"]),
+        ("search: {lr: [0.0001, 0.004]}", "search: {seed: [1]}", &["`seed` is set by"]),
+    ] {
+        let grid = SEARCHED.replacen(from, to, 1);
+        assert_ne!(grid, SEARCHED);
+        assert_says(&fail(&mut compare(&scratch(&grid), &[])), words);
+    }
 }

@@ -3,9 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
-mod common;
-
-use common::{Scratch, fail, succeed};
+use crate::common::{Scratch, fail, succeed};
 use fs_err as fs;
 use image::{GrayImage, Luma};
 
@@ -81,7 +79,7 @@ fn wrong_usage_has_its_own_exit_code() {
 fn a_new_modality_needs_an_entry_and_no_code() {
     let scratch = Scratch::new();
     fs::create_dir_all(scratch.data().join("normal")).unwrap();
-    for i in 0..common::SAMPLES {
+    for i in 0..crate::common::SAMPLES {
         let name = format!("{i:03}.png");
         fs::copy(scratch.data().join("rgb").join(&name), scratch.data().join("normal").join(&name))
             .unwrap();

@@ -2,12 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
-mod common;
-
 use std::path::PathBuf;
 use std::process::Command;
 
-use common::{Scratch, fail, succeed};
+use crate::common::{Scratch, fail, succeed};
 use fs_err as fs;
 
 /// A pre-trained run in `run`.
@@ -112,6 +110,7 @@ fn prompts_and_pools_are_drawn() {
     for (name, prompts) in [
         ("deep", "{kind: deep, count: 3}"),
         ("pool", "{kind: l2p, entries: 4, length: 2, top_n: 2}"),
+        ("rein", "{kind: rein, count: 12, rank: 2, map_rank: 4}"),
     ] {
         let prompts = format!("prompts={prompts}");
         let set = ["--set", &run, "--set", "tuning=prompts", "--set", &prompts];
@@ -121,13 +120,21 @@ fn prompts_and_pools_are_drawn() {
     let mut deep = whole(&scratch, "attention", &["--frames", "1", "--blocks", "0,1", "--each"]);
     succeed(deep.args(["--adapter", &adapter("deep")]));
     assert_eq!(files(&scratch, "attention").len(), 1);
+    // A row for each of the entries that differ most, or for all of them.
+    let height = |out: &str, more: &[&str]| {
+        let mut entries = whole(&scratch, out, &[&["--frames", "1", "--blocks", "1"], more].concat());
+        succeed(entries.args(["--adapter", &adapter("rein")]));
+        image::open(&files(&scratch, out)[0]).unwrap().height()
+    };
+    let (some, all) = (height("entries", &[]), height("all-entries", &["--each"]));
+    assert!(all > some * 5 / 4, "{all} {some}");
     let mut none = whole(&scratch, "none", &["--blocks", "7"]);
     assert!(fail(none.args(["--adapter", &adapter("deep")])).contains("no block 7"));
     let mut usage = whole(&scratch, "usage", &["--usage"]);
     succeed(usage.args(["--adapter", &adapter("pool")]));
     let json = fs::read_to_string(scratch.path("usage/usage.json")).unwrap();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(json["shared"]["overall"]["samples"], common::SAMPLES);
+    assert_eq!(json["shared"]["overall"]["samples"], crate::common::SAMPLES);
     assert!(scratch.path("usage/usage.png").is_file());
     let mut no_pool = whole(&scratch, "none", &["--usage"]);
     assert!(fail(no_pool.args(["--adapter", &adapter("deep")])).contains("no prompt pool"));

@@ -3,13 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 #![cfg(unix)]
 
-mod common;
-
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Scratch, stderr, succeed};
+use crate::common::{Scratch, stderr, succeed};
 use fs_err as fs;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 
@@ -150,7 +148,7 @@ fn a_run_is_resumed_on_both_sides_of_a_change_of_size_and_masks() {
     }
     let other = ["--resume", "--set", "num_encoded_tokens_schedule=null"];
     let other = [scheduled.as_slice(), &other].concat();
-    let message = common::fail(&mut scratch.pretrain("whole", &other));
+    let message = crate::common::fail(&mut scratch.pretrain("whole", &other));
     assert!(message.contains("`num_encoded_tokens_schedule` was [[0.0,5],[0.65,12]], now null"));
 }
 
@@ -158,13 +156,15 @@ fn a_run_is_resumed_on_both_sides_of_a_change_of_size_and_masks() {
 fn a_run_is_not_overwritten_nor_continued_with_another_recipe() {
     let scratch = Scratch::new();
     succeed(&mut scratch.pretrain("run", &[]));
-    let again = common::fail(&mut scratch.pretrain("run", &[]));
+    let again = crate::common::fail(&mut scratch.pretrain("run", &[]));
     assert!(again.contains("--resume"), "{again}");
-    let other = common::fail(&mut scratch.pretrain("run", &["--resume", "--set", "blr=0.2"]));
+    let other =
+        crate::common::fail(&mut scratch.pretrain("run", &["--resume", "--set", "blr=0.2"]));
     assert!(other.contains("`blr` was 0.1, now 0.2"), "{other}");
-    let longer = common::fail(&mut scratch.pretrain("run", &["--resume", "--set", "epochs=8"]));
+    let longer =
+        crate::common::fail(&mut scratch.pretrain("run", &["--resume", "--set", "epochs=8"]));
     assert!(longer.contains("--extend-to 8"), "{longer}");
-    let none = common::fail(&mut scratch.pretrain("nothing", &["--resume"]));
+    let none = crate::common::fail(&mut scratch.pretrain("nothing", &["--resume"]));
     assert!(none.contains("holds no run to resume"), "{none}");
     // A finished run has nothing left to do.
     succeed(&mut scratch.pretrain("run", &["--resume"]));
@@ -200,7 +200,8 @@ fn a_finished_run_is_extended_by_an_option_that_states_the_learning_rates() {
     // It is a run of 8 epochs now, and asking twice changes nothing.
     let message = succeed(&mut scratch.pretrain("run", &extend));
     assert!(message.contains("done at step 24 of 24"), "{message}");
-    let shorter = common::fail(&mut scratch.pretrain("run", &["--resume", "--extend-to", "7"]));
+    let shorter =
+        crate::common::fail(&mut scratch.pretrain("run", &["--resume", "--extend-to", "7"]));
     assert!(shorter.contains("`epochs` was 8, now 7"), "{shorter}");
 }
 
@@ -211,7 +212,7 @@ fn changed_data_is_named_in_one_line_when_a_run_is_resumed() {
     let data = scratch.data();
     let list = fs::read_to_string(data.join("train.txt")).unwrap();
     let refused = |words: &str| {
-        let message = common::fail(&mut scratch.pretrain("run", &["--resume"]));
+        let message = crate::common::fail(&mut scratch.pretrain("run", &["--resume"]));
         let error = message.lines().find(|line| line.starts_with("error: ")).unwrap();
         assert!(error.contains(words) && error.len() < 400, "{words}: {message}");
         assert_eq!(message.lines().last(), Some(error), "{message}");

@@ -2,14 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
-mod common;
-#[path = "common/tiny_model.rs"]
-mod tiny_model;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Scratch, fail, stderr};
+use crate::common::{Scratch, fail, stderr};
 use fs_err as fs;
 use multimae::burn::tensor::Device;
 use multimae_kernels::precision::Precision;
@@ -75,7 +71,7 @@ fn a_quantised_model_predicts_almost_the_same() {
     }
     let scratch = Scratch::new();
     let model = scratch.path("model.safetensors");
-    tiny_model::save_of_width(&model, 128);
+    crate::common::tiny_model::save_of_width(&model, 128);
     let text = printed(&mut quantize(&scratch, &model, "int8"));
     assert!(text.contains("int8 and fp32, 5 frames"), "{text}");
     assert!(
@@ -106,11 +102,11 @@ fn what_cannot_be_quantised_is_said() {
     }
     let scratch = Scratch::new();
     let model = scratch.path("model.safetensors");
-    tiny_model::save(&model);
+    crate::common::tiny_model::save(&model);
     let message = fail(&mut quantize(&scratch, &model, "int8"));
     assert!(message.contains("no layers that multiply in 8 bits"), "{message}");
     assert!(!scratch.path("int8").exists(), "nothing is written");
-    tiny_model::save_of_width(&model, 64);
+    crate::common::tiny_model::save_of_width(&model, 64);
     printed(&mut quantize(&scratch, &model, "int8"));
     let message = fail(&mut quantize(&scratch, &model, "int8"));
     assert!(message.contains("--force"), "{message}");

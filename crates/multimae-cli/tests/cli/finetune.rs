@@ -4,12 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 #![cfg(unix)]
 
-mod common;
-
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Scratch, fail, stderr, succeed};
+use crate::common::{Scratch, fail, stderr, succeed};
 use fs_err as fs;
 use image::{GrayImage, Luma};
 use indexmap::IndexMap;
@@ -67,7 +65,7 @@ fn finetune(scratch: &Scratch, out: &str, further: &[&str]) -> Command {
 /// Pre-trains for an epoch, into the folder `pre`.
 fn pretrain(scratch: &Scratch) {
     let recipe = scratch.path("pretrain.yaml");
-    fs::write(&recipe, common::RECIPE).unwrap();
+    fs::write(&recipe, crate::common::RECIPE).unwrap();
     succeed(&mut scratch.train("pretrain", &recipe, "pre", &["--set", "epochs=1"]));
 }
 
@@ -476,7 +474,7 @@ fn images_without_any_label_give_a_finite_loss() {
         .filter(|record| record["kind"] == "train")
         .map(|record| record["semseg_loss"].as_f64().unwrap())
         .collect();
-    assert_eq!(losses.len(), common::SAMPLES);
+    assert_eq!(losses.len(), crate::common::SAMPLES);
     assert!(losses.iter().all(|loss| loss.is_finite()));
     assert_eq!(losses.iter().filter(|loss| **loss == 0.0).count(), 2);
 }
@@ -600,7 +598,7 @@ log_images: 1
 fn every_head_input_and_loss_trains() {
     let scratch = scratch();
     fs::create_dir_all(scratch.data().join("mask")).unwrap();
-    for i in 0..common::SAMPLES {
+    for i in 0..crate::common::SAMPLES {
         let path = scratch.data().join(format!("mask/{i:03}.png"));
         GrayImage::from_fn(48, 40, |x, _| Luma([if x < 40 { 255 } else { 0 }])).save(path).unwrap();
     }

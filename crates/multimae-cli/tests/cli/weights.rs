@@ -2,14 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
-mod common;
-#[path = "common/tiny_model.rs"]
-mod tiny_model;
-
 use std::path::Path;
 use std::process::Command;
 
-use common::{Scratch, fail, succeed};
+use crate::common::{Scratch, fail, succeed};
 use fs_err as fs;
 use multimae::weights::read_weights;
 
@@ -40,7 +36,7 @@ fn every_command_names_files_that_are_no_weights() {
     let scratch = Scratch::new();
     let frame = text(&scratch.data().join("rgb/000.png"));
     let out = text(&scratch.path("out"));
-    tiny_model::save(&scratch.path("tuned.safetensors"));
+    crate::common::tiny_model::save(&scratch.path("tuned.safetensors"));
     for (content, words) in [
         (POINTER, &["Git LFS pointer", "343262345 bytes", "git lfs pull"][..]),
         (PAGE, &["web page", "Virus scan warning"]),
@@ -102,7 +98,7 @@ fn folders_and_adapters_in_the_wrong_place_are_named() {
         &["run", "holds no adapter.safetensors"],
     );
     let tuned = text(&scratch.path("tuned.safetensors"));
-    tiny_model::save(Path::new(&tuned));
+    crate::common::tiny_model::save(Path::new(&tuned));
     assert_says(
         &predict(&["--model", &frame, "--adapter", &tuned]),
         &["whole fine-tuned model", "give it as --model"],
@@ -112,7 +108,7 @@ fn folders_and_adapters_in_the_wrong_place_are_named() {
     assert_says(&predict(&["--model", &folder]), &["holds an adapter and no backbone"]);
     // A model in a folder is that of the folder.
     fs::remove_file(scratch.path("run").join("adapter.safetensors")).unwrap();
-    tiny_model::save(&scratch.path("run").join("model.safetensors"));
+    crate::common::tiny_model::save(&scratch.path("run").join("model.safetensors"));
     succeed(&mut multimae(&["predict", "--input", &frame, "--out", &out, "--model", &folder]));
     let output = multimae(&["inspect", &folder]).output().unwrap();
     assert_says(&String::from_utf8_lossy(&output.stdout), &["MultiViT", "run/model.safetensors"]);
@@ -128,7 +124,7 @@ fn keys_of_models_with_one_set_of_weights_are_refused() {
     let scratch = Scratch::new();
     let (frame, data) = (text(&scratch.data().join("rgb/000.png")), text(&scratch.data()));
     let (tuned, out) = (text(&scratch.path("tuned.safetensors")), text(&scratch.path("out")));
-    tiny_model::save(Path::new(&tuned));
+    crate::common::tiny_model::save(Path::new(&tuned));
     let key = ["--model", &tuned, "--weights-key", "ema"];
     for (command, further) in [
         ("predict", &["--input", &frame, "--out", &out][..]),

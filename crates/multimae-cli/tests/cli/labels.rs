@@ -3,13 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use common::{SAMPLES, Scratch, fail, succeed};
+use crate::common::{SAMPLES, Scratch, fail, succeed};
 use fs_err as fs;
 use image::{GrayImage, ImageBuffer, Luma};
 
@@ -107,7 +105,7 @@ fn minus_one_is_void_in_every_command() {
     assert_says(&String::from_utf8_lossy(&output.stdout), &["label -1 is void", "all 12"]);
 
     let recipe = scratch.path("pretrain.yaml");
-    fs::write(&recipe, common::RECIPE).unwrap();
+    fs::write(&recipe, crate::common::RECIPE).unwrap();
     let pretrain = |out: &str, further: &[&str]| {
         let sets = ["epochs=1", "modalities.semseg={folder: label, classes: 6}"];
         let sets = sets.iter().chain(further).flat_map(|set| ["--set", set]).collect::<Vec<_>>();

@@ -2,12 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use common::{fail, stderr, succeed};
+use crate::common::{fail, stderr, succeed};
 use fs_err as fs;
 
 fn fixture(name: &str) -> PathBuf {

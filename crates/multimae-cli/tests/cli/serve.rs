@@ -3,19 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
-#[path = "common/browser.rs"]
-mod browser;
-mod common;
-
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::common::browser::Browser;
+use crate::common::{Scratch, fail, succeed};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use browser::Browser;
-use common::{Scratch, fail, succeed};
 use fs_err as fs;
 
 const TUNE: &str = "in_domains: rgb\nout_domains: depth-semseg\nmodel: {width: 32, depth: 2, heads: 2}\n\
@@ -234,7 +230,7 @@ fn nothing_to_serve_is_an_error() {
 #[test]
 #[allow(clippy::print_stderr, reason = "a test that does not run says so")]
 fn the_page_works_in_a_browser() {
-    let Some(program) = browser::installed() else {
+    let Some(program) = crate::common::browser::installed() else {
         eprintln!("SKIPPED: there is no chromium, so the page is not tried in a browser");
         return;
     };

@@ -3,12 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 #![cfg(unix)]
 
-mod common;
-
 use std::path::PathBuf;
 use std::process::Command;
 
-use common::{Scratch, fail, succeed};
+use crate::common::{Scratch, fail, succeed};
 use fs_err as fs;
 use indexmap::IndexMap;
 use multimae::state::StateDict;
@@ -49,7 +47,7 @@ impl Tuned {
         let scratch = Scratch::new();
         fs::write(scratch.recipe(), JOINT).unwrap();
         let recipe = scratch.path("pretrain.yaml");
-        fs::write(&recipe, common::RECIPE).unwrap();
+        fs::write(&recipe, crate::common::RECIPE).unwrap();
         for (out, seed) in [("pre", "seed=0"), ("other", "seed=1")] {
             let arguments = ["--set", "epochs=1", "--set", seed];
             succeed(&mut scratch.train("pretrain", &recipe, out, &arguments));

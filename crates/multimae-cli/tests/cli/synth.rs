@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
-mod common;
-
 use std::process::Command;
 
-use common::{Scratch, fail, succeed};
+use crate::common::{Scratch, fail, succeed};
 
 fn synth(scratch: &Scratch, further: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_multimae"));

@@ -3,17 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
-#[path = "common/checkpoint.rs"]
-mod checkpoint;
-mod common;
-
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use checkpoint::{Argument, Arguments};
-use common::{Scratch, fail, stderr, succeed};
+use crate::common::checkpoint::{Argument, Arguments};
+use crate::common::{Scratch, fail, stderr, succeed};
 use fs_err as fs;
 use multimae::burn::tensor::Device;
 use multimae::encoder::EncoderConfig;
@@ -189,7 +185,11 @@ fn heads_stay_with_the_weights_in_every_format() {
     // With the arguments of its training script, a file has the heads that these say.
     let arguments: Arguments<'_> =
         &[("model", Argument::Text("other")), ("decoder_num_heads", Argument::Int(4))];
-    fs::write(scratch.path("args.pth"), checkpoint::of_weights(&weights(), arguments)).unwrap();
+    fs::write(
+        scratch.path("args.pth"),
+        crate::common::checkpoint::of_weights(&weights(), arguments),
+    )
+    .unwrap();
     let (arrays, message) = reconstructed(&scratch, "args.pth", "from_args");
     assert!(message.contains("4 of the decoders (by its `args`)"), "{message}");
     assert!(arrays == expected);
@@ -281,7 +281,7 @@ fn the_whole_published_model_is_read_and_reconstructs() {
         ("standardize_depth", Argument::Bool(true)),
     ];
     let path = scratch.path("published.pth");
-    fs::write(&path, checkpoint::of_sizes(&keys, arguments)).unwrap();
+    fs::write(&path, crate::common::checkpoint::of_sizes(&keys, arguments)).unwrap();
     let read = read_weights(&path).unwrap();
     assert_eq!(Layout::of(&read.weights), Layout::MultiMae);
     assert!(read.notices.is_empty(), "{:?}", read.notices);
@@ -290,7 +290,7 @@ fn the_whole_published_model_is_read_and_reconstructs() {
         let data = &read.weights[name];
         assert_eq!(data.shape().as_slice(), shape.as_slice(), "{name}");
         for at in [0, 1, data.num_elements() - 1] {
-            let value = checkpoint::element(index, at);
+            let value = crate::common::checkpoint::element(index, at);
             assert_eq!(data.iter::<f32>().nth(at), Some(value), "{name} {at}");
         }
     }

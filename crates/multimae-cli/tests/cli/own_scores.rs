@@ -3,12 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
-mod common;
-
 use std::path::Path;
 use std::process::Command;
 
-use common::succeed;
+use crate::common::succeed;
 use fs_err as fs;
 use multimae_train::run::RunResult;
 use serde_json::Value;

@@ -2,12 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
-mod common;
-
 use std::path::Path;
 use std::process::Command;
 
-use common::{fail, succeed};
+use crate::common::{fail, succeed};
 use fs_err as fs;
 
 fn demo(dir: &Path, further: &[&str]) -> Command {
@@ -33,7 +31,7 @@ fn it_leaves_a_report_and_does_nothing_twice() {
     let html = fs::read_to_string(&report).unwrap();
     // One of reconstructions and one of every cell.
     assert_eq!(html.matches("data:image/png").count(), 4);
-    for words in ["deep prompts and LayerNorms", "heads only", "loss / mean", "delta m"] {
+    for words in ["Rein prompts", "heads only", "loss / mean", "delta m"] {
         assert!(html.contains(words), "no {words} in the report");
     }
     let adapter = dir.path().join("demo/compare/cells/prompts-seed0/adapter.safetensors");

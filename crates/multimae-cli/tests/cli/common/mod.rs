@@ -1,6 +1,8 @@
 //! A small data set, a small recipe, and the program.
 
-#![allow(dead_code, reason = "every test program uses its own part")]
+pub(crate) mod browser;
+pub(crate) mod checkpoint;
+pub(crate) mod tiny_model;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
