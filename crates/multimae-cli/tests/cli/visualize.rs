@@ -122,7 +122,8 @@ fn prompts_and_pools_are_drawn() {
     assert_eq!(files(&scratch, "attention").len(), 1);
     // A row for each of the entries that differ most, or for all of them.
     let height = |out: &str, more: &[&str]| {
-        let mut entries = whole(&scratch, out, &[&["--frames", "1", "--blocks", "1"], more].concat());
+        let mut entries =
+            whole(&scratch, out, &[&["--frames", "1", "--blocks", "1"], more].concat());
         succeed(entries.args(["--adapter", &adapter("rein")]));
         image::open(&files(&scratch, out)[0]).unwrap().height()
     };
