@@ -24,6 +24,8 @@ use crate::{interrupt, terminal};
 const LOOK: Duration = Duration::from_millis(50);
 /// The interval of reading its progress from its records.
 const READ: Duration = Duration::from_secs(2);
+/// Part of the error of a run whose loss or gradient is not finite.
+const NOT_FINITE: &str = "clip gradients (`clip_grad`)";
 /// Lines of a failed run's output that are kept.
 const TAIL: usize = 20;
 
@@ -111,12 +113,21 @@ fn searched(search: &Search<'_>, stop: &AtomicBool) -> anyhow::Result<bool> {
                 return Ok(false);
             }
             if let RunState::Failed(error) = &run.state {
+                if error.contains(NOT_FINITE) {
+                    // The worst of all: the search continues without it.
+                    write_atomically(&run.diverged(), error.as_bytes())?;
+                    continue;
+                }
                 bail!("the trial {trial} failed; the same command tries it again\n{error}");
             }
         }
         bar.finish_and_clear();
     }
-    for (cell, changes) in search.chosen()? {
+    let chosen = search.chosen()?;
+    if let Some(cell) = search.cells().find(|cell| !chosen.contains_key(*cell)) {
+        bail!("every trial of cell {cell} diverged: search lower rates, in another --out");
+    }
+    for (cell, changes) in chosen {
         let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
         terminal::line(&format!("chosen for {cell}: {}", changes.join(" ")));
     }
@@ -129,7 +140,7 @@ pub(crate) fn train_all(
     stop: &AtomicBool,
 ) -> anyhow::Result<(Comparison, PathBuf)> {
     train(plan, stop)?;
-    let comparison = Comparison::of(plan)?;
+    let comparison = Comparison::of(plan).with_intervals(plan)?;
     let report = write_outputs(plan, &comparison)?;
     Ok((comparison, report))
 }
@@ -177,7 +188,7 @@ fn train(plan: &mut ComparisonPlan, stop: &AtomicBool) -> anyhow::Result<()> {
         let text = outcome(&plan.runs[index].state, start.elapsed());
         let left = time_left(&seconds, left);
         bar.suspend(|| terminal::line(&format!("{place}: {text}{left}")));
-        write_outputs(plan, &Comparison::of(plan)?)?;
+        write_outputs(plan, &Comparison::of(plan))?;
         if stop.load(Ordering::Relaxed) {
             break;
         }

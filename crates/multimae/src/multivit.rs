@@ -127,7 +127,7 @@ impl MultiVit {
     /// Encodes all tokens of the inputs; any of the model's modalities may be left out.
     ///
     /// # Shapes
-    /// Inputs as [`ModalityTensor`](crate::input_adapters::ModalityTensor); every layer
+    /// Inputs as [`ModalityTensor`]; every layer
     /// `(B, S + G, width)`.
     ///
     /// # Errors

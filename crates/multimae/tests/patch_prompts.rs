@@ -438,6 +438,12 @@ fn sizes_that_do_not_fit_are_named() {
     let norms = PeftConfig { prompt_norms: Some(2), ..peft(&serde_json::json!({"kind": "rein"})) };
     let got = PeftModel::new(&config(), &norms, &Device::default()).map(drop).unwrap_err();
     assert!(got.to_string().contains("tokens or a prefix"), "{got}");
+    for other in [serde_json::json!({"ssf": true}), serde_json::json!({"lora": {"rank": 2}})] {
+        let mut peft: PeftConfig = serde_json::from_value(other).unwrap();
+        peft.prompts = serde_json::from_value(serde_json::json!({"kind": "cross"})).unwrap();
+        let got = PeftModel::new(&config(), &peft, &Device::default()).map(drop).unwrap_err();
+        assert!(got.to_string().contains("without SSF and without LoRA"), "{got}");
+    }
     // Prompts that begin without effect do not begin with tokens of images.
     let rein = model(&peft(&serde_json::json!({"kind": "rein"})));
     assert!(self_prompts(rein, inputs(1, 0.0), stream).is_err());

@@ -122,6 +122,13 @@ fn cases() -> Vec<(&'static str, serde_json::Value, Option<FrozenPrefix>)> {
             })),
             None,
         ),
+        (
+            "prompts",
+            serde_json::json!({
+                "prompts": {"kind": "deep", "count": 2, "first": 3}, "prompt_norms": 2
+            }),
+            None,
+        ),
         ("lora", serde_json::json!({"lora": {"rank": 2}}), None),
     ]
 }

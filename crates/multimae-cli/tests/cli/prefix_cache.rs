@@ -68,7 +68,7 @@ fn a_run_does_not_depend_on_what_is_kept() {
     assert_eq!(files.len(), 1, "{files:?}");
     let content = fs::read(&files[0]).unwrap();
 
-    // All of it is there before the first step, in a run of another seed of order, too.
+    // All of it is there before the first step.
     succeed(&mut finetune(&scratch, "warm", &shared));
     assert_eq!(scratch.tensors("warm"), scratch.tensors("cold"));
     assert_eq!(scratch.records("warm"), scratch.records("cold"));

@@ -11,6 +11,7 @@ mod agreement;
 mod calibration;
 mod smoothing;
 
+use multimae::prompts::PromptConfig;
 use multimae::state::{AllowedKeys, StateDict, load, state_dict};
 use multimae::weights::{dequantised, quantised};
 use multimae_data::RawSample;
@@ -77,8 +78,12 @@ pub fn calibrate(
 /// If weights are not finite.
 pub fn quantize(saved: &SavedModel, calibration: &Calibration) -> Result<Quantized> {
     let weights = state_dict(&saved.model);
-    let norms_are_modulated = saved.card.peft.prompt_norms.is_some();
-    let Smoothed { weights, layers } = smoothed(weights, calibration, norms_are_modulated)?;
+    let peft = &saved.card.peft;
+    // Divisors of a norm cancel only where all that reads the layer behind it reads the norm: not with prompts that
+    // modulate norms, nor with those that the projections of attention read without one.
+    let norms_stay =
+        peft.prompt_norms.is_some() || matches!(peft.prompts, Some(PromptConfig::Cross(_)));
+    let Smoothed { weights, layers } = smoothed(weights, calibration, norms_stay)?;
     let weights: StateDict = dequantised(quantised(weights)?)?;
     let model = load(saved.model.clone(), weights, &AllowedKeys::default())?;
     let mut notes = saved.notes.clone();

@@ -189,6 +189,12 @@ impl PlannedRun {
         self.dir.join("log.txt")
     }
 
+    /// Returns the file that says that a loss was not finite, so that training it again would fail again.
+    #[must_use]
+    pub fn diverged(&self) -> PathBuf {
+        self.dir.join("diverged.txt")
+    }
+
     /// Returns its result, if it is finished.
     #[must_use]
     pub fn result(&self) -> Option<&RunResult> {

@@ -21,9 +21,14 @@ pub(super) const DRAWS: usize = 10_000;
 /// The share of the draws that an interval leaves out on each side.
 const OUTSIDE: f64 = 0.025;
 
+/// The fewest seeds for which a difference is called resolved.
+pub(super) const FEWEST_SEEDS: usize = 3;
+
 /// An interval of a difference to the reference, in percent; positive is better.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
+    /// The difference itself: over all frames and the seeds that both have.
+    pub difference: f64,
     /// 2.5 % of the draws are below.
     pub low: f64,
     /// 2.5 % of the draws are above.
@@ -37,12 +42,12 @@ impl Interval {
         self.low > 0.0 || self.high < 0.0
     }
 
-    /// Of draws, in any order; `None` of none.
-    fn of(mut draws: Vec<f64>) -> Option<Self> {
+    /// Of a difference and its draws, in any order; `None` without draws.
+    fn of(difference: f64, mut draws: Vec<f64>) -> Option<Self> {
         draws.sort_by(f64::total_cmp);
         let last = draws.len().checked_sub(1)?;
         let at = |share: f64| draws.get((share * last as f64).round() as usize).copied();
-        Some(Self { low: at(OUTSIDE)?, high: at(1.0 - OUTSIDE)? })
+        Some(Self { difference, low: at(OUTSIDE)?, high: at(1.0 - OUTSIDE)? })
     }
 }
 
@@ -57,6 +62,15 @@ pub struct Resampled {
     pub seeds: Vec<u64>,
     /// Scenes, or frames, that are drawn from.
     pub scenes: usize,
+}
+
+impl Resampled {
+    /// Whether a difference is resolved. One of few seeds is not, whatever its interval: it says little about
+    /// training again.
+    #[must_use]
+    pub fn resolves(&self, interval: Interval) -> bool {
+        self.seeds.len() >= FEWEST_SEEDS && interval.is_resolved()
+    }
 }
 
 /// The scores of one run in every draw of the scenes.
@@ -86,7 +100,9 @@ pub(super) fn resampled(
     };
     let scenes = scenes_of(&ids, &first);
     let count = scenes.iter().max().map_or(0, |last| last + 1);
-    let times = draw_frames(&scenes, count, draws);
+    // The set itself first, then the draws.
+    let whole = vec![1; scenes.len()];
+    let times = [vec![whole], draw_frames(&scenes, count, draws)].concat();
     let mut runs: Vec<DrawnScores> = Vec::new();
     for cell in plan.grid.cells.keys() {
         for (run, frames) in frames_of(plan.runs_of(cell), on_test)? {
@@ -187,41 +203,54 @@ fn intervals(
     if pairs.is_empty() {
         return None;
     }
+    let all: Vec<usize> = (0..pairs.len()).collect();
+    let (delta, differences) = differences_of(scores, pairs, (0, &all))?;
     let mut rng: ChaCha8Rng = stream(0, "bootstrap of seeds", 0, 0);
     let mut delta_m = Vec::new();
     let mut by_score: Vec<Vec<f64>> = vec![Vec::new(); scores.len()];
-    for draw in 0..draws {
-        let seeds: Vec<usize> =
-            (0..pairs.len()).map(|_| rng.random_range(0..pairs.len())).collect();
-        let mean = |score: usize, of_reference: bool| -> Option<f64> {
-            let of_seed = |seed: &usize| {
-                let (own, reference) = pairs[*seed];
-                let run = if of_reference { reference } else { own };
-                run.scores[score][draw]
-            };
-            let values: Vec<f64> = seeds.iter().map(of_seed).collect::<Option<_>>()?;
-            Some(values.iter().sum::<f64>() / values.len() as f64)
-        };
-        let both: Option<Vec<(&TaskScore, f64, f64)>> = (scores.iter().enumerate())
-            .map(|(index, score)| Some((score, mean(index, false)?, mean(index, true)?)))
-            .collect();
+    for draw in 1..=draws {
+        let seeds: Vec<usize> = all.iter().map(|_| rng.random_range(0..pairs.len())).collect();
         // A draw without a pixel that counts says nothing.
-        let Some(both) = both else { continue };
-        let Some(delta) = mean_relative_difference(&both) else { continue };
-        delta_m.push(100.0 * delta);
-        for ((score, own, reference), values) in both.into_iter().zip(&mut by_score) {
-            values.extend(score.relative_difference(own, reference).map(|share| 100.0 * share));
+        if let Some((delta, differences)) = differences_of(scores, pairs, (draw, &seeds)) {
+            delta_m.push(delta);
+            by_score.iter_mut().zip(differences).for_each(|(all, one)| all.push(one));
         }
     }
-    let by_score = scores.iter().zip(by_score);
-    let by_score =
-        by_score.map(|(score, values)| Some((score.name.clone(), Interval::of(values)?)));
+    let by_score = scores.iter().zip(differences).zip(by_score);
+    let by_score = by_score.map(|((score, difference), draws)| {
+        Some((score.name.clone(), Interval::of(difference, draws)?))
+    });
     Some(Resampled {
-        delta_m: Interval::of(delta_m)?,
+        delta_m: Interval::of(delta, delta_m)?,
         scores: by_score.collect::<Option<_>>()?,
         seeds: pairs.iter().map(|(own, _)| own.seed).collect(),
         scenes,
     })
+}
+
+/// The differences in percent in one draw of scenes and of pairs: of the mean over the scores, and of each.
+fn differences_of(
+    scores: &[TaskScore],
+    pairs: &[(&DrawnScores, &DrawnScores)],
+    (draw, seeds): (usize, &[usize]),
+) -> Option<(f64, Vec<f64>)> {
+    let mean = |score: usize, of_reference: bool| -> Option<f64> {
+        let of_seed = |seed: &usize| {
+            let (own, reference) = pairs[*seed];
+            let run = if of_reference { reference } else { own };
+            run.scores[score][draw]
+        };
+        let values: Vec<f64> = seeds.iter().map(of_seed).collect::<Option<_>>()?;
+        Some(values.iter().sum::<f64>() / values.len() as f64)
+    };
+    let both: Vec<(&TaskScore, f64, f64)> = (scores.iter().enumerate())
+        .map(|(index, score)| Some((score, mean(index, false)?, mean(index, true)?)))
+        .collect::<Option<_>>()?;
+    let of_score = |(score, own, reference): &(&TaskScore, f64, f64)| {
+        Some(100.0 * score.relative_difference(*own, *reference)?)
+    };
+    let by_score = both.iter().map(of_score).collect::<Option<_>>()?;
+    Some((100.0 * mean_relative_difference(&both)?, by_score))
 }
 
 #[cfg(test)]
@@ -242,20 +271,22 @@ mod tests {
     fn what_is_common_to_both_cancels() {
         // Both vary by a factor of two from draw to draw, together; one is always better by 10 %.
         let draws = 400;
-        let varying: Vec<f64> = (0..draws).map(|d| 1.0 + (d % 11) as f64 / 10.0).collect();
+        let varying: Vec<f64> = (0..=draws).map(|d| 1.0 + (d % 11) as f64 / 10.0).collect();
         let better: Vec<f64> = varying.iter().map(|value| 0.9 * value).collect();
         let (own, reference) = (run("a", 0, vec![better]), run("full", 0, vec![varying]));
         let scores = [score("depth_rmse", false)];
         let got = intervals(&scores, &[(&own, &reference)], draws, 7).unwrap();
         assert!((got.delta_m.low - 10.0).abs() < 1e-9 && (got.delta_m.high - 10.0).abs() < 1e-9);
-        assert!(got.delta_m.is_resolved());
+        assert!((got.delta_m.difference - 10.0).abs() < 1e-9);
+        // One seed says nothing of others.
+        assert!(got.delta_m.is_resolved() && !got.resolves(got.delta_m));
         assert_eq!((got.seeds.as_slice(), got.scenes), (&[0][..], 7));
     }
 
     #[test]
     fn seeds_that_disagree_widen_the_interval() {
         let draws = 2000;
-        let flat = |value: f64| vec![vec![value; draws]];
+        let flat = |value: f64| vec![vec![value; draws + 1]];
         let runs = [run("a", 0, flat(1.1)), run("a", 1, flat(0.9)), run("full", 0, flat(1.0))];
         let scores = [score("semseg_miou", true)];
         let pairs = [(&runs[0], &runs[2]), (&runs[1], &runs[2])];
@@ -280,8 +311,8 @@ mod tests {
     #[test]
     fn an_interval_leaves_out_the_tails() {
         let draws: Vec<f64> = (0..=1000).rev().map(f64::from).collect();
-        let interval = Interval::of(draws).unwrap();
-        assert_eq!((interval.low, interval.high), (25.0, 975.0));
-        assert_eq!(Interval::of(Vec::new()), None);
+        let interval = Interval::of(480.0, draws).unwrap();
+        assert_eq!((interval.low, interval.high, interval.difference), (25.0, 975.0, 480.0));
+        assert_eq!(Interval::of(0.0, Vec::new()), None);
     }
 }

@@ -7,7 +7,7 @@ use super::grid::GridCell;
 use super::plan::{ComparisonPlan, PlannedRun, RunState};
 use super::resample::{DRAWS, Resampled, resampled};
 use super::scores::{TaskScore, mean_relative_difference};
-use super::statement::{notices, statement};
+use super::statement::{INTERVALS, notices, statement};
 use super::statistic::Statistic;
 use crate::Result;
 use crate::run::{ParameterCounts, RunResult, SetScores};
@@ -114,20 +114,14 @@ impl Comparison {
     /// The version of the file's format.
     pub const VERSION: u32 = 1;
 
-    /// Collects the results of a plan's finished runs.
-    ///
-    /// # Errors
-    /// If a finished run's sums of frames are damaged.
-    pub fn of(plan: &ComparisonPlan) -> Result<Self> {
+    /// Collects the results of a plan's finished runs, without intervals.
+    #[must_use]
+    pub fn of(plan: &ComparisonPlan) -> Self {
         let delta_on_test = plan.tests();
         let reference = Reference::of(plan, delta_on_test);
-        let mut intervals = resampled(plan, delta_on_test, DRAWS)?;
-        let cells = plan.grid.cells.keys().map(|cell| {
-            let intervals = intervals.swap_remove(cell);
-            CellResult { intervals, ..cell_result(plan, cell, &reference) }
-        });
-        let cells = cells.collect();
-        Ok(Self {
+        let cells =
+            plan.grid.cells.keys().map(|cell| cell_result(plan, cell, &reference)).collect();
+        Self {
             format_version: Self::VERSION,
             statement: statement(plan),
             notices: notices(plan),
@@ -135,7 +129,22 @@ impl Comparison {
             scores: plan.scores.clone(),
             delta_on_test,
             cells,
-        })
+        }
+    }
+
+    /// The same with intervals, which take some tenths of a second per run.
+    ///
+    /// # Errors
+    /// If a finished run's sums of frames are damaged.
+    pub fn with_intervals(mut self, plan: &ComparisonPlan) -> Result<Self> {
+        let mut intervals = resampled(plan, self.delta_on_test, DRAWS)?;
+        if !intervals.is_empty() {
+            self.statement.insert("Intervals".to_owned(), INTERVALS.to_owned());
+        }
+        for cell in &mut self.cells {
+            cell.intervals = intervals.swap_remove(&cell.cell);
+        }
+        Ok(self)
     }
 
     /// A cell by its name.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::grid::{Grid, check_override};
 use super::plan::{ComparisonRequest, PlannedRun, RunOverrides, plan_run, task_scores};
-use super::scores::{TaskScore, mean_relative_difference};
+use super::scores::TaskScore;
 use crate::run::RunResult;
 use crate::{Error, Result};
 
@@ -163,10 +163,30 @@ impl<'a> Search<'a> {
         if of_cells.is_empty() {
             return Ok(None);
         }
+        for (cell, key) in searched_keys(&grid) {
+            if request.set.iter().any(|change| change.full_key() == key) {
+                return Err(problem(format!(
+                    "--set {key}: the search of cell `{cell}` sets this key; leave it out, or choose \
+                     other cells with --only"
+                )));
+            }
+        }
         let scores = Vec::new();
         let mut search = Self { request, grid, rules, scores, trials: of_cells, wanted };
         let first: Vec<PlannedRun> =
             search.trials.keys().map(|cell| search.run(cell, 0, 0)).collect::<Result<_>>()?;
+        for run in &first {
+            let data = &run.recipe.data;
+            if data.eval_split.is_none() && data.eval_data_path.is_none() {
+                return Err(Error::Grid {
+                    path: search.grid.path.clone(),
+                    problem: format!(
+                        "cell `{}`: a search chooses by the validation set; name one with `eval_split`",
+                        run.cell
+                    ),
+                });
+            }
+        }
         search.scores = task_scores(&search.grid, &first)?;
         Ok(Some(search))
     }
@@ -191,6 +211,14 @@ impl<'a> Search<'a> {
             cells * runs,
             cells as u64 * epochs
         )
+    }
+
+    /// The cells that are searched and to be trained.
+    pub fn cells(&self) -> impl Iterator<Item = &str> {
+        self.trials
+            .keys()
+            .map(String::as_str)
+            .filter(|cell| self.wanted.iter().any(|own| own == cell))
     }
 
     /// A trial of a cell on a rung.
@@ -226,7 +254,7 @@ impl<'a> Search<'a> {
                     Ok(run)
                 })
                 .collect::<Result<Vec<_>>>()?;
-            let finished = runs.iter().all(|run| run.result().is_some());
+            let finished = runs.iter().all(has_ended);
             let of_rung = Rung { numbers: numbers.clone(), runs };
             if finished {
                 numbers = self.best_first(&of_rung);
@@ -242,12 +270,10 @@ impl<'a> Search<'a> {
 
     /// The numbers of a finished rung's trials, the best first; of equal ones, the first.
     fn best_first(&self, rung: &Rung) -> Vec<usize> {
-        let results: Vec<&RunResult> = rung.runs.iter().filter_map(PlannedRun::result).collect();
-        let reference = results.first().copied();
-        let gain =
-            |result: &RunResult| gain(&self.scores, result, reference).unwrap_or(f64::NEG_INFINITY);
-        let mut order: Vec<(usize, f64)> =
-            rung.numbers.iter().copied().zip(results.iter().map(|result| gain(result))).collect();
+        let trials: Vec<Option<Vec<f64>>> =
+            rung.runs.iter().map(|run| values(&self.scores, run.result()?)).collect();
+        let gains = gains(&self.scores, &trials);
+        let mut order: Vec<(usize, f64)> = rung.numbers.iter().copied().zip(gains).collect();
         order.sort_by(|a, b| b.1.total_cmp(&a.1));
         order.into_iter().map(|(number, _)| number).collect()
     }
@@ -261,7 +287,7 @@ impl<'a> Search<'a> {
         let mut next = Vec::new();
         for cell in self.trials.keys().filter(|cell| self.wanted.contains(cell)) {
             if let Some(last) = self.rungs(cell)?.pop() {
-                next.extend(last.runs.into_iter().filter(|run| run.result().is_none()));
+                next.extend(last.runs.into_iter().filter(|run| !has_ended(run)));
             }
         }
         Ok(next)
@@ -278,7 +304,8 @@ impl<'a> Search<'a> {
             let Some(last) = rungs.last().filter(|_| rungs.len() == self.rules.epochs.len()) else {
                 continue;
             };
-            if last.runs.iter().all(|run| run.result().is_some())
+            if last.runs.iter().all(has_ended)
+                && last.runs.iter().any(|run| run.result().is_some())
                 && let Some(best) = self.best_first(last).first().and_then(|best| trials.get(*best))
             {
                 chosen.insert(cell.clone(), best.clone());
@@ -288,14 +315,41 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The mean relative difference of a trial to another one on the validation set.
-fn gain(scores: &[TaskScore], own: &RunResult, other: Option<&RunResult>) -> Option<f64> {
-    let (own, other) = (own.validation.as_ref()?, other?.validation.as_ref()?);
-    let values: Option<Vec<(&TaskScore, f64, f64)>> = scores
-        .iter()
-        .map(|score| Some((score, *own.model.get(&score.name)?, *other.model.get(&score.name)?)))
-        .collect();
-    mean_relative_difference(&values?)
+/// Whether a trial has a result, or diverged, which it would again.
+fn has_ended(run: &PlannedRun) -> bool {
+    run.result().is_some() || run.diverged().exists()
+}
+
+/// The cells that are searched, with each of their keys.
+fn searched_keys(grid: &Grid) -> impl Iterator<Item = (&str, &str)> {
+    grid.cells.iter().flat_map(|(name, cell)| {
+        let keys = cell.search.iter().flat_map(IndexMap::keys);
+        keys.map(move |key| (name.as_str(), key.as_str()))
+    })
+}
+
+/// The scores of a trial on the validation set.
+fn values(scores: &[TaskScore], result: &RunResult) -> Option<Vec<f64>> {
+    let of = &result.validation.as_ref()?.model;
+    scores.iter().map(|score| of.get(&score.name).copied()).collect()
+}
+
+/// The mean over the scores of each trial's relative difference to the mean of all trials, so that their order
+/// does not matter. A trial without scores has the least of all.
+fn gains(scores: &[TaskScore], trials: &[Option<Vec<f64>>]) -> Vec<f64> {
+    let known: Vec<&Vec<f64>> = trials.iter().flatten().collect();
+    let mean = |score: usize| {
+        known.iter().map(|values| values[score]).sum::<f64>() / known.len().max(1) as f64
+    };
+    let means: Vec<f64> = (0..scores.len()).map(mean).collect();
+    let of_trial = |values: &Vec<f64>| {
+        let differences = scores.iter().zip(values).zip(&means);
+        // Where all are 0 there is no difference.
+        let differences = differences
+            .map(|((score, value), mean)| score.relative_difference(*value, *mean).unwrap_or(0.0));
+        differences.sum::<f64>() / scores.len().max(1) as f64
+    };
+    trials.iter().map(|trial| trial.as_ref().map_or(f64::NEG_INFINITY, of_trial)).collect()
 }
 
 #[cfg(test)]
@@ -321,6 +375,30 @@ mod tests {
             let error = read_space(&wrong).unwrap_err();
             assert!(error.contains(words), "{wrong}: {error}");
         }
+    }
+
+    #[test]
+    fn gains_do_not_depend_on_the_order_of_trials() {
+        let score = |name: &str, higher_is_better| TaskScore {
+            task: name.to_owned(),
+            name: name.to_owned(),
+            higher_is_better,
+        };
+        let scores = [score("rmse", false), score("miou", true)];
+        // The first is poor in mIoU, the last diverged.
+        let trials = [Some(vec![1.0, 0.001]), Some(vec![0.9, 0.05]), Some(vec![1.2, 0.05]), None];
+        let got = gains(&scores, &trials);
+        assert!(got[1] > got[2] && got[2] > got[0] && got[3] == f64::NEG_INFINITY, "{got:?}");
+        let mut turned = trials.clone();
+        turned.reverse();
+        let mut again = gains(&scores, &turned);
+        again.reverse();
+        for (a, b) in got.iter().zip(&again) {
+            assert!(a == b || (a - b).abs() < 1e-12);
+        }
+        // No class is right in any trial: the other score decides.
+        let none = gains(&scores, &[Some(vec![1.0, 0.0]), Some(vec![0.5, 0.0])]);
+        assert!(none[1] > none[0]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use multimae_report::Table;
 
-use super::resample::Interval;
+use super::resample::{FEWEST_SEEDS, Interval, Resampled};
 use super::results::{CellResult, Comparison, RunStatus};
 use super::statistic::Statistic;
 
@@ -115,21 +115,32 @@ fn quality(comparison: &Comparison) -> Vec<(String, Cell<'_>)> {
     let delta = |cell: &CellResult| Some(signed(cell.delta_m.as_ref()?));
     columns.push(("delta m %".to_owned(), Box::new(delta)));
     if comparison.cells.iter().any(|cell| cell.intervals.is_some()) {
-        let interval = |of: Interval| {
-            let resolved = if of.is_resolved() { "" } else { " (not resolved)" };
-            format!("{:+.1} to {:+.1}{resolved}", of.low, of.high)
+        let text = |cell: &CellResult| {
+            let resampled = cell.intervals.as_ref()?;
+            Some(interval(resampled, resampled.delta_m))
         };
-        let text = move |cell: &CellResult| Some(interval(cell.intervals.as_ref()?.delta_m));
-        columns.push(("delta m % in 95 % of the draws".to_owned(), Box::new(text)));
+        columns.push(("paired delta m % (95 % of draws)".to_owned(), Box::new(text)));
         for score in &comparison.scores {
             let text = move |cell: &CellResult| {
-                let of = cell.intervals.as_ref()?.scores.get(&score.name)?;
-                Some(interval(*of))
+                let resampled = cell.intervals.as_ref()?;
+                Some(interval(resampled, *resampled.scores.get(&score.name)?))
             };
-            columns.push((format!("{}, % to the reference", score.name), Box::new(text)));
+            columns.push((format!("paired {} %", score.name), Box::new(text)));
         }
     }
     columns
+}
+
+/// A paired difference with its interval, and why it is not resolved if it is not.
+fn interval(resampled: &Resampled, of: Interval) -> String {
+    let seeds = resampled.seeds.len();
+    let remark = match seeds {
+        _ if resampled.resolves(of) => String::new(),
+        1 => ", of one seed".to_owned(),
+        _ if seeds < FEWEST_SEEDS => format!(", of {seeds} seeds"),
+        _ => ", not resolved".to_owned(),
+    };
+    format!("{:+.1} ({:+.1} to {:+.1}{remark})", of.difference, of.low, of.high)
 }
 
 /// With its sign: positive is better.

@@ -55,7 +55,7 @@ fn scenes(root: &Path) -> Result<HashMap<String, String>> {
         return Ok(HashMap::new());
     }
     let text = fs::read_to_string(path)?;
-    let mut lines = text.lines().map(|line| line.split(',').map(str::trim).collect::<Vec<_>>());
+    let mut lines = text.lines().map(cells);
     let header = lines.next().unwrap_or_default();
     let column = |name: &str| header.iter().position(|own| *own == name);
     let (Some(id), Some(scene)) = (column("id"), column("scene")) else {
@@ -63,9 +63,28 @@ fn scenes(root: &Path) -> Result<HashMap<String, String>> {
     };
     let named = lines.filter_map(|row| {
         let (id, scene) = (row.get(id)?, row.get(scene)?);
-        (!scene.is_empty()).then(|| ((*id).to_owned(), (*scene).to_owned()))
+        (!scene.is_empty()).then(|| (id.clone(), scene.clone()))
     });
     Ok(named.collect())
+}
+
+/// The cells of a line of a table, of which quoted ones may hold commas and doubled quotes.
+fn cells(line: &str) -> Vec<String> {
+    let (mut cells, mut cell, mut quoted) = (Vec::new(), String::new(), false);
+    let mut characters = line.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' if quoted && characters.peek() == Some(&'"') => {
+                characters.next();
+                cell.push('"');
+            }
+            '"' => quoted = !quoted,
+            ',' if !quoted => cells.push(std::mem::take(&mut cell)),
+            other => cell.push(other),
+        }
+    }
+    cells.push(cell);
+    cells
 }
 
 impl RunFrames {
@@ -104,6 +123,11 @@ mod tests {
     use multimae_tasks::FrameSum;
 
     use super::*;
+
+    #[test]
+    fn quoted_cells_are_whole() {
+        assert_eq!(cells("1,\"a, \"\"b\"\"\",,c"), ["1", "a, \"b\"", "", "c"]);
+    }
 
     #[test]
     fn scenes_come_from_the_table_of_a_prepared_folder() {

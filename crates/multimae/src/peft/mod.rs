@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::encoder::Phase;
 use crate::encoder_output::EncoderOutput;
 use crate::multivit::{MultiVit, MultiVitConfig};
-use crate::nn::{Block, LayerNorm, LoraConfig, ModuleMap};
+use crate::nn::{Block, LayerNorm, LoraConfig, LoraTarget, ModuleMap};
 use crate::output_adapters::Prediction;
 use crate::prompts::{self, PromptConfig, PromptNorms, PromptSource, Query, Selection};
 use crate::tokens::Inputs;
@@ -320,6 +320,17 @@ impl PeftConfig {
             return error(
                 "`prompt_norms` are made from prompts: set `prompts` too, of a kind that is tokens or \
                  a prefix",
+            );
+        }
+        let adapted = |lora: &LoraConfig| {
+            lora.targets.iter().any(|target| matches!(target, LoraTarget::Qkv | LoraTarget::Proj))
+        };
+        if matches!(self.prompts, Some(PromptConfig::Cross(_)))
+            && (self.ssf || self.lora.as_ref().is_some_and(adapted))
+        {
+            return error(
+                "cross prompts read the projections of attention as they were pre-trained: use them \
+                 without SSF and without LoRA of `qkv` and `proj`",
             );
         }
         if self.prompt_norms == Some(0) {

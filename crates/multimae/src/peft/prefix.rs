@@ -38,7 +38,8 @@ impl PeftModel {
     #[must_use]
     pub fn frozen_prefix(&self) -> Option<FrozenPrefix> {
         let depth = self.vit.encoder.len();
-        if self.query_kind().is_some() {
+        // Norms that prompts condition are those of all blocks.
+        if self.query_kind().is_some() || self.peft.prompt_norms.is_some() {
             return None;
         }
         let mut blocks = if self.branch < depth { self.branch } else { depth };

@@ -137,8 +137,8 @@ impl EvpPrompts {
 }
 
 /// The magnitude of the high frequencies of maps: `|x - blur(x)|`, with the binomial filter of five by five
-/// pixels. Its half-way frequency is near half of the highest one, as that of the published filter, which
-/// removes a square of the spectrum.
+/// pixels. Along an axis half of the amplitude is left at 0.36 of the highest frequency; the published filter,
+/// which removes a square of the spectrum, cuts at 0.5.
 ///
 /// # Shapes
 /// `(B, C, h, w)`, unchanged.

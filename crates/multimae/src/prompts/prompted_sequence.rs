@@ -81,7 +81,7 @@ impl PromptedSequence {
         (sequence, conditioning)
     }
 
-    /// Takes what the block made of the sequence that [`Self::enter`] gave.
+    /// Takes what the block made of the sequence that [`Self::block_input`] gave.
     pub(crate) fn push_output(&mut self, sequence: Tensor<3>) {
         let [_, own, _] = self.tokens.dims();
         let mut start = own;

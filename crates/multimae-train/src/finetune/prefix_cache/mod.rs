@@ -15,6 +15,7 @@ mod views;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::UNIX_EPOCH;
 
 use multimae::burn::tensor::{Device, Tensor, TensorData};
 use multimae::encoder::Phase;
@@ -27,10 +28,12 @@ use sha2::{Digest as _, Sha256};
 
 use self::file::{CacheFile, Key, file_bytes, rounded, widened};
 use super::FinetuneSetup;
-use crate::Result;
+use crate::{Error, Result};
 
 pub(super) use views::FixedViews;
 
+/// The largest number of 16 bits.
+const LARGEST: f32 = 65504.0;
 /// The folder of the cache in that of a run.
 const FOLDER: &str = "prefix-cache";
 
@@ -99,7 +102,10 @@ impl PrefixCache {
             "inputs": &setup.card.inputs,
             "views": setup.views(),
             "precision": format!("{:?}", setup.precision),
+            "device": &recipe.run.device,
+            "kernels": std::env::var("MULTIMAE_KERNELS").ok(),
             "frames": facts,
+            "files": stamps(setup),
         });
         let cache = Self {
             prefix,
@@ -148,6 +154,13 @@ impl PrefixCache {
             let computed = self.rows(computed, samples.len());
             for ((sample, kept), values) in samples.iter().zip(&mut kept).zip(computed) {
                 if kept.is_none() {
+                    if values.iter().any(|value| value.abs() > LARGEST) {
+                        return Err(Error::Recipe(format!(
+                            "sample `{}`: an output of the first {} blocks is beyond the range of 16 bits; \
+                             set `cache_views: 0`",
+                            sample.id, self.prefix.blocks
+                        )));
+                    }
                     let values = rounded(&values);
                     file.write(record(sample), &values)?;
                     *kept = Some(values);
@@ -209,4 +222,16 @@ impl PrefixCache {
         };
         (0..self.prefix.taps.len()).map(tap).collect()
     }
+}
+
+/// A digest of the sizes and times of the frames' files: a file that was changed in place has another time.
+fn stamps(setup: &FinetuneSetup) -> String {
+    let mut digest = Sha256::new();
+    for path in setup.training.samples().iter().flat_map(|sample| &sample.paths) {
+        let Ok(facts) = fs_err::metadata(path) else { continue };
+        digest.update(facts.len().to_le_bytes());
+        let time = facts.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        digest.update(time.unwrap_or_default().as_nanos().to_le_bytes());
+    }
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
