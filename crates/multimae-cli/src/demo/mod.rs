@@ -66,7 +66,7 @@ struct Budget {
 
 impl Budget {
     const FULL: Self = Self { rooms: 320, pretrain: 7000, tune: 1600 };
-    const QUICK: Self = Self { rooms: 60, pretrain: 700, tune: 160 };
+    const QUICK: Self = Self { rooms: 60, pretrain: 350, tune: 96 };
 }
 
 impl Demo {
