@@ -49,7 +49,12 @@ impl CacheFile {
             let file = fs::File::create(&part)?;
             file.set_len(len)?;
             write_all_at(file.file(), &header, 0)?;
-            fs::rename(&part, &path)?;
+            if path.exists() {
+                // Another process was faster; what it has written stays.
+                fs::remove_file(&part)?;
+            } else {
+                fs::rename(&part, &path)?;
+            }
         }
         let file = fs::OpenOptions::new().read(true).write(true).open(&path)?;
         let mut found = vec![0; header.len()];

@@ -14,7 +14,7 @@ mod file;
 mod views;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
 use multimae::burn::tensor::{Device, Tensor, TensorData};
@@ -49,8 +49,9 @@ pub(super) struct PrefixCache {
     width: usize,
     /// All that made the content, besides the weights.
     source: serde_json::Value,
-    /// Opened when the weights are known, which those of a resumed run are with its first step.
-    file: OnceLock<Arc<CacheFile>>,
+    /// Opened when the weights are known, which those of a resumed run are with its first step; by one of the
+    /// threads that compute its passes.
+    file: Mutex<Option<Arc<CacheFile>>>,
 }
 
 impl PrefixCache {
@@ -115,7 +116,7 @@ impl PrefixCache {
             tokens,
             width: config.encoder.width,
             source,
-            file: OnceLock::new(),
+            file: Mutex::default(),
         };
         (Some(cache), vec![notice])
     }
@@ -172,12 +173,13 @@ impl PrefixCache {
     }
 
     fn file(&self, model: &PeftModel) -> Result<Arc<CacheFile>> {
-        if let Some(file) = self.file.get() {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = &*file {
             return Ok(Arc::clone(file));
         }
         let values = self.prefix.taps.len() * self.tokens * self.width;
-        let file = CacheFile::open(&self.dir, &self.key(model), self.records, values)?;
-        Ok(Arc::clone(self.file.get_or_init(|| Arc::new(file))))
+        let opened = CacheFile::open(&self.dir, &self.key(model), self.records, values)?;
+        Ok(Arc::clone(file.insert(Arc::new(opened))))
     }
 
     /// The digest of all that makes the content.
