@@ -26,8 +26,8 @@ use crate::{output, terminal};
 /// each modality (--visible), or named ones (--patches, numbered row by row from 0). Modalities
 /// that are not given are predicted from the others.
 ///
-/// Of a fine-tuned model, or one with --adapter: where prompts and the global token look, or how much
-/// patches look at a prefix or at each entry of `rein` prompts; with --usage, which entries of a pool are used by frames of which class.
+/// Of a fine-tuned model, or one with --adapter: the attention of prompts and the global token, or how much
+/// patches attend to a prefix or to each entry of `rein` prompts; with --usage, which entries of a pool are used by frames of which class.
 #[derive(Debug, Args)]
 pub(crate) struct Visualize {
     #[command(flatten)]

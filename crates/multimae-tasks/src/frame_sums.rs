@@ -57,11 +57,10 @@ impl FrameSums {
             Self::Labels(frames) => {
                 let mut all = frames.first()?.sum.cleared();
                 drawn(frames, times, |sum, count| all.merge_times(sum, count));
-                let scores = all.scores()?;
                 match name {
                     "miou" => all.miou_of_labelled(),
-                    "pixel_acc" => Some(scores.pixel_acc),
-                    "mean_acc" => Some(scores.mean_acc),
+                    "pixel_acc" => Some(all.scores()?.pixel_acc),
+                    "mean_acc" => Some(all.scores()?.mean_acc),
                     _ => None,
                 }
             }

@@ -187,15 +187,9 @@ impl MultiVit {
         let ModalityTensor::Continuous(maps) = &inputs[name] else {
             return Err(problem("expects real values, got class indices"));
         };
-        let patch = adapter.patch();
-        let [_, channels, height, width] = maps.dims();
-        let [_, expected, _, _] = adapter.proj.weight.dims();
-        if channels != expected || !height.is_multiple_of(patch) || !width.is_multiple_of(patch) {
-            return Err(problem("its channels or its size do not fit the model"));
-        }
-        let count = (height / patch) * (width / patch);
+        let count = adapter.checked_grid(name, maps)?.area();
         let projected = adapter.project(maps.clone());
-        Ok(ImagePatches::new(projected, maps.clone(), patch, place * count))
+        Ok(ImagePatches::new(projected, maps.clone(), adapter.patch(), place * count))
     }
 
     /// The layout of the inputs' tokens, without their values.

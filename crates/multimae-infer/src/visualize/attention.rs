@@ -61,7 +61,7 @@ pub struct AttentionMap {
 }
 
 /// The attention of some blocks for a frame: of prompts, one by one if `each`, and of global tokens; of
-/// a prefix, how much the patches look at it; of the entries that patches read, those that differ most from
+/// a prefix, how much the patches attend to it; of the entries that patches read, those that differ most from
 /// patch to patch, or all if `each`. The mean over heads, or that of one.
 ///
 /// # Errors

@@ -90,25 +90,22 @@ pub(super) fn resampled(
     on_test: bool,
     draws: usize,
 ) -> Result<IndexMap<String, Resampled>> {
-    let Some(first) = frames_of(plan.runs_of(&plan.grid.reference), on_test)?.into_iter().next()
-    else {
+    let kept = frames_of(plan, on_test)?;
+    let Some((_, first)) = kept.iter().find(|(run, _)| run.cell == plan.grid.reference) else {
         return Ok(IndexMap::new());
     };
-    let (_, first) = first;
     let Some(ids) = first.tasks.values().next().map(|sums| own_ids(sums.ids())) else {
         return Ok(IndexMap::new());
     };
-    let scenes = scenes_of(&ids, &first);
+    let scenes = scenes_of(&ids, first);
     let count = scenes.iter().max().map_or(0, |last| last + 1);
     // The set itself first, then the draws.
     let whole = vec![1; scenes.len()];
     let times = [vec![whole], draw_frames(&scenes, count, draws)].concat();
     let mut runs: Vec<DrawnScores> = Vec::new();
-    for cell in plan.grid.cells.keys() {
-        for (run, frames) in frames_of(plan.runs_of(cell), on_test)? {
-            if let Some(scores) = drawn_scores(&plan.scores, &frames, &ids, &times) {
-                runs.push(DrawnScores { cell: cell.clone(), seed: run.seed, scores });
-            }
+    for (run, frames) in &kept {
+        if let Some(scores) = drawn_scores(&plan.scores, frames, &ids, &times) {
+            runs.push(DrawnScores { cell: run.cell.clone(), seed: run.seed, scores });
         }
     }
     let cells = plan.grid.cells.keys().filter(|cell| **cell != plan.grid.reference);
@@ -137,12 +134,9 @@ fn own_ids(ids: Vec<&str>) -> Vec<String> {
 }
 
 /// The sums of finished runs on a set, where they were kept.
-fn frames_of<'a>(
-    runs: impl Iterator<Item = &'a PlannedRun>,
-    on_test: bool,
-) -> Result<Vec<(&'a PlannedRun, SetFrames)>> {
+fn frames_of(plan: &ComparisonPlan, on_test: bool) -> Result<Vec<(&PlannedRun, SetFrames)>> {
     let mut found = Vec::new();
-    for run in runs.filter(|run| run.result().is_some()) {
+    for run in plan.runs.iter().filter(|run| run.result().is_some()) {
         let Some(frames) = RunFrames::read(&RunFolder::frames_in(&run.dir))? else { continue };
         let set = if on_test { frames.test } else { frames.validation };
         found.extend(set.map(|set| (run, set)));

@@ -106,8 +106,7 @@ impl<'a> Finetuning<'a> {
         }
         observer.event(&Event::Notice(TrainedParameters::of(&first.model).to_string()));
         let groups = setup.groups(&first.model)?;
-        let frames = (training.facts()?, training.samples());
-        let (prefix, notices) = PrefixCache::of(&setup, &first.model, frames, out);
+        let (prefix, notices) = PrefixCache::of(&setup, &first.model, &training, out)?;
         notices.into_iter().for_each(|notice| observer.event(&Event::Notice(notice)));
         let baseline = evaluation
             .as_ref()

@@ -79,7 +79,14 @@ impl PatchedInputAdapter {
         self.proj.weight.dims()[2]
     }
 
-    pub(super) fn forward(&self, name: &str, x: Tensor<4>) -> Result<(Tensor<3>, Size)> {
+    /// The grid of the tokens of maps.
+    ///
+    /// # Shapes
+    /// `(B, C, H, W)`.
+    ///
+    /// # Errors
+    /// If the channels or the size do not fit.
+    pub fn checked_grid(&self, name: &str, x: &Tensor<4>) -> Result<Size> {
         let [_, channels, height, width] = x.dims();
         let [_, expected, patch, _] = self.proj.weight.dims();
         if channels != expected {
@@ -88,7 +95,11 @@ impl PatchedInputAdapter {
                 problem: format!("expects {expected} channels, got {channels}"),
             });
         }
-        let grid = own_grid(name, Size::new(height, width), patch)?;
+        own_grid(name, Size::new(height, width), patch)
+    }
+
+    pub(super) fn forward(&self, name: &str, x: Tensor<4>) -> Result<(Tensor<3>, Size)> {
+        let grid = self.checked_grid(name, &x)?;
         let positions = table_tokens(self.pos_emb.val(), grid, Interpolation::Bicubic);
         Ok((self.project(x) + positions, grid))
     }

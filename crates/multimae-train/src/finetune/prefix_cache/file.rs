@@ -42,7 +42,7 @@ impl CacheFile {
         let name: String = key.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let path = dir.join(format!("{name}.prefix"));
         let header = header(key, records, values);
-        let len = HEADER + records * record_bytes(values) as u64;
+        let len = file_bytes(records, values);
         if !path.exists() {
             // Complete before it has its name: a process that is killed leaves a part, and no cache.
             let part = dir.join(format!("{name}.{}.part", std::process::id()));
@@ -107,7 +107,8 @@ impl CacheFile {
                 problem: format!("has {} records, and none {record}", self.records),
             });
         }
-        Ok(HEADER + record * record_bytes(self.values) as u64)
+        // Behind the header and the records before.
+        Ok(file_bytes(record, self.values))
     }
 
     fn io(&self, error: io::Error) -> Error {

@@ -17,12 +17,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
+use half::f16;
 use multimae::burn::tensor::{Device, Tensor, TensorData};
 use multimae::encoder::Phase;
 use multimae::model::Inputs;
 use multimae::peft::{FrozenPrefix, PeftModel, PeftOutput, PrefixFeatures};
 use multimae::state::state_dict;
-use multimae_data::{DataFacts, Sample};
+use multimae_data::{Loader, Sample};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -32,8 +33,6 @@ use crate::{Error, Result};
 
 pub(super) use views::FixedViews;
 
-/// The largest number of 16 bits.
-const LARGEST: f32 = 65504.0;
 /// The folder of the cache in that of a run.
 const FOLDER: &str = "prefix-cache";
 
@@ -57,20 +56,23 @@ pub(super) struct PrefixCache {
 impl PrefixCache {
     /// The cache of a run in `out`, and notices about it; no cache if the recipe asks for none, or where it
     /// cannot help.
+    ///
+    /// # Errors
+    /// If a file of the training frames is gone.
     pub(super) fn of(
         setup: &FinetuneSetup,
         model: &PeftModel,
-        (facts, frames): (Option<DataFacts>, usize),
+        training: &Loader,
         out: &Path,
-    ) -> (Option<Self>, Vec<String>) {
+    ) -> Result<(Option<Self>, Vec<String>)> {
         let recipe = &setup.recipe;
         let views = recipe.cache_views as u64;
         if views == 0 {
-            return (None, Vec::new());
+            return Ok((None, Vec::new()));
         }
         let without = |why: &str| {
             let views = format!("every frame has {views} views, and nothing is kept: {why}");
-            (None, vec![views])
+            Ok((None, vec![views]))
         };
         if setup.mixing.is_some() {
             return without("images are mixed");
@@ -83,6 +85,7 @@ impl PrefixCache {
             return without("the image is no multiple of the patch");
         };
         let tokens = config.inputs.len() * grid.area() + config.num_global_tokens;
+        let frames = training.samples();
         let records = frames as u64 * views;
         let dir = recipe.cache_dir.as_ref().map_or_else(|| out.join(FOLDER), PathBuf::from);
         let values = prefix.taps.len() * tokens * config.encoder.width;
@@ -105,7 +108,7 @@ impl PrefixCache {
             "precision": format!("{:?}", setup.precision),
             "device": &recipe.run.device,
             "kernels": std::env::var("MULTIMAE_KERNELS").ok(),
-            "frames": facts,
+            "frames": training.facts()?,
             "files": stamps(setup),
         });
         let cache = Self {
@@ -118,7 +121,7 @@ impl PrefixCache {
             source,
             file: Mutex::default(),
         };
-        (Some(cache), vec![notice])
+        Ok((Some(cache), vec![notice]))
     }
 
     /// The outputs of a model for samples as an epoch shows them, from what is kept of them on; what is not
@@ -155,7 +158,7 @@ impl PrefixCache {
             let computed = self.rows(computed, samples.len());
             for ((sample, kept), values) in samples.iter().zip(&mut kept).zip(computed) {
                 if kept.is_none() {
-                    if values.iter().any(|value| value.abs() > LARGEST) {
+                    if values.iter().any(|value| value.abs() > f16::MAX.to_f32()) {
                         return Err(Error::Recipe(format!(
                             "sample `{}`: an output of the first {} blocks is beyond the range of 16 bits; \
                              set `cache_views: 0`",
