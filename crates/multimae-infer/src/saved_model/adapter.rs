@@ -12,13 +12,13 @@ use multimae_io::atomic::write_atomically;
 use multimae_kernels::precision::Precision;
 
 use super::backbone::POSITIONS;
-use super::{Backbone, CARD, ModelCard, SavedModel, problem};
+use super::{Backbone, CARD, FINETUNED, KIND, ModelCard, SavedModel, problem};
 use crate::saved_model::load_pretrained;
 use crate::weights_source::{ADAPTER_FILE, WeightsSource};
 use crate::{Error, Result};
 
-/// The value of `format` in the file's metadata.
-pub(super) const FORMAT: &str = "multimae-adapter";
+/// The kind of a file with an adapter.
+pub(super) const ADAPTER: &str = "adapter";
 /// The prefix of the backbone's blocks in names of parameters.
 pub(super) const ENCODER: &str = "encoder.";
 const BACKBONE: &str = "backbone";
@@ -73,7 +73,7 @@ impl Adapter {
             value.map_err(|error| problem(path, format!("it cannot be written: {error}")))
         };
         let mut metadata = self.notes.clone();
-        metadata.insert("format".to_owned(), FORMAT.to_owned());
+        metadata.insert(KIND.to_owned(), ADAPTER.to_owned());
         metadata.insert(CARD.to_owned(), text(serde_json::to_string(&self.card))?);
         metadata.insert(BACKBONE.to_owned(), text(serde_json::to_string(&self.backbone))?);
         metadata.insert(TUNING.to_owned(), self.tuning.to_string());
@@ -115,14 +115,14 @@ impl Adapter {
         mut metadata: IndexMap<String, String>,
     ) -> Result<Self> {
         let problem = |text: String| problem(path, text);
-        let format = metadata.shift_remove("format");
-        if format.as_deref() == Some(super::FORMAT) {
+        let kind = metadata.shift_remove(KIND);
+        if kind.as_deref() == Some(FINETUNED) {
             return Err(problem(
                 "is a whole fine-tuned model and no adapter; give it as --model, without --adapter"
                     .to_owned(),
             ));
         }
-        if format.as_deref() != Some(FORMAT) {
+        if kind.as_deref() != Some(ADAPTER) {
             return Err(problem(
                 "no adapter; give the adapter.safetensors of a run that tuned with a frozen \
                  backbone"

@@ -36,8 +36,10 @@ pub use inputs::valid_mask;
 use crate::weights_source::{MODEL_FILE, WeightsSource, is_quantised};
 use crate::{Error, Result};
 
-/// The value of `format` in the file's metadata.
-const FORMAT: &str = "multimae-finetuned";
+/// The entry of a file's metadata that says what it holds.
+const KIND: &str = "kind";
+/// The kind of a file with a whole model.
+const FINETUNED: &str = "finetuned";
 /// The key of the card in the file's metadata.
 const CARD: &str = "card";
 
@@ -80,17 +82,25 @@ impl SavedModel {
     /// # Errors
     /// If the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let card = serde_json::to_string(&self.card)
-            .map_err(|e| problem(path, format!("the model's card cannot be written: {e}")))?;
+        Ok(write_atomically(path, &self.to_bytes()?)?)
+    }
+
+    /// The content of the file that [`Self::save`] writes.
+    ///
+    /// # Errors
+    /// If the card or the weights cannot be written down.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let card = serde_json::to_string(&self.card).map_err(|error| {
+            Error::Samples(format!("the model's card cannot be written: {error}"))
+        })?;
         let mut metadata = self.notes.clone();
-        metadata.insert("format".to_owned(), FORMAT.to_owned());
+        metadata.insert(KIND.to_owned(), FINETUNED.to_owned());
         metadata.insert(CARD.to_owned(), card);
         let mut weights = state_dict(&self.model);
         if self.is_quantised() {
             weights = quantised(weights)?;
         }
-        let bytes = write_safetensors(&weights, &metadata)?;
-        Ok(write_atomically(path, &bytes)?)
+        Ok(write_safetensors(&weights, &metadata)?)
     }
 
     /// Whether a file, or the file of a folder, is a fine-tuned model or an adapter, and not
@@ -100,8 +110,8 @@ impl SavedModel {
     /// If it cannot be read or certainly holds no weights.
     pub fn is_at(path: &Path) -> Result<bool> {
         let metadata = read_metadata(&WeightsSource::from(path).file()?)?;
-        let own = |format: &String| [FORMAT, adapter::FORMAT].contains(&format.as_str());
-        Ok(metadata.get("format").is_some_and(own))
+        let own = |kind: &String| [FINETUNED, adapter::ADAPTER].contains(&kind.as_str());
+        Ok(metadata.get(KIND).is_some_and(own))
     }
 
     /// The model's file in a run's folder, or the file itself.
@@ -144,14 +154,14 @@ impl SavedModel {
         device: &Device,
     ) -> Result<Self> {
         let problem = |text: String| problem(path, text);
-        let format = metadata.shift_remove("format");
-        if format.as_deref() == Some(adapter::FORMAT) {
+        let kind = metadata.shift_remove(KIND);
+        if kind.as_deref() == Some(adapter::ADAPTER) {
             return Err(problem(
                 "is an adapter, which needs its backbone: --model BACKBONE --adapter FILE"
                     .to_owned(),
             ));
         }
-        if format.as_deref() != Some(FORMAT) {
+        if kind.as_deref() != Some(FINETUNED) {
             return Err(problem(
                 "no fine-tuned model (a pre-trained one has no heads); give the model.safetensors \
                  of a fine-tuning run"
@@ -229,11 +239,11 @@ pub fn check_saved(
     metadata: &IndexMap<String, String>,
 ) -> Result<bool> {
     let (weights, metadata) = (weights.clone(), metadata.clone());
-    match metadata.get("format").map(String::as_str) {
-        Some(FORMAT) => {
+    match metadata.get(KIND).map(String::as_str) {
+        Some(FINETUNED) => {
             SavedModel::of_parts(path, weights, metadata, &Device::default()).map(|_| true)
         }
-        Some(adapter::FORMAT) => Adapter::of_parts(path, weights, metadata).map(|_| true),
+        Some(adapter::ADAPTER) => Adapter::of_parts(path, weights, metadata).map(|_| true),
         _ => Ok(false),
     }
 }

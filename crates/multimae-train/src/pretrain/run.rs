@@ -164,7 +164,7 @@ impl TrainingTask for Masked {
     fn finish(&mut self, run: Finished<'_, MultiMae>) -> Result<()> {
         let model = run.state.evaluated().model;
         let mut metadata: IndexMap<String, String> = [
-            ("format".to_owned(), "multimae".to_owned()),
+            ("kind".to_owned(), "pretrained".to_owned()),
             ("recipe".to_owned(), self.setup.spec.recipe.to_yaml()),
             ("step".to_owned(), run.state.position.step.to_string()),
         ]

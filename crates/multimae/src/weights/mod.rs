@@ -11,6 +11,7 @@ mod int8;
 mod jax;
 mod layout;
 mod legacy;
+mod metadata;
 mod names;
 mod npz;
 mod pickle;

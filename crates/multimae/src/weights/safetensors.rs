@@ -1,6 +1,5 @@
 //! The safetensors format.
 
-use std::collections::HashMap;
 use std::io::Read as _;
 use std::path::Path;
 
@@ -12,7 +11,7 @@ use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::file::contents;
-use super::{Problem, foreign, legacy, sharded, tensor};
+use super::{Problem, foreign, legacy, metadata, sharded, tensor};
 use crate::state::StateDict;
 use crate::{Error, Result};
 
@@ -77,8 +76,8 @@ pub fn read_metadata(path: &Path) -> Result<IndexMap<String, String>> {
     let header: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&header)
         .map_err(|e| problem(format!("not a safetensors file, or damaged: {e}")))?;
     let metadata = header.get("__metadata__").and_then(|metadata| metadata.as_object());
-    let entries = metadata.into_iter().flatten();
-    Ok(entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect())
+    let stored = metadata.into_iter().flatten();
+    Ok(metadata::entries(stored.filter_map(|(key, value)| Some((key, value.as_str()?)))))
 }
 
 /// Reads the bytes of a file; the tensors stay where these are in memory.
@@ -93,12 +92,8 @@ pub(super) fn parse_safetensors(
     }
     let damaged = |e| damaged(bytes, &e);
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
-    let metadata: IndexMap<String, String> = header
-        .metadata()
-        .iter()
-        .flatten()
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
+    let stored = header.metadata().iter().flatten();
+    let metadata = metadata::entries(stored.map(|(key, value)| (key, value.as_str())));
     let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
     let mut names = file.names();
     names.sort_unstable();
@@ -149,8 +144,8 @@ fn to_data(view: &TensorView<'_>, file: &Bytes) -> Result<TensorData, Problem> {
     tensor::data(bytes, view.shape(), *dtype)
 }
 
-/// The bytes of a file with these tensors and this metadata; writing them in one piece is the
-/// caller's task.
+/// The bytes of a file with these tensors and this metadata, which is stored under names of ours beside
+/// `format: pt`; writing them in one piece is the caller's task.
 ///
 /// # Errors
 /// If a tensor has a type that the format does not know.
@@ -173,8 +168,6 @@ pub fn write_safetensors(
                 .map_err(|e| Error::Weights(format!("`{name}`: {e}")))
         })
         .collect::<Result<Vec<_>>>()?;
-    let metadata: HashMap<String, String> =
-        metadata.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-    let metadata = (!metadata.is_empty()).then_some(metadata);
-    safetensors::serialize(views, metadata).map_err(|e| Error::Weights(format!("safetensors: {e}")))
+    safetensors::serialize(views, Some(metadata::stored(metadata)))
+        .map_err(|e| Error::Weights(format!("safetensors: {e}")))
 }
