@@ -25,6 +25,7 @@
 
 mod card;
 pub mod classes;
+mod decoding;
 mod error;
 mod frame_sums;
 mod kind;
@@ -42,6 +43,7 @@ pub mod tensors;
 mod validity;
 
 pub use card::TaskCard;
+pub use decoding::DecodingStep;
 pub use error::{Error, Result};
 pub use frame_sums::{FrameSum, FrameSums};
 pub use kind::{BuildContext, Built, Score, TaskKind};

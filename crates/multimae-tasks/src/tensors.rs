@@ -23,6 +23,12 @@ pub fn stack(samples: &[Sample], name: &str, device: &Device) -> Result<Modality
     stack_maps(&maps, name, device)
 }
 
+/// A number per channel as `(1, C, 1, 1)` on the device of maps.
+pub(crate) fn per_channel(values: &[f32], like: &Tensor<4>) -> Tensor<4> {
+    let data = TensorData::new(values.to_vec(), [1, values.len(), 1, 1]);
+    Tensor::from_data(data, &like.device())
+}
+
 fn problem(id: &str, modality: &str, problem: &str) -> Error {
     Error::Sample {
         sample: id.to_owned(),

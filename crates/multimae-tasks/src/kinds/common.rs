@@ -1,6 +1,5 @@
 //! Helpers that several kinds share.
 
-use multimae::burn::tensor::{Tensor, TensorData};
 use multimae::losses::RegressionLoss;
 use multimae_config::{DownstreamLoss, FinetuneRecipe};
 use serde::de::DeserializeOwned;
@@ -23,12 +22,6 @@ pub(super) fn regression(recipe: &FinetuneRecipe) -> RegressionLoss {
 /// The fields of a task in a saved model.
 pub(super) fn fields<T: DeserializeOwned>(value: Value) -> Result<T, String> {
     serde_json::from_value(value).map_err(|error| error.to_string())
-}
-
-/// A number per channel as `(1, C, 1, 1)` on the device of maps.
-pub(super) fn per_channel(values: &[f32], like: &Tensor<4>) -> Tensor<4> {
-    let data = TensorData::new(values.to_vec(), [1, values.len(), 1, 1]);
-    Tensor::from_data(data, &like.device())
 }
 
 /// Returns the logits of the classes' shares; `None` for statistics of another kind.

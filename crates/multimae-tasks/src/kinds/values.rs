@@ -17,12 +17,13 @@ use multimae_report::{Colormap, Table};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::common::{fields, not_fitting, per_channel, regression};
+use super::common::{fields, not_fitting, regression};
 use crate::kind::{BuildContext, Built, Score, TaskKind};
 use crate::maps::Maps;
+use crate::tensors::per_channel;
 use crate::{
-    AnnotationBatch, Constant, Error, FrameFacts, HeadOutput, NamedPicture, Outcome, Protocol,
-    Result, ScoreRules, ScoredFrame, Scorer, Target, Task, TaskPrediction, valid_values,
+    AnnotationBatch, Constant, DecodingStep, Error, FrameFacts, HeadOutput, NamedPicture, Outcome,
+    Protocol, Result, ScoreRules, ScoredFrame, Scorer, Target, Task, TaskPrediction, valid_values,
 };
 
 /// The kind.
@@ -60,13 +61,6 @@ pub struct ValueScale {
 }
 
 impl ValueScale {
-    /// The values of a head's output `(B, C, H, W)`.
-    #[must_use]
-    pub fn restore(&self, output: Tensor<4>) -> Tensor<4> {
-        let (mean, std) = (per_channel(&self.mean, &output), per_channel(&self.std, &output));
-        output * std + mean
-    }
-
     /// The output that stands for values `(B, C, H, W)`.
     #[must_use]
     pub fn output(&self, values: Tensor<4>) -> Tensor<4> {
@@ -133,9 +127,9 @@ impl Task for RealValues {
         }
     }
 
-    fn decode(&self, prediction: Prediction) -> Option<Prediction> {
-        let Prediction::Maps(maps) = prediction else { return None };
-        Some(Prediction::Maps(self.scale.restore(maps)))
+    fn decoding(&self) -> Vec<DecodingStep> {
+        let ValueScale { mean, std } = self.scale.clone();
+        vec![DecodingStep::Affine { scale: std, shift: mean }]
     }
 
     fn at_frame_size(&self, maps: &Maps<'_>, size: Size) -> TaskPrediction {

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::maps::Maps;
-use crate::{AnnotationBatch, Constant, Result, Target, TaskPrediction};
+use crate::{AnnotationBatch, Constant, DecodingStep, Result, Target, TaskPrediction};
 use multimae::modality::Size;
 
 pub use scorer::{FrameFacts, NamedPicture, Outcome, ScoreRules, ScoredFrame, Scorer};
@@ -103,12 +103,21 @@ pub trait Task: fmt::Debug + Send + Sync {
         (prediction, target)
     }
 
+    /// The steps of [`Self::decode`] for maps.
+    fn decoding(&self) -> Vec<DecodingStep> {
+        Vec::new()
+    }
+
     /// Converts a head's output to values in the task's unit, or to logits of its classes;
     /// `None` if the output is of another kind.
     ///
     /// # Shapes
     /// `(B, C, H, W)` or `(B, classes)`; the number of channels may shrink.
-    fn decode(&self, prediction: Prediction) -> Option<Prediction>;
+    fn decode(&self, prediction: Prediction) -> Option<Prediction> {
+        let Prediction::Maps(maps) = prediction else { return None };
+        let steps = self.decoding();
+        Some(Prediction::Maps(steps.iter().fold(maps, |maps, step| step.apply(maps))))
+    }
 
     /// Brings decoded values to a frame's own size. For tasks per image, `maps.values` are the
     /// mean logits.

@@ -26,8 +26,8 @@ use crate::kind::{BuildContext, Built, Score, TaskKind};
 use crate::maps::Maps;
 use crate::overlay::map_overlay;
 use crate::{
-    AnnotationBatch, Constant, EvaluationView, HeadOutput, Images, Protocol, Result, ScoreRules,
-    Target, Task, TaskPrediction,
+    AnnotationBatch, Constant, DecodingStep, EvaluationView, HeadOutput, Images, Protocol, Result,
+    ScoreRules, Target, Task, TaskPrediction,
 };
 
 pub use region::Region;
@@ -102,6 +102,18 @@ impl DepthScale {
         match self {
             Self::Linear { mean, std } => output.mul_scalar(std).add_scalar(mean),
             Self::Log { mean, std } => output.mul_scalar(std).add_scalar(mean).exp(),
+        }
+    }
+
+    /// The steps of [`Self::metres`].
+    fn steps(self) -> Vec<DecodingStep> {
+        let affine = |mean: f64, std: f64| DecodingStep::Affine {
+            scale: vec![std as f32],
+            shift: vec![mean as f32],
+        };
+        match self {
+            Self::Linear { mean, std } => vec![affine(mean, std)],
+            Self::Log { mean, std } => vec![affine(mean, std), DecodingStep::Exp],
         }
     }
 
@@ -200,9 +212,10 @@ impl Task for Depth {
         }
     }
 
-    fn decode(&self, prediction: Prediction) -> Option<Prediction> {
-        let Prediction::Maps(maps) = prediction else { return None };
-        Some(Prediction::Maps(self.scale.metres(maps).clamp(self.min, self.max)))
+    fn decoding(&self) -> Vec<DecodingStep> {
+        let mut steps = self.scale.steps();
+        steps.push(DecodingStep::Clamp { min: self.min, max: self.max });
+        steps
     }
 
     fn at_frame_size(&self, maps: &Maps<'_>, size: Size) -> TaskPrediction {

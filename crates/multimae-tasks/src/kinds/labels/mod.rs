@@ -9,10 +9,8 @@ mod scorer;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use multimae::burn::tensor::Tensor;
 use multimae::losses::SupervisedLoss;
 use multimae::modality::Size;
-use multimae::output_adapters::Prediction;
 use multimae_data::encode::{label_png, npy, palette_png};
 use multimae_data::labels::LabelRule;
 use multimae_data::{Encoding, Quantity, Values};
@@ -23,14 +21,14 @@ use multimae_report::picture::{Picture, palette_legend};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::common::{fields, log_shares, not_fitting, per_channel};
+use super::common::{fields, log_shares, not_fitting};
 use crate::classes::palette;
 use crate::kind::{BuildContext, Built, Score, TaskKind};
 use crate::maps::Maps;
 use crate::overlay::label_overlay;
 use crate::{
-    AnnotationBatch, ClassInfo, Constant, Error, EvaluationView, HeadOutput, Protocol, Result,
-    ScoreRules, Target, Task, TaskPrediction,
+    AnnotationBatch, ClassInfo, Constant, DecodingStep, Error, EvaluationView, HeadOutput,
+    Protocol, Result, ScoreRules, Target, Task, TaskPrediction,
 };
 
 pub use label_names::LabelNames;
@@ -195,19 +193,17 @@ impl Task for Labels {
 
     /// The logit of void is left out, that of an ignored class is far below the others: it was not
     /// learned.
-    fn decode(&self, prediction: Prediction) -> Option<Prediction> {
-        let Prediction::Maps(logits) = prediction else { return None };
-        let scored = self.classes.len().min(logits.dims()[1]);
-        let logits: Tensor<4> = logits.narrow(1, 0, scored);
-        Some(Prediction::Maps(match usize::try_from(self.ignore) {
-            Ok(label) if label < scored => {
-                let mut shift = vec![0.0_f32; scored];
-                shift[label] = UNLIKELY;
-                let shift = per_channel(&shift, &logits);
-                logits + shift
-            }
-            _ => logits,
-        }))
+    fn decoding(&self) -> Vec<DecodingStep> {
+        let scored = self.classes.len();
+        let mut steps = vec![DecodingStep::Channels(scored)];
+        if let Ok(label) = usize::try_from(self.ignore)
+            && label < scored
+        {
+            let mut shift = vec![0.0_f32; scored];
+            shift[label] = UNLIKELY;
+            steps.push(DecodingStep::Affine { scale: vec![1.0; scored], shift });
+        }
+        steps
     }
 
     fn at_frame_size(&self, maps: &Maps<'_>, size: Size) -> TaskPrediction {
@@ -312,7 +308,8 @@ fn protocols() -> Vec<(Protocol, &'static str)> {
 
 #[cfg(test)]
 mod tests {
-    use multimae::burn::tensor::Device;
+    use multimae::burn::tensor::{Device, Tensor};
+    use multimae::output_adapters::Prediction;
 
     use super::*;
 

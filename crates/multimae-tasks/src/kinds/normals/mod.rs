@@ -10,7 +10,6 @@ mod scorer;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use multimae::burn::tensor::Tensor;
 use multimae::losses::{RegressionLoss, SupervisedLoss, SupervisedTarget};
 use multimae::modality::Size;
 use multimae::output_adapters::Prediction;
@@ -28,8 +27,8 @@ use crate::kind::{BuildContext, Built, Score, TaskKind};
 use crate::maps::Maps;
 use crate::overlay::color_overlay;
 use crate::{
-    AnnotationBatch, Constant, Error, HeadOutput, Protocol, Result, ScoreRules, Target, Task,
-    TaskPrediction,
+    AnnotationBatch, Constant, DecodingStep, Error, HeadOutput, Protocol, Result, ScoreRules,
+    Target, Task, TaskPrediction,
 };
 
 /// Components of a vector.
@@ -81,15 +80,6 @@ fn build(context: &BuildContext<'_>) -> Result<Built> {
     })
 }
 
-/// Vectors of unit length.
-///
-/// # Shapes
-/// `(B, 3, H, W)` to `(B, 3, H, W)`.
-fn unit(vectors: Tensor<4>) -> Tensor<4> {
-    let length = vectors.clone().square().sum_dim(1).add_scalar(EPS).sqrt();
-    vectors / length
-}
-
 /// Scales every vector of three planes to unit length.
 fn normalise(planes: &mut [f32], area: usize) {
     for pixel in 0..area {
@@ -137,16 +127,19 @@ impl Task for Normals {
         target: SupervisedTarget,
     ) -> (Prediction, SupervisedTarget) {
         match target {
-            SupervisedTarget::Values { values, valid } => {
-                (prediction, SupervisedTarget::Values { values: unit(values), valid })
-            }
+            SupervisedTarget::Values { values, valid } => (
+                prediction,
+                SupervisedTarget::Values {
+                    values: DecodingStep::UnitLength { eps: EPS }.apply(values),
+                    valid,
+                },
+            ),
             target => (prediction, target),
         }
     }
 
-    fn decode(&self, prediction: Prediction) -> Option<Prediction> {
-        let Prediction::Maps(maps) = prediction else { return None };
-        Some(Prediction::Maps(unit(maps)))
+    fn decoding(&self) -> Vec<DecodingStep> {
+        vec![DecodingStep::UnitLength { eps: EPS }]
     }
 
     fn at_frame_size(&self, maps: &Maps<'_>, size: Size) -> TaskPrediction {
@@ -227,7 +220,7 @@ pub(crate) fn colors(planes: &[f32], size: (usize, usize)) -> Result<Picture> {
 
 #[cfg(test)]
 mod tests {
-    use multimae::burn::tensor::{Device, TensorData};
+    use multimae::burn::tensor::{Device, Tensor, TensorData};
 
     use super::*;
 
