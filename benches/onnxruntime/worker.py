@@ -1,12 +1,10 @@
 """Does an inference case in ONNX Runtime or OpenVINO: `python worker.py CASE_DIR --engine onnxruntime`.
 
-Answers as `benches/pytorch/worker.py` does. The model is that of PyTorch, exported once into the case's folder."""
+Answers as `benches/pytorch/worker.py` does. The model is the graph that `multimae bench` exports into the case's folder."""
 
 import argparse
 import json
 import os
-import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,26 +15,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "pytorch"))
 
 from memory import peak_memory  # noqa: E402
 
-SOURCES = ["case.json", "weights.safetensors", "inputs.safetensors"]
+DTYPES = {"F32": np.float32, "I64": np.int64}
 
 
-def exported(case):
-    """The folder of the exported model; the export is made if it is missing, or older than the case."""
-    out, part = case / "onnx", case / "onnx.part"
-    model = out / "model.onnx"
-    if model.is_file() and model.stat().st_mtime >= max((case / name).stat().st_mtime for name in SOURCES):
-        return out
-    for folder in (out, part):
-        shutil.rmtree(folder, ignore_errors=True)
-    part.mkdir()
-    script = Path(__file__).resolve().parent / "export.py"
-    # Standard output is for answers.
-    done = subprocess.run([sys.executable, script, case, part], stdout=sys.stderr)
-    if done.returncode:
-        sys.exit(f"{case}: the export to ONNX failed")
-    # Renamed at the end: an export that was interrupted is not taken for a whole one.
-    part.rename(out)
-    return out
+def tensors(path):
+    """The tensors of a safetensors file by name."""
+    content = path.read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header.pop("__metadata__", None)
+
+    def tensor(entry):
+        begin, end = entry["data_offsets"]
+        values = np.frombuffer(content[start + begin : start + end], DTYPES[entry["dtype"]])
+        return values.reshape(entry["shape"])
+
+    return {name: tensor(entry) for name, entry in header.items()}
 
 
 class OnnxRuntime:
@@ -96,13 +90,13 @@ def main():
     parser.add_argument("--engine", choices=ENGINES, required=True)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    work = json.loads((options.case / "case.json").read_text())["work"]
+    case = json.loads((options.case / "case.json").read_text())
+    work = case["work"]
     if work != "inference":
         sys.exit(f"{options.case}: the work is `{work}`; {options.engine} does `inference` only")
-    folder = exported(options.case)
-    with np.load(folder / "inputs.npz") as file:
-        inputs = dict(file)
-    engine = ENGINES[options.engine](os.fspath(folder / "model.onnx"), options.threads)
+    every = tensors(options.case / "inputs.safetensors")
+    inputs = {name: every[f"input.{name}"] for name in case["in_domains"]}
+    engine = ENGINES[options.engine](os.fspath(options.case / "model.onnx"), options.threads)
     _, loss = timed(engine, inputs)
     say(ready=True, loss=loss, **{options.engine: engine.version})
     for line in sys.stdin:

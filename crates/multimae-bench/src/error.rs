@@ -50,6 +50,10 @@ pub enum Error {
     /// The data refuses.
     #[error(transparent)]
     Data(#[from] multimae_data::Error),
+
+    /// The graph of a model.
+    #[error(transparent)]
+    Export(#[from] multimae_export::Error),
     /// A saved model.
     #[error(transparent)]
     Train(#[from] multimae_train::Error),

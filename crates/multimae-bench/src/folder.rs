@@ -14,6 +14,11 @@ use multimae::weights::{read_safetensors, write_safetensors};
 use crate::case::BenchmarkCase;
 use crate::{Error, Result};
 
+/// The state dict of the model.
+pub(crate) const WEIGHTS_FILE: &str = "weights.safetensors";
+/// Everything that goes into it.
+const INPUTS_FILE: &str = "inputs.safetensors";
+
 /// A case with its tensors.
 #[derive(Debug)]
 pub struct CaseFolder {
@@ -42,9 +47,8 @@ impl CaseFolder {
         let text = serde_json::to_string_pretty(case)
             .map_err(|error| Error::CaseFile { path: path.clone(), problem: error.to_string() })?;
         fs::write(path, text)?;
-        for (name, tensors) in [("weights", weights), ("inputs", inputs)] {
-            let bytes = write_safetensors(tensors, &IndexMap::new())?;
-            fs::write(dir.join(format!("{name}.safetensors")), bytes)?;
+        for (file, tensors) in [(WEIGHTS_FILE, weights), (INPUTS_FILE, inputs)] {
+            fs::write(dir.join(file), write_safetensors(tensors, &IndexMap::new())?)?;
         }
         Ok(())
     }
@@ -58,8 +62,8 @@ impl CaseFolder {
         let text = fs::read_to_string(&path)?;
         let case = serde_json::from_str(&text)
             .map_err(|error| Error::CaseFile { path: path.clone(), problem: error.to_string() })?;
-        let (weights, _) = read_safetensors(&dir.join("weights.safetensors"))?;
-        let (inputs, _) = read_safetensors(&dir.join("inputs.safetensors"))?;
+        let (weights, _) = read_safetensors(&dir.join(WEIGHTS_FILE))?;
+        let (inputs, _) = read_safetensors(&dir.join(INPUTS_FILE))?;
         Ok(Self { dir: dir.to_owned(), case, weights, inputs })
     }
 
@@ -72,7 +76,7 @@ impl CaseFolder {
     /// A tensor of the inputs.
     fn input(&self, name: &str) -> Result<TensorData> {
         self.inputs.get(name).cloned().ok_or_else(|| Error::CaseFile {
-            path: self.dir.join("inputs.safetensors"),
+            path: self.dir.join(INPUTS_FILE),
             problem: format!("`{name}` is missing"),
         })
     }

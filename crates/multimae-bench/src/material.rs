@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use fs_err as fs;
+use indexmap::IndexMap;
 use multimae::burn::module::Module;
 use multimae::burn::tensor::{Device, TensorData};
 use multimae::init::initialise;
@@ -9,12 +11,16 @@ use multimae::masking::{MaskingStrategy, SampleMask};
 use multimae::output_adapters::with_aliases;
 use multimae::peft::random_prompts;
 use multimae::state::{StateDict, state_dict};
+use multimae_data::Geometry;
+use multimae_export::onnx::{GRAPH_FILE, OnnxOptions, OutputForm, export_beside};
+use multimae_infer::saved_model::{ModelCard, SavedModel};
+use multimae_kernels::precision::Precision;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::Result;
 use crate::case::{BenchmarkCase, BenchmarkKind, Heads};
-use crate::folder::CaseFolder;
+use crate::folder::{CaseFolder, WEIGHTS_FILE};
 use crate::models::LABEL_STRIDE;
 
 /// The seed of all material: the times must not depend on it.
@@ -25,7 +31,29 @@ const SEED: u64 = 0;
 /// # Errors
 /// If the case's sizes do not fit each other, or a file cannot be written.
 pub fn prepare(dir: &Path, case: &BenchmarkCase) -> Result<()> {
-    CaseFolder::write(dir, case, &weights(case)?, &inputs(case)?)
+    CaseFolder::write(dir, case, &weights(case)?, &inputs(case)?)?;
+    if case.kind == BenchmarkKind::Inference { write_graph(dir, case) } else { Ok(()) }
+}
+
+/// Writes the model as a graph for other engines, with its weights in those of the case.
+fn write_graph(dir: &Path, case: &BenchmarkCase) -> Result<()> {
+    let model = random_prompts(random(case.peft_model(&Device::default())?), stream)?;
+    let size = case.size();
+    let card = ModelCard {
+        model: model.vit.config().clone(),
+        peft: model.peft().clone(),
+        inputs: Vec::new(),
+        tasks: IndexMap::new(),
+        geometry: Geometry::CenterFit { size: (size.height, size.width) },
+        valid_mask: None,
+    };
+    let notes = IndexMap::new();
+    let saved = SavedModel { model, card, notes, precision: Precision::Fp32 };
+    let options =
+        OnnxOptions { batch: Some(case.batch), outputs: OutputForm::Raw, ..OnnxOptions::default() };
+    let weights = fs::read(dir.join(WEIGHTS_FILE))?;
+    let graph = export_beside(&saved, &options, (WEIGHTS_FILE, &weights))?;
+    Ok(fs::write(dir.join(GRAPH_FILE), graph.bytes())?)
 }
 
 /// A generator of numbers that depend on the name alone.

@@ -12,11 +12,11 @@ use multimae_config::PrecisionChoice;
 /// The Pythons of the engines, and their scripts.
 #[derive(Debug, Args)]
 pub(crate) struct EngineOptions {
-    /// Time inference in ONNX Runtime as well, in fp32: a Python that has onnxruntime, onnx and
-    /// PyTorch
+    /// Time inference in ONNX Runtime as well, in fp32: a Python that has onnxruntime and
+    /// NumPy
     #[arg(long, value_name = "FILE", conflicts_with = "alone")]
     onnxruntime: Option<PathBuf>,
-    /// Time inference in OpenVINO as well, in fp32: a Python that has openvino, onnx and PyTorch
+    /// Time inference in OpenVINO as well, in fp32: a Python that has openvino and NumPy
     #[arg(long, value_name = "FILE", conflicts_with = "alone")]
     openvino: Option<PathBuf>,
     /// Folder of the scripts of both
@@ -87,10 +87,10 @@ impl Engine {
     }
 }
 
-/// The version of an engine's package, which a Python has beside the packages of the export.
+/// The version of an engine's package, which a Python has beside NumPy.
 fn version(package: &str, python: &Path) -> anyhow::Result<String> {
     // OpenVINO's version ends with its branch.
-    let code = format!("import onnx, torch, {package}; print({package}.__version__.split('-')[0])");
+    let code = format!("import numpy, {package}; print({package}.__version__.split('-')[0])");
     let output = Command::new(python)
         .args(["-c", &code])
         .output()
@@ -98,7 +98,7 @@ fn version(package: &str, python: &Path) -> anyhow::Result<String> {
     if !output.status.success() {
         let errors = String::from_utf8_lossy(&output.stderr);
         bail!(
-            "--{package} {}: it cannot import {package}, onnx and torch: {}; name a Python that has \
+            "--{package} {}: it cannot import {package} and numpy: {}; name a Python that has \
              them",
             python.display(),
             errors.trim().lines().next_back().unwrap_or("no error output")

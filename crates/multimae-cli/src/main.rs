@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 mod engines;
 mod evaluate;
+mod export;
 mod finetune;
 mod inspect;
 mod interrupt;
@@ -55,6 +56,7 @@ enum Command {
     Evaluate(evaluate::Evaluate),
     Predict(predict::Predict),
     Quantize(quantize::Quantize),
+    Export(export::Export),
     Visualize(visualize::Visualize),
     Adapter(adapter::Adapters),
     Serve(serve::Serve),
@@ -92,6 +94,7 @@ fn main() -> ExitCode {
         Command::Evaluate(command) => command.run(),
         Command::Predict(command) => command.run(),
         Command::Quantize(command) => command.run(),
+        Command::Export(command) => command.run(),
         Command::Visualize(command) => command.run(),
         Command::Adapter(command) => command.run(),
         Command::Serve(command) => command.run(),

@@ -1,6 +1,6 @@
 //! The fine-tuned model that a command works with.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
 use clap::Args;
@@ -60,6 +60,11 @@ impl Model {
             Some(adapter) => format!("{} on {}", adapter.display(), self.model.display()),
             None => self.model.display().to_string(),
         }
+    }
+
+    /// The file or folder beside which a run's result lies.
+    pub(crate) fn result(&self) -> &Path {
+        self.adapter.as_ref().unwrap_or(&self.model)
     }
 
     /// The device.

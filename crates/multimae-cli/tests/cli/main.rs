@@ -13,6 +13,7 @@ mod convert;
 mod demo;
 mod documents;
 mod evaluate;
+mod export;
 mod finetune;
 mod labels;
 mod old_files;

@@ -170,6 +170,12 @@ impl Pretrained {
         (self.spec.layout.grid.height, self.spec.layout.grid.width)
     }
 
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &MultiMae {
+        &self.model
+    }
+
     /// The modalities, the shape and the losses that its recipe describes.
     #[must_use]
     pub fn spec(&self) -> &PretrainSpec {

@@ -79,8 +79,23 @@ impl Attention {
     /// `x (B, N, width)`, `others (P, width)` to `(B, N, width)`.
     #[must_use]
     pub fn forward_apart(&self, x: Tensor<3>, others: Tensor<2>) -> Tensor<3> {
-        let [batch, tokens, width] = x.dims();
+        let [batch, tokens, _] = x.dims();
         let [count, _] = others.dims();
+        let heads = self.heads;
+        let ApartMaps { scores, found } = self.apart(others);
+        let scores = ops::linear(x, scores.0, scores.1);
+        let shares =
+            burn::tensor::activation::softmax(scores.reshape([batch, tokens, heads, count]), 3);
+        ops::linear(shares.reshape([batch, tokens, heads * count]), found.0, found.1)
+    }
+
+    /// The maps of [`Self::forward_apart`] to these others.
+    ///
+    /// # Shapes
+    /// `(P, width)`.
+    #[must_use]
+    pub fn apart(&self, others: Tensor<2>) -> ApartMaps {
+        let [count, width] = others.dims();
         let (heads, dim) = (self.heads, width / self.heads);
         // Without what tuning may have added to the projections, as they were trained before.
         let (weight, bias) = (self.qkv.weight.val(), self.qkv.bias.as_ref().map(|b| b.val()));
@@ -94,16 +109,15 @@ impl Attention {
         let scores_of = keys.clone().matmul(rows(0).reshape([heads, dim, width]));
         let score_bias = bias_of(0)
             .map(|bias| keys.matmul(bias.reshape([heads, dim, 1])).reshape([heads * count]));
-        let scores = ops::linear(x, scores_of.reshape([heads * count, width]), score_bias);
-        let shares =
-            burn::tensor::activation::softmax(scores.reshape([batch, tokens, heads, count]), 3);
         let out = self.proj.weight.val().reshape([width, heads, dim]).swap_dims(0, 1);
         let found = out.matmul(of_others(2).swap_dims(1, 2)).swap_dims(0, 1);
-        ops::linear(
-            shares.reshape([batch, tokens, heads * count]),
-            found.reshape([width, heads * count]),
-            self.proj.bias.as_ref().map(|bias| bias.val()),
-        )
+        ApartMaps {
+            scores: (scores_of.reshape([heads * count, width]), score_bias),
+            found: (
+                found.reshape([width, heads * count]),
+                self.proj.bias.as_ref().map(|bias| bias.val()),
+            ),
+        }
     }
 
     /// Computes the attention weights of every token to every token, and to further keys behind
@@ -129,6 +143,15 @@ impl Attention {
         let scores = q.matmul(k.swap_dims(2, 3)).mul_scalar((dim as f64).powf(-0.5));
         burn::tensor::activation::softmax(scores, 3)
     }
+}
+
+/// Attention to the same few others as two linear layers around a softmax; weights `(outputs, inputs)`.
+#[derive(Debug, Clone)]
+pub struct ApartMaps {
+    /// From tokens to their scores of every head and other, `(heads * P, width)`.
+    pub scores: (Tensor<2>, Option<Tensor<1>>),
+    /// From shares to the change of a token, `(width, heads * P)`.
+    pub found: (Tensor<2>, Option<Tensor<1>>),
 }
 
 /// Multi-head attention from queries to a context, with a fused projection `[k | v]`.

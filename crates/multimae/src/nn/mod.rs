@@ -15,7 +15,7 @@ mod module_map;
 mod rows;
 mod scale_shift;
 
-pub use attention::{Attention, CrossAttention};
+pub use attention::{ApartMaps, Attention, CrossAttention};
 pub use block::{Block, BlockConditioning, BlockConfig, BlockInput};
 pub use conv::{Conv2d, Upconv2d};
 pub(crate) use dropout::dropout;

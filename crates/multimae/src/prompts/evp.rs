@@ -10,6 +10,9 @@ use crate::Result;
 use crate::nn::{Linear, parameter};
 use crate::patches::patchify;
 
+/// The weights along an axis of the blur that is subtracted for [`details`]: the binomial filter.
+pub const EVP_BLUR: [f32; 5] = [0.0625, 0.25, 0.375, 0.25, 0.0625];
+
 /// The sizes of explicit prompts.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -144,11 +147,10 @@ impl EvpPrompts {
 /// `(B, C, h, w)`, unchanged.
 #[must_use]
 pub fn details(maps: Tensor<4>) -> Tensor<4> {
-    const BINOMIAL: [f32; 5] = [1.0, 4.0, 6.0, 4.0, 1.0];
     let [_, channels, height, width] = maps.dims();
     let device = maps.device();
     let filter: Vec<f32> =
-        BINOMIAL.iter().flat_map(|row| BINOMIAL.map(|column| row * column / 256.0)).collect();
+        EVP_BLUR.iter().flat_map(|row| EVP_BLUR.map(|column| row * column)).collect();
     let filter = Tensor::<4>::from_data(TensorData::new(filter, [1, 1, 5, 5]), &device);
     // At the border, the mean of the pixels that there are.
     let ones = Tensor::ones([1, 1, height, width], &device);

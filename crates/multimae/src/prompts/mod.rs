@@ -32,7 +32,7 @@ pub(crate) use config::EncoderPart;
 pub use config::{PrefixConfig, PromptConfig, TokensConfig};
 pub use cross::CrossPrompts;
 pub use dual::{DualConfig, DualPrompt};
-pub use evp::{EvpConfig, EvpPrompts, ImagePatches, details};
+pub use evp::{EVP_BLUR, EvpConfig, EvpPrompts, ImagePatches, details};
 pub use norms::PromptNorms;
 pub use pool::{PoolKeys, PromptPool};
 pub use pool_config::{PoolConfig, PoolForm, PoolKeySharing};

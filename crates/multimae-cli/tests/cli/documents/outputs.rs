@@ -59,6 +59,8 @@ pub(crate) fn check(dir: &Path, words: &[String], stdout: &str) -> Checked {
             Ok(())
         }
         "quantize" => files(&["model.safetensors"]),
+        "export" if option("--to") == Some("onnx") => files(&["model.onnx", "test"]),
+        "export" => files(&["config.json", "model.safetensors", "test"]),
         "visualize" => {
             pictures(out.as_ref().ok_or("no --out")?)?;
             if flag("--usage") { files(&["usage.json"]) } else { Ok(()) }
@@ -107,6 +109,8 @@ pub(crate) fn check_file(path: &Path) -> Checked {
     let text = || String::from_utf8_lossy(&bytes);
     let json = |text: &str| serde_json::from_str::<Value>(text).is_ok();
     let good = match path.extension().and_then(|extension| extension.to_str()) {
+        // The version of the format, 8, in the first field.
+        Some("onnx") => bytes.starts_with(&[0x08, 0x08]),
         Some("png") => image::load_from_memory(&bytes).is_ok(),
         Some("npy") => bytes.starts_with(b"\x93NUMPY"),
         Some("json") => json(&text()),
