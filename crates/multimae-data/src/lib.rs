@@ -4,7 +4,8 @@
 //!
 //! * a [`Dataset`] knows the files: it pairs the files of all [modalities](DataModality) into
 //!   samples by their names, and refuses to guess when they do not pair up;
-//! * a [`RawSample`] is one decoded sample, from a data set or from [bytes](RawSample::from_bytes);
+//! * a [`RawSample`] is one decoded sample, from a data set, from [bytes](RawSample::from_bytes)
+//!   or from [arrays](RawSample::from_arrays);
 //! * a [`Pipeline`] turns the files of one sample into what the model sees: decode, one crop and
 //!   flip for all modalities, resize, normalise;
 //! * a [`Loader`] puts samples into batches, in an order that depends on the seed and the epoch
@@ -62,6 +63,7 @@
 // Values of every type are cast by one expression, in `of_any_type!`.
 #![allow(clippy::unnecessary_cast)]
 
+mod arrays;
 mod assemble;
 mod augment;
 mod capped;
@@ -93,6 +95,7 @@ mod severity;
 mod standardize;
 mod stream;
 
+pub use arrays::{ArrayValues, ModalityArray};
 pub use augment::{Base, Geometry, Placement};
 pub use color::ColorAugmentation;
 pub use dataset::{DataDifference, DataFacts, Dataset, FileSizes, Layout, SampleEntry, has_folder};

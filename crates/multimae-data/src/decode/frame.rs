@@ -184,7 +184,7 @@ impl Pixels {
 
 impl Frame {
     /// A frame of at least one pixel.
-    pub(super) fn new(info: FrameInfo, pixels: Pixels) -> Result<Self, Problem> {
+    pub(crate) fn new(info: FrameInfo, pixels: Pixels) -> Result<Self, Problem> {
         let FrameInfo { height, width, channels, .. } = info;
         if height == 0 || width == 0 || channels == 0 {
             return Err(format!("it has {height} x {width} pixels of {channels} values"));
