@@ -21,7 +21,7 @@ pub(crate) struct Frames {
 
 /// The arrays of one modality: one entry per sample.
 pub(crate) struct ModalityArrays {
-    /// Whether there is a leading batch axis; `None` if the shape does not tell.
+    /// Whether there is a leading batch axis; `None` if the shape allows either.
     pub(crate) batched: Option<bool>,
     /// Height, width and values.
     pub(crate) samples: Vec<(usize, usize, ArrayValues)>,

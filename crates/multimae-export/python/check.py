@@ -118,7 +118,7 @@ def of_features(model, folder, torch):
     return difference(arrays(folder, "output"), {"features": features})
 
 
-# The file that tells a folder, then the tool, its package, and the check.
+# A file by which a format is recognised, then the tool, its package, and the check.
 CHECKS = [
     ("model.onnx", "onnx checker", "onnx", onnx_checker),
     ("model.onnx", "ONNX Runtime", "onnxruntime", onnx_runtime),

@@ -70,8 +70,7 @@ pub(crate) fn plain(peft: &PeftConfig, format: Format) -> Result<()> {
 
 /// The positions of the patches of RGB at an image size, `(1, N, width)`.
 pub(crate) fn positions(saved: &SavedModel, weights: &StateDict, size: Size) -> Result<Tensor<3>> {
-    let name = saved.card.model.inputs.first().map_or("rgb", |input: &Modality| &input.name);
-    let table = take(weights, &format!("input_adapters.{name}.pos_emb"))?;
+    let table = take(weights, &format!("input_adapters.{}.pos_emb", color_name(saved)))?;
     let grid = size.grid(saved.card.model.patch_size)?;
     let table = Tensor::<4>::from_data(table, &Device::default());
     Ok(table_tokens(table, grid, Interpolation::Bicubic))

@@ -38,12 +38,7 @@ pub fn export(saved: &SavedModel, card: &Card) -> Result<ExportFolder> {
     folder.add("adapter_model.safetensors", adapter);
     timm::add_encoder(&mut folder, &without_lora(saved, own)?, BASE)?;
     // The pair is of the encoder with the adapter.
-    let merged = saved.clone().merged();
-    let mut with_adapter = ExportFolder::default();
-    timm::add_encoder(&mut with_adapter, &merged, BASE)?;
-    for (path, content) in with_adapter.files().filter(|(path, _)| path.starts_with("test/")) {
-        folder.add(path, content);
-    }
+    timm::add_features(&mut folder, &saved.clone().merged())?;
     let library =
         Library { name: "peft", pipeline: "image-feature-extraction", opening: OPENING.to_owned() };
     folder.add("README.md", card.text(saved, library, &[])?);

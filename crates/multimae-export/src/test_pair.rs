@@ -86,18 +86,16 @@ pub(crate) fn add_output<const D: usize>(
     Ok(())
 }
 
-/// Adds predictions.
-pub(crate) fn add_predictions(
+/// Adds a prediction.
+pub(crate) fn add_prediction(
     folder: &mut ExportFolder,
-    predictions: impl IntoIterator<Item = (String, Prediction)>,
+    name: &str,
+    prediction: &Prediction,
 ) -> Result<()> {
-    for (name, prediction) in predictions {
-        match prediction {
-            Prediction::Maps(maps) => add_output(folder, &name, &maps)?,
-            Prediction::Classes(logits) => add_output(folder, &name, &logits)?,
-        }
+    match prediction {
+        Prediction::Maps(maps) => add_output(folder, name, maps),
+        Prediction::Classes(logits) => add_output(folder, name, logits),
     }
-    Ok(())
 }
 
 /// The outputs of all blocks for inputs, `(B, S + G, width)` each.

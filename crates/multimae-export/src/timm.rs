@@ -23,6 +23,7 @@ pub fn export(saved: &SavedModel, card: &Card) -> Result<ExportFolder> {
     let saved = saved.clone().merged();
     let mut folder = ExportFolder::default();
     add_encoder(&mut folder, &saved, "")?;
+    add_features(&mut folder, &saved)?;
     let library =
         Library { name: "timm", pipeline: "image-feature-extraction", opening: OPENING.to_owned() };
     folder.add("README.md", card.text(&saved, library, &[])?);
@@ -38,12 +39,12 @@ pub(crate) fn add_encoder(folder: &mut ExportFolder, saved: &SavedModel, at: &st
     folder.add_json(&format!("{at}config.json"), &config(saved, color, size))?;
     let weights = write_safetensors(&weights(saved, size)?, &IndexMap::new())?;
     folder.add(&format!("{at}model.safetensors"), weights);
-    add_features(folder, saved, size)
+    Ok(())
 }
 
-/// Features of the last block, the class token first, as `forward_features` gives them.
-fn add_features(folder: &mut ExportFolder, saved: &SavedModel, size: Size) -> Result<()> {
-    let inputs = test_pair::inputs(&saved.card.model.inputs, size);
+/// Adds the example: features of the last block, the class token first, as `forward_features` gives them.
+pub(crate) fn add_features(folder: &mut ExportFolder, saved: &SavedModel) -> Result<()> {
+    let inputs = test_pair::inputs(&saved.card.model.inputs, saved.card.input_size());
     test_pair::add_inputs(folder, &inputs, |_| "x".to_owned())?;
     let layers = test_pair::layers(saved, inputs)?;
     let last = layers.into_iter().last();

@@ -89,7 +89,7 @@ fn add_test_pair(
                 folder
                     .add(&format!("test/output.{}.npy", output_name(&task)), npy(&values, &shape)?);
             }
-            prediction => test_pair::add_predictions(folder, [(output_name(&task), prediction)])?,
+            prediction => test_pair::add_prediction(folder, &output_name(&task), &prediction)?,
         }
     }
     Ok(())

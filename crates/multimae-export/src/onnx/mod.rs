@@ -1,7 +1,7 @@
 //! Fine-tuned models as ONNX graphs (opset 17, IR 8).
 //!
 //! The graph is written from the configuration and the state dict, not traced: LayerNorm is one node, GELU
-//! has its error function, attention is two products around a softmax. Positions are interpolated here, as
+//! has its error function, attention is two MatMuls around a softmax. Positions are interpolated here, as
 //! runtimes differ in bicubic resizing. The number of samples is free, the size of the image is fixed.
 
 mod encoder;

@@ -7,24 +7,10 @@ use multimae_export::{Card, Error, ExportFolder, RunScores, peft, timm, transfor
 use multimae_infer::saved_model::SavedModel;
 use serde_json::{Value, json};
 
-use crate::models::{CLASSES, head, light, model_of_patches};
+use crate::models::{CLASSES, dpt, light, model_of_patches};
 
 /// A size that transformers can express.
 const SQUARE: Option<Size> = Some(Size { height: 64, width: 64 });
-
-fn dpt(
-    name: &str,
-    on: &[&str],
-    outputs: usize,
-    head_type: &str,
-) -> multimae::output_adapters::TaskHead {
-    head(
-        name,
-        on,
-        json!({"kind": "dpt", "num_classes": outputs, "head_type": head_type, "hooks": [0, 1, 2, 3],
-               "layer_dims": [4, 6, 8, 10], "feature_dim": 8}),
-    )
-}
 
 fn depth(peft: Value) -> SavedModel {
     model_of_patches(16, &["rgb"], vec![dpt("depth", &["rgb"], 1, "regression")], peft)

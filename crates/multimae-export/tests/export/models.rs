@@ -1,5 +1,6 @@
 //! Small models of every kind, with values that differ everywhere.
 
+use multimae::burn::module::Module;
 use multimae::burn::tensor::{Device, Tensor, TensorData};
 use multimae::encoder::EncoderConfig;
 use multimae::input_adapters::ModalityTensor;
@@ -32,6 +33,16 @@ pub(crate) fn head(name: &str, on: &[&str], config: Value) -> TaskHead {
         main_tasks: on.iter().map(|n| (*n).to_owned()).collect(),
         head,
     }
+}
+
+/// A small DPT head.
+pub(crate) fn dpt(name: &str, on: &[&str], outputs: usize, head_type: &str) -> TaskHead {
+    head(
+        name,
+        on,
+        json!({"kind": "dpt", "num_classes": outputs, "head_type": head_type, "hooks": [0, 1, 2, 3],
+               "layer_dims": [4, 6, 8, 10], "feature_dim": 8}),
+    )
 }
 
 /// A light head.
@@ -67,18 +78,7 @@ pub(crate) fn model_of_patches(
         tables: NonSquareTables::RowColumn,
     };
     let model = PeftModel::new(&config, &peft, &Device::default()).unwrap();
-    let mut seed = 0.0;
-    let model = multimae::state::update(model, |name, value| {
-        seed += 31.0;
-        let values = wave(value.dims(), seed);
-        let norm = name.contains("norm") && name.ends_with("weight");
-        let scale = name.ends_with("ssf.scale");
-        match name.ends_with("pos_emb") {
-            true => None,
-            false if norm || scale => Some(values * 0.2 + 1.0),
-            false => Some(values * 0.25),
-        }
-    });
+    let model = varied(model);
     let card = ModelCard {
         model: config,
         peft,
@@ -148,6 +148,22 @@ fn task(head: &TaskHead) -> TaskCard {
         other => panic!("no task `{other}`"),
     };
     TaskCard { task: multimae_tasks::from_json(value).unwrap(), target: None }
+}
+
+/// A model whose parameters differ everywhere, norms and scales around one.
+pub(crate) fn varied<M: Module>(model: M) -> M {
+    let mut seed = 0.0;
+    multimae::state::update(model, |name, value| {
+        seed += 31.0;
+        let values = wave(value.dims(), seed);
+        let norm = name.contains("norm") && name.ends_with("weight");
+        let scale = name.ends_with("ssf.scale");
+        match name.ends_with("pos_emb") {
+            true => None,
+            false if norm || scale => Some(values * 0.2 + 1.0),
+            false => Some(values * 0.25),
+        }
+    })
 }
 
 /// Values that differ everywhere, in -1 to 1.

@@ -7,7 +7,7 @@ use multimae_export::onnx::{self, OnnxOptions, OutputForm, PixelInput, WeightSto
 use multimae_infer::saved_model::SavedModel;
 use serde_json::{Value, json};
 
-use crate::models::{CLASSES, SIZE, head, inputs, light, model};
+use crate::models::{CLASSES, SIZE, dpt, head, inputs, light, model};
 use crate::runtime::{Outputs, run, tensors};
 
 /// The largest difference that is rounding.
@@ -54,15 +54,6 @@ fn check(what: &str, saved: &SavedModel, names: &[&str], options: &OnnxOptions) 
     let theirs = run(dir.path(), &exported, &tensors(&inputs(names, BATCH, size)));
     let largest = difference(&ours(saved, names, size), &theirs);
     assert!(largest <= TOLERANCE, "{what}: {largest}");
-}
-
-fn dpt(name: &str, on: &[&str], outputs: usize, head_type: &str) -> TaskHead {
-    head(
-        name,
-        on,
-        json!({"kind": "dpt", "num_classes": outputs, "head_type": head_type, "hooks": [0, 1, 2, 3],
-               "layer_dims": [4, 6, 8, 10], "feature_dim": 8}),
-    )
 }
 
 #[test]

@@ -9,7 +9,7 @@ use multimae::output_adapters::{DecoderConfig, OutputTask};
 use multimae::positions::NonSquareTables;
 use multimae_export::onnx::{ReconstructionOptions, export_reconstruction};
 
-use crate::models::{CLASSES, SIZE, inputs, wave};
+use crate::models::{CLASSES, SIZE, inputs, varied};
 use crate::runtime::{run, tensors};
 
 fn model(decoder: DecoderConfig) -> MultiMae {
@@ -26,18 +26,7 @@ fn model(decoder: DecoderConfig) -> MultiMae {
         decoder,
         tables: NonSquareTables::RowColumn,
     };
-    let model = MultiMae::new(&config, &Device::default()).unwrap();
-    let mut seed = 0.0;
-    multimae::state::update(model, |name, value| {
-        seed += 31.0;
-        let values = wave(value.dims(), seed);
-        let norm = name.contains("norm") && name.ends_with("weight");
-        match name.ends_with("pos_emb") {
-            true => None,
-            false if norm => Some(values * 0.2 + 1.0),
-            false => Some(values * 0.25),
-        }
-    })
+    varied(MultiMae::new(&config, &Device::default()).unwrap())
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub(crate) fn run(dir: &Path, model: &OnnxModel, inputs: &IndexMap<String, Tenso
         fs_err::write(dir.join(multimae_export::onnx::WEIGHTS_FILE), weights).unwrap();
     }
     let graph = model.proto.graph.as_ref().unwrap();
-    // A task that has the name of an input is told apart by its ending.
+    // A task that has the name of an input has this ending.
     let task = |name: &String| name.strip_suffix("_prediction").unwrap_or(name).to_owned();
     let names: Vec<String> = graph.output.iter().map(|output| task(&output.name)).collect();
     let ordered = graph.input.iter().map(|input| inputs[&input.name].clone().into_tvalue());
