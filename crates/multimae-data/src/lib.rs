@@ -98,7 +98,9 @@ mod stream;
 pub use arrays::{ArrayValues, ModalityArray};
 pub use augment::{Base, Geometry, Placement};
 pub use color::ColorAugmentation;
-pub use dataset::{DataDifference, DataFacts, Dataset, FileSizes, Layout, SampleEntry, has_folder};
+pub use dataset::{
+    DataDifference, DataFacts, Dataset, FileSizes, Layout, SampleEntry, has_folder, is_stored,
+};
 pub use decode::FileFormat;
 pub use error::{Error, Result};
 pub use extensions::EXTENSIONS;

@@ -55,8 +55,8 @@ impl Dataset {
         let sizes = self.modalities.iter().enumerate().map(|(place, modality)| {
             let (mut bytes, mut digest) = (0, Md5::new());
             for sample in &self.samples {
-                let (len, checksum) = match &self.pack {
-                    Some(pack) => pack.frame_size(&sample.id, &modality.folder).unwrap_or_default(),
+                let (len, checksum) = match &self.store {
+                    Some(store) => store.size(&sample.id, modality),
                     None => match sample.paths.get(place) {
                         Some(path) => (fs_err::metadata(path)?.len(), 0),
                         None => (0, 0),
@@ -71,7 +71,7 @@ impl Dataset {
         Ok(DataFacts {
             samples: self.samples.len() as u64,
             names: hex(names),
-            packed: self.pack.is_some(),
+            packed: self.store.as_ref().is_some_and(|store| !store.keeps_files()),
             sizes: sizes.collect::<Result<_>>()?,
         })
     }

@@ -3,6 +3,7 @@
 mod facts;
 mod layout;
 mod pairing;
+mod store;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,12 +12,13 @@ use rand::RngExt;
 
 pub use facts::{DataDifference, DataFacts, FileSizes};
 pub use layout::Layout;
+pub(crate) use store::Store;
+pub use store::is_stored;
 
 use crate::assemble::{Opened, Part, assemble};
 use crate::decode::{self, Problem};
 use crate::modality::check_modalities;
 use crate::names::stray_notice;
-use crate::packed::{self, Pack};
 use crate::resize::CropBox;
 use crate::{DataModality, Error, RawSample, Result, stream};
 
@@ -25,8 +27,8 @@ use crate::{DataModality, Error, RawSample, Result, stream};
 pub struct Dataset {
     modalities: Vec<DataModality>,
     samples: Vec<SampleEntry>,
-    /// The source of the samples, if they are not in files of their own.
-    pack: Option<Arc<Pack>>,
+    /// The place of the samples, if they are not in files of their own.
+    store: Option<Arc<dyn Store>>,
     stray: usize,
 }
 
@@ -51,13 +53,12 @@ impl Dataset {
     pub fn open(root: &Path, layout: &Layout, modalities: &[DataModality]) -> Result<Self> {
         check_modalities(modalities)?;
         let modalities = modalities.to_vec();
-        if packed::is_pack(root) {
-            let pack = Arc::new(Pack::open(root)?);
-            let samples = pairing::pair_packed(&pack, layout, &modalities)?;
-            return Ok(Self { modalities, samples, pack: Some(pack), stray: 0 });
+        if let Some(store) = store::open(root)? {
+            let samples = store.samples(layout, &modalities)?;
+            return Ok(Self { modalities, samples, store: Some(store), stray: 0 });
         }
         let (samples, stray) = pairing::pair(root, layout, &modalities)?;
-        Ok(Self { modalities, samples, pack: None, stray })
+        Ok(Self { modalities, samples, store: None, stray })
     }
 
     /// Samples of known files, in their order.
@@ -78,7 +79,7 @@ impl Dataset {
                 modalities.len()
             )));
         }
-        Ok(Self { modalities: modalities.to_vec(), samples, pack: None, stray: 0 })
+        Ok(Self { modalities: modalities.to_vec(), samples, store: None, stray: 0 })
     }
 
     /// The number of samples; never 0.
@@ -156,17 +157,22 @@ impl Dataset {
         let len = self.samples.len();
         let entry = self.samples.get(index).ok_or(Error::Index { index, len })?;
         let parts = self.modalities.iter().enumerate().map(|(place, modality)| {
-            let path = self.path(entry, place);
+            let path = self.path(entry, place, modality);
             Part { modality, path, opened: self.open_one(entry, modality, path) }
         });
         assemble((&entry.id, index), parts, window)
     }
 
-    /// The file of a modality, or the pack.
-    fn path<'a>(&'a self, entry: &'a SampleEntry, modality: usize) -> &'a Path {
-        match &self.pack {
-            Some(pack) => pack.path(),
-            None => entry.paths.get(modality).map_or(Path::new(""), PathBuf::as_path),
+    /// The file that has a modality of a sample.
+    fn path<'a>(
+        &'a self,
+        entry: &'a SampleEntry,
+        place: usize,
+        modality: &DataModality,
+    ) -> &'a Path {
+        match &self.store {
+            Some(store) => store.file(&entry.id, modality),
+            None => entry.paths.get(place).map_or(Path::new(""), PathBuf::as_path),
         }
     }
 
@@ -176,8 +182,8 @@ impl Dataset {
         modality: &DataModality,
         path: &Path,
     ) -> Result<Opened<'_>, Problem> {
-        match &self.pack {
-            Some(pack) => pack.frame(&entry.id, &modality.folder).map(Opened::Packed),
+        match &self.store {
+            Some(store) => store.open(&entry.id, modality),
             None => Opened::decode(&decode::contents(path)?, modality),
         }
     }
@@ -187,8 +193,9 @@ impl Dataset {
 /// An unreadable one has none.
 #[must_use]
 pub fn has_folder(root: &Path, folder: &str) -> bool {
-    if packed::is_pack(root) {
-        return Pack::open(root).is_ok_and(|pack| pack.has_folder(folder));
+    match store::open(root) {
+        Ok(Some(store)) => store.has_folder(folder),
+        Ok(None) => root.join(folder).is_dir(),
+        Err(_) => false,
     }
-    root.join(folder).is_dir()
 }

@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Layout, SampleEntry};
+use super::{Layout, SampleEntry, Store};
 use crate::files::Files;
 use crate::lists;
-use crate::packed::Pack;
 use crate::pairing_problems::PairingProblems;
 use crate::{DataModality, Error, Result};
 
@@ -41,21 +40,21 @@ fn listed(
     lists::parse(text, path, &lists::Names { known: &known, folders })
 }
 
-/// The samples of a pack, by the same rules.
-pub(super) fn pair_packed(
-    pack: &Pack,
+/// The samples of a store, by the same rules.
+pub(super) fn pair_stored(
+    store: &(impl Store + ?Sized),
     layout: &Layout,
     modalities: &[DataModality],
 ) -> Result<Vec<SampleEntry>> {
-    let files = modalities.iter().map(|m| pack.files(m)).collect::<Result<Vec<Files>>>()?;
+    let files = modalities.iter().map(|m| store.files(m)).collect::<Result<Vec<Files>>>()?;
     let listed = match layout {
         Layout::List { split } => {
-            let path = pack.path().join(format!("{split}.txt"));
-            Some(listed(pack.list(split)?, &path, &files, modalities)?)
+            let path = store.path().join(format!("{split}.txt"));
+            Some(listed(&store.list(split)?, &path, &files, modalities)?)
         }
         Layout::Folders => None,
     };
-    let mut samples = pair_files(pack.path(), listed, &files, modalities)?;
+    let mut samples = pair_files(store.path(), listed, &files, modalities)?;
     samples.iter_mut().for_each(|sample| sample.paths = Vec::new());
     Ok(samples)
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf, absolute};
 
 use indexmap::IndexMap;
-use multimae_data::packed::is_pack;
+use multimae_data::is_stored;
 use serde_json::{Map, Value, json};
 
 use super::grid::{Grid, GridCell, check_override};
@@ -359,7 +359,7 @@ fn check_files(recipe: &FinetuneRecipe) -> Result<(), String> {
     ];
     for (key, root, split) in sets {
         let root = Path::new(root.unwrap_or(data));
-        if is_pack(root) {
+        if is_stored(root) {
             // A run names its missing files itself when it opens them.
             continue;
         }

@@ -1,0 +1,40 @@
+//! A pack as the store of a data set.
+
+use std::path::Path;
+
+use super::Store;
+use crate::assemble::Opened;
+use crate::decode::Problem;
+use crate::files::Files;
+use crate::packed::Pack;
+use crate::{DataModality, Result};
+
+impl Store for Pack {
+    fn path(&self) -> &Path {
+        self.path()
+    }
+
+    fn has_folder(&self, folder: &str) -> bool {
+        self.has_folder(folder)
+    }
+
+    fn files(&self, modality: &DataModality) -> Result<Files> {
+        self.files(modality)
+    }
+
+    fn list(&self, split: &str) -> Result<String> {
+        self.list(split).map(str::to_owned)
+    }
+
+    fn open(&self, id: &str, modality: &DataModality) -> Result<Opened<'_>, Problem> {
+        self.frame(id, &modality.folder).map(Opened::Packed)
+    }
+
+    fn size(&self, id: &str, modality: &DataModality) -> (u64, u32) {
+        self.frame_size(id, &modality.folder).unwrap_or_default()
+    }
+
+    fn keeps_files(&self) -> bool {
+        false
+    }
+}
