@@ -12,6 +12,7 @@ mod export;
 mod finetune;
 mod inspect;
 mod interrupt;
+mod label;
 mod load;
 mod model;
 mod output;
@@ -55,6 +56,7 @@ enum Command {
     Compare(compare::Compare),
     Evaluate(evaluate::Evaluate),
     Predict(predict::Predict),
+    Label(label::Label),
     Quantize(quantize::Quantize),
     Export(export::Export),
     Visualize(visualize::Visualize),
@@ -93,6 +95,7 @@ fn main() -> ExitCode {
         Command::Compare(command) => command.run(),
         Command::Evaluate(command) => command.run(),
         Command::Predict(command) => command.run(),
+        Command::Label(command) => command.run(),
         Command::Quantize(command) => command.run(),
         Command::Export(command) => command.run(),
         Command::Visualize(command) => command.run(),

@@ -37,6 +37,10 @@ pub trait RecipeValue: Sized {
     fn read(value: &Value) -> Result<Self, String>;
     /// The value as it is written into a file.
     fn write(&self) -> Value;
+    /// The part of the value that must not change when a run is resumed.
+    fn fixed(&self) -> Value {
+        self.write()
+    }
     /// The values of the type, in a few words.
     fn kind() -> String;
     /// The values of the type, as a JSON Schema (draft 7).
@@ -51,6 +55,8 @@ pub trait Keys: Default {
     fn set(&mut self, key: &str, value: &Value) -> Option<Result<(), String>>;
     /// The values of all keys in order.
     fn values(&self) -> Vec<(&'static str, Value)>;
+    /// The parts of these values that must not change when a run is resumed.
+    fn fixed_values(&self) -> Vec<(&'static str, Value)>;
 }
 
 /// The meaning of a key in one recipe, where it says more than the shared one.
@@ -160,6 +166,17 @@ macro_rules! recipe_keys {
                     vec![ $( (
                         stringify!($key),
                         $crate::keys::RecipeValue::write(&self.$key),
+                    ), )* ],
+                )* ];
+                groups.concat()
+            }
+
+            fn fixed_values(&self) -> Vec<(&'static str, serde_json::Value)> {
+                let groups: Vec<Vec<(&'static str, serde_json::Value)>> = vec![ $(
+                    $( self.$shared.fixed_values(), )?
+                    vec![ $( (
+                        stringify!($key),
+                        $crate::keys::RecipeValue::fixed(&self.$key),
                     ), )* ],
                 )* ];
                 groups.concat()

@@ -66,4 +66,7 @@ pub use recipe::Recipe;
 pub use resume::{Difference, check_same, differing};
 pub use shared::{DataKeys, ModelKeys, OptimisationKeys, RunKeys, TaskKeys, WeightKeys};
 pub use usual::{COCO_CLASSES, ModalityDefaults, Role, adapter_of, task_kind, usual, usual_target};
-pub use values::{Alphas, EncoderChoice, Names, PiecewiseConstant, PromptInit, Stage, TaskWeights};
+pub use values::{
+    Alphas, DataSetRecipe, DataSets, EncoderChoice, Names, PiecewiseConstant, PromptInit,
+    SetModalities, Stage, TaskWeights,
+};

@@ -12,7 +12,7 @@ use super::shared::{
     DataKeys, ModelKeys, OptimisationKeys, RunKeys, TaskKeys, WeightKeys, problem,
 };
 use super::usual::{ModalityDefaults, Role, usual};
-use super::values::{Alphas, Names, PiecewiseConstant};
+use super::values::{Alphas, DataSetRecipe, DataSets, Names, PiecewiseConstant};
 use crate::Result;
 
 /// The decoder of standardised patches that `extra_norm_pix_loss` adds, and its modality.
@@ -84,6 +84,11 @@ recipe_keys! {
         }
         group "Data" {
             use data: DataKeys {}
+            /// Several data sets in place of `data_path` and `split`, as in
+            /// `[{path: rooms, weight: 0.5}, {path: photos, modalities: [rgb]}]`: `weight` is the
+            /// number of times that an epoch shows each sample. Modalities that a set lacks are
+            /// masked in its samples, and count in no loss. One data set if null.
+            data_sets: Option<DataSets> = None,
             /// Use no more than this many samples, drawn with `seed`.
             max_images: Option<usize> [at_least(1.0)] = None,
         }
@@ -120,7 +125,8 @@ impl Recipe for PretrainRecipe {
                  `extra_norm_pix_loss: false`",
             );
         }
-        self.domains().iter().try_for_each(|name| self.modality(name).map(|_| ()))
+        self.domains().iter().try_for_each(|name| self.modality(name).map(|_| ()))?;
+        self.check_data_sets()
     }
 }
 
@@ -143,6 +149,85 @@ impl PretrainRecipe {
             standardize_depth: self.tasks.standardize_depth,
         };
         self.tasks.resolve_over(name, usual(name, Role::Pretraining, defaults))
+    }
+
+    /// The modalities of one of several data sets, in the order of [`Self::domains`].
+    ///
+    /// # Errors
+    /// If the set names a modality that the recipe has not, lacks all inputs, or describes a
+    /// modality that the model sees otherwise.
+    pub fn modalities_of(&self, set: &DataSetRecipe) -> Result<Vec<TaskModality>> {
+        let domains = self.domains();
+        let names = set.names();
+        let unknown = names.iter().flatten().find(|name| !domains.iter().any(|d| d == *name));
+        if let Some(name) = unknown {
+            return problem(format!(
+                "data set `{}`: `{name}` is none of the recipe's modalities, {}; add it to \
+                 `in_domains` or `out_domains`, or leave it out",
+                set.name,
+                domains.join(", ")
+            ));
+        }
+        let has =
+            |name: &&String| names.as_ref().is_none_or(|names| names.contains(&name.as_str()));
+        let found: Vec<TaskModality> = domains
+            .iter()
+            .filter(has)
+            .map(|name| self.modality_in(set, name))
+            .collect::<Result<_>>()?;
+        let inputs = &self.tasks.in_domains.0;
+        if !found.iter().any(|modality| inputs.contains(&modality.model.name)) {
+            return problem(format!(
+                "data set `{}` has none of the inputs, {}; add one to its `modalities`",
+                set.name,
+                inputs.join(", ")
+            ));
+        }
+        Ok(found)
+    }
+
+    /// A modality with the properties of a data set over the recipe's.
+    fn modality_in(&self, set: &DataSetRecipe, name: &str) -> Result<TaskModality> {
+        let usual = self.modality(name)?;
+        let Some(entry) = set.entry(name) else { return Ok(usual) };
+        let mut of_set = self.clone();
+        let entries = &mut of_set.tasks.modalities.0;
+        let base = entries.get(name).cloned().unwrap_or_default();
+        entries.insert(name.to_owned(), entry.clone().over(base));
+        let modality = of_set.modality(name)?;
+        if modality.model != usual.model {
+            return problem(format!(
+                "data set `{}`: its `{name}` differs from the recipe's for the model (kind, \
+                 channels, classes or stride); a set may differ in how values are stored alone",
+                set.name
+            ));
+        }
+        Ok(modality)
+    }
+
+    fn check_data_sets(&self) -> Result<()> {
+        let Some(sets) = &self.data_sets else { return Ok(()) };
+        if sets.0.is_empty() {
+            return problem("`data_sets` has no entry; use null for one data set");
+        }
+        for (key, given) in [
+            ("data_path", self.data.data_path.is_some()),
+            ("split", self.data.split.is_some()),
+            ("max_images", self.max_images.is_some()),
+        ] {
+            if given {
+                return problem(format!(
+                    "`{key}` and `data_sets` are given; leave one of them out (`--data` sets \
+                     `data_path`)"
+                ));
+            }
+        }
+        if self.data.eval_split.is_some() && self.data.eval_data_path.is_none() {
+            return problem(
+                "`eval_split` with `data_sets` needs `eval_data_path`, the data that has the list",
+            );
+        }
+        sets.0.iter().try_for_each(|set| self.modalities_of(set).map(|_| ()))
     }
 
     /// The stages of the training input in their order, the first from step 0; none without a

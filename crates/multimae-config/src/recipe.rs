@@ -109,7 +109,7 @@ pub trait Recipe: Keys {
     #[must_use]
     fn fingerprint(&self) -> String {
         let fixed: Map<String, Value> = self
-            .values()
+            .fixed_values()
             .into_iter()
             .filter(|(key, _)| !Self::is_free_on_resume(key))
             .map(|(key, value)| (key.to_owned(), value))

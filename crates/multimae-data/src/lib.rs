@@ -106,7 +106,10 @@ pub use error::{Error, Result};
 pub use extensions::EXTENSIONS;
 pub use limits::MAX_PIXELS;
 pub use lists::list_lines;
-pub use loader::{BadSamples, Batch, Batches, Loader, LoaderConfig, SampleSource, StagedPipeline};
+pub use loader::{
+    BadSamples, Batch, Batches, Loader, LoaderConfig, MixedSet, MixedSource, SampleSource,
+    StagedSource,
+};
 pub use map::{Map, Values};
 pub use mask::valid_label;
 pub use memory::{DecodeLimits, ModalityFile};

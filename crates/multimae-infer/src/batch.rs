@@ -10,11 +10,12 @@ use multimae::model::Inputs;
 use multimae_data::{Map, Sample, Values, stream};
 pub use multimae_tasks::tensors::{stack, stack_maps};
 
-use crate::Result;
+use crate::{Error, Result};
 use multimae_config::TaskModality;
 
 /// The targets of a batch: every modality as it is. Invalid pixels of numbers are 0, the mean where
-/// samples are standardised; [`valid_masks`] has them.
+/// samples are standardised; so is all of a modality that a sample lacks, or class 0 there.
+/// [`valid_masks`] has both.
 ///
 /// # Errors
 /// As [`stack`].
@@ -23,21 +24,23 @@ pub fn targets<'a>(
     modalities: impl IntoIterator<Item = &'a TaskModality>,
     device: &Device,
 ) -> Result<Inputs> {
-    modalities
-        .into_iter()
-        .map(|modality| {
-            let name = &modality.model.name;
-            let values = if invalid_in(samples, name).next().is_some() {
-                stack(&filled(samples, name), name, device)?
-            } else {
-                stack(samples, name, device)?
-            };
-            Ok((name.clone(), values))
-        })
-        .collect()
+    let modalities: Vec<&TaskModality> = modalities.into_iter().collect();
+    let size = input_size(samples, &modalities);
+    let target = |modality: &&TaskModality| {
+        let name = &modality.model.name;
+        let absent = samples.iter().any(|sample| !sample.maps.contains_key(name));
+        let values = if absent || invalid_in(samples, name).next().is_some() {
+            stack(&filled(samples, modality, size), name, device)?
+        } else {
+            stack(samples, name, device)?
+        };
+        Ok((name.clone(), values))
+    };
+    modalities.iter().map(target).collect()
 }
 
-/// The valid masks of the modalities that have invalid pixels or ignored labels in a batch.
+/// The valid masks of the modalities that have invalid pixels or ignored labels in a batch, or that
+/// a sample lacks.
 ///
 /// # Errors
 /// If samples differ in size.
@@ -45,18 +48,39 @@ pub fn valid_masks<'a>(
     samples: &[Sample],
     modalities: impl IntoIterator<Item = &'a TaskModality>,
 ) -> Result<ValidMasks> {
+    let modalities: Vec<&TaskModality> = modalities.into_iter().collect();
+    let size = input_size(samples, &modalities);
     let mut masks = ValidMasks::new();
     for modality in modalities {
         let name = &modality.model.name;
-        let maps: Vec<&Map> = samples.iter().filter_map(|sample| sample.maps.get(name)).collect();
-        let (height, width) = maps.first().map_or((0, 0), |map| (map.height, map.width));
-        let flags: Vec<bool> =
-            maps.iter().flat_map(|map| counted_pixels(map, modality.loss)).collect();
+        let (height, width) = map_size(size, modality);
+        let flags: Vec<bool> = samples
+            .iter()
+            .flat_map(|sample| match sample.maps.get(name) {
+                Some(map) => counted_pixels(map, modality.loss),
+                None => vec![false; height * width],
+            })
+            .collect();
         if flags.contains(&false) {
-            masks.insert(name.clone(), ValidMask::new(flags, [maps.len(), height, width])?);
+            masks.insert(name.clone(), ValidMask::new(flags, [samples.len(), height, width])?);
         }
     }
     Ok(masks)
+}
+
+/// Height and width of the images of a batch, from the first map that a sample has.
+fn input_size(samples: &[Sample], modalities: &[&TaskModality]) -> (usize, usize) {
+    let known = modalities.iter().find_map(|modality| {
+        let maps = samples.iter().filter_map(|sample| sample.maps.get(&modality.model.name));
+        let stride = modality.model.stride;
+        maps.map(|map| (map.height * stride, map.width * stride)).next()
+    });
+    known.unwrap_or_default()
+}
+
+/// Height and width of a modality's maps in images of this size.
+fn map_size((height, width): (usize, usize), modality: &TaskModality) -> (usize, usize) {
+    (height / modality.model.stride, width / modality.model.stride)
 }
 
 /// Whether each pixel of a target counts: it is a measurement, or a label that is not ignored.
@@ -78,21 +102,35 @@ fn invalid_in<'a>(samples: &'a [Sample], name: &'a str) -> impl Iterator<Item = 
     numbers.flatten().filter(|value| value.is_nan())
 }
 
-/// Samples of one modality with 0 for its invalid pixels.
-fn filled(samples: &[Sample], name: &str) -> Vec<Sample> {
+/// Samples of one modality with 0 for its invalid pixels, and for all of them where it is absent.
+fn filled(samples: &[Sample], modality: &TaskModality, size: (usize, usize)) -> Vec<Sample> {
+    let name = &modality.model.name;
     let fill = |sample: &Sample| {
-        let mut map = sample.maps.get(name)?.clone();
+        let Some(map) = sample.maps.get(name) else { return blank(modality, size) };
+        let mut map = map.clone();
         if let Values::Continuous { data, .. } = &mut map.values {
             data.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = 0.0);
         }
-        Some((name.to_owned(), map))
+        map
     };
     let sample = |sample: &Sample| Sample {
         id: sample.id.clone(),
         index: sample.index,
-        maps: fill(sample).into_iter().collect(),
+        maps: [(name.clone(), fill(sample))].into(),
     };
     samples.iter().map(sample).collect()
+}
+
+/// A map of zeros.
+fn blank(modality: &TaskModality, size: (usize, usize)) -> Map {
+    let (height, width) = map_size(size, modality);
+    let values = match &modality.model.kind {
+        ModalityKind::Categorical { .. } => Values::Labels(vec![0; height * width]),
+        ModalityKind::Continuous { channels } => {
+            Values::Continuous { channels: *channels, data: vec![0.0; channels * height * width] }
+        }
+    };
+    Map { height, width, values }
 }
 
 /// The inputs among the targets. Labels that are ignored and are no class become the padding
@@ -133,25 +171,31 @@ fn pad_ignored(
     }
 }
 
-/// Masks of a batch, each from the stream of its own sample.
+/// Masks of a batch, each from the stream of its own sample. Of a modality that a sample lacks, no
+/// token is visible. `inputs` names the modalities of the tokens.
 ///
 /// # Errors
-/// If the strategy does not fit the tokens.
+/// If the strategy does not fit the tokens; of a sample that lacks modalities, with its id.
 pub fn masks(
     strategy: &MaskingStrategy,
-    tokens_per_task: &[usize],
+    (inputs, tokens_per_task): (&[String], &[usize]),
     samples: &[Sample],
     seed: u64,
     epoch: u64,
 ) -> Result<TokenMasks> {
-    let masks = samples
-        .iter()
-        .map(|sample| {
-            let mut rng = stream(seed, "mask", epoch, sample.index as u64);
-            SampleMask::sample(strategy, tokens_per_task, &mut rng)
+    let mask = |sample: &Sample| -> Result<SampleMask> {
+        let mut rng = stream(seed, "mask", epoch, sample.index as u64);
+        let present: Vec<bool> = inputs.iter().map(|name| sample.maps.contains_key(name)).collect();
+        let mask = SampleMask::sample_present(strategy, tokens_per_task, &present, &mut rng);
+        mask.map_err(|error| match present.contains(&false) {
+            true => Error::Samples(format!(
+                "sample `{}` lacks modalities: {error}; lower `num_encoded_tokens`",
+                sample.id
+            )),
+            false => error.into(),
         })
-        .collect::<multimae::Result<Vec<_>>>()?;
-    Ok(TokenMasks::new(masks)?)
+    };
+    Ok(TokenMasks::new(samples.iter().map(mask).collect::<Result<Vec<_>>>()?)?)
 }
 
 #[cfg(test)]

@@ -27,6 +27,15 @@ pub enum Error {
         problem: String,
     },
 
+    /// A folder of pseudo-labels cannot be begun or continued.
+    #[error("{} {problem}", path.display())]
+    Labels {
+        /// The file or folder.
+        path: PathBuf,
+        /// The problem and its remedy.
+        problem: String,
+    },
+
     /// A task of the model.
     #[error(transparent)]
     Task(#[from] multimae_tasks::Error),

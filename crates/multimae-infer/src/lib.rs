@@ -4,6 +4,7 @@
 //!   an [`Adapter`](saved_model::Adapter) is one without the backbone, and an
 //!   [`AdapterBank`](saved_model::AdapterBank) runs several on one backbone.
 //! * A [`Predictor`](predict::Predictor) predicts whole frames at their own size.
+//! * A [`Labelling`](label::Labelling) writes predictions for a data set, to train on.
 //! * [`quantize`] makes a model multiply in whole numbers of 8 bits.
 //! * A [`Pretrained`](visualize::Pretrained) model reconstructs masked patches.
 //!
@@ -23,6 +24,7 @@ pub mod batch;
 pub mod checkpoint;
 pub mod device;
 mod error;
+pub mod label;
 pub mod predict;
 pub mod quantize;
 pub mod saved_model;

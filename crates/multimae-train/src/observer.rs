@@ -73,6 +73,15 @@ pub struct ScheduledInput {
     pub num_encoded_tokens: usize,
 }
 
+/// The samples of one data set in a step.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SetReport {
+    /// Their number.
+    pub samples: usize,
+    /// Means of their unweighted losses, by task; without tasks that no sample had a target of.
+    pub losses: IndexMap<String, f64>,
+}
+
 /// The numbers of one optimiser step.
 #[derive(Debug, Clone, Default)]
 pub struct StepReport {
@@ -94,6 +103,8 @@ pub struct StepReport {
     pub weight_decay: f64,
     /// The input, where a schedule changes it.
     pub input: Option<ScheduledInput>,
+    /// Samples and losses by data set, where there are several.
+    pub sets: IndexMap<String, SetReport>,
     /// Samples in the step.
     pub samples: usize,
     /// Seconds of the step, waiting included.

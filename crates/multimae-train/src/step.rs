@@ -9,7 +9,7 @@ use multimae_kernels::precision::Precision;
 use multimae_kernels::task_parallel;
 
 use crate::learner::{Learner, Losses};
-use crate::observer::ScheduledInput;
+use crate::observer::{ScheduledInput, SetReport};
 use crate::optim::StepRates;
 use crate::optim::{GradientMap, accumulate, clip, norm};
 use crate::{Error, Result};
@@ -46,6 +46,8 @@ pub struct StepNumbers {
     pub skipped: bool,
     /// The input, where a schedule changes it.
     pub input: Option<ScheduledInput>,
+    /// Samples and losses by data set, where there are several.
+    pub sets: IndexMap<String, SetReport>,
 }
 
 /// The rules of a step, but for the losses.

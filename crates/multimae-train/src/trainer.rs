@@ -310,6 +310,7 @@ impl<'a, T: TrainingTask> Trainer<'a, T> {
             lr: place.lr,
             weight_decay: place.weight_decay,
             input: numbers.input,
+            sets: numbers.sets,
             samples: batch.samples.len(),
             seconds: since.elapsed().as_secs_f64(),
             wait_seconds: waited,

@@ -178,10 +178,10 @@ fn trained(setup: &PretrainSetup) -> Vec<(String, Vec<u8>)> {
     let device = setup.device.clone().autodiff();
     let losses = |learner: &Learner, samples: &[Sample], _: u64| {
         let targets = batch::targets(samples, setup.spec.modalities.values(), &device)?;
-        let inputs =
-            batch::inputs(&targets, &setup.spec.recipe.tasks.in_domains.0, &setup.spec.modalities);
+        let names = &setup.spec.recipe.tasks.in_domains.0;
+        let inputs = batch::inputs(&targets, names, &setup.spec.modalities);
         let tokens = setup.spec.layout.tokens_per_task();
-        let masks = batch::masks(&setup.spec.masking, &tokens, samples, 0, 0)?;
+        let masks = batch::masks(&setup.spec.masking, (names, &tokens), samples, 0, 0)?;
         let phase = &mut Phase::Evaluation;
         Ok(learner.forward(&setup.spec.objective, inputs, &targets, &masks, phase)?.into())
     };

@@ -135,7 +135,7 @@ fn sizes(batch: &Batch) -> Vec<(usize, usize)> {
 fn batches_have_the_size_of_their_step_wherever_a_run_begins() {
     let data = frames();
     for workers in ["num_workers=0", "num_workers=3"] {
-        let loader = setup(data.path(), &[SIZES, workers]).training_data().unwrap();
+        let loader = setup(data.path(), &[SIZES, workers]).training_data().unwrap().loader;
         let all: Vec<Batch> = loader.batches((0, 0), 3).map(Result::unwrap).collect();
         let found: Vec<_> = all.iter().map(sizes).collect();
         // Half of 9 steps is 4.5, and rounded 5: the third step of the second epoch.
@@ -146,7 +146,7 @@ fn batches_have_the_size_of_their_step_wherever_a_run_begins() {
             let rest = loader.batches((start / 3, start % 3), 3).map(Result::unwrap);
             assert!(rest.eq(all[start as usize..].iter().cloned()), "from step {start}");
         }
-        let whole = setup(data.path(), &[workers]).training_data().unwrap();
+        let whole = setup(data.path(), &[workers]).training_data().unwrap().loader;
         let whole = whole.batches((1, 2), 3).map(Result::unwrap);
         assert!(whole.eq(all[5..].iter().cloned()), "stages at the whole size change nothing");
     }

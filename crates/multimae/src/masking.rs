@@ -66,6 +66,45 @@ impl SampleMask {
         Ok(Self::new(masked))
     }
 
+    /// Draws a mask of a sample that lacks modalities: their tokens are masked, and the visible ones
+    /// are shared out over the others, as [`Self::sample`] does for a model without the absent ones.
+    ///
+    /// `present` has a flag per modality.
+    ///
+    /// # Errors
+    /// As [`Self::sample`], of the present modalities; also if flags and modalities differ in number.
+    pub fn sample_present(
+        strategy: &MaskingStrategy,
+        tokens_per_task: &[usize],
+        present: &[bool],
+        rng: &mut dyn Rng,
+    ) -> Result<Self> {
+        if present.len() != tokens_per_task.len() {
+            return Err(Error::Masks(format!(
+                "{} flags of presence for {} modalities",
+                present.len(),
+                tokens_per_task.len()
+            )));
+        }
+        strategy.check(tokens_per_task)?;
+        if present.iter().all(|&present| present) {
+            return Self::sample(strategy, tokens_per_task, rng);
+        }
+        let kept: Vec<usize> = (0..present.len()).filter(|&task| present[task]).collect();
+        let tokens: Vec<usize> = kept.iter().map(|&task| tokens_per_task[task]).collect();
+        let alphas = kept.iter().map(|&task| strategy.alphas[task]).collect();
+        let drawn = Self::sample(&MaskingStrategy { alphas, ..strategy.clone() }, &tokens, rng)?;
+        let mut drawn = drawn.masked.into_iter();
+        let mut masked = Vec::with_capacity(tokens_per_task.iter().sum());
+        for (&tokens, &present) in tokens_per_task.iter().zip(present) {
+            match present {
+                true => masked.extend(drawn.by_ref().take(tokens)),
+                false => masked.resize(masked.len() + tokens, true),
+            }
+        }
+        Ok(Self::new(masked))
+    }
+
     /// One flag per token, true = masked.
     #[must_use]
     pub fn masked(&self) -> &[bool] {
@@ -365,6 +404,33 @@ mod tests {
                 prop_assert_eq!(mask.masked().len(), total);
             }
         }
+    }
+
+    #[test]
+    fn tokens_of_absent_modalities_are_never_visible() {
+        let mut strategy = strategy(20, 1.0, 3, true);
+        strategy.alphas = vec![0.5, 1.0, 2.0];
+        let tokens = [30, 12, 30];
+        let draw = |seed: u64, present: [bool; 3]| {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            SampleMask::sample_present(&strategy, &tokens, &present, &mut rng)
+        };
+        for seed in 0..50 {
+            let mask = draw(seed, [true, false, true]).unwrap();
+            assert_eq!((mask.visible().len(), mask.masked().len()), (20, 72));
+            assert!(mask.masked()[30..42].iter().all(|&masked| masked));
+            // As for a model of two modalities.
+            let two = MaskingStrategy { alphas: vec![0.5, 2.0], ..strategy.clone() };
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let alone = SampleMask::sample(&two, &[30, 30], &mut rng).unwrap();
+            let both = [&mask.masked()[..30], &mask.masked()[42..]].concat();
+            assert_eq!(alone.masked(), both);
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let all = SampleMask::sample(&strategy, &tokens, &mut rng).unwrap();
+            assert_eq!(draw(seed, [true; 3]).unwrap(), all);
+        }
+        assert!(draw(0, [false, true, false]).is_err(), "12 tokens are fewer than 20");
+        assert!(draw(0, [false; 3]).is_err());
     }
 
     #[test]

@@ -164,6 +164,10 @@ impl<T: RecipeValue> RecipeValue for Option<T> {
         self.as_ref().map_or(Value::Null, T::write)
     }
 
+    fn fixed(&self) -> Value {
+        self.as_ref().map_or(Value::Null, T::fixed)
+    }
+
     fn kind() -> String {
         format!("{} | null", T::kind())
     }

@@ -41,17 +41,23 @@ pub enum DataDifference {
 }
 
 impl Dataset {
+    /// Returns a digest of the ids of the samples in their order, in hexadecimal digits.
+    #[must_use]
+    pub fn names_digest(&self) -> String {
+        let mut names = Md5::new();
+        for sample in &self.samples {
+            names.update(sample.id.as_bytes());
+            names.update([0]);
+        }
+        hex(names)
+    }
+
     /// Returns the facts by which this data set is recognised. Looks up the size of every file and
     /// reads none.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) if a file is gone.
     pub fn facts(&self) -> Result<DataFacts> {
-        let mut names = Md5::new();
-        for sample in &self.samples {
-            names.update(sample.id.as_bytes());
-            names.update([0]);
-        }
         let sizes = self.modalities.iter().enumerate().map(|(place, modality)| {
             let (mut bytes, mut digest) = (0, Md5::new());
             for sample in &self.samples {
@@ -70,7 +76,7 @@ impl Dataset {
         });
         Ok(DataFacts {
             samples: self.samples.len() as u64,
-            names: hex(names),
+            names: self.names_digest(),
             packed: self.store.as_ref().is_some_and(|store| !store.keeps_files()),
             sizes: sizes.collect::<Result<_>>()?,
         })

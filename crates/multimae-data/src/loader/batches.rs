@@ -72,7 +72,7 @@ impl Batches {
             match sample {
                 Ok(sample) => made.samples.push(sample),
                 Err(error) if self.skips(&error) => made.rejected.push(Rejected {
-                    id: self.loader.source.id(index),
+                    id: self.loader.source.id(epoch, index),
                     problem: error.to_string(),
                 }),
                 Err(error) => {

@@ -1,6 +1,7 @@
 //! Batches in a fixed order from any number of threads.
 
 mod batches;
+mod mixed;
 mod source;
 mod staged;
 mod workers;
@@ -12,8 +13,9 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 pub use batches::Batches;
+pub use mixed::{MixedSet, MixedSource};
 pub use source::SampleSource;
-pub use staged::StagedPipeline;
+pub use staged::StagedSource;
 
 use crate::rejected::Rejected;
 use crate::{DataFacts, Error, Result, Sample, stream};

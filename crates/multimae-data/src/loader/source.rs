@@ -10,8 +10,8 @@ pub trait SampleSource: Send + Sync {
     /// The number of samples.
     fn len(&self) -> usize;
 
-    /// The id of a sample, for messages.
-    fn id(&self, index: usize) -> String;
+    /// The id of the sample `index` in `epoch`, for messages.
+    fn id(&self, epoch: u64, index: usize) -> String;
 
     /// Notices about the samples, for the user before they are used.
     fn notices(&self) -> Vec<String> {
@@ -49,7 +49,7 @@ impl SampleSource for Pipeline {
         self.dataset().len()
     }
 
-    fn id(&self, index: usize) -> String {
+    fn id(&self, _epoch: u64, index: usize) -> String {
         self.dataset().samples().get(index).map(|entry| entry.id.clone()).unwrap_or_default()
     }
 
@@ -71,8 +71,8 @@ impl<S: SampleSource + ?Sized> SampleSource for Arc<S> {
         (**self).len()
     }
 
-    fn id(&self, index: usize) -> String {
-        (**self).id(index)
+    fn id(&self, epoch: u64, index: usize) -> String {
+        (**self).id(epoch, index)
     }
 
     fn notices(&self) -> Vec<String> {

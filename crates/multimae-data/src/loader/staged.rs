@@ -1,50 +1,47 @@
 //! Samples whose geometry changes during a run.
 
 use super::SampleSource;
-use crate::{DataFacts, Geometry, Pipeline, Result, Sample};
+use crate::{DataFacts, Result, Sample};
 
-/// A pipeline whose geometry changes at given steps: progressive resizing. A step is a batch; it is
-/// counted over all epochs, from 0. The random choices are those of the one [`Pipeline`].
+/// A source that is replaced at given steps, by one of the same samples in another geometry:
+/// progressive resizing. A step is a batch; it is counted over all epochs, from 0.
 #[derive(Debug, Clone)]
-pub struct StagedPipeline {
-    first: Pipeline,
-    /// The first steps of further stages, ascending, and their pipelines.
-    later: Vec<(u64, Pipeline)>,
+pub struct StagedSource<S> {
+    first: S,
+    /// The first steps of further stages, ascending, and their sources.
+    later: Vec<(u64, S)>,
     batches_per_epoch: u64,
 }
 
-impl StagedPipeline {
-    /// A pipeline with a single stage, for epochs of this number of batches.
+impl<S: SampleSource> StagedSource<S> {
+    /// A source with a single stage, for epochs of this number of batches.
     #[must_use]
-    pub fn new(pipeline: Pipeline, batches_per_epoch: u64) -> Self {
-        Self { first: pipeline, later: Vec::new(), batches_per_epoch }
+    pub fn new(source: S, batches_per_epoch: u64) -> Self {
+        Self { first: source, later: Vec::new(), batches_per_epoch }
     }
 
-    /// Changes the geometry from a step on, until the next stage. Of stages with the same first
-    /// step, the last added counts.
-    ///
-    /// # Errors
-    /// As [`Pipeline::new`].
-    pub fn with_stage(mut self, first_step: u64, geometry: Geometry) -> Result<Self> {
-        let pipeline = self.first.clone().with_geometry(geometry)?;
+    /// Replaces the source from a step on, until the next stage. Of stages with the same first step,
+    /// the last added counts.
+    #[must_use]
+    pub fn with_stage(mut self, first_step: u64, source: S) -> Self {
         let place = self.later.partition_point(|(step, _)| *step <= first_step);
-        self.later.insert(place, (first_step, pipeline));
-        Ok(self)
+        self.later.insert(place, (first_step, source));
+        self
     }
 
-    fn at(&self, step: u64) -> &Pipeline {
+    fn at(&self, step: u64) -> &S {
         let begun = self.later.iter().rev().find(|(first, _)| *first <= step);
-        begun.map_or(&self.first, |(_, pipeline)| pipeline)
+        begun.map_or(&self.first, |(_, source)| source)
     }
 }
 
-impl SampleSource for StagedPipeline {
+impl<S: SampleSource> SampleSource for StagedSource<S> {
     fn len(&self) -> usize {
         self.first.len()
     }
 
-    fn id(&self, index: usize) -> String {
-        self.first.id(index)
+    fn id(&self, epoch: u64, index: usize) -> String {
+        self.first.id(epoch, index)
     }
 
     fn notices(&self) -> Vec<String> {

@@ -29,7 +29,7 @@ impl Job {
         catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            let id = catch_unwind(AssertUnwindSafe(|| source.id(index)));
+            let id = catch_unwind(AssertUnwindSafe(|| source.id(epoch, index)));
             Err(Error::Worker {
                 sample: id.unwrap_or_else(|_| format!("number {index}")),
                 epoch,

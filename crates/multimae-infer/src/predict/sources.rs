@@ -76,6 +76,22 @@ impl FrameSources {
         Self::among(inputs, split, known, None)
     }
 
+    /// The frames of a place that has folders or fields of the modalities; `None` of others.
+    ///
+    /// # Errors
+    /// If files do not pair up.
+    pub fn by_folder(
+        path: &Path,
+        split: Option<&str>,
+        known: &[DataModality],
+    ) -> Result<Option<Self>> {
+        let folders = folders_in(path, known, None);
+        if folders.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Self::paired(Dataset::open(path, &Layout::of(split), &folders)?)))
+    }
+
     fn paired(dataset: Dataset) -> Self {
         Self { dataset, left_out: 0, stray: 0 }
     }

@@ -61,6 +61,16 @@ impl Backbone {
     }
 }
 
+/// SHA-256 over name, shape and values of all weights of a model in the order of their names, in
+/// hexadecimal digits: with merged or separate adapters, other ones.
+#[must_use]
+pub fn weights_sha256(model: &PeftModel) -> String {
+    let weights = state_dict(model);
+    let mut names: Vec<&String> = weights.keys().collect();
+    names.sort_unstable();
+    hash(&weights, &names)
+}
+
 fn hash(weights: &StateDict, names: &[&String]) -> String {
     let mut hasher = Sha256::new();
     for &name in names {

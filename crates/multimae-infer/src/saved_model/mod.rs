@@ -24,7 +24,7 @@ use multimae_io::atomic::write_atomically;
 use multimae_kernels::precision::Precision;
 
 pub use adapter::Adapter;
-pub use backbone::Backbone;
+pub use backbone::{Backbone, weights_sha256};
 pub use bank::AdapterBank;
 pub use card::{InputModality, ModelCard, Normalisation};
 pub use continued::load_for_pretraining;

@@ -108,6 +108,10 @@ impl Task for Classes {
         &["csv"]
     }
 
+    fn stored_as(&self, _extension: &str) -> Value {
+        Value::Null
+    }
+
     /// A table of the classes with their probabilities, the most probable first.
     fn encode(
         &self,

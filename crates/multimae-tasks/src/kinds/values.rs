@@ -150,6 +150,10 @@ impl Task for RealValues {
         &["npy"]
     }
 
+    fn stored_as(&self, _extension: &str) -> Value {
+        json!({"channels": self.scale.mean.len(), "unit": self.unit})
+    }
+
     /// `.npy` `(C, H, W)`.
     fn encode(
         &self,

@@ -144,6 +144,10 @@ pub trait Task: fmt::Debug + Send + Sync {
         extension: &str,
     ) -> Result<Vec<u8>>;
 
+    /// The entry under `modalities:` of a recipe by which files of [`Self::encode`] are read; null of
+    /// tasks per image.
+    fn stored_as(&self, extension: &str) -> Value;
+
     /// Whether [`Self::overlay`] draws something.
     fn has_overlay(&self) -> bool {
         false

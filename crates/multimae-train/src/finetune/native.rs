@@ -30,8 +30,8 @@ impl SampleSource for NativeSource {
         SampleSource::len(&self.pipeline)
     }
 
-    fn id(&self, index: usize) -> String {
-        SampleSource::id(&self.pipeline, index)
+    fn id(&self, epoch: u64, index: usize) -> String {
+        SampleSource::id(&self.pipeline, epoch, index)
     }
 
     fn sample(&self, epoch: u64, index: usize) -> Result<Sample> {

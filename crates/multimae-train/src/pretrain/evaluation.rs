@@ -48,7 +48,9 @@ pub fn evaluate(
 /// If the recipe's masking does not fit the tokens.
 pub(super) fn evaluation_masks(setup: &PretrainSetup, samples: &[Sample]) -> Result<TokenMasks> {
     let (spec, tokens) = (&setup.spec, setup.spec.layout.tokens_per_task());
-    Ok(batch::masks(&spec.masking, &tokens, samples, spec.recipe.run.seed, MASK_EPOCH)?)
+    let inputs = &spec.recipe.tasks.in_domains.0;
+    let seed = spec.recipe.run.seed;
+    Ok(batch::masks(&spec.masking, (inputs, &tokens), samples, seed, MASK_EPOCH)?)
 }
 
 /// Computes the losses of predicting the mean over the set for every valid pixel: the mean of each

@@ -16,7 +16,7 @@ use super::evaluation::{evaluate, mean_baseline};
 use super::pictures::reconstructions;
 use super::report::write_report;
 use super::step::pretrain_step;
-use super::{PretrainSetup, TrainingStages};
+use super::{PretrainSetup, SetRanges, TrainingData, TrainingStages};
 use crate::Result;
 use crate::learner::Learner;
 use crate::observer::{Baseline, Event, Observer, Outcome};
@@ -43,6 +43,7 @@ struct Masked {
     setup: PretrainSetup,
     plan: TrainingPlan,
     stages: TrainingStages,
+    sets: SetRanges,
     /// The learner before the first step, until the trainer takes it.
     first: Cell<Option<Learner>>,
     evaluation: Option<Loader>,
@@ -64,7 +65,7 @@ impl<'a> Pretraining<'a> {
         start: RunStart,
         observer: &'a mut dyn Observer,
     ) -> Result<Self> {
-        let training = setup.training_data()?;
+        let TrainingData { loader: training, sets } = setup.training_data()?;
         let evaluation = setup.evaluation_data()?;
         let label_notices = setup.label_notices()?;
         let folder = open_folder(out, start)?;
@@ -91,7 +92,8 @@ impl<'a> Pretraining<'a> {
         let recipe = setup.spec.recipe.fingerprint();
         let fingerprint = fingerprint(&recipe, &training, evaluation.as_ref())?;
         let first = Cell::new(Some(first));
-        let task = Masked { setup, plan, stages, first, evaluation, shown, baseline, fingerprint };
+        let task =
+            Masked { setup, plan, stages, sets, first, evaluation, shown, baseline, fingerprint };
         Ok(Self { trainer: Trainer::new(task, training, folder, start, observer)? })
     }
 
@@ -131,7 +133,7 @@ impl TrainingTask for Masked {
     }
 
     fn step(&self, learner: &mut Learner, batch: &Batch, place: StepPlace) -> Result<StepNumbers> {
-        pretrain_step(&self.setup, &self.stages, learner, batch, place)
+        pretrain_step((&self.setup, &self.stages, &self.sets), learner, batch, place)
     }
 
     fn evaluates(&self) -> bool {

@@ -62,6 +62,14 @@ impl TrainingStages {
         &self.scheduled
     }
 
+    /// All stages: the scheduled ones, else the only one.
+    pub(super) fn all(&self) -> &[TrainingStage] {
+        match self.scheduled.as_slice() {
+            [] => std::slice::from_ref(&self.whole),
+            scheduled => scheduled,
+        }
+    }
+
     /// The stage of a step, counted from 0.
     #[must_use]
     pub fn at(&self, step: u64) -> &TrainingStage {

@@ -5,7 +5,8 @@ use multimae::losses::Targets;
 use multimae::masking::TokenMasks;
 use multimae_data::{Batch, Sample, stream};
 
-use super::{PretrainSetup, TrainingStages};
+use super::sets::StepBySet;
+use super::{PretrainSetup, SetRanges, TrainingStages};
 use crate::Result;
 use crate::learner::{ForwardPass, Learner};
 use crate::step::{StepNumbers, StepPlace, train_step};
@@ -16,24 +17,27 @@ use multimae_infer::batch;
 /// # Errors
 /// As [`train_step`].
 pub(super) fn pretrain_step(
-    setup: &PretrainSetup,
-    stages: &TrainingStages,
+    (setup, stages, sets): (&PretrainSetup, &TrainingStages, &SetRanges),
     learner: &mut Learner,
     data: &Batch,
     place: StepPlace,
 ) -> Result<StepNumbers> {
     let (seed, stage) = (setup.spec.recipe.run.seed, stages.at(place.step));
+    let by_set = StepBySet::new(sets);
     let losses = |learner: &Learner, samples: &[Sample], index: u64| {
         let number_of_pass = data.batch * setup.spec.recipe.optim.update_freq as u64 + index;
         let mut drop_path = stream(seed, "drop_path", data.epoch, number_of_pass);
         let phase = &mut Phase::Training(&mut drop_path);
         let (masking, tokens) = (&stage.masking, &stage.tokens_per_task);
-        let masks = batch::masks(masking, tokens, samples, seed, data.epoch)?;
-        Ok(forward(setup, learner, samples, &masks, phase)?.into())
+        let inputs = &setup.spec.recipe.tasks.in_domains.0;
+        let masks = batch::masks(masking, (inputs, tokens), samples, seed, data.epoch)?;
+        let pass = forward(setup, learner, samples, &masks, phase)?;
+        by_set.add(index, samples, &pass.losses);
+        Ok(pass.into())
     };
     let rules = setup.step_rules();
     let numbers = train_step(&rules, learner, data, place, &losses, |_| place.rate())?;
-    Ok(StepNumbers { input: stages.input_at(place.step), ..numbers })
+    Ok(StepNumbers { input: stages.input_at(place.step), sets: by_set.report(), ..numbers })
 }
 
 /// Predictions and losses of samples under these masks.

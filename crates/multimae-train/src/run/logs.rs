@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::RunFolder;
 use crate::Result;
-use crate::observer::StepReport;
+use crate::observer::{SetReport, StepReport};
 
 /// Both records, written together.
 pub struct Logs {
@@ -55,6 +55,11 @@ impl Logs {
             record.insert("input_height".to_owned(), json!(input.size.height));
             record.insert("input_width".to_owned(), json!(input.size.width));
             record.insert("num_encoded_tokens".to_owned(), json!(input.num_encoded_tokens));
+        }
+        for (set, SetReport { samples, losses }) in &report.sets {
+            record.insert(format!("{set}/samples"), json!(samples));
+            let losses = losses.iter();
+            record.extend(losses.map(|(task, loss)| (format!("{set}/{task}_loss"), json!(loss))));
         }
         record.insert("lr".to_owned(), json!(report.lr));
         record.insert("weight_decay".to_owned(), json!(report.weight_decay));

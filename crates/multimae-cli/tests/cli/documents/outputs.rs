@@ -58,6 +58,12 @@ pub(crate) fn check(dir: &Path, words: &[String], stdout: &str) -> Checked {
             }
             Ok(())
         }
+        "label" => {
+            files(&["labels.json"])?;
+            ["depth", "semseg"]
+                .iter()
+                .try_for_each(|folder| pictures(&out.as_ref().unwrap().join(folder)).map(|_| ()))
+        }
         "quantize" => files(&["model.safetensors"]),
         "export" if option("--to") == Some("onnx") => files(&["model.onnx", "test"]),
         "export" => files(&["config.json", "model.safetensors", "test"]),

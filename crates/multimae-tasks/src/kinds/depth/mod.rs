@@ -240,6 +240,12 @@ impl Task for Depth {
         &["png", "npy"]
     }
 
+    /// Millimetres in pictures, metres in arrays.
+    fn stored_as(&self, extension: &str) -> Value {
+        let divisor = if extension == "png" { 1000.0 } else { 1.0 };
+        json!({"channels": 1, "divisor": divisor, "quantity": "distance", "unit": "m"})
+    }
+
     /// 16-bit PNG in millimetres, `.npy` `(H, W)` in metres.
     fn encode(
         &self,

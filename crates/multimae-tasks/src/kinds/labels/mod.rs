@@ -223,6 +223,13 @@ impl Task for Labels {
         &["png", "npy"]
     }
 
+    fn stored_as(&self, _extension: &str) -> Value {
+        match self.values.as_slice() {
+            [] => json!({"kind": "labels", "classes": self.classes.len(), "offset": self.offset}),
+            values => json!({"kind": "labels", "values": values}),
+        }
+    }
+
     /// PNG and `.npy` with the values of the annotations: a palette and uint8, or 16-bit grey and
     /// uint16 where a value is above 255.
     fn encode(

@@ -164,6 +164,10 @@ impl Task for Normals {
         &["png", "npy"]
     }
 
+    fn stored_as(&self, _extension: &str) -> Value {
+        json!({"channels": CHANNELS, "stored": "unit_vectors", "quantity": "direction"})
+    }
+
     /// 8-bit RGB with -1 to 1 as 0 to 255, `.npy` `(3, H, W)`.
     fn encode(
         &self,

@@ -14,8 +14,8 @@ impl SampleSource for FixedViews {
         SampleSource::len(&self.pipeline)
     }
 
-    fn id(&self, index: usize) -> String {
-        SampleSource::id(&self.pipeline, index)
+    fn id(&self, epoch: u64, index: usize) -> String {
+        SampleSource::id(&self.pipeline, epoch, index)
     }
 
     fn notices(&self) -> Vec<String> {
