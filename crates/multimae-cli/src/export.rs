@@ -17,7 +17,8 @@ use crate::terminal;
 ///
 /// onnx: any fine-tuned model as a graph for ONNX Runtime, OpenVINO, TensorRT or a browser; of a pre-trained
 /// model, a graph that reconstructs all patches from some. transformers: RGB with a DPT head, for from_pretrained
-/// and pipeline. timm: the encoder on RGB, for create_model. peft: LoRA, on that encoder.
+/// and pipeline. timm: the encoder on RGB, for create_model. peft: LoRA and tuned norms, on that
+/// encoder; norms need the backbone as --model and the tuned part as --adapter.
 ///
 /// LoRA and SSF are merged into the weights. A part that a format cannot express is an error. The folder has a
 /// model card and an example of inputs and outputs.
@@ -155,7 +156,7 @@ impl Export {
                 transformers::export(&saved, (self.task.as_deref(), self.size), &card)?
             }
             Format::Timm => timm::export(&saved, &card)?,
-            Format::Peft => peft::export(&saved, &card)?,
+            Format::Peft => peft::export(&saved, self.model.backbone_weights()?.as_ref(), &card)?,
         })
     }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{anyhow, bail};
 use clap::Args;
 use multimae::burn::tensor::Device;
+use multimae::state::StateDict;
 use multimae_config::keys::RecipeValue as _;
 use multimae_config::{Override, PrecisionChoice, ReadingKeys};
 use multimae_infer::device::{self, device};
@@ -97,6 +98,13 @@ impl Model {
             terminal::line(&format!("note: {notice}"));
         }
         Ok(model.with_precision(precision.unwrap_or_default()))
+    }
+
+    /// The weights of the backbone before tuning, where the tuned part is an adapter.
+    pub(crate) fn backbone_weights(&self) -> anyhow::Result<Option<StateDict>> {
+        let Some(adapter) = &self.adapter else { return Ok(None) };
+        let adapter = Adapter::load(adapter)?;
+        Ok(Some(adapter.backbone_weights(&self.source(), &self.device()?)?))
     }
 
     /// The model with its adapter.

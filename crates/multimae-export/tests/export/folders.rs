@@ -1,7 +1,9 @@
 //! Folders of transformers, timm and PEFT: their files, names and shapes, and the errors of what they cannot
 //! express. Their numbers are compared by `python/check.py`.
 
+use multimae::burn::tensor::TensorData;
 use multimae::modality::Size;
+use multimae::state::{StateDict, state_dict, update};
 use multimae::weights::read_safetensors;
 use multimae_export::{Card, Error, ExportFolder, RunScores, peft, timm, transformers};
 use multimae_infer::saved_model::SavedModel;
@@ -34,13 +36,17 @@ fn json_of(folder: &ExportFolder, path: &str) -> Value {
 
 /// Names and shapes of the tensors of a file in a folder.
 fn shapes(folder: &ExportFolder, path: &str) -> indexmap::IndexMap<String, Vec<usize>> {
+    let shape = |(name, data): (String, TensorData)| (name, data.shape().to_vec());
+    tensors(folder, path).into_iter().map(shape).collect()
+}
+
+fn tensors(folder: &ExportFolder, path: &str) -> StateDict {
     let dir = tempfile::tempdir().unwrap();
     folder.write(dir.path(), false).unwrap();
     let bytes = fs_err::read(dir.path().join(path)).unwrap();
     let format = b"\"format\":\"pt\"";
     assert!(bytes.windows(format.len()).any(|window| window == format), "format: pt");
-    let (weights, _) = read_safetensors(&dir.path().join(path)).unwrap();
-    weights.into_iter().map(|(name, data)| (name, data.shape().to_vec())).collect()
+    read_safetensors(&dir.path().join(path)).unwrap().0
 }
 
 #[test]
@@ -122,7 +128,7 @@ fn other_formats_are_named_where_one_has_no_place() {
     assert!(oblong.contains("32 x 64") && oblong.contains("--size 64x64"), "{oblong}");
     let error = timm::export(&rgbd, &card()).unwrap_err().to_string();
     assert!(error.contains("rgb, depth_in"), "{error}");
-    let error = peft::export(&depth(json!({})), &card()).unwrap_err().to_string();
+    let error = peft::export(&depth(json!({})), None, &card()).unwrap_err().to_string();
     assert!(error.contains("without LoRA"), "{error}");
 }
 
@@ -141,7 +147,7 @@ fn encoders_have_the_names_of_timm() {
 #[test]
 fn lora_is_beside_its_frozen_encoder() {
     let saved = depth(json!({"lora": {"rank": 2, "alpha": 6.0, "targets": ["qkv", "fc1"]}}));
-    let folder = peft::export(&saved, &card()).unwrap();
+    let folder = peft::export(&saved, None, &card()).unwrap();
     let config = json_of(&folder, "adapter_config.json");
     assert_eq!(config["lora_alpha"], 6.0);
     assert_eq!(config["target_modules"], json!(["attn.qkv", "mlp.fc1"]));
@@ -150,6 +156,56 @@ fn lora_is_beside_its_frozen_encoder() {
     assert_eq!(adapter["base_model.model.blocks.0.mlp.fc1.lora_B.weight"], [48, 2]);
     assert_eq!(adapter.len(), 4 * 4);
     assert_eq!(shapes(&folder, "base/model.safetensors").len(), 4 + 4 * 12);
+}
+
+/// A model whose block norms were tuned, and the backbone before that.
+fn tuned_norms(peft: Value) -> (SavedModel, StateDict) {
+    let mut saved = depth(peft);
+    let before = state_dict(&saved.model);
+    let backbone =
+        |(name, _): &(String, _)| name.starts_with("encoder.") && !name.contains(".lora.");
+    let before: StateDict = before.into_iter().filter(backbone).collect();
+    saved.model = update(saved.model, |name, value| {
+        (name.contains(".norm1.") || name == "encoder.2.norm2.bias").then(|| value.add_scalar(0.5))
+    });
+    (saved, before)
+}
+
+fn first(folder: &ExportFolder, file: &str, tensor: &str) -> f32 {
+    tensors(folder, file)[tensor].iter::<f32>().next().unwrap()
+}
+
+#[test]
+fn tuned_norms_are_beside_the_encoder_as_it_was() {
+    let (saved, before) = tuned_norms(json!({}));
+    let folder = peft::export(&saved, Some(&before), &card()).unwrap();
+    assert_eq!(json_of(&folder, "adapter_config.json")["peft_type"], "LN_TUNING");
+    let adapter = shapes(&folder, "adapter_model.safetensors");
+    assert_eq!(adapter.len(), 2 * 4 + 1, "only what changed: {adapter:?}");
+    assert_eq!(adapter["base_model.model.blocks.0.norm1.ln_tuning_layers.weight"], [24]);
+    let tuned = "base_model.model.blocks.2.norm2.ln_tuning_layers.bias";
+    let base = first(&folder, "base/model.safetensors", "blocks.2.norm2.bias");
+    assert_eq!(first(&folder, "adapter_model.safetensors", tuned), base + 0.5);
+}
+
+#[test]
+fn lora_with_tuned_norms_saves_these_whole() {
+    let (saved, before) = tuned_norms(json!({"lora": {"rank": 2}}));
+    let folder = peft::export(&saved, Some(&before), &card()).unwrap();
+    let config = json_of(&folder, "adapter_config.json");
+    assert_eq!(
+        (&config["peft_type"], &config["modules_to_save"]),
+        (&json!("LORA"), &json!(["norm1", "norm2"]))
+    );
+    let adapter = shapes(&folder, "adapter_model.safetensors");
+    assert_eq!(adapter["base_model.model.blocks.3.norm1.bias"], [24]);
+    // Anything else that changed has no place.
+    let (mut saved, before) = tuned_norms(json!({"lora": {"rank": 2}}));
+    saved.model = update(saved.model, |name, value| {
+        (name == "encoder.1.mlp.fc1.bias").then(|| value.add_scalar(0.5))
+    });
+    let error = peft::export(&saved, Some(&before), &card()).unwrap_err().to_string();
+    assert!(error.contains("encoder.1.mlp.fc1.bias") && error.contains("--to onnx"), "{error}");
 }
 
 #[test]

@@ -167,6 +167,23 @@ impl Adapter {
         Ok(self.saved(self.load_into(model)?))
     }
 
+    /// The weights of the backbone that the tuned model has, under its names, as they were before
+    /// tuning.
+    ///
+    /// # Errors
+    /// As [`Self::on`].
+    pub fn backbone_weights(&self, backbone: &WeightsSource, device: &Device) -> Result<StateDict> {
+        let model = PeftModel::new(&self.card.model, &self.card.peft, device)?;
+        let fresh = AllowedKeys { missing: self.backbone.fresh.clone(), ..AllowedKeys::default() };
+        let (model, report) = load_pretrained(model, backbone, &fresh)?;
+        self.check_backbone(&report.backbone, &report.path)?;
+        let of_backbone = |(name, _): &(String, _)| {
+            ParameterKind::of(name) == ParameterKind::Backbone
+                && !self.backbone.fresh.contains(name)
+        };
+        Ok(state_dict(&model).into_iter().filter(of_backbone).collect())
+    }
+
     /// # Errors
     /// If `found` is not the backbone of the adapter.
     pub(super) fn check_backbone(&self, found: &Backbone, path: &Path) -> Result<()> {
