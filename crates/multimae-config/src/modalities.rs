@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use multimae::losses::ReconstructionLoss;
 use multimae::modality::Modality;
-use multimae_data::{DataModality, Valid, ValueRules};
+use multimae_data::{DataModality, Naming, Valid, ValueRules};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -133,6 +133,7 @@ impl Modalities {
         let valid = entry.valid.clone().unwrap_or(usual);
         let stored = entry.stored();
         let flip = entry.flip.clone().unwrap_or_default();
+        let naming = entry.naming(&Naming::default());
         let data = DataModality {
             name: name.to_owned(),
             folder: entry.folder.unwrap_or_else(|| name.to_owned()),
@@ -140,6 +141,7 @@ impl Modalities {
             stride,
             orientation: entry.orientation.unwrap_or_default(),
             rules: ValueRules { valid, stored, flip },
+            naming,
         };
         data.check()?;
         let model = Modality { name: name.to_owned(), stride, kind: model_kind };
@@ -237,6 +239,22 @@ mod tests {
         ] {
             let error = resolve(&json!({ "semseg": entry }), "semseg").unwrap_err().to_string();
             assert!(error.contains("`semseg`") && error.contains("`values`"), "{error}");
+        }
+    }
+
+    #[test]
+    fn names_of_files_may_differ_between_modalities() {
+        let entry = json!({ "depth": {
+            "folder": ".", "strip_prefix": "sync_depth_", "strip_suffix": ".png", "column": 2,
+        } });
+        let depth = resolve(&entry, "depth").unwrap().data;
+        assert_eq!(depth.source(), "sync_depth_*.png");
+        assert_eq!(depth.naming.column, Some(2));
+        assert!(resolve(&json!({}), "depth").unwrap().data.naming.is_default());
+        for entry in [json!({ "strip_prefix": "a/b" }), json!({ "column": 0 })] {
+            let error = resolve(&json!({ "depth": entry }), "depth").unwrap_err().to_string();
+            let key = entry.as_object().and_then(|keys| keys.keys().next()).unwrap();
+            assert!(error.contains("`depth`") && error.contains(&format!("`{key}")), "{error}");
         }
     }
 

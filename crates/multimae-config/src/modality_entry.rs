@@ -3,7 +3,7 @@
 use multimae::losses::ReconstructionLoss;
 use multimae::modality::{DEFAULT_DIM_CLASS_EMB, ModalityKind};
 use multimae_data::labels::LabelRule;
-use multimae_data::{Encoding, Flip, Interpolation, Orientation, Quantity, Stored, Valid};
+use multimae_data::{Encoding, Flip, Interpolation, Naming, Orientation, Quantity, Stored, Valid};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,18 @@ pub struct ModalityRecipe {
     /// Folder of its files; its name unless said otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
+    /// The beginning of its files' names that is no part of the sample's, e.g. `rgb_`. Modalities may
+    /// then share a folder: files without it are not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strip_prefix: Option<String>,
+    /// The end of its files' names, likewise, before the extension (`_domain_rgb`) or with it
+    /// (`.png`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strip_suffix: Option<String>,
+    /// The column of its files in lists, from 1: lines are paths from the root of the data, or from
+    /// its folder, and the first column names the sample.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
     /// color | continuous | labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
@@ -146,6 +158,9 @@ impl ModalityRecipe {
         let classes = self.said_classes().or(usual.classes);
         Self {
             folder: self.folder.or(usual.folder),
+            strip_prefix: self.strip_prefix.or(usual.strip_prefix),
+            strip_suffix: self.strip_suffix.or(usual.strip_suffix),
+            column: self.column.or(usual.column),
             kind: self.kind.or(usual.kind),
             channels: self.channels.or(usual.channels),
             classes,
@@ -185,6 +200,17 @@ impl ModalityRecipe {
             );
         }
         Ok(Self { divisor: None, zero: None, quantity: Some(Quantity::Direction), ..usual })
+    }
+
+    /// The names of its files, over those of another entry.
+    #[must_use]
+    pub fn naming(&self, usual: &Naming) -> Naming {
+        let either = |own: &Option<String>, usual: &String| own.as_ref().unwrap_or(usual).clone();
+        Naming {
+            strip_prefix: either(&self.strip_prefix, &usual.strip_prefix),
+            strip_suffix: either(&self.strip_suffix, &usual.strip_suffix),
+            column: self.column.or(usual.column),
+        }
     }
 
     /// The stored number that stands for 0.

@@ -13,8 +13,11 @@ use super::overrides::Override;
 use crate::{Error, Result};
 
 /// The keys of an entry that say how files are read, and not what the model is.
-const READING: [&str; 11] = [
+const READING: [&str; 14] = [
     "folder",
+    "strip_prefix",
+    "strip_suffix",
+    "column",
     "divisor",
     "mean",
     "std",
@@ -112,6 +115,7 @@ impl ModalityRecipe {
         if let Some(folder) = &self.folder {
             data.folder.clone_from(folder);
         }
+        data.naming = self.naming(&data.naming);
         data.orientation = self.orientation.unwrap_or(data.orientation);
         let numbers = [
             ("divisor", self.divisor.is_some()),
@@ -181,6 +185,9 @@ mod tests {
         assert!(set.apply(&mut depth).unwrap());
         assert!(matches!(depth.encoding, Encoding::Continuous { divisor: 5000.0, .. }));
         assert_eq!(depth.folder, "d");
+        let set = keys(&["modalities.depth.strip_suffix=_zbuffer", "modalities.depth.column=2"]);
+        assert!(set.unwrap().apply(&mut depth).unwrap());
+        assert_eq!((depth.source().as_str(), depth.naming.column), ("d/*_zbuffer", Some(2)));
         let set = ["modalities.depth.valid=all", "modalities.depth.zero=3"];
         assert!(keys(&set).unwrap().apply(&mut depth).unwrap());
         assert_eq!(depth.rules.valid, Valid::All);

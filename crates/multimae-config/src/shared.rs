@@ -24,7 +24,8 @@ recipe_keys! {
             in_domains: Names = Names::joined("rgb-depth-semseg"),
             /// Modalities to predict.
             out_domains: Names = Names(Vec::new()),
-            /// Properties of modalities: folder, kind, channels, classes, stride, ignore, offset,
+            /// Properties of modalities: folder, `strip_prefix`, `strip_suffix`, column, kind,
+            /// channels, classes, stride, ignore, offset,
             /// values, divisor, mean, std, interpolation, standardize, quantity, valid, stored, zero, flip, loss, palette, unit.
             modalities: Modalities = Modalities::default(),
             /// Valid numbers of modalities whose entry has no `valid`: `quantity` leaves out 0 and

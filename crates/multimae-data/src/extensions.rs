@@ -5,3 +5,9 @@ pub const EXTENSIONS: [&str; 15] = [
     "jpg", "jpeg", "png", "npy", "tif", "tiff", "webp", "bmp", "pbm", "pgm", "ppm", "pnm", "pfm",
     "jp2", "j2k",
 ];
+
+/// A name without its extension, if that is one of a file of data.
+pub(crate) fn stem_of(name: &str) -> Option<&str> {
+    let (stem, extension) = name.rsplit_once('.')?;
+    EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension)).then_some(stem)
+}

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::extensions::EXTENSIONS;
+use crate::extensions::stem_of;
 use crate::names::{composed, is_stray};
-use crate::{DataModality, Error, Result};
+use crate::{DataModality, Error, Naming, Result};
 
-/// The files of one modality by sample id: the path below its folder without the extension, with
-/// `/` between the parts, in composed Unicode (NFC).
+/// The files of one modality by sample id: the path below its folder without the extension and what
+/// its [`Naming`] strips, with `/` between the parts, in composed Unicode (NFC).
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     /// Files that can be read. More than one for an id is a problem.
@@ -25,19 +25,30 @@ impl Files {
         if !folder.is_dir() {
             return Err(Error::MissingFolder { modality: modality.name.clone(), path: folder });
         }
-        Self::below(&folder)
+        Self::named(&folder, &modality.naming)
     }
 
     /// All files below a folder.
     pub(crate) fn below(folder: &Path) -> Result<Self> {
+        Self::named(folder, &Naming::default())
+    }
+
+    /// The files below a folder that a rule names.
+    pub(crate) fn named(folder: &Path, naming: &Naming) -> Result<Self> {
         let mut files = Self::default();
-        files.walk(folder, "", &mut vec![fs_err::canonicalize(folder)?])?;
+        files.walk(folder, "", naming, &mut vec![fs_err::canonicalize(folder)?])?;
         Ok(files)
     }
 
     /// `parents` are the real paths of the folders that we are in: a link back to one of them
     /// would never end.
-    fn walk(&mut self, folder: &Path, prefix: &str, parents: &mut Vec<PathBuf>) -> Result<()> {
+    fn walk(
+        &mut self,
+        folder: &Path,
+        prefix: &str,
+        naming: &Naming,
+        parents: &mut Vec<PathBuf>,
+    ) -> Result<()> {
         for entry in fs_err::read_dir(folder)? {
             let path = entry?.path();
             let name = name(&path)?;
@@ -46,7 +57,9 @@ impl Files {
                 continue;
             }
             if !fs_err::metadata(&path)?.is_dir() {
-                self.add(prefix, name, &path);
+                if let Some(key) = naming.key(name) {
+                    self.add(&format!("{prefix}{key}"), path);
+                }
                 continue;
             }
             let real = fs_err::canonicalize(&path)?;
@@ -55,17 +68,17 @@ impl Files {
                 return Err(Error::File { path, problem });
             }
             parents.push(real);
-            self.walk(&path, &format!("{prefix}{name}/"), parents)?;
+            self.walk(&path, &format!("{prefix}{name}/"), naming, parents)?;
             parents.pop();
         }
         Ok(())
     }
 
-    fn add(&mut self, prefix: &str, name: &str, path: &Path) {
-        let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
-        let usable = EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension));
+    /// Adds a file of a sample.
+    pub(crate) fn add(&mut self, id: &str, path: PathBuf) {
+        let usable = stem_of(&path.to_string_lossy()).is_some();
         let files = if usable { &mut self.usable } else { &mut self.unsupported };
-        files.entry(composed(&format!("{prefix}{stem}"))).or_default().push(path.to_owned());
+        files.entry(composed(id)).or_default().push(path);
     }
 }
 

@@ -74,10 +74,12 @@ pub mod doctor;
 pub mod encode;
 mod error;
 mod extensions;
+mod file_source;
 mod files;
 mod folder_kind;
 pub mod labels;
 mod limits;
+mod list_columns;
 mod lists;
 mod loader;
 mod map;
@@ -115,7 +117,7 @@ pub use mask::valid_label;
 pub use memory::{DecodeLimits, ModalityFile};
 pub use modality::{
     DataModality, Encoding, Excepted, Flip, FlipRule, IMAGENET_MEAN, IMAGENET_STD, Interpolation,
-    Orientation, Quantity, Saturated, Stored, Valid, ValidRule, ValueRules,
+    Naming, Orientation, Quantity, Saturated, Stored, Valid, ValidRule, ValueRules,
 };
 pub use names::{is_stray, stray_notice};
 pub use pairing_problems::PairingProblems;

@@ -1,10 +1,11 @@
 //! Lists of sample names.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::capped::Capped;
-use crate::extensions::EXTENSIONS;
+use crate::extensions::stem_of;
+use crate::file_source::FileSource;
 use crate::names::composed;
 use crate::{Error, Result};
 
@@ -12,8 +13,15 @@ use crate::{Error, Result};
 pub(crate) struct Names<'a> {
     /// Whether there is a sample of this name.
     pub(crate) known: &'a dyn Fn(&str) -> bool,
-    /// The folders of the modalities.
-    pub(crate) folders: Vec<&'a str>,
+    /// The places of the modalities' files.
+    pub(crate) sources: Vec<FileSource>,
+}
+
+/// The file of a list: `<split>.txt`, or `<split>.csv` where there is no such text.
+pub(crate) fn path_of(root: &Path, split: &str) -> PathBuf {
+    let table = root.join(format!("{split}.csv"));
+    let text = root.join(format!("{split}.txt"));
+    if !text.is_file() && table.is_file() { table } else { text }
 }
 
 /// The text of a list: UTF-8 or, with a byte order mark, UTF-16.
@@ -72,8 +80,9 @@ pub(crate) fn parse(text: &str, path: &Path, names: &Names<'_>) -> Result<Vec<St
     if !columns.is_empty() {
         return error(format!(
             "lines with several columns, which do not name one sample that is there; files are \
-             paired by their names, so give the files of a sample the same name in every folder, \
-             and list one name per line:{}",
+             paired by their names: if these differ by a prefix or a suffix, set `strip_prefix` or \
+             `strip_suffix` of the modalities; if the columns say which files belong together, set \
+             `column: 1` of the modality in the first one, and so on:{}",
             Capped(&columns, "\n  ")
         ));
     }
@@ -95,17 +104,11 @@ pub(crate) fn entries(text: &str) -> impl Iterator<Item = (usize, &str)> {
 /// Whether a line looks like paths beside each other.
 fn has_columns(line: &str) -> bool {
     let first = columns(line).next().unwrap_or_default();
-    columns(line).count() > 1 && stem(first).is_some()
+    columns(line).count() > 1 && stem_of(first).is_some()
 }
 
 fn columns(line: &str) -> impl Iterator<Item = &str> {
     line.split([' ', '\t', ',', ';']).filter(|column| !column.is_empty())
-}
-
-/// A name without its extension, if that is one of a file of data.
-fn stem(name: &str) -> Option<&str> {
-    let (stem, extension) = name.rsplit_once('.')?;
-    EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension)).then_some(stem)
 }
 
 impl Names<'_> {
@@ -138,17 +141,24 @@ impl Names<'_> {
     fn below(&self, path: &str) -> Option<String> {
         let named = |name: &str| {
             let found = Some(name).filter(|name| (self.known)(name));
-            found.or_else(|| stem(name).filter(|name| (self.known)(name))).map(str::to_owned)
+            let found = found.or_else(|| stem_of(name).filter(|name| (self.known)(name)));
+            found.map(str::to_owned).or_else(|| self.stripped(name))
         };
         let plain = path.trim_start_matches("./").trim_start_matches('/');
         if let Some(id) = named(path).or_else(|| named(plain)) {
             return Some(id);
         }
         let path = format!("/{plain}");
-        self.folders.iter().find_map(|folder| {
-            let folder = format!("/{}/", folder.trim_start_matches("./").trim_matches('/'));
-            path.rsplit_once(&folder).and_then(|(_, name)| named(name))
+        self.sources.iter().find_map(|source| {
+            let folder = source.folder.trim_start_matches("./").trim_matches('/');
+            path.rsplit_once(&format!("/{folder}/")).and_then(|(_, name)| named(name))
         })
+    }
+
+    /// The sample of a file whose name holds more than the sample's.
+    fn stripped(&self, name: &str) -> Option<String> {
+        let sources = self.sources.iter().filter(|source| source.naming.strips());
+        sources.filter_map(|source| source.key(name)).find(|id| (self.known)(id))
     }
 }
 
@@ -158,8 +168,8 @@ mod tests {
 
     fn read(text: &str) -> Result<Vec<String>> {
         let known = |name: &str| ["0001", "a/0002", "c.d", "caf\u{e9}", "x y"].contains(&name);
-        let names = Names { known: &known, folders: vec!["rgb", "./depth/"] };
-        parse(text, Path::new("train.txt"), &names)
+        let sources = ["rgb", "./depth/", "v_*", "*_d.png"].map(FileSource::parse).to_vec();
+        parse(text, Path::new("train.txt"), &Names { known: &known, sources })
     }
 
     #[test]
@@ -175,11 +185,13 @@ mod tests {
             "rgb/0001.jpg depth/0001.png 518.8579",
             "rgb/0001.jpg,depth/0001.png",
             "0001\t0001",
+            "v_0001.jpg 0001_d.png 518.8",
         ] {
             assert_eq!(read(line).unwrap(), ["0001"], "{line}");
         }
         assert_eq!(read("# a list\n\n a/0002 \r\nc.d\nx y\n").unwrap(), ["a/0002", "c.d", "x y"]);
         assert_eq!(read("cafe\u{301}.png").unwrap(), ["caf\u{e9}"]);
+        assert_eq!(read("/a/v_0002.jpg,/a/0002_d.png\r\n").unwrap(), ["a/0002"]);
         // A name of no sample stays what it is; the pairing names it.
         assert_eq!(read("0001\n0007.png").unwrap(), ["0001", "0007.png"]);
     }
@@ -189,9 +201,10 @@ mod tests {
         let error = read("kitchen/rgb_1.jpg kitchen/sync_depth_1.png 518.8").unwrap_err();
         let error = error.to_string();
         assert!(
-            error.contains("line 1: kitchen/rgb_1.jpg") && error.contains("same name"),
+            error.contains("line 1: kitchen/rgb_1.jpg") && error.contains("`strip_prefix`"),
             "{error}"
         );
+        assert!(error.contains("`column: 1`"), "{error}");
         let error = read("rgb/0001.jpg depth/a/0002.png").unwrap_err().to_string();
         assert!(error.contains("several columns"), "{error}");
         let error = read("0001\nrgb/0001.jpg").unwrap_err().to_string();

@@ -2,6 +2,7 @@
 
 mod label_keys;
 mod label_rule;
+mod naming;
 mod value_rules;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use crate::{Error, Result};
 
 pub(crate) use label_keys::LabelKeys;
 pub use label_rule::{LabelRule, usual_void};
+pub use naming::Naming;
 pub use value_rules::{Excepted, Flip, FlipRule, Saturated, Stored, Valid, ValidRule, ValueRules};
 pub(crate) use value_rules::{InvalidNumbers, NumberRange};
 
@@ -36,6 +38,9 @@ pub struct DataModality {
     /// The treatment of files that carry an EXIF orientation.
     #[serde(default, skip_serializing_if = "Orientation::is_applied")]
     pub orientation: Orientation,
+    /// The names of its files.
+    #[serde(default, skip_serializing_if = "Naming::is_default")]
+    pub naming: Naming,
 }
 
 /// The treatment of files whose EXIF orientation says that a viewer turns or mirrors them.
@@ -165,6 +170,7 @@ impl DataModality {
             stride: 1,
             orientation: Orientation::Apply,
             rules: ValueRules::default(),
+            naming: Naming::default(),
         }
     }
 
@@ -185,7 +191,8 @@ impl DataModality {
         } else if self.stride == 0 {
             Some("stride must be at least 1".to_owned())
         } else {
-            self.encoding.problem().or_else(|| self.rules.problem(&self.encoding))
+            let rules = || self.rules.problem(&self.encoding);
+            self.encoding.problem().or_else(rules).or_else(|| self.naming.problem())
         };
         match problem {
             Some(problem) => Err(Error::Config(format!("modality `{}`: {problem}", self.name))),

@@ -30,7 +30,7 @@ pub fn frames(
         ground_truth.tasks.insert(name.clone(), Annotation { modality, encoding });
     }
     let mask = card.valid_mask.clone().unwrap_or_else(mask_modality);
-    if has_folder(root, &mask.folder) {
+    if has_folder(root, &mask.source()) {
         ground_truth.mask = Some(add(&mut modalities, &mask));
     }
     Ok((Dataset::open(root, &Layout::of(split), &modalities)?, ground_truth))
@@ -41,7 +41,8 @@ pub fn frames(
 fn add(modalities: &mut Vec<DataModality>, wanted: &DataModality) -> String {
     let alike = |m: &&DataModality| {
         let same = |a: &DataModality, b: &DataModality| {
-            (&a.name, &a.folder, a.orientation) == (&b.name, &b.folder, b.orientation)
+            (&a.name, &a.folder, &a.naming, a.orientation)
+                == (&b.name, &b.folder, &b.naming, b.orientation)
         };
         same(m, wanted) && decodes_alike(m, wanted)
     };

@@ -83,6 +83,7 @@ mod tests {
                 encoding,
                 stride: 1,
                 orientation: multimae_data::Orientation::Apply,
+                naming: multimae_data::Naming::default(),
                 rules,
             }),
         )

@@ -43,8 +43,8 @@ recipe_keys! {
                 /// Where it is not given, it is inferred from the other keys, as in the published
                 /// files.
                 out_domains,
-                /// Properties of modalities: folder, kind, channels, classes, stride, ignore,
-                /// offset, values, divisor, mean, std, interpolation, standardize, quantity, valid, stored, zero, flip, palette, unit. Depth
+                /// Properties of modalities: folder, `strip_prefix`, `strip_suffix`, column, kind,
+                /// channels, classes, stride, ignore, offset, values, divisor, mean, std, interpolation, standardize, quantity, valid, stored, zero, flip, palette, unit. Depth
                 /// divided by its divisor is in metres.
                 modalities,
                 /// Standardise input depth per sample by the valid values between its 10th and

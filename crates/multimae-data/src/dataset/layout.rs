@@ -10,10 +10,11 @@ pub enum Layout {
     /// may be nested, links are followed, names that begin with a dot are left alone.
     Folders,
     /// `<root>/<folder>/<name>.<extension>`, and `<root>/<split>.txt` lists the names, one per
-    /// line; blank lines and lines that begin with `#` do not count. Other files belong to other
-    /// splits.
+    /// line, or the files in [columns](crate::Naming::column); blank lines and lines that begin
+    /// with `#` do not count. Other files belong to other splits. `<split>.csv` does where there is
+    /// no such text.
     List {
-        /// The name of the list, without `.txt`.
+        /// The name of the list, without `.txt` or `.csv`.
         split: String,
     },
 }

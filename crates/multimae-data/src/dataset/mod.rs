@@ -17,6 +17,7 @@ pub use store::is_stored;
 
 use crate::assemble::{Opened, Part, assemble};
 use crate::decode::{self, Problem};
+use crate::file_source::FileSource;
 use crate::modality::check_modalities;
 use crate::names::stray_notice;
 use crate::resize::CropBox;
@@ -189,13 +190,13 @@ impl Dataset {
     }
 }
 
-/// Whether there is a folder of a modality below the folder or in the [pack](crate::packed) `root`.
-/// An unreadable one has none.
+/// Whether there is the [source](DataModality::source) of a modality below the folder or in the
+/// [pack](crate::packed) `root`. An unreadable one has none.
 #[must_use]
 pub fn has_folder(root: &Path, folder: &str) -> bool {
     match store::open(root) {
         Ok(Some(store)) => store.has_folder(folder),
-        Ok(None) => root.join(folder).is_dir(),
+        Ok(None) => root.join(FileSource::parse(folder).folder).is_dir(),
         Err(_) => false,
     }
 }

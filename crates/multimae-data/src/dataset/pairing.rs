@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{Layout, SampleEntry, Store};
+use crate::file_source::FileSource;
 use crate::files::Files;
+use crate::list_columns::{self, Columns};
 use crate::lists;
 use crate::pairing_problems::PairingProblems;
 use crate::{DataModality, Error, Result};
@@ -17,15 +19,35 @@ pub(super) fn pair(
 ) -> Result<(Vec<SampleEntry>, usize)> {
     let list = match layout {
         Layout::List { split } => {
-            let path = root.join(format!("{split}.txt"));
+            let path = lists::path_of(root, split);
             Some((lists::read(&path)?, path))
         }
         Layout::Folders => None,
     };
+    if let Some((text, path)) = list.as_ref().filter(|_| list_columns::are_used(modalities)) {
+        let columns = list_columns::read(root, text, path, modalities)?;
+        return pair_columns(root, columns, modalities);
+    }
     let files = modalities.iter().map(|m| Files::find(root, m)).collect::<Result<Vec<Files>>>()?;
     let listed = list.map(|(text, path)| listed(&text, &path, &files, modalities)).transpose()?;
     let stray = files.iter().map(|files| files.stray).sum();
     Ok((pair_files(root, listed, &files, modalities)?, stray))
+}
+
+/// The samples of a list whose columns name files. Modalities in no column are paired by names.
+fn pair_columns(
+    root: &Path,
+    columns: Columns,
+    modalities: &[DataModality],
+) -> Result<(Vec<SampleEntry>, usize)> {
+    let Columns { ids, files } = columns;
+    let files = files.into_iter().zip(modalities).map(|(found, modality)| match found {
+        Some(files) => Ok(files),
+        None => Files::find(root, modality),
+    });
+    let files = files.collect::<Result<Vec<Files>>>()?;
+    let stray = files.iter().map(|files| files.stray).sum();
+    Ok((pair_files(root, Some(ids), &files, modalities)?, stray))
 }
 
 /// The samples that a list names.
@@ -36,8 +58,8 @@ fn listed(
     modalities: &[DataModality],
 ) -> Result<Vec<String>> {
     let known = |id: &str| files.iter().any(|files| files.usable.contains_key(id));
-    let folders = modalities.iter().map(|modality| modality.folder.as_str()).collect();
-    lists::parse(text, path, &lists::Names { known: &known, folders })
+    let sources = modalities.iter().map(FileSource::of).collect();
+    lists::parse(text, path, &lists::Names { known: &known, sources })
 }
 
 /// The samples of a store, by the same rules.

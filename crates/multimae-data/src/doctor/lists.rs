@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::pairing;
 use super::report::{Finding, Severity};
+use crate::file_source::FileSource;
 use crate::files::{Files, texts};
 use crate::lists;
 use crate::{Error, Result};
@@ -168,8 +169,8 @@ impl Lists {
 impl List {
     fn parse(text: &str, known: &BTreeSet<&String>, folders: &BTreeMap<String, Files>) -> Self {
         let is_known = |id: &str| folders.values().any(|files| files.usable.contains_key(id));
-        let folders = folders.keys().map(String::as_str).collect();
-        let names = lists::Names { known: &is_known, folders };
+        let sources = folders.keys().map(|name| FileSource::parse(name)).collect();
+        let names = lists::Names { known: &is_known, sources };
         let mut list = Self::default();
         for (_, line) in lists::entries(text) {
             let id = names.id_or_line(line);

@@ -24,7 +24,8 @@ pub use report::{DataSetReport, Finding, Folder, LabelShare, Report, Severity, V
 /// Known facts about the data.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// The kinds of these folders, where their names do not tell.
+    /// The kinds of these folders, where their names do not tell. If one has the name of a pattern
+    /// (`rgb_*`), files share folders, and these are all that is examined.
     pub kinds: BTreeMap<String, Kind>,
     /// Stored units of depth per metre.
     pub per_metre: Option<f64>,
@@ -59,7 +60,7 @@ pub fn examine(
     options: &Options,
     progress: impl Fn(usize, usize) + Sync,
 ) -> Result<Report> {
-    let parts = part::find(root)?;
+    let parts = part::find(root, options)?;
     if parts.is_empty() {
         let problem =
             "it has no folder with images or arrays, one per modality, as in rgb/0001.png \

@@ -11,6 +11,7 @@ use super::lists::Lists;
 use super::report::{DataSetReport, Finding, Folder, Severity, Values};
 use super::{Kind, Options, checks, pairing};
 use crate::decode::Stored;
+use crate::file_source::{FileSource, plain};
 use crate::files::{Files, subfolders};
 use crate::{Orientation, Result};
 
@@ -33,7 +34,10 @@ pub(super) struct ReadFolder {
 }
 
 /// The parts of a data folder.
-pub(super) fn find(root: &Path) -> Result<Vec<Unread>> {
+pub(super) fn find(root: &Path, options: &Options) -> Result<Vec<Unread>> {
+    if options.kinds.keys().any(|name| FileSource::is_pattern(name)) {
+        return Ok(vec![Unread::of_patterns(root, options)?]);
+    }
     let here = Unread::find(root, "")?;
     if here.is_named() {
         return Ok(vec![here]);
@@ -60,6 +64,13 @@ impl Unread {
             }
         }
         Ok(Self { name: name.to_owned(), path: path.to_owned(), folders })
+    }
+
+    /// The folders and patterns of files whose kinds are given.
+    fn of_patterns(root: &Path, options: &Options) -> Result<Self> {
+        let files = |name: &String| Ok((plain(name), FileSource::parse(name).files(root)?));
+        let folders = options.kinds.keys().map(files).collect::<Result<_>>()?;
+        Ok(Self { name: String::new(), path: root.to_owned(), folders })
     }
 
     fn is_named(&self) -> bool {

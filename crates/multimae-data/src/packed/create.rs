@@ -9,12 +9,12 @@ use multimae_io::atomic::remove_stale_parts;
 
 use super::index::{FolderEntry, FrameRecord, Index, Oriented, SampleRecord};
 use super::lists::lists;
-use super::reader::plain;
 use super::source::SourceFacts;
 use super::stored::{as_stored, collect_labels};
 use super::writer::{Encoded, PackWriter};
 use super::{Content, Shrink, shrink};
 use crate::decode::{self, ExifOrientation, Frame, Problem, Stored};
+use crate::file_source::{FileSource, plain};
 use crate::files::{Files, subfolders, texts};
 use crate::folder_kind::Kind;
 use crate::{DataModality, Error, Orientation, PairingProblems, Rejected, Result};
@@ -29,7 +29,8 @@ const MOST_LABELS: usize = 1024;
 /// A folder to be packed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PackFolder {
-    /// Its path below the data folder.
+    /// Its path below the data folder, with a pattern where the files of several modalities share
+    /// it: `scenes/rgb_*`.
     pub folder: String,
     /// The type of its files.
     pub content: Content,
@@ -84,12 +85,16 @@ pub struct Summary {
 }
 
 /// The folders right below `root` that hold images or arrays. Their kinds are given by `kinds`,
-/// else inferred from their names, else from their first files.
+/// else inferred from their names, else from their first files. If one of `kinds` has the name of a
+/// pattern (`rgb_*`), files share folders, and those of `kinds` are all that is packed.
 ///
 /// # Errors
 /// [`Error::File`] if there is none, or if the folders of modalities are one level lower;
 /// [`Error::Config`] if `kinds` names another folder; [`Error::Io`].
 pub fn find_folders(root: &Path, kinds: &BTreeMap<String, Kind>) -> Result<Vec<PackFolder>> {
+    if kinds.keys().any(|name| FileSource::is_pattern(name)) {
+        return patterns(root, kinds);
+    }
     let mut folders = Vec::new();
     let mut parts = Vec::new();
     for (name, path) in subfolders(root)? {
@@ -101,12 +106,7 @@ pub fn find_folders(root: &Path, kinds: &BTreeMap<String, Kind>) -> Result<Vec<P
         let files = Files::below(&path)?;
         if !files.usable.is_empty() {
             let content = known.unwrap_or_else(|| probe(&files)).into();
-            folders.push(PackFolder {
-                folder: name,
-                content,
-                modalities: Vec::new(),
-                orientation: Orientation::Apply,
-            });
+            folders.push(PackFolder::of_any(name, content));
         }
     }
     let error = |problem: String| Err(Error::File { path: root.to_owned(), problem });
@@ -129,14 +129,33 @@ pub fn find_folders(root: &Path, kinds: &BTreeMap<String, Kind>) -> Result<Vec<P
     Ok(folders)
 }
 
+/// Folders and patterns whose kinds are given.
+fn patterns(root: &Path, kinds: &BTreeMap<String, Kind>) -> Result<Vec<PackFolder>> {
+    let folder = |(name, &kind): (&String, &Kind)| {
+        if FileSource::parse(name).files(root)?.usable.is_empty() {
+            return Err(Error::Config(format!("there is no file `{name}` in {}", root.display())));
+        }
+        Ok(PackFolder::of_any(plain(name), kind.into()))
+    };
+    kinds.iter().map(folder).collect()
+}
+
 /// The folders of some modalities, every file to be checked against them.
 ///
 /// # Errors
-/// [`Error::Config`] if two modalities read the same folder in ways that no frame serves.
+/// [`Error::Config`] if two modalities read the same folder in ways that no frame serves, or files
+/// are paired by the columns of lists.
 pub fn folders_of(modalities: &[DataModality]) -> Result<Vec<PackFolder>> {
     let mut folders: Vec<PackFolder> = Vec::new();
     for modality in modalities {
-        let (name, content) = (plain(&modality.folder), Content::of(&modality.encoding));
+        if let Some(column) = modality.naming.column {
+            return Err(Error::Config(format!(
+                "modality `{}` has its files in column {column} of lists, and a pack pairs files by \
+                 their names; use the files as they are",
+                modality.name
+            )));
+        }
+        let (name, content) = (modality.source(), Content::of(&modality.encoding));
         match folders.iter_mut().find(|folder| folder.folder == name) {
             None => folders.push(PackFolder {
                 folder: name,
@@ -281,11 +300,12 @@ impl<'a> Source<'a> {
         let mut files = Vec::new();
         let mut ids = BTreeSet::new();
         for folder in folders {
-            let path = root.join(&folder.folder);
+            let source = FileSource::parse(&folder.folder);
+            let path = root.join(&source.folder);
             if !path.is_dir() {
                 return Err(Error::MissingFolder { modality: folder.folder.clone(), path });
             }
-            let found = Files::below(&path)?;
+            let found = source.files(root)?;
             let several = found.usable.values().filter(|paths| paths.len() > 1);
             let several: Vec<PathBuf> = several.flatten().cloned().collect();
             if !several.is_empty() {
@@ -367,6 +387,11 @@ impl<'a> Source<'a> {
 }
 
 impl PackFolder {
+    /// A folder whose files need only be of the content's kind.
+    fn of_any(folder: String, content: Content) -> Self {
+        Self { folder, content, modalities: Vec::new(), orientation: Orientation::Apply }
+    }
+
     /// Reads a file, and checks it. Also gives the orientation that it carries.
     fn read(&self, path: &Path) -> Result<(Frame, ExifOrientation), Problem> {
         let bytes = decode::contents(path)?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::create::Source;
+use crate::file_source::FileSource;
 use crate::lists::{Names, entries, read};
 use crate::{Rejected, Result};
 
@@ -11,8 +12,8 @@ use crate::{Rejected, Result};
 pub(super) fn lists(source: &Source<'_>, left_out: &[Rejected]) -> Result<Vec<(String, String)>> {
     let left_out: BTreeSet<&str> = left_out.iter().map(|rejected| rejected.id.as_str()).collect();
     let known = |id: &str| source.ids.binary_search_by(|known| known.as_str().cmp(id)).is_ok();
-    let folders = source.folders.iter().map(|folder| folder.folder.as_str()).collect();
-    let names = Names { known: &known, folders };
+    let sources = source.folders.iter().map(|folder| FileSource::parse(&folder.folder)).collect();
+    let names = Names { known: &known, sources };
     let mut lists = Vec::new();
     for path in &source.lists {
         let text = match read(path) {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::Pack;
 use super::source::SourceFacts;
+use crate::file_source::FileSource;
 use crate::files::{Files, texts};
 
 impl Pack {
@@ -43,7 +44,7 @@ impl Pack {
         if !root.is_dir() {
             return None;
         }
-        let files = |name: &str| Files::below(&root.join(name)).ok();
+        let files = |name: &str| FileSource::parse(name).files(root).ok();
         let folders: Option<Vec<Files>> =
             self.index.folders.iter().map(|folder| files(&folder.name)).collect();
         let Some(folders) = folders else {

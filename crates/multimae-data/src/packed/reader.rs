@@ -10,6 +10,7 @@ use super::format::{HEADER_LEN, Header};
 use super::frames::FrameFile;
 use super::index::{FolderEntry, FrameRecord, Index, Shape};
 use crate::decode::{self, Frame, FrameInfo, Order, Pixels, Problem};
+use crate::file_source::plain;
 use crate::files::Files;
 use crate::modality::LabelRule;
 use crate::names::composed;
@@ -125,12 +126,12 @@ impl Pack {
     /// The frames of a modality by the ids of their samples; the paths are empty.
     pub(crate) fn files(&self, modality: &DataModality) -> Result<Files> {
         let wanted = Content::of(&modality.encoding);
-        let Some((at, folder)) = self.folder(&modality.folder) else {
+        let Some((at, folder)) = self.folder(&modality.source()) else {
             let holds: Vec<&str> = self.index.folders.iter().map(|f| f.name.as_str()).collect();
             return Err(self.error(format!(
                 "modality `{}` needs folder `{}`, and it holds {}; pack again with that folder",
                 modality.name,
-                modality.folder,
+                modality.source(),
                 holds.join(", ")
             )));
         };
@@ -164,7 +165,9 @@ impl Pack {
                 "{} files of folder `{}` carry an EXIF orientation and were turned by it, and \
                  modality `{}` holds directions, whose vectors would have to be turned, too; save \
                  these files upright and pack again",
-                packed.files, modality.folder, modality.name
+                packed.files,
+                modality.source(),
+                modality.name
             )));
         }
         if packed.rule == modality.orientation {
@@ -174,12 +177,12 @@ impl Pack {
             "{} files of folder `{}` carry an EXIF orientation and were packed with `orientation: \
              {}`, and modality `{}` says `orientation: {}`; change the modality, or pack again{}",
             packed.files,
-            modality.folder,
+            modality.source(),
             packed.rule.word(),
             modality.name,
             modality.orientation.word(),
             match modality.orientation {
-                Orientation::Ignore => format!(" with --ignore-orientation {}", modality.folder),
+                Orientation::Ignore => format!(" with --ignore-orientation {}", modality.source()),
                 Orientation::Apply => String::new(),
             }
         )))
@@ -259,13 +262,6 @@ impl fmt::Debug for Pack {
             .field("folders", &self.index.folders)
             .finish_non_exhaustive()
     }
-}
-
-/// The name of a folder as packs have it: `./rgb/` is `rgb`.
-pub(super) fn plain(folder: &str) -> String {
-    let parts: Vec<&str> =
-        folder.split(['/', '\\']).filter(|part| !part.is_empty() && *part != ".").collect();
-    if parts.is_empty() { ".".to_owned() } else { parts.join("/") }
 }
 
 /// A frame of a pack, not yet read.

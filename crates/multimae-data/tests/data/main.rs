@@ -8,6 +8,7 @@ mod formats;
 mod loader;
 mod memory;
 mod mirroring;
+mod naming;
 mod orientation;
 mod packed;
 mod pairing;

@@ -33,6 +33,7 @@ fn numbers(channels: usize, rules: ValueRules, quantity: Quantity, divisor: f32)
         encoding,
         stride: 1,
         orientation: multimae_data::Orientation::Apply,
+        naming: multimae_data::Naming::default(),
         rules,
     }
 }

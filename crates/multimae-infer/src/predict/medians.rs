@@ -93,6 +93,7 @@ mod tests {
                 },
                 stride: 1,
                 orientation: multimae_data::Orientation::Apply,
+                naming: multimae_data::Naming::default(),
                 rules: ValueRules::default(),
             },
             adapter: "range".to_owned(),

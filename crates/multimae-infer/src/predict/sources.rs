@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use fs_err as fs;
 use multimae_data::{
-    DataModality, Dataset, EXTENSIONS, Encoding, Layout, SampleEntry, has_folder, is_stray,
+    DataModality, Dataset, EXTENSIONS, Encoding, Layout, Naming, SampleEntry, has_folder, is_stray,
     stray_notice,
 };
 
@@ -157,9 +157,11 @@ fn folders_in(
     mask: Option<&DataModality>,
 ) -> Vec<DataModality> {
     let found = |data: &DataModality| {
-        let mut folders = [&data.folder, &data.name].into_iter();
-        let folder = folders.find(|folder| has_folder(root, folder))?;
-        Some(DataModality { folder: folder.clone(), ..data.clone() })
+        if has_folder(root, &data.source()) {
+            return Some(data.clone());
+        }
+        let (folder, naming) = (data.name.clone(), Naming::default());
+        has_folder(root, &folder).then(|| DataModality { folder, naming, ..data.clone() })
     };
     let mut all: Vec<DataModality> = known.iter().filter_map(found).collect();
     if !all.is_empty() {

@@ -59,7 +59,8 @@ pub(super) fn open(
         .map(|modality| {
             let mut modality = modality.clone();
             // Folders of classes may lie right below the root, as in ImageNet.
-            if recipe.classifies() && modalities.len() == 1 && !has_folder(root, &modality.folder) {
+            let alone = recipe.classifies() && modalities.len() == 1;
+            if alone && !has_folder(root, &modality.source()) {
                 modality.folder = ".".to_owned();
             }
             modality

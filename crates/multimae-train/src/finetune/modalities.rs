@@ -206,6 +206,7 @@ pub(super) fn valid_mask(recipe: &FinetuneRecipe) -> Option<DataModality> {
         DataModality {
             folder: own.and_then(|entry| entry.folder.clone()).unwrap_or(usual.folder),
             orientation: own.and_then(|entry| entry.orientation).unwrap_or(usual.orientation),
+            naming: own.map(|entry| entry.naming(&usual.naming)).unwrap_or_default(),
             ..usual
         }
     })

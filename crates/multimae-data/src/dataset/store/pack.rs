@@ -27,11 +27,11 @@ impl Store for Pack {
     }
 
     fn open(&self, id: &str, modality: &DataModality) -> Result<Opened<'_>, Problem> {
-        self.frame(id, &modality.folder).map(Opened::Packed)
+        self.frame(id, &modality.source()).map(Opened::Packed)
     }
 
     fn size(&self, id: &str, modality: &DataModality) -> (u64, u32) {
-        self.frame_size(id, &modality.folder).unwrap_or_default()
+        self.frame_size(id, &modality.source()).unwrap_or_default()
     }
 
     fn keeps_files(&self) -> bool {
