@@ -22,6 +22,7 @@
 //! ```
 
 mod choices;
+mod classes;
 mod error;
 mod file;
 mod finetune;
@@ -48,6 +49,7 @@ pub use choices::{
     HeadChoice, InterpolateMode, MixupMode, NanSamplesChoice, OptimiserChoice,
     OptimiserStateChoice, PrecisionChoice, TablesChoice, ValidValuesChoice, WeightingChoice,
 };
+pub use classes::Classes;
 pub use error::{Error, Result};
 pub use file::{Resolved, read_map};
 pub use finetune::{CLASSES, FinetuneRecipe, MASK, TaskKinds};

@@ -2,10 +2,12 @@
 
 use multimae::losses::ReconstructionLoss;
 use multimae::modality::{DEFAULT_DIM_CLASS_EMB, ModalityKind};
-use multimae_data::labels::LabelRule;
+use multimae_data::labels::{ClassMap, LabelRule};
 use multimae_data::{Encoding, Flip, Interpolation, Naming, Orientation, Quantity, Stored, Valid};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::classes::{Classes, ClassesForm};
 
 /// The kind of a modality's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -66,9 +68,10 @@ pub struct ModalityRecipe {
     /// Channels of numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<usize>,
-    /// Number of classes.
+    /// Number of classes, or `{map: FILE}`: a file that says the class of each stored id or colour.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub classes: Option<usize>,
+    #[schemars(with = "Option<ClassesForm>")]
+    pub classes: Option<Classes>,
     /// The modality is brought to 1 / stride of the image size.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stride: Option<usize>,
@@ -149,13 +152,26 @@ impl ModalityRecipe {
     /// The number of classes that the entry says, or lists as `values`.
     #[must_use]
     pub fn said_classes(&self) -> Option<usize> {
-        self.classes.or(self.values.as_ref().map(Vec::len))
+        let classes = self.classes.as_ref().map(Classes::count);
+        classes.or(self.values.as_ref().map(Vec::len))
+    }
+
+    /// The map from what is stored to classes, if there is one.
+    #[must_use]
+    pub fn class_map(&self) -> Option<&ClassMap> {
+        self.classes.as_ref().and_then(Classes::map)
     }
 
     /// These properties, and those of another entry where these have none.
     #[must_use]
     pub fn over(self, usual: Self) -> Self {
-        let classes = self.said_classes().or(usual.classes);
+        // A map says everything about labels.
+        let usual = match self.class_map() {
+            Some(_) => Self { ignore: None, offset: None, values: None, ..usual },
+            None => usual,
+        };
+        let listed = self.values.as_ref().map(|values| values.len().into());
+        let classes = self.classes.clone().or(listed).or(usual.classes);
         Self {
             folder: self.folder.or(usual.folder),
             strip_prefix: self.strip_prefix.or(usual.strip_prefix),
@@ -230,7 +246,8 @@ impl ModalityRecipe {
             return Err("labels are learned with `loss: cross_entropy`".to_owned());
         }
         let offset = self.offset.unwrap_or(0);
-        let encoding = Encoding::Labels { classes, ignore: self.ignore, offset, values };
+        let map = self.class_map().cloned();
+        let encoding = Encoding::Labels { classes, ignore: self.ignore, offset, values, map };
         let ignore = LabelRule::of(&encoding).and_then(|rule| rule.void());
         let kind = ModalityKind::Categorical {
             classes,

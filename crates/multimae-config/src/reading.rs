@@ -48,6 +48,7 @@ impl ReadingKeys {
             let parts: Vec<&str> = key.split('.').collect();
             match parts[..] {
                 [MODALITIES, _, key] if READING.contains(&key) => {}
+                [MODALITIES, _, "classes", "map"] => {}
                 _ => return Err(Error::Recipe(not_reading(&key, parts.last().unwrap_or(&"")))),
             }
             set.apply(&mut map).map_err(Error::Recipe)?;
@@ -133,11 +134,12 @@ impl ModalityRecipe {
         let given = |keys: &[(&'static str, bool)]| {
             keys.iter().find(|(_, given)| *given).map_or(Ok(()), |(key, _)| Err(*key))
         };
+        let map = if self.classes.is_some() { Err("classes.map") } else { Ok(()) };
         match &mut data.encoding {
             // The normalisation of colours belongs to the model.
-            Encoding::Color { .. } => given(&numbers).and(given(&labels)),
+            Encoding::Color { .. } => given(&numbers).and(given(&labels)).and(map),
             Encoding::Continuous { divisor, mean, std, .. } => {
-                given(&labels)?;
+                given(&labels).and(map)?;
                 *divisor = self.divisor.unwrap_or(*divisor);
                 *mean = self.mean.clone().unwrap_or_else(|| mean.clone());
                 *std = self.std.clone().unwrap_or_else(|| std.clone());
@@ -149,8 +151,13 @@ impl ModalityRecipe {
                 }
                 Ok(())
             }
-            Encoding::Labels { ignore, offset, values, .. } => {
+            Encoding::Labels { ignore, offset, values, map, .. } => {
                 given(&numbers)?;
+                if let Some(own) = self.class_map() {
+                    // It replaces what said the same in another way.
+                    (*ignore, *offset, *map) = (None, 0, Some(own.clone()));
+                    values.clear();
+                }
                 *ignore = self.ignore.or(*ignore);
                 *offset = self.offset.unwrap_or(*offset);
                 *values = self.values.clone().unwrap_or_else(|| values.clone());
@@ -199,6 +206,21 @@ mod tests {
         assert_eq!(rgb.orientation, Orientation::Ignore);
         assert!(keys(&["modalities.semseg.ignore=-1"]).unwrap().apply(&mut semseg).unwrap());
         assert!(matches!(semseg.encoding, Encoding::Labels { ignore: Some(-1), .. }));
+    }
+
+    #[test]
+    fn labels_of_other_ids_are_mapped_to_the_classes_of_the_model() {
+        let set = keys(&["modalities.semseg.classes.map={7: 0, 9: 132, other: ignore}"]).unwrap();
+        let mut semseg = data("semseg");
+        assert!(set.apply(&mut semseg).unwrap());
+        let rule = multimae_data::labels::LabelRule::of(&semseg.encoding).unwrap();
+        assert_eq!((rule.label(9), rule.label(8)), (Some(132), Some(-1)));
+        let set = keys(&["modalities.semseg.classes.map={7: 133}"]).unwrap();
+        let error = set.apply(&mut semseg).unwrap_err().to_string();
+        assert!(error.contains("a class 133, and there are 133 classes"), "{error}");
+        let set = keys(&["modalities.depth.classes.map={7: 1}"]).unwrap();
+        let error = set.apply(&mut data("depth")).unwrap_err().to_string();
+        assert!(error.contains("`modalities.depth.classes.map`"), "{error}");
     }
 
     #[test]

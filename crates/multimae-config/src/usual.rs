@@ -187,7 +187,7 @@ impl Usual {
         ModalityRecipe {
             kind: Some(self.kind),
             channels: self.channels,
-            classes: self.classes,
+            classes: self.classes.map(Into::into),
             ignore: self.ignore,
             divisor: self.divisor,
             mean,

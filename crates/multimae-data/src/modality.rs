@@ -1,5 +1,6 @@
 //! The storage of one modality, and its conversion to values.
 
+mod class_map;
 mod label_keys;
 mod label_rule;
 mod naming;
@@ -9,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
+pub use class_map::ClassMap;
+pub(crate) use class_map::color_key;
 pub(crate) use label_keys::LabelKeys;
 pub use label_rule::{LabelRule, usual_void};
 pub use naming::Naming;
@@ -105,7 +108,8 @@ pub enum Encoding {
         quantity: Quantity,
     },
     /// Class indices: grey or palette images (the indices count, not the colours) in formats
-    /// without loss, or arrays of integers (npy) of shape `(H, W)`. Resized to the nearest pixel.
+    /// without loss, or arrays of integers (npy) of shape `(H, W)`; with a map from colours, images
+    /// of 8 bits whose colours count. Resized to the nearest pixel.
     Labels {
         /// Labels are in `0..classes`.
         classes: usize,
@@ -119,6 +123,9 @@ pub enum Encoding {
         /// classes. Empty where classes are stored as they are, but for the offset.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         values: Vec<i64>,
+        /// The classes of stored ids or of colours, in the place of `ignore`, `offset` and `values`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        map: Option<ClassMap>,
     },
 }
 
@@ -205,7 +212,19 @@ impl Encoding {
     /// Class indices that are stored as they are, but for an offset.
     #[must_use]
     pub fn labels(classes: usize, ignore: Option<i64>, offset: i64) -> Self {
-        Self::Labels { classes, ignore, offset, values: Vec::new() }
+        Self::Labels { classes, ignore, offset, values: Vec::new(), map: None }
+    }
+
+    /// Class indices by a map from what is stored.
+    #[must_use]
+    pub fn mapped(map: ClassMap) -> Self {
+        let (classes, values) = (map.classes(), Vec::new());
+        Self::Labels { classes, ignore: None, offset: 0, values, map: Some(map) }
+    }
+
+    /// Whether files hold colours that stand for classes.
+    pub(crate) fn is_of_color_labels(&self) -> bool {
+        matches!(self, Self::Labels { map: Some(map), .. } if map.is_of_colors())
     }
 
     /// Converts stored real values to the quantities that they stand for:
@@ -253,7 +272,10 @@ impl Encoding {
                 std_problem(std)
             }
             Self::Labels { classes: 0, .. } => Some("it needs at least one class".to_owned()),
-            Self::Labels { classes, ignore, offset, values } if !values.is_empty() => {
+            Self::Labels { classes, ignore, offset, values, map: Some(map) } => {
+                map_problem(*classes, (*ignore, *offset, values), map)
+            }
+            Self::Labels { classes, ignore, offset, values, .. } if !values.is_empty() => {
                 values_problem(*classes, *ignore, *offset, values)
             }
             Self::Labels { classes, ignore: Some(ignore), offset, .. } if *offset != 0 => {
@@ -289,6 +311,24 @@ pub(crate) fn check_modalities<'a>(
         return Err(Error::Config("a sample needs at least one modality".to_owned()));
     }
     Ok(())
+}
+
+fn map_problem(
+    classes: usize,
+    (ignore, offset, values): (Option<i64>, i64, &[i64]),
+    map: &ClassMap,
+) -> Option<String> {
+    let keys =
+        [("ignore", ignore.is_some()), ("offset", offset != 0), ("values", !values.is_empty())];
+    if let Some((key, _)) = keys.iter().find(|(_, given)| *given) {
+        return Some(format!(
+            "`{key}` and a class map exclude each other; say it in the map, with `ignore` in the \
+             place of a class"
+        ));
+    }
+    let most = map.classes();
+    (most > classes)
+        .then(|| format!("its class map has a class {}, and there are {classes} classes", most - 1))
 }
 
 fn values_problem(

@@ -133,6 +133,7 @@ mod tests {
             ignore: Some(255),
             offset,
             values,
+            map: None,
         };
         let swapped = FlipRule { negate: Vec::new(), swap: vec![[3, 1]] };
         let shifted = unmirrored(labels(-1, Vec::new()), own(swapped.clone(), Stored::Plain));

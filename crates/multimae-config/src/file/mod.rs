@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use serde_json::{Map, Value};
 
+use super::classes::locate_maps;
 use super::known::unknown;
 use super::overrides::Override;
 use super::recipe::Recipe;
@@ -149,6 +150,7 @@ fn read_with_bases<R: Recipe>(path: &Path) -> Result<Map<String, Value>> {
         }
         files.push(file);
         let mut map = read_map(&path)?;
+        locate_maps(&mut map, path.parent().unwrap_or(Path::new("")));
         next = match map.shift_remove(BASE) {
             None | Some(Value::Null) => None,
             Some(Value::String(base)) => Some(path.parent().unwrap_or(Path::new("")).join(base)),

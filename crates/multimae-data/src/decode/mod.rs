@@ -50,8 +50,9 @@ pub(crate) fn decode(
     bytes: &[u8],
     modality: &DataModality,
 ) -> Result<(Frame, ExifOrientation), Problem> {
-    let decode = match modality.encoding {
+    let decode = match &modality.encoding {
         Encoding::Color { .. } => decode_colors,
+        encoding if encoding.is_of_color_labels() => decode_color_labels,
         _ => decode_values,
     };
     let (frame, exif) = upright(bytes, modality.orientation, decode)?;
@@ -95,6 +96,12 @@ pub(crate) fn upright(
 pub(crate) fn decode_colors(bytes: &[u8]) -> Result<Frame, Problem> {
     let format = bounded(bytes)?;
     guard::guarded(|| color::read(bytes, format))
+}
+
+/// Decodes an image whose colours stand for classes.
+pub(crate) fn decode_color_labels(bytes: &[u8]) -> Result<Frame, Problem> {
+    let format = bounded(bytes)?;
+    guard::guarded(|| labels::read_colors(bytes, format))
 }
 
 /// Decodes a file of any format value by value.
@@ -154,7 +161,7 @@ pub(crate) fn check_kind(frame: &Frame, encoding: &Encoding) -> Result<(), Probl
         }
         Encoding::Color { .. } => Ok(()),
         Encoding::Continuous { channels, .. } => continuous::check_kind(frame, *channels),
-        Encoding::Labels { .. } => labels::check_kind(frame),
+        Encoding::Labels { .. } => labels::check_kind(frame, encoding.is_of_color_labels()),
     }
 }
 

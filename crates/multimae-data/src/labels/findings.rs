@@ -78,6 +78,7 @@ fn ignored_share(rule: &LabelRule, counts: &LabelCounts, key: &str) -> LabelFind
     let ignored = rule.void().map_or(0, |void| counts.pixels(void));
     let share = ignored as f64 / counts.total().max(1) as f64;
     let which = match rule.ignored_value() {
+        _ if rule.is_mapped() => format!("by the map in `{key}.classes`"),
         Some(value) => format!("`{key}.ignore` is {value}"),
         None => format!("`{key}.ignore` is not set"),
     };
@@ -88,7 +89,7 @@ fn ignored_share(rule: &LabelRule, counts: &LabelCounts, key: &str) -> LabelFind
 
 /// 255 as one class of more than 255.
 fn class_255(rule: &LabelRule, counts: &LabelCounts, key: &str) -> Option<LabelFinding> {
-    let label = rule.label(MASK[1])?;
+    let label = rule.label(MASK[1]).filter(|_| !rule.is_mapped())?;
     // Few classes have it only if their `values` list it.
     let few = rule.classes().nth(MASK[1] as usize - 1).is_none();
     if Some(label) == rule.void() || few || counts.pixels(label) == 0 {

@@ -5,5 +5,5 @@
 mod findings;
 
 pub(crate) use crate::modality::LabelKeys;
-pub use crate::modality::{LabelRule, usual_void};
+pub use crate::modality::{ClassMap, LabelRule, usual_void};
 pub use findings::{FEW, LabelCounts, LabelFinding, label_findings};

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Encoding, LabelKeys};
+use super::{ClassMap, Encoding, LabelKeys};
 use crate::capped::Capped;
 
 /// The usual stored value of pixels that do not count.
 const USUAL_VOID: i64 = 255;
 /// A label that is no class in any data set: no file stores it unless it means void.
-const NO_CLASS: i64 = -1;
+pub(super) const NO_CLASS: i64 = -1;
 
 /// The stored value that is ignored where a recipe does not say: 255, unless 255 is a class; then
 /// -1, which leaves every class in place.
@@ -30,6 +30,8 @@ pub struct LabelRule {
     offset: i64,
     /// Stored values with their labels, sorted; empty where labels are stored values plus offset.
     by_value: Vec<(i64, i64)>,
+    /// The labels of stored values or colours, which then says everything.
+    map: Option<ClassMap>,
 }
 
 impl LabelRule {
@@ -37,16 +39,18 @@ impl LabelRule {
     #[must_use]
     pub fn new(classes: usize, ignore: Option<i64>, offset: i64) -> Self {
         let classes = i64::try_from(classes).unwrap_or(i64::MAX);
-        Self { classes, ignore, offset, by_value: Vec::new() }
+        Self { classes, ignore, offset, by_value: Vec::new(), map: None }
     }
 
     /// The rule of an encoding, if it is one of labels.
     #[must_use]
     pub fn of(encoding: &Encoding) -> Option<Self> {
-        let Encoding::Labels { classes, ignore, offset, values } = encoding else { return None };
+        let Encoding::Labels { classes, ignore, offset, values, map } = encoding else {
+            return None;
+        };
         let mut by_value: Vec<(i64, i64)> = values.iter().copied().zip(0..).collect();
         by_value.sort_unstable();
-        Some(Self { by_value, ..Self::new(*classes, *ignore, *offset) })
+        Some(Self { by_value, map: map.clone(), ..Self::new(*classes, *ignore, *offset) })
     }
 
     /// The stored value that is ignored.
@@ -55,16 +59,34 @@ impl LabelRule {
         self.ignore
     }
 
-    /// The label of ignored pixels: the stored value itself, or -1 with a list of stored values,
-    /// whose labels count from 0 whatever is stored.
+    /// Whether labels are those of a [`ClassMap`].
+    #[must_use]
+    pub fn is_mapped(&self) -> bool {
+        self.map.is_some()
+    }
+
+    /// Whether the stored values are colours, of which a [`ClassMap`] has the labels.
+    #[must_use]
+    pub fn is_of_colors(&self) -> bool {
+        self.map.as_ref().is_some_and(ClassMap::is_of_colors)
+    }
+
+    /// The label of ignored pixels: the stored value itself, or -1 with a list or a map of stored
+    /// values, whose labels count from 0 whatever is stored.
     #[must_use]
     pub fn void(&self) -> Option<i64> {
+        if let Some(map) = &self.map {
+            return map.ignores().then_some(NO_CLASS);
+        }
         if self.by_value.is_empty() { self.ignore } else { self.ignore.map(|_| NO_CLASS) }
     }
 
     /// The label of a stored value, if it is allowed.
     #[must_use]
     pub fn label(&self, stored: i64) -> Option<i64> {
+        if let Some(map) = &self.map {
+            return map.label(stored);
+        }
         if self.ignore == Some(stored) {
             return self.void();
         }
@@ -82,9 +104,12 @@ impl LabelRule {
         }
     }
 
-    /// The value that files store for a label.
+    /// The value that files store for a label; the first one of those that a map brings to it.
     #[must_use]
     pub fn stored(&self, label: i64) -> i64 {
+        if let Some(map) = &self.map {
+            return map.stored(label).unwrap_or(label);
+        }
         if Some(label) == self.void() {
             return self.ignore.unwrap_or(label);
         }
@@ -111,6 +136,17 @@ impl LabelRule {
     }
 
     fn complaint(&self, outside: &BTreeMap<i64, usize>, stored: &BTreeSet<i64>) -> String {
+        if let Some(map) = &self.map {
+            let found: Vec<String> = outside
+                .iter()
+                .map(|(&value, pixels)| format!(" {} ({pixels} pixels)", map.name(value)))
+                .collect();
+            return format!(
+                "stored values that are not in the class map: {}; add them to the map, or `other` \
+                 with a class or `ignore`, or correct the file",
+                listed(&found)
+            );
+        }
         let found: Vec<String> =
             outside.iter().map(|(label, pixels)| format!(" {label} ({pixels} pixels)")).collect();
         let ignored = match self.ignore {
@@ -177,8 +213,13 @@ mod tests {
     use super::*;
 
     fn of_values(values: &[i64], ignore: Option<i64>) -> LabelRule {
-        let encoding =
-            Encoding::Labels { classes: values.len(), ignore, offset: 0, values: values.to_vec() };
+        let encoding = Encoding::Labels {
+            classes: values.len(),
+            ignore,
+            offset: 0,
+            values: values.to_vec(),
+            map: None,
+        };
         LabelRule::of(&encoding).unwrap()
     }
 
@@ -191,6 +232,28 @@ mod tests {
         let rule = of_values(&[7, 3], Some(0));
         assert_eq!([7, 3, 0].map(|stored| rule.label(stored)), [Some(0), Some(1), Some(-1)]);
         assert_eq!((rule.void(), rule.stored(-1), rule.stored(1)), (Some(-1), 0, 3));
+    }
+
+    #[test]
+    fn maps_say_everything() {
+        let of = |text: &str| {
+            let map: ClassMap = serde_json::from_str(text).unwrap();
+            LabelRule::of(&Encoding::mapped(map)).unwrap()
+        };
+        let rule = of(r#"{"3-4": 1, "9": 0, "255": "ignore"}"#);
+        assert_eq!(
+            [3, 4, 9, 255, 5].map(|stored| rule.label(stored)),
+            [Some(1), Some(1), Some(0), Some(-1), None]
+        );
+        assert_eq!((rule.void(), rule.stored(1), rule.stored(-1)), (Some(-1), 3, 255));
+        assert_eq!(rule.classes().collect::<Vec<_>>(), [0, 1]);
+        let error = rule.check([3, 5, 5].into_iter()).unwrap_err();
+        assert!(error.contains("not in the class map: 5 (2 pixels)"), "{error}");
+        assert!(error.contains("`other`"), "{error}");
+        let colors = of(r#"{"0,0,1": 0}"#);
+        assert_eq!((colors.void(), colors.is_of_colors()), (None, true));
+        let error = colors.check([1, 257].into_iter()).unwrap_err();
+        assert!(error.contains("0,1,1 (1 pixels)"), "{error}");
     }
 
     #[test]

@@ -25,6 +25,7 @@ impl Content {
         match encoding {
             Encoding::Color { .. } => Self::Color,
             Encoding::Continuous { .. } => Self::Real,
+            Encoding::Labels { .. } if encoding.is_of_color_labels() => Self::Color,
             Encoding::Labels { .. } => Self::Labels,
         }
     }

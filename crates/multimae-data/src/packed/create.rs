@@ -392,10 +392,18 @@ impl PackFolder {
         Self { folder, content, modalities: Vec::new(), orientation: Orientation::Apply }
     }
 
+    fn decoder(&self) -> fn(&[u8]) -> Result<Frame, Problem> {
+        let of_labels = |modality: &DataModality| modality.encoding.is_of_color_labels();
+        match self.modalities.iter().any(of_labels) {
+            true => decode::decode_color_labels,
+            false => self.content.decoder(),
+        }
+    }
+
     /// Reads a file, and checks it. Also gives the orientation that it carries.
     fn read(&self, path: &Path) -> Result<(Frame, ExifOrientation), Problem> {
         let bytes = decode::contents(path)?;
-        let (frame, exif) = decode::upright(&bytes, self.orientation, self.content.decoder())?;
+        let (frame, exif) = decode::upright(&bytes, self.orientation, self.decoder())?;
         if self.modalities.is_empty() {
             // No rule for the values yet: the modality that reads them brings it.
             decode::check_kind(&frame, &self.content.liberal(&frame))?;

@@ -160,6 +160,33 @@ pub(super) fn check_names(names: &[String]) -> std::result::Result<(), String> {
 mod tests {
     use super::*;
 
+    /// The class maps of `recipes/classes` are these tables: class 0 is ignored, the others count
+    /// from 0.
+    #[test]
+    fn the_maps_among_the_recipes_say_the_same() {
+        let read = |name: &str| {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/classes");
+            multimae_data::labels::ClassMap::read(&folder.join(name)).unwrap()
+        };
+        let label = |class: u8| Some(i64::from(class) - 1);
+        for (classes, name) in [
+            (Classes::Forty, "nyu894_to_nyu40.txt"),
+            (Classes::Thirteen, "nyu894_to_nyu13.txt"),
+        ] {
+            let (own, map) = (ClassMap::new(classes, None).unwrap(), read(name));
+            for id in 0..=IDS {
+                let class = own.get(id as u16).unwrap();
+                assert_eq!(map.label(id as i64), label(class), "{name}, id {id}");
+            }
+            assert_eq!((map.label(IDS as i64 + 1), map.classes()), (None, classes.count()));
+        }
+        let map = read("nyu40_to_nyu13.txt");
+        for (id, &class) in THIRTEEN.iter().enumerate() {
+            assert_eq!(map.label(id as i64), label(class), "id {id}");
+        }
+        assert_eq!((map.label(41), map.classes()), (None, 13));
+    }
+
     #[test]
     fn every_class_has_its_ids() {
         let map = ClassMap::new(Classes::Forty, None).unwrap();

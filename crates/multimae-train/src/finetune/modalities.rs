@@ -179,6 +179,7 @@ fn labels_of_keys(recipe: &FinetuneRecipe, name: &str) -> Result<ModalityRecipe>
         Some("nyu" | "hypersim") => Some("nyu40".to_owned()),
         _ => None,
     };
+    let mapped = own.class_map().is_some();
     let values = own.values.unwrap_or_default();
     let zero_is_void = recipe.seg_reduce_zero_label;
     // In a list of values, classes have their places: 0 is only ignored.
@@ -188,6 +189,17 @@ fn labels_of_keys(recipe: &FinetuneRecipe, name: &str) -> Result<ModalityRecipe>
     } else {
         usual_void(classes, own.offset.or(offset).unwrap_or(0), &values)
     };
+    if mapped {
+        // Its map says what every stored value is.
+        if zero_is_void {
+            return Err(Error::Recipe(format!(
+                "`seg_reduce_zero_label` and a class map of `{name}` exclude each other; write \
+                 `0 ignore` into the map"
+            )));
+        }
+        return Ok(ModalityRecipe { palette, ..ModalityRecipe::default() });
+    }
+    let classes = classes.map(Into::into);
     Ok(ModalityRecipe { classes, ignore: Some(void), offset, palette, ..ModalityRecipe::default() })
 }
 

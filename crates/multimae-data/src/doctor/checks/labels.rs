@@ -216,7 +216,8 @@ fn stored_badly(folder: &ReadFolder) -> Vec<Finding> {
         about(
             "not_labels",
             &colour,
-            "files have several channels; colours are not class indices, so convert them",
+            "files have several channels; if their colours stand for classes, give training a map, \
+             `classes: {map: FILE}`, otherwise convert them",
         ),
     ]
     .into_iter()
