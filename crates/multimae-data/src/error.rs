@@ -63,6 +63,15 @@ pub enum Error {
         problem: String,
     },
 
+    /// A parquet table cannot be used.
+    #[error("table {}: {problem}", path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// The problem and its remedy.
+        problem: String,
+    },
+
     /// One sample is bad. This is the error that [`BadSamples`](crate::BadSamples) is about.
     #[error("sample `{sample}`, modality `{modality}`, {}: {problem}", path.display())]
     Sample {

@@ -89,6 +89,7 @@ mod modality;
 mod names;
 pub mod packed;
 mod pairing_problems;
+pub mod parquet;
 mod pipeline;
 mod raw;
 mod rejected;

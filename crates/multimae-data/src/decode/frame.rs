@@ -134,7 +134,7 @@ impl Pixels {
     }
 
     /// Floats of 16 bits by their bits.
-    pub(super) fn of_halves(halves: &[u16]) -> Self {
+    pub(crate) fn of_halves(halves: &[u16]) -> Self {
         let float = |&half: &u16| {
             let (sign, rest) = (u32::from(half >> 15) << 31, u32::from(half & 0x7fff));
             match rest >> 10 {
@@ -148,7 +148,7 @@ impl Pixels {
     }
 
     /// Unsigned 64-bit integers as signed ones.
-    pub(super) fn of_u64(values: Vec<u64>) -> Result<Self, Problem> {
+    pub(crate) fn of_u64(values: Vec<u64>) -> Result<Self, Problem> {
         let signed = |value: u64| {
             i64::try_from(value).map_err(|_| format!("its value {value} is larger than 2^63 - 1"))
         };
@@ -196,6 +196,24 @@ impl Frame {
             ));
         }
         Ok(Self { info, pixels })
+    }
+
+    /// An array `(H, W)`, `(C, H, W)` or `(H, W, 1)`, row-major.
+    pub(crate) fn of_array(shape: &[usize], pixels: Pixels) -> Result<Self, Problem> {
+        let (channels, height, width) = match *shape {
+            [height, width] => (1, height, width),
+            // A last axis of 1 holds the channel, unless the first one does.
+            [height, width, 1] if height > 1 => (1, height, width),
+            [channels, height, width] => (channels, height, width),
+            _ => {
+                return Err(format!(
+                    "its shape is {shape:?}, expected (height, width) or (channels, height, width)"
+                ));
+            }
+        };
+        let form = Form::Npy { axes: if channels == 1 { 2 } else { 3 } };
+        let info = FrameInfo { height, width, channels, form, order: Order::Planar };
+        Self::new(info, pixels)
     }
 
     /// Height and width.

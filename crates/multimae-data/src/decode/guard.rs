@@ -7,7 +7,7 @@ use super::png_file::{Chunk, chunks};
 
 /// Runs a decoder. A panic inside it, which a damaged file can cause in a library, is a problem of
 /// this file alone.
-pub(super) fn guarded<T>(decode: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
+pub(crate) fn guarded<T>(decode: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
     // Nothing that the decoder worked on is seen again.
     catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
         Err("its decoder panicked; the file is damaged, replace it or leave it out".to_owned())

@@ -4,7 +4,7 @@ use multimae_io::npy::check_header;
 use npyz::{DType, Deserialize, NpyFile, TypeChar};
 
 use super::Problem;
-use super::frame::{Form, Frame, FrameInfo, Order, Pixels};
+use super::frame::{Frame, Pixels};
 
 type File<'a> = NpyFile<&'a [u8]>;
 
@@ -17,20 +17,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Frame, Problem> {
         return Err(format!("its shape {:?} needs more bytes than the file has", file.shape()));
     }
     let shape: Vec<usize> = file.shape().iter().map(|&n| n as usize).collect();
-    let (channels, height, width) = match shape[..] {
-        [height, width] => (1, height, width),
-        // A last axis of 1 holds the channel, unless the first one does.
-        [height, width, 1] if height > 1 => (1, height, width),
-        [channels, height, width] => (channels, height, width),
-        _ => {
-            return Err(format!(
-                "its shape is {shape:?}, expected (height, width) or (channels, height, width)"
-            ));
-        }
-    };
-    let form = Form::Npy { axes: if channels == 1 { 2 } else { 3 } };
-    let info = FrameInfo { height, width, channels, form, order: Order::Planar };
-    Frame::new(info, pixels(file)?)
+    Frame::of_array(&shape, pixels(file)?)
 }
 
 /// Height and width by the header of an array.

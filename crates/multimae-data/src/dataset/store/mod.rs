@@ -2,10 +2,13 @@
 //! [`Store`] for its reader, and its lines in [`open`] and [`is_stored`].
 
 mod pack;
+mod table;
 
 use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
+
+use table::Tables;
 
 use super::pairing::pair_stored;
 use super::{Layout, SampleEntry};
@@ -13,6 +16,7 @@ use crate::assemble::Opened;
 use crate::decode::Problem;
 use crate::files::Files;
 use crate::packed::{Pack, is_pack};
+use crate::parquet::is_parquet;
 use crate::{DataModality, Result};
 
 /// A file, or a set of files, that holds the samples of a data set.
@@ -67,6 +71,9 @@ pub(crate) trait Store: Debug + Send + Sync {
 /// # Errors
 /// If there is one that cannot be used.
 pub(super) fn open(root: &Path) -> Result<Option<Arc<dyn Store>>> {
+    if is_parquet(root) {
+        return Ok(Some(Arc::new(Tables::open(root)?)));
+    }
     if is_pack(root) {
         return Ok(Some(Arc::new(Pack::open(root)?)));
     }
@@ -76,5 +83,5 @@ pub(super) fn open(root: &Path) -> Result<Option<Arc<dyn Store>>> {
 /// Whether data at `root` is in a store rather than in files of folders. Nothing is opened.
 #[must_use]
 pub fn is_stored(root: &Path) -> bool {
-    is_pack(root)
+    is_parquet(root) || is_pack(root)
 }
