@@ -23,7 +23,8 @@ pub(crate) struct Doctor {
     /// Folder to examine
     #[arg(value_name = "DIR")]
     dir: PathBuf,
-    /// Kind of a folder, if its name does not tell: color, depth, labels, mask or other
+    /// Kind of a folder, if its name does not tell: color, depth, labels, mask or other;
+    /// or of files that share folders with others, as in 'rgb_*=color'
     #[arg(long = "kind", value_name = "FOLDER=KIND", value_parser = kind_of)]
     kinds: Vec<(String, Kind)>,
     /// Stored units of depth per metre, 1000 for millimetres

@@ -33,7 +33,8 @@ pub(crate) struct PackCommand {
     /// Pack these folders only
     #[arg(long, value_name = "FOLDER", value_delimiter = ',')]
     folders: Vec<String>,
-    /// Kind of a folder, if its name does not tell: color, depth, labels, mask or other
+    /// Kind of a folder, if its name does not tell: color, depth, labels, mask or other;
+    /// or of files that share folders with others, as in 'rgb_*=color'
     #[arg(long = "kind", value_name = "FOLDER=KIND", value_parser = kind_of)]
     kinds: Vec<(String, Kind)>,
     /// Read the files of a folder as they are stored, whatever EXIF orientation they carry

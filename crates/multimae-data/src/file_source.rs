@@ -33,11 +33,11 @@ impl FileSource {
     }
 
     pub(crate) fn name(&self) -> String {
-        let folder = plain(&self.folder);
-        match (self.naming.pattern(), folder.as_str()) {
-            (pattern, _) if pattern.is_empty() => folder,
-            (pattern, ".") => pattern,
-            (pattern, folder) => format!("{folder}/{pattern}"),
+        let pattern = self.naming.pattern();
+        match self.folder.trim_end_matches('/') {
+            _ if pattern.is_empty() => self.folder.clone(),
+            "" | "." => pattern,
+            folder => format!("{folder}/{pattern}"),
         }
     }
 
@@ -92,6 +92,9 @@ mod tests {
         let source = FileSource::parse("rgb_*");
         assert_eq!(source.key("kitchen/rgb_1.jpg").as_deref(), Some("kitchen/1"));
         assert_eq!(source.key("kitchen/sync_depth_1.png"), None);
-        assert_eq!(FileSource { folder: "./a/".to_owned(), ..source }.name(), "a/rgb_*");
+        assert_eq!(FileSource { folder: "/a/".to_owned(), ..source }.name(), "/a/rgb_*");
+        // Names of folders stay as they are, also whole paths.
+        assert_eq!(FileSource::parse("/data/rgb/").name(), "/data/rgb/");
+        assert_eq!((plain("./rgb/").as_str(), plain("./").as_str()), ("rgb", "."));
     }
 }

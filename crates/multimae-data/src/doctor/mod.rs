@@ -16,7 +16,7 @@ mod report;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::{Error, Orientation, Result};
+use crate::{Error, Orientation, Result, parquet};
 
 pub use crate::folder_kind::Kind;
 pub use report::{DataSetReport, Finding, Folder, LabelShare, Report, Severity, Values};
@@ -60,6 +60,7 @@ pub fn examine(
     options: &Options,
     progress: impl Fn(usize, usize) + Sync,
 ) -> Result<Report> {
+    parquet::refuse(root)?;
     let parts = part::find(root, options)?;
     if parts.is_empty() {
         let problem =

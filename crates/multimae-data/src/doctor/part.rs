@@ -11,7 +11,7 @@ use super::lists::Lists;
 use super::report::{DataSetReport, Finding, Folder, Severity, Values};
 use super::{Kind, Options, checks, pairing};
 use crate::decode::Stored;
-use crate::file_source::{FileSource, plain};
+use crate::file_source::FileSource;
 use crate::files::{Files, subfolders};
 use crate::{Orientation, Result};
 
@@ -68,7 +68,7 @@ impl Unread {
 
     /// The folders and patterns of files whose kinds are given.
     fn of_patterns(root: &Path, options: &Options) -> Result<Self> {
-        let files = |name: &String| Ok((plain(name), FileSource::parse(name).files(root)?));
+        let files = |name: &String| Ok((name.clone(), FileSource::parse(name).files(root)?));
         let folders = options.kinds.keys().map(files).collect::<Result<_>>()?;
         Ok(Self { name: String::new(), path: root.to_owned(), folders })
     }

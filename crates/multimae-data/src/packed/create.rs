@@ -17,7 +17,7 @@ use crate::decode::{self, ExifOrientation, Frame, Problem, Stored};
 use crate::file_source::{FileSource, plain};
 use crate::files::{Files, subfolders, texts};
 use crate::folder_kind::Kind;
-use crate::{DataModality, Error, Orientation, PairingProblems, Rejected, Result};
+use crate::{DataModality, Error, Orientation, PairingProblems, Rejected, Result, parquet};
 
 /// The number of files that are read to infer a folder's kind.
 const PROBED: usize = 5;
@@ -92,6 +92,7 @@ pub struct Summary {
 /// [`Error::File`] if there is none, or if the folders of modalities are one level lower;
 /// [`Error::Config`] if `kinds` names another folder; [`Error::Io`].
 pub fn find_folders(root: &Path, kinds: &BTreeMap<String, Kind>) -> Result<Vec<PackFolder>> {
+    parquet::refuse(root)?;
     if kinds.keys().any(|name| FileSource::is_pattern(name)) {
         return patterns(root, kinds);
     }
@@ -155,7 +156,7 @@ pub fn folders_of(modalities: &[DataModality]) -> Result<Vec<PackFolder>> {
                 modality.name
             )));
         }
-        let (name, content) = (modality.source(), Content::of(&modality.encoding));
+        let (name, content) = (plain(&modality.source()), Content::of(&modality.encoding));
         match folders.iter_mut().find(|folder| folder.folder == name) {
             None => folders.push(PackFolder {
                 folder: name,

@@ -72,7 +72,7 @@ impl Leaf {
         group: &dyn RowGroupReader,
         rows: usize,
     ) -> Result<Vec<Option<i64>>, Problem> {
-        let mut ints = Vec::with_capacity(rows);
+        let mut ints = Vec::new();
         self.each(group, (0, rows), &mut |_, numbers| {
             ints.push(int(&numbers));
             Ok(())
@@ -89,7 +89,7 @@ impl Leaf {
         if self.numbers.is_none() {
             return Ok(self.all_bytes(group, rows)?.iter().map(Option::is_some).collect());
         }
-        let mut present = Vec::with_capacity(rows);
+        let mut present = Vec::new();
         self.each(group, (0, rows), &mut |levels, _| {
             // An empty list is there, and an error where it is read.
             present.push(levels.definitions[..] != [0] || !self.optional);
@@ -139,7 +139,7 @@ impl Leaf {
         noted: &[Option<usize>],
         (first, count): (usize, usize),
     ) -> Result<Vec<Result<Option<Array>, Problem>>, Problem> {
-        let mut arrays = Vec::with_capacity(count);
+        let mut arrays = Vec::new();
         self.each(group, (first, count), &mut |levels, numbers| {
             arrays.push(self.array(&levels, numbers, noted));
             Ok(())

@@ -27,6 +27,7 @@
 mod chunks;
 mod columns;
 mod convert;
+mod file;
 mod leaf;
 mod numbers;
 mod shape;
@@ -36,5 +37,6 @@ mod table;
 pub use chunks::KEPT_BYTES;
 pub use columns::{Column, ColumnKind};
 pub use numbers::{Array, NumberType, Numbers};
+pub(crate) use splits::refuse;
 pub use splits::{Split, is_parquet, splits};
 pub use table::{Table, Value};

@@ -36,6 +36,21 @@ pub fn is_parquet(root: &Path) -> bool {
     holds_one(root.to_owned()) || places().any(|place| holds_one(root.join(place)))
 }
 
+/// An error if data is in parquet tables, for what reads folders of files alone.
+///
+/// # Errors
+/// [`Error::File`], with what takes tables.
+pub(crate) fn refuse(root: &Path) -> Result<()> {
+    if !is_parquet(root) {
+        return Ok(());
+    }
+    let problem =
+        "it holds parquet tables, and this reads folders of files; training, evaluation and \
+                   prediction take the tables as they are (`--data`)"
+            .to_owned();
+    Err(Error::File { path: root.to_owned(), problem })
+}
+
 /// The splits of a table or of a folder of tables, by the names of the files:
 /// `train-00000-of-00008.parquet`, `train.parquet`, or `train/0000.parquet`.
 ///

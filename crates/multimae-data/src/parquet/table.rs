@@ -1,18 +1,19 @@
 //! Rows of tables.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
-use ::parquet::basic::Compression;
-use ::parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use ::parquet::file::reader::{FileReader, RowGroupReader};
-use ::parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader};
+use ::parquet::file::serialized_reader::SerializedFileReader;
 use ::parquet::file::statistics::Statistics;
 use bytes::Bytes;
 
 use super::chunks::Chunks;
-use super::columns::{self, Column, ColumnKind};
+use super::columns::{Column, ColumnKind};
+use super::file::{checksum, open, rows_of, same_columns};
 use super::leaf::{Leaf, words};
 use super::numbers::Array;
 use crate::decode::{Problem, guarded};
@@ -24,6 +25,8 @@ pub struct Table {
     columns: Vec<Column>,
     rows: usize,
     chunks: Chunks,
+    /// By file, row group and column.
+    checksums: Mutex<HashMap<(usize, usize, usize), u32>>,
 }
 
 struct TableFile {
@@ -31,6 +34,8 @@ struct TableFile {
     reader: SerializedFileReader<Bytes>,
     /// Its rows in the table.
     rows: Range<usize>,
+    /// The first row of each row group in the file.
+    groups: Vec<usize>,
 }
 
 /// The value of a column in a row.
@@ -98,16 +103,21 @@ impl Table {
                 Some(first) => same_columns(first, &own).map_err(error)?,
                 None => columns = Some(own),
             }
-            let count = reader.metadata().file_metadata().num_rows();
-            let count = usize::try_from(count).unwrap_or_default();
-            files.push(TableFile { path, reader, rows: rows..rows + count });
+            let mut count = 0;
+            let groups = reader.metadata().row_groups().iter().map(|group| {
+                let first = count;
+                count += rows_of(group);
+                first
+            });
+            let groups = groups.collect();
+            files.push(TableFile { path, reader, rows: rows..rows + count, groups });
             rows += count;
         }
         let columns = columns.ok_or_else(|| Error::Table {
             path: PathBuf::new(),
             problem: "a table needs at least one file".to_owned(),
         })?;
-        Ok(Self { files, columns, rows, chunks: Chunks::default() })
+        Ok(Self { files, columns, rows, chunks: Chunks::default(), checksums: Mutex::default() })
     }
 
     /// The number of rows in all files.
@@ -227,16 +237,9 @@ impl Table {
         let bytes = u64::try_from(chunk.compressed_size()).ok()?;
         let rows = u64::try_from(group.num_rows()).ok()?.max(1);
         let rest = if place.row == 0 { bytes % rows } else { 0 };
-        let mut checksum = crc32fast::Hasher::new();
-        for number in [chunk.num_values(), chunk.uncompressed_size(), chunk.data_page_offset()] {
-            checksum.update(&number.to_le_bytes());
-        }
-        let statistics = chunk.statistics();
-        let ends = [Statistics::min_bytes_opt, Statistics::max_bytes_opt];
-        for end in ends.iter().filter_map(|end| statistics.and_then(end)) {
-            checksum.update(end);
-        }
-        Some((bytes / rows + rest, checksum.finalize()))
+        let mut checksums = self.checksums.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = checksums.entry((place.file, place.group, column));
+        Some((bytes / rows + rest, *entry.or_insert_with(|| checksum(chunk))))
     }
 
     /// The results of all row groups, one after the other.
@@ -250,8 +253,7 @@ impl Table {
             for number in 0..file.reader.metadata().num_row_groups() {
                 let part = guarded(|| {
                     let group = file.reader.get_row_group(number).map_err(words)?;
-                    let rows = usize::try_from(group.metadata().num_rows()).unwrap_or_default();
-                    read(group.as_ref(), rows)
+                    read(group.as_ref(), rows_of(group.metadata()))
                 });
                 all.extend(part.map_err(|problem| Error::Table {
                     path: file.path.clone(),
@@ -270,15 +272,11 @@ impl Table {
         let outside = Error::Index { index: row, len: self.rows };
         let file = self.files.partition_point(|file| file.rows.end <= row);
         let Some(entry) = self.files.get(file) else { return Err(outside) };
-        let mut rest = row - entry.rows.start;
-        for (group, metadata) in entry.reader.metadata().row_groups().iter().enumerate() {
-            let rows = usize::try_from(metadata.num_rows()).unwrap_or_default();
-            if rest < rows {
-                return Ok(Place { file, group, row: rest });
-            }
-            rest -= rows;
-        }
-        Err(outside)
+        let row = row - entry.rows.start;
+        // Of empty row groups, the last one that begins here holds the row.
+        let group = entry.groups.partition_point(|&first| first <= row).checked_sub(1);
+        let group = group.ok_or(outside)?;
+        Ok(Place { file, group, row: row - entry.groups[group] })
     }
 
     fn read(&self, place: Place, at: usize, column: &Column) -> Result<Value, Problem> {
@@ -298,8 +296,7 @@ impl Table {
                 let array = match group.metadata().column(column.leaf.index).offset_index_offset() {
                     Some(_) => one(column.leaf.arrays(group, shape, (row, 1))?)?,
                     None => self.chunks.array((file, number, at), row, || {
-                        let rows = usize::try_from(group.metadata().num_rows()).unwrap_or_default();
-                        column.leaf.arrays(group, shape, (0, rows))
+                        column.leaf.arrays(group, shape, (0, rows_of(group.metadata())))
                     })?,
                 };
                 array.map(Value::Array)
@@ -320,51 +317,6 @@ impl fmt::Debug for Table {
             .field("rows", &self.rows)
             .field("columns", &self.columns)
             .finish_non_exhaustive()
-    }
-}
-
-fn open(contents: Bytes) -> Result<(SerializedFileReader<Bytes>, Vec<Column>), Problem> {
-    if !contents.starts_with(b"PAR1") {
-        return Err("it is no parquet file: it does not begin with PAR1".to_owned());
-    }
-    let options = ReadOptionsBuilder::new().with_page_index().build();
-    let reader = SerializedFileReader::new_with_options(contents, options)
-        .map_err(|error| format!("{error}; the file is damaged or not whole, copy it again"))?;
-    let mut chunks = reader.metadata().row_groups().iter().flat_map(RowGroupMetaData::columns);
-    let codec = |chunk: &&ColumnChunkMetaData| {
-        matches!(chunk.compression(), Compression::BROTLI(_) | Compression::LZO)
-    };
-    if let Some(chunk) = chunks.find(codec) {
-        return Err(format!(
-            "column `{}` is compressed by {}, which is not read; write the table again with \
-             `compression=\"zstd\"`",
-            chunk.column_path().string(),
-            chunk.compression()
-        ));
-    }
-    let columns = columns::of_file(reader.metadata().file_metadata());
-    Ok((reader, columns))
-}
-
-/// Whether a file has the columns of the first one.
-fn same_columns(first: &[Column], other: &[Column]) -> Result<(), Problem> {
-    let names = |columns: &[Column]| {
-        columns.iter().map(|column| column.name.clone()).collect::<Vec<String>>().join(", ")
-    };
-    if names(first) != names(other) {
-        return Err(format!(
-            "its columns are {}, and those of the first file {}; open one set of files at a time",
-            names(other),
-            names(first)
-        ));
-    }
-    match first.iter().zip(other).find(|(first, other)| first != other) {
-        None => Ok(()),
-        Some((first, other)) => Err(format!(
-            "its column `{}` holds {:?}, and that of the first file {:?}; open one set of files at \
-             a time",
-            first.name, other.kind, first.kind
-        )),
     }
 }
 

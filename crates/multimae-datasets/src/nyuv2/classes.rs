@@ -169,10 +169,9 @@ mod tests {
             multimae_data::labels::ClassMap::read(&folder.join(name)).unwrap()
         };
         let label = |class: u8| Some(i64::from(class) - 1);
-        for (classes, name) in [
-            (Classes::Forty, "nyu894_to_nyu40.txt"),
-            (Classes::Thirteen, "nyu894_to_nyu13.txt"),
-        ] {
+        for (classes, name) in
+            [(Classes::Forty, "nyu894_to_nyu40.txt"), (Classes::Thirteen, "nyu894_to_nyu13.txt")]
+        {
             let (own, map) = (ClassMap::new(classes, None).unwrap(), read(name));
             for id in 0..=IDS {
                 let class = own.get(id as u16).unwrap();

@@ -100,7 +100,13 @@ fn modality(name: &str) -> (Modality, InputModality) {
         ),
         "semseg" => (
             Modality::categorical("semseg", CLASSES, 4),
-            Encoding::Labels { classes: CLASSES, ignore: None, offset: 0, values: Vec::new(), map: None },
+            Encoding::Labels {
+                classes: CLASSES,
+                ignore: None,
+                offset: 0,
+                values: Vec::new(),
+                map: None,
+            },
         ),
         name => (
             Modality::continuous(name, 1),

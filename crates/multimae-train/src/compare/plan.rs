@@ -366,9 +366,10 @@ fn check_files(recipe: &FinetuneRecipe) -> Result<(), String> {
         if !root.is_dir() {
             return Err(format!("{}: there is no such folder of data", root.display()));
         }
-        let list = split.as_ref().map(|split| root.join(format!("{split}.txt")));
-        if let Some(list) = list.filter(|list| !list.is_file()) {
-            return Err(format!("`{key}`: there is no list {}", list.display()));
+        let Some(split) = split else { continue };
+        let lists = ["txt", "csv"].map(|extension| root.join(format!("{split}.{extension}")));
+        if !lists.iter().any(|list| list.is_file()) {
+            return Err(format!("`{key}`: there is no list {}", lists[0].display()));
         }
     }
     match &recipe.weights.finetune {
