@@ -58,9 +58,10 @@ pub(crate) fn read(
         };
         let mut id = None;
         for (place, cell) in found {
+            let cell = below_root(root, cell);
             let source = FileSource::of(&modalities[place]);
-            let id = id.get_or_insert_with(|| id_of(cell, &source));
-            let file = locate(root, cell, &source)
+            let id = id.get_or_insert_with(|| id_of(&cell, &source));
+            let file = locate(root, &cell, &source)
                 .map_err(|problem| error(format!("line {line}: {problem}")))?;
             if let (Some(file), Some(files)) = (file, &mut columns.files[place]) {
                 files.add(id, file);
@@ -103,30 +104,31 @@ fn files<'a>(used: &[(usize, usize)], cells: &[&'a str]) -> Option<Vec<(usize, &
     used.iter().map(|&(column, place)| Some((place, *cells.get(column.checked_sub(1)?)?))).collect()
 }
 
-/// A path from the root, whatever marks between folders and before the first one it has.
-fn below_root(cell: &str) -> String {
+/// A path from the root, whatever marks between folders and before the first one it has. A path of
+/// the whole system may begin with that of the root.
+fn below_root(root: &Path, cell: &str) -> String {
+    let whole = Path::new(cell).is_absolute().then(|| Path::new(cell).strip_prefix(root).ok());
+    let cell = whole.flatten().and_then(Path::to_str).unwrap_or(cell);
     let path = cell.replace('\\', "/");
     let path = path.trim_start_matches("./").trim_start_matches('/');
     path.to_owned()
 }
 
 /// The name of the sample with this file.
-fn id_of(cell: &str, source: &FileSource) -> String {
-    let path = below_root(cell);
+fn id_of(path: &str, source: &FileSource) -> String {
     let folder = format!("{}/", plain(&source.folder));
-    let path = path.strip_prefix(&folder).unwrap_or(&path);
+    let path = path.strip_prefix(&folder).unwrap_or(path);
     let id = source.key(path).unwrap_or_else(|| stem_of(path).unwrap_or(path).to_owned());
     composed(&id)
 }
 
 /// The file that a path means, if it is there.
-fn locate(root: &Path, cell: &str, source: &FileSource) -> Result<Option<PathBuf>, String> {
-    let path = below_root(cell);
-    let places = [root.join(&path), root.join(&source.folder).join(&path)];
+fn locate(root: &Path, path: &str, source: &FileSource) -> Result<Option<PathBuf>, String> {
+    let places = [root.join(path), root.join(&source.folder).join(path)];
     let found: Vec<&PathBuf> = places.iter().filter(|place| place.is_file()).collect();
     match found[..] {
         [one, other] if !same(one, other) => Err(format!(
-            "`{cell}` is a file from the root and from the folder `{0}`; set the modality's \
+            "`{path}` is a file from the root and from the folder `{0}`; set the modality's \
              `folder: .` for the first, or write {0}/ before the paths",
             source.folder
         )),
@@ -153,9 +155,11 @@ mod tests {
 
     #[test]
     fn samples_are_named_by_the_first_file() {
-        let id = |cell, source| id_of(cell, &FileSource::parse(source));
+        let root = Path::new("/data");
+        let id = |cell, source| id_of(&below_root(root, cell), &FileSource::parse(source));
         assert_eq!(id("/kitchen/rgb_1.jpg", "rgb_*"), "kitchen/1");
         assert_eq!(id("rgb/1305.175.png", "rgb"), "1305.175");
+        assert_eq!(id("/data/rgb/7.png", "rgb"), "7");
         assert_eq!(id("data\\train\\1.jpg", "."), "data/train/1");
         assert_eq!(id("./x", "rgb"), "x");
     }

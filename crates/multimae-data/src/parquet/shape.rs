@@ -1,5 +1,7 @@
 //! The shape of nested lists.
 
+use std::borrow::Cow;
+
 use crate::decode::Problem;
 
 /// The length of each axis of one value by the repetition levels of its numbers: `lists` for one
@@ -18,23 +20,17 @@ pub(super) fn shape(repetitions: &[i16], lists: i16) -> Result<Vec<usize>, Probl
         }
         shape.push(all / outer);
     }
-    // Where each list has to begin in an array of this shape.
-    let mut sizes: Vec<usize> = Vec::new();
-    let mut size = 1;
-    for &len in shape.iter().rev() {
-        sizes.push(size);
-        size *= len;
+    // Innermost lists first: behind the first number of a list come those that are within it, and
+    // the first numbers of all lists are the numbers of the axis around them.
+    let mut levels = Cow::Borrowed(repetitions);
+    for (&len, within) in shape.iter().zip(1..=lists).rev() {
+        let lists = levels.chunks(len);
+        if lists.clone().any(|list| list.len() < len || list[1..].iter().any(|&l| l != within)) {
+            return Err(ragged(repetitions.len()));
+        }
+        levels = Cow::Owned(lists.map(|list| list[0]).collect());
     }
-    sizes.reverse();
-    let level = |place: usize| match place {
-        0 => Some(0),
-        _ => sizes
-            .iter()
-            .position(|&size| place.is_multiple_of(size))
-            .and_then(|axis| i16::try_from(axis + 1).ok()),
-    };
-    let fits = repetitions.iter().enumerate().all(|(place, &found)| level(place) == Some(found));
-    if fits && size == repetitions.len() { Ok(shape) } else { Err(ragged(repetitions.len())) }
+    if levels[..] == [0] { Ok(shape) } else { Err(ragged(repetitions.len())) }
 }
 
 fn ragged(numbers: usize) -> Problem {
