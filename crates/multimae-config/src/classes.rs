@@ -128,10 +128,18 @@ impl From<Classes> for Value {
     }
 }
 
-/// Makes the files of class maps in the keys of a recipe relative to the folder of the recipe rather
-/// than to it.
+/// Makes the files of class maps in the keys of a recipe, also those of its data sets, relative to
+/// the folder of the recipe rather than to it.
 pub(crate) fn locate_maps(keys: &mut Map<String, Value>, folder: &Path) {
-    let entries = keys.get_mut("modalities").and_then(Value::as_object_mut);
+    locate(keys.get_mut("modalities"), folder);
+    let sets = keys.get_mut("data_sets").and_then(Value::as_array_mut);
+    for set in sets.into_iter().flatten() {
+        locate(set.get_mut("modalities"), folder);
+    }
+}
+
+fn locate(entries: Option<&mut Value>, folder: &Path) {
+    let entries = entries.and_then(Value::as_object_mut);
     for entry in entries.into_iter().flatten().map(|(_, entry)| entry) {
         let map = entry.get_mut("classes").and_then(|classes| classes.get_mut(MAP));
         if let Some(map @ Value::String(_)) = map
@@ -193,6 +201,20 @@ mod tests {
         assert!(error.contains("modalities.semseg.classes.map.1-2"), "{error}");
         fs_err::remove_file(dir.path().join("maps/two.txt")).unwrap();
         assert!(load(dir.path(), text).unwrap_err().to_string().contains("two.txt"));
+    }
+
+    #[test]
+    fn files_of_maps_are_relative_to_the_recipe() {
+        let entry = json!({ "semseg": { "classes": { "map": "a.txt" } }, "rgb": null });
+        let keys = json!({
+            "modalities": entry,
+            "data_sets": [{ "path": "x", "modalities": entry }, { "modalities": ["rgb"] }],
+        });
+        let Value::Object(mut keys) = keys else { panic!() };
+        locate_maps(&mut keys, Path::new("recipes"));
+        let at = |entries: &Value| entries["semseg"]["classes"]["map"].clone();
+        let located = [&keys["modalities"], &keys["data_sets"][0]["modalities"]].map(at);
+        assert_eq!(located, [json!("recipes/a.txt"), json!("recipes/a.txt")]);
     }
 
     #[test]
