@@ -37,8 +37,19 @@ fn of_file(path: &Path, progress: impl Fn(u64), stop: &AtomicBool) -> Result<Opt
             }
         }
     }
-    Ok(Some(digest.finalize().iter().fold(String::new(), |mut text, byte| {
+    Ok(Some(hexadecimal(digest)))
+}
+
+/// The digest of bytes in hexadecimal digits.
+pub(crate) fn of_bytes(bytes: &[u8]) -> String {
+    let mut digest = Md5::new();
+    digest.update(bytes);
+    hexadecimal(digest)
+}
+
+fn hexadecimal(digest: Md5) -> String {
+    digest.finalize().iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
-    })))
+    })
 }

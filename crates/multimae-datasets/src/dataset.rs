@@ -1,8 +1,9 @@
 //! The interface of a data set.
 
 use std::fmt::Debug;
+use std::path::Path;
 
-use crate::{OptionInfo, OptionValues, PrepareRun, Result, Summary};
+use crate::{OptionInfo, OptionValues, PrepareRun, Recognised, Result, Summary};
 
 /// A published data set that becomes a folder of frames.
 pub trait PrepareDataset: Debug + Sync {
@@ -17,6 +18,13 @@ pub trait PrepareDataset: Debug + Sync {
 
     /// The content of the folder, in sentences.
     fn writes(&self) -> &'static str;
+
+    /// The copies of the data set that a file or folder looks like, by its layout. None if the data
+    /// set cannot tell.
+    fn recognise(&self, path: &Path) -> Vec<Recognised> {
+        let _ = path;
+        Vec::new()
+    }
 
     /// Prepares the data set in the folder [`PrepareRun::out`].
     ///

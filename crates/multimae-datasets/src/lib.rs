@@ -8,6 +8,7 @@
 //! * [`registry`] lists all of them; the command line is generated from it.
 //! * One writer serves all data sets: names of files, lists, manifest, checksums, statistics,
 //!   threads, resuming. A data set only turns its files into frames.
+//! * [`recognise`] says which data set a file or folder holds that is not prepared yet.
 //!
 //! A further data set is a module with an implementation of [`PrepareDataset`], and its lines here: the
 //! module and an entry of [`registry`].
@@ -27,6 +28,7 @@ mod folder;
 mod frame;
 pub mod nyuv2;
 mod options;
+mod recognise;
 mod run;
 mod statistics;
 
@@ -39,6 +41,7 @@ pub mod fuzzing {
 pub use dataset::PrepareDataset;
 pub use error::{Error, Result};
 pub use options::{Choice, OptionInfo, OptionKind, OptionValues};
+pub use recognise::{Recognised, recognise};
 pub use run::{Outcome, PrepareRun, Progress, Summary};
 pub use statistics::Statistics;
 

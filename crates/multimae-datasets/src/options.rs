@@ -23,6 +23,8 @@ pub enum OptionKind {
     RequiredFile,
     /// A file that may be given.
     OptionalFile,
+    /// A file or a folder that may be given.
+    OptionalPath,
     /// One of several words; the first is the default.
     Choice(&'static [Choice]),
     /// Present or absent.
@@ -47,7 +49,7 @@ pub struct OptionValues {
 }
 
 impl OptionValues {
-    /// Sets the value of a file option.
+    /// Sets the value of an option that is a file or a folder.
     #[must_use]
     pub fn with_file(mut self, name: &str, path: impl Into<PathBuf>) -> Self {
         self.files.insert(name.to_owned(), path.into());
@@ -68,7 +70,7 @@ impl OptionValues {
         self
     }
 
-    /// The file, if one is given.
+    /// The file or folder, if one is given.
     #[must_use]
     pub fn file(&self, name: &str) -> Option<&Path> {
         self.files.get(name).map(PathBuf::as_path)

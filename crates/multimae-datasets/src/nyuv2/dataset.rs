@@ -1,9 +1,13 @@
 //! NYUv2 in the list of data sets: its options by name.
 
+use std::path::Path;
+
+use super::copies::{self, CopyOptions, Found};
 use super::prepare::{Nyuv2Options, prepare};
-use super::{Classes, Crop};
+use super::{Classes, Crop, Error};
 use crate::{
-    Choice, OptionInfo, OptionKind, OptionValues, PrepareDataset, PrepareRun, Result, Summary,
+    Choice, OptionInfo, OptionKind, OptionValues, PrepareDataset, PrepareRun, Recognised, Result,
+    Summary,
 };
 
 /// The labelled set of NYU Depth V2.
@@ -20,7 +24,16 @@ const CROPS: &[Choice] = &[
 ];
 
 const NEEDS: &[OptionInfo] = &[
-    OptionInfo { name: "mat", kind: OptionKind::RequiredFile, help: "nyu_depth_v2_labeled.mat" },
+    OptionInfo {
+        name: "copy",
+        kind: OptionKind::OptionalPath,
+        help: "Any copy of NYUv2, a file or a folder; it is recognised by its layout",
+    },
+    OptionInfo {
+        name: "mat",
+        kind: OptionKind::OptionalFile,
+        help: "nyu_depth_v2_labeled.mat, in place of --copy",
+    },
     OptionInfo {
         name: "splits",
         kind: OptionKind::OptionalFile,
@@ -59,7 +72,7 @@ impl PrepareDataset for Nyuv2 {
     }
 
     fn title(&self) -> &'static str {
-        "NYU Depth V2: 1449 labelled frames, from its MATLAB files"
+        "NYU Depth V2: 1449 labelled frames, from its MATLAB files or any copy of it"
     }
 
     fn needs(&self) -> &'static [OptionInfo] {
@@ -70,20 +83,62 @@ impl PrepareDataset for Nyuv2 {
         "Writes rgb/, depth/ (16-bit PNG, millimetres), label40/ or label13/ (0 is void), mask_valid/ \
          (255 where depth is valid), lists (the official train and test, and train in two: train_fit, \
          val), classes.txt, frames.csv and manifest.json. Names are the official ids. Every value is \
-         checked."
+         checked. Of a copy, ids and lists are the official ones where the copy has them, and those of \
+         the copy elsewhere; labels are written where it has them."
+    }
+
+    fn recognise(&self, path: &Path) -> Vec<Recognised> {
+        copies::recognise(path)
     }
 
     fn prepare(&self, options: &OptionValues, run: &PrepareRun<'_>) -> Result<Summary> {
-        prepare(&Nyuv2Options::from_values(options)?, run)
+        let path = match (options.file("mat"), options.file("copy")) {
+            (Some(mat), None) => return prepare(&Nyuv2Options::from_values(options, mat)?, run),
+            (None, Some(path)) => path,
+            _ => {
+                let problem = "give either --copy PATH, any copy of NYUv2, or --mat FILE";
+                return Err(Error::Options(problem.to_owned()));
+            }
+        };
+        match copies::find(path)? {
+            Found::Mat => prepare(&Nyuv2Options::from_values(options, path)?, run),
+            Found::Copy(copy) => {
+                let given =
+                    OF_MAT.iter().find(|name| options.file(name).is_some() || options.flag(name));
+                if let Some(name) = given {
+                    return Err(Error::Options(format!(
+                        "--{name} belongs to the official file, and {} is {}",
+                        path.display(),
+                        copy.title()
+                    )));
+                }
+                let options = CopyOptions { path: path.to_owned(), crop: crop(options)? };
+                copies::prepare_open(copy, &options, run)
+            }
+        }
     }
 }
 
+/// The options that only the official file has a use for. The classes of the labels of a copy are its
+/// own.
+const OF_MAT: [&str; 4] = ["splits", "ids", "class-map", "measured-only"];
+
+fn crop(values: &OptionValues) -> Result<Crop> {
+    values.choice("crop", Crop::None, |word| match word {
+        "none" => Some(Crop::None),
+        "toolbox" => Some(Crop::Toolbox),
+        "eigen" => Some(Crop::Eigen),
+        "gupta" => Some(Crop::Gupta),
+        _ => None,
+    })
+}
+
 impl Nyuv2Options {
-    /// The options of the command line.
-    fn from_values(values: &OptionValues) -> Result<Self> {
+    /// The options of the command line for an official file.
+    fn from_values(values: &OptionValues, mat: &Path) -> Result<Self> {
         let file = |name| values.file(name).map(ToOwned::to_owned);
         Ok(Self {
-            mat: values.required_file("mat")?.to_owned(),
+            mat: mat.to_owned(),
             splits: file("splits"),
             ids: file("ids"),
             classes: values.choice("classes", Classes::Forty, |word| match word {
@@ -92,13 +147,7 @@ impl Nyuv2Options {
                 _ => None,
             })?,
             class_map: file("class-map"),
-            crop: values.choice("crop", Crop::None, |word| match word {
-                "none" => Some(Crop::None),
-                "toolbox" => Some(Crop::Toolbox),
-                "eigen" => Some(Crop::Eigen),
-                "gupta" => Some(Crop::Gupta),
-                _ => None,
-            })?,
+            crop: crop(values)?,
             measured_only: values.flag("measured-only"),
         })
     }
@@ -110,14 +159,14 @@ mod tests {
 
     #[test]
     fn every_word_is_an_option() {
-        let values = OptionValues::default().with_file("mat", "a.mat");
-        let options = Nyuv2Options::from_values(&values).unwrap();
+        let (values, mat) = (OptionValues::default(), Path::new("a.mat"));
+        let options = Nyuv2Options::from_values(&values, mat).unwrap();
         assert_eq!((options.classes, options.crop), (Classes::Forty, Crop::None));
         for info in NEEDS {
             let OptionKind::Choice(choices) = info.kind else { continue };
             for (at, choice) in choices.iter().enumerate() {
                 let given = values.clone().with_choice(info.name, choice.word);
-                let given = Nyuv2Options::from_values(&given).unwrap();
+                let given = Nyuv2Options::from_values(&given, mat).unwrap();
                 assert_eq!(
                     given == options,
                     at == 0,
@@ -127,7 +176,7 @@ mod tests {
                 );
             }
             let unknown = values.clone().with_choice(info.name, "other");
-            let message = Nyuv2Options::from_values(&unknown).unwrap_err().to_string();
+            let message = Nyuv2Options::from_values(&unknown, mat).unwrap_err().to_string();
             assert!(message.contains(info.name), "{message}");
         }
     }

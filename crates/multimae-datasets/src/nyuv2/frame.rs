@@ -6,7 +6,7 @@ use super::source::{Shape, Stored};
 use crate::frame::{DEPTH_PER_METRE, Frame};
 
 /// The greatest depth of the set, metres. The range of the sensor ends before it.
-const MAX_DEPTH: f32 = 10.0;
+pub(super) const MAX_DEPTH: f32 = 10.0;
 
 /// Turns a frame upright and converts its values.
 ///
@@ -42,7 +42,8 @@ pub(super) fn convert(
     })
 }
 
-fn millimetres(metres: f32) -> Result<u16, String> {
+/// Depth in metres as the nearest whole millimetres.
+pub(super) fn millimetres(metres: f32) -> Result<u16, String> {
     // Also false for NaN.
     if (0.0..=MAX_DEPTH).contains(&metres) {
         return Ok((metres * DEPTH_PER_METRE).round() as u16);

@@ -1,4 +1,4 @@
-//! NYU Depth V2: from the published MATLAB files to a folder that is trained on.
+//! NYU Depth V2: from the published MATLAB files, or any copy of it, to a folder that is trained on.
 //!
 //! The labelled set is 1449 frames of indoor scenes with 640 x 480 pixels: RGB, depth in metres and
 //! label ids, in one file of 3 GB. [`prepare`] writes
@@ -16,8 +16,12 @@
 //!
 //! and checks every value on the way. The files of MATLAB are turned upright: their axes are stored
 //! in the opposite order.
+//!
+//! [`prepare_copy`] does the same for the copies that people have besides: it recognises which one
+//! it is given, and says so.
 
 mod classes;
+mod copies;
 mod crop;
 mod dataset;
 mod frame;
@@ -27,6 +31,7 @@ mod source;
 mod splits;
 
 pub use classes::Classes;
+pub use copies::{CopyOptions, prepare_copy};
 pub use crop::Crop;
 pub use dataset::Nyuv2;
 pub use prepare::{Nyuv2Options, prepare};

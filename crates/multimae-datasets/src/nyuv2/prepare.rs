@@ -22,7 +22,9 @@ const PUBLISHED: (u64, &str) = (2_972_037_809, "520609c519fba3ba5ac58c8fefcc3530
 /// Raised whenever the same input gives other files.
 const VERSION: u32 = 1;
 /// The folders of the maps, whatever the options.
-const FOLDERS: [&str; 5] = ["rgb", "depth", "label40", "label13", "mask_valid"];
+pub(super) const FOLDERS: [&str; 5] = ["rgb", "depth", "label40", "label13", "mask_valid"];
+/// The terms of use, of all copies.
+pub(super) const TERMS: &str = "no licence is stated; for research, and not to be passed on";
 
 const COMPARED: [ComparedKey; 6] = [
     ComparedKey { name: "MD5 of the .mat file", pointer: "/source/md5", absent: "none" },
@@ -86,7 +88,7 @@ pub fn prepare(options: &Nyuv2Options, run: &PrepareRun<'_>) -> Result<Summary> 
 }
 
 /// The name of a frame: its official id.
-fn name(id: u32) -> String {
+pub(super) fn name(id: u32) -> String {
     format!("{id:04}")
 }
 
@@ -102,7 +104,7 @@ fn folder(
     let facts = ManifestFacts {
         dataset: "NYU Depth V2, labelled frames (Silberman et al., ECCV 2012)",
         version: VERSION,
-        terms: "no licence is stated; for research, and not to be passed on",
+        terms: TERMS,
         names: "official ids, from 1",
         size: Some((shape.height, shape.width)),
         label_names: options.classes.names(),

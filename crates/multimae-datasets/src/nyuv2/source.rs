@@ -12,7 +12,7 @@ use super::{Error, Result};
 /// Bytes of the frames that are in memory at the same time, in all threads together.
 const IN_MEMORY: usize = 192 << 20;
 
-const DAMAGED: &str = "the file is damaged; copy or download it again";
+pub(super) const DAMAGED: &str = "the file is damaged; copy or download it again";
 
 /// The opened file.
 pub(super) struct Source {
@@ -187,6 +187,17 @@ impl Source {
     }
 }
 
+/// Whether a file is HDF5 and has the arrays of NYUv2, whatever their shapes.
+pub(super) fn is_mat(path: &Path) -> bool {
+    let has = |file: File| -> std::result::Result<bool, hdf5_pure::Error> {
+        let known = file.root().datasets()?;
+        let has = |name: &str| known.iter().any(|known| known == name);
+        Ok(["images", "depths", "labels"].into_iter().all(has))
+    };
+    matches!(hdf5_pure::is_hdf5(path), Ok(true))
+        && File::open_streaming(path).and_then(has).unwrap_or(false)
+}
+
 /// Reads everything that a file may hold, and drops it.
 #[cfg(fuzzing)]
 pub fn read_all(path: &Path) {
@@ -203,7 +214,7 @@ pub fn read_all(path: &Path) {
 }
 
 /// The problem of a file in a form of HDF5 that is not read here, with the remedy; or another one.
-fn newer_or(error: &hdf5_pure::Error, otherwise: &str) -> String {
+pub(super) fn newer_or(error: &hdf5_pure::Error, otherwise: &str) -> String {
     use hdf5_pure::FormatError as Form;
     let newer = matches!(
         error,
@@ -261,7 +272,7 @@ fn picture_shape(shape: &[u64]) -> std::result::Result<Shape, String> {
 
 /// Checks that the chunks of an array lie inside the file and the array and fit into memory: the library
 /// allocates what their index claims, and counts on from where they are said to begin.
-fn check_chunks(array: &Dataset, file_size: u64) -> std::result::Result<(), String> {
+pub(super) fn check_chunks(array: &Dataset, file_size: u64) -> std::result::Result<(), String> {
     let damaged = |error: hdf5_pure::Error| newer_or(&error, DAMAGED);
     let Some(shape) = array.chunk_shape().map_err(damaged)? else { return Ok(()) };
     // No element is larger than eight bytes.

@@ -103,9 +103,14 @@ impl Splits {
     }
 
     /// `train` or `test`.
-    fn official_list(&self, id: u32) -> Option<&'static str> {
+    pub(super) fn official_list(&self, id: u32) -> Option<&'static str> {
         let lists = [("train", &self.train), ("test", &self.test)];
         lists.into_iter().find(|(_, ids)| ids.contains(&id)).map(|(list, _)| list)
+    }
+
+    /// The ids on the list `train` or `test`, in rising order.
+    pub(super) fn official_ids(&self, list: &str) -> impl Iterator<Item = u32> {
+        (1..=FRAMES).filter(move |&id| self.official_list(id) == Some(list))
     }
 
     /// The smallest list that a frame is on: `train_fit`, `val` or `test`.
