@@ -17,7 +17,8 @@ use crate::terminal;
 /// Reads every file once: DIR/<modality>/<name>, or one level lower with train/, val/ and so on
 /// between. Reports unpaired and broken files, sizes, value ranges, label histograms, depth that
 /// does not fit its unit, overlapping lists and duplicates. The exit code is 1 if the folder should
-/// not be trained on as it is.
+/// not be trained on as it is. A published data set that is not prepared yet is named, with the
+/// command that prepares it.
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
     /// Folder to examine
@@ -68,12 +69,18 @@ impl Doctor {
             ignore: self.ignore,
             threads: self.threads,
         };
+        let recognised = multimae_datasets::recognise(&self.dir);
         let bar = terminal::bar(0, "files");
-        let report = doctor::examine(&self.dir, &options, |done, total| {
+        let examined = doctor::examine(&self.dir, &options, |done, total| {
             bar.set_length(total as u64);
             bar.set_position(done as u64);
-        })?;
+        });
         bar.finish_and_clear();
+        let report = match (examined, recognised.first()) {
+            (Ok(report), _) => report,
+            (Err(_), Some(copy)) => bail!("{copy}"),
+            (Err(error), None) => return Err(error.into()),
+        };
         let text = if self.json {
             format!("{}\n", serde_json::to_string_pretty(&report)?)
         } else {
@@ -83,6 +90,9 @@ impl Doctor {
             // A closed pipe, as with `head`, is no failure.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
             result => result?,
+        }
+        for copy in &recognised {
+            terminal::line(&format!("note: {copy}"));
         }
         self.verdict(&report)
     }

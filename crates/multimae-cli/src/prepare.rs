@@ -101,6 +101,7 @@ fn argument(option: &OptionInfo) -> Arg {
     match option.kind {
         OptionKind::RequiredFile => file(argument).required(true),
         OptionKind::OptionalFile => file(argument),
+        OptionKind::OptionalPath => file(argument).value_name("PATH"),
         OptionKind::Flag => argument.action(ArgAction::SetTrue),
         OptionKind::Choice(choices) => argument
             .value_name(option.name.to_uppercase())
@@ -118,7 +119,7 @@ fn possible_value(choice: &Choice) -> PossibleValue {
 fn with_value(values: OptionValues, option: &OptionInfo, matches: &ArgMatches) -> OptionValues {
     let name = option.name;
     match option.kind {
-        OptionKind::RequiredFile | OptionKind::OptionalFile => {
+        OptionKind::RequiredFile | OptionKind::OptionalFile | OptionKind::OptionalPath => {
             match matches.get_one::<PathBuf>(name) {
                 Some(path) => values.with_file(name, path.clone()),
                 None => values,

@@ -93,3 +93,32 @@ fn warnings_count_when_strict() {
     assert!(stderr(&output).contains("can be used: 0 errors, 1 warnings"));
     assert_eq!(doctor(dir.path(), &["--strict"]).status.code(), Some(1));
 }
+
+#[test]
+fn a_copy_is_named_and_prepared() {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = fixture("nyuv2_copies/bts_official");
+    let command = |name: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_multimae"));
+        command.arg(name);
+        command
+    };
+    let raw = command("doctor").arg(&copy).output().unwrap();
+    let words = "looks like NYU Depth V2, the copy of BTS (official_splits, raw depth)";
+    assert!(stderr(&raw).contains(words), "{}", stderr(&raw));
+    assert!(stderr(&raw).contains("`multimae prepare nyuv2 --copy "), "{}", stderr(&raw));
+
+    let prepare = || {
+        let mut prepare = command("prepare");
+        prepare.arg("nyuv2").arg("--out").arg(dir.path().join("nyuv2"));
+        prepare
+    };
+    let message = succeed(prepare().arg("--copy").arg(&copy));
+    assert!(message.contains("note: this is NYU Depth V2, the copy of BTS"), "{message}");
+    assert!(message.contains("2 of 2 frames written now"), "{message}");
+    let prepared = doctor(dir.path(), &[]);
+    assert_eq!(prepared.status.code(), Some(0), "{}{}", stdout(&prepared), stderr(&prepared));
+    assert!(!stderr(&prepared).contains("looks like"), "{}", stderr(&prepared));
+    let neither = fail(&mut prepare());
+    assert!(neither.contains("--copy PATH") && neither.contains("--mat FILE"), "{neither}");
+}

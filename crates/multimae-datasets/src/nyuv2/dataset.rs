@@ -101,7 +101,11 @@ impl PrepareDataset for Nyuv2 {
             }
         };
         match copies::find(path)? {
-            Found::Mat => prepare(&Nyuv2Options::from_values(options, path)?, run),
+            Found::Mat => {
+                let mut summary = prepare(&Nyuv2Options::from_values(options, path)?, run)?;
+                summary.notes.insert(0, format!("this is {}", Found::Mat.title()));
+                Ok(summary)
+            }
             Found::Copy(copy) => {
                 let given =
                     OF_MAT.iter().find(|name| options.file(name).is_some() || options.flag(name));

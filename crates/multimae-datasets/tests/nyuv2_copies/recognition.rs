@@ -1,6 +1,7 @@
 //! Copies are recognised, and options and folders that do not fit are named.
 
 use fs_err as fs;
+use multimae_data::doctor;
 use multimae_datasets::{OptionValues, Outcome, recognise};
 
 use crate::scratch::{Scratch, prepared};
@@ -33,6 +34,16 @@ fn every_copy_is_recognised_as_itself() {
     let train = prepared.copy.join("train");
     for other in [prepared.out(), train, prepared.out().join("manifest.json"), "/nowhere".into()] {
         assert_eq!(recognise(&other), [], "{}", other.display());
+    }
+}
+
+#[test]
+fn prepared_folders_are_in_order() {
+    for copy in ["fastdepth", "mtan", "bts_sync", "bts_official", "densedepth", "eigen_test"] {
+        let scratch = prepared(copy);
+        let report = doctor::examine(&scratch.out(), &doctor::Options::default(), |_, _| {});
+        let report = report.unwrap();
+        assert!(!report.is_bad(), "{copy}: {report:?}");
     }
 }
 

@@ -24,7 +24,8 @@ pub(in crate::nyuv2) enum Found {
 }
 
 impl Found {
-    fn title(self) -> &'static str {
+    /// The name of the copy in messages.
+    pub(in crate::nyuv2) fn title(self) -> &'static str {
         match self {
             Self::Mat => MAT.0,
             Self::Copy(copy) => copy.title(),
