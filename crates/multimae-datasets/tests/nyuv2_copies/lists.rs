@@ -19,6 +19,7 @@ fn official_ids_and_lists_are_those_of_the_copy_that_has_them() {
              comparable with published ones",
             "mask_valid is 0 outside of rows 7 to 473 and columns 7 to 631: the colours of this \
              copy are black outside",
+            "no labels are written, since the copy has none that are known",
         ]
     );
     let lists = ["train", "train_fit", "test"].map(|list| scratch.text(&format!("{list}.txt")));
@@ -119,6 +120,25 @@ fn lists_and_names_of_other_copies_are_their_own() {
             [255, 255, 0]
         );
     }
+}
+
+#[test]
+fn a_random_split_is_warned_of() {
+    let scratch = Scratch::new("parquet_pictures");
+    let notes = scratch.prepare_copy().unwrap().notes.join("\n");
+    for list in ["train", "val", "test"] {
+        assert!(notes.contains(&format!("`{list}` is a list of this copy")), "{notes}");
+    }
+    assert!(notes.contains("its split is random"), "{notes}");
+    assert!(notes.contains("no labels are written"), "{notes}");
+    let lists = ["train", "val", "test"].map(|list| scratch.text(&format!("{list}.txt")));
+    assert_eq!(lists, ["train_3\n", "val_3\n", "test_1\n"]);
+    assert_eq!(scratch.manifest()["official_lists"], serde_json::json!([]));
+    let table = scratch.text("frames.csv");
+    assert!(
+        table.contains("\ntest_1,test,,,data/test-00000-of-00001.parquet row 0 of test\n"),
+        "{table}"
+    );
 }
 
 #[test]

@@ -66,7 +66,7 @@ const CUT_OFF: f64 = 1.001;
 const JPEG: i64 = 6;
 
 /// Of every copy, the frames in it, and how precise they are: the table of `docs/guides/nyuv2.md`.
-const KEPT: [Kept; 15] = {
+const KEPT: [Kept; 19] = {
     const fn plain(copy: &'static str, frame: (&'static str, i64)) -> Kept {
         let (depth, holes) = (ROUNDED, false);
         Kept { copy, frame, size: FULL, rgb: 0, depth, holes, labels: None }
@@ -93,6 +93,10 @@ const KEPT: [Kept; 15] = {
         Kept { rgb: JPEG, depth: 19.61 + 0.5, ..plain("densedepth", ("office_0003_out_37", 1)) },
         plain("eigen_test", ("eigen_0000", 0)),
         plain("eigen_test_scaled", ("eigen_0001", 1)),
+        thirteen("parquet_arrays", ("val_0000", 0)),
+        thirteen("parquet_arrays", ("train_0000", 1)),
+        plain("parquet_pictures", ("test_1", 0)),
+        plain("parquet_pictures", ("train_3", 1)),
     ]
 };
 

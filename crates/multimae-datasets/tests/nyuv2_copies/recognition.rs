@@ -15,6 +15,8 @@ fn every_copy_is_recognised_as_itself() {
         ("bts_official", "BTS (official_splits, raw depth); 2 frames: test 1, train 1"),
         ("densedepth", "DenseDepth (nyu_data.zip); 2 frames: test 1, train 1"),
         ("eigen_test", "DenseDepth (nyu_test.zip); 2 frames: test 2"),
+        ("parquet_arrays", "MTAN in parquet (tanganke/nyuv2); 2 frames: train 1, val 1"),
+        ("parquet_pictures", "(jagennath-hari/nyuv2); 3 frames: test 1, train 1, val 1"),
     ] {
         let scratch = Scratch::new(copy);
         let found = recognise(&scratch.copy);
@@ -39,7 +41,15 @@ fn every_copy_is_recognised_as_itself() {
 
 #[test]
 fn prepared_folders_are_in_order() {
-    for copy in ["fastdepth", "mtan", "bts_sync", "bts_official", "densedepth", "eigen_test"] {
+    for copy in [
+        "fastdepth",
+        "mtan",
+        "bts_sync",
+        "bts_official",
+        "densedepth",
+        "eigen_test",
+        "parquet_arrays",
+    ] {
         let scratch = prepared(copy);
         let report = doctor::examine(&scratch.out(), &doctor::Options::default(), |_, _| {});
         let report = report.unwrap();

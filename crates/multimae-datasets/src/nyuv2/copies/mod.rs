@@ -15,7 +15,10 @@ mod ids;
 mod mtan;
 mod npy;
 mod pairs;
+mod parquet_arrays;
+mod parquet_pictures;
 mod prepare;
+mod tables;
 mod values;
 
 use std::fmt::Debug;
@@ -29,13 +32,15 @@ pub(super) use prepare::prepare_open;
 pub use prepare::{CopyOptions, prepare_copy};
 
 /// All copies, in the order of messages.
-const COPIES: [&dyn NyuCopy; 6] = [
+const COPIES: [&dyn NyuCopy; 8] = [
     &fastdepth::FastDepth,
     &mtan::Mtan,
     &bts_sync::BtsSync,
     &bts_official::BtsOfficial,
     &densedepth::DenseDepth,
     &eigen_test::EigenTest,
+    &parquet_arrays::ParquetArrays,
+    &parquet_pictures::ParquetPictures,
 ];
 
 /// Height and width of the frames of most copies.
@@ -49,7 +54,7 @@ pub(super) trait NyuCopy: Debug + Sync {
     /// The files that make up the layout.
     fn layout(&self) -> &'static str;
 
-    /// Whether a path has the layout. Only names are looked at.
+    /// Whether a path has the layout. Names are looked at, and the header of a table.
     fn recognises(&self, path: &Path) -> bool;
 
     /// Lists the frames of a recognised path. No picture is decoded.

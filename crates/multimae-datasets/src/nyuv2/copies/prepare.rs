@@ -113,15 +113,15 @@ impl OpenCopy {
         }
         lists
     }
+}
 
-    /// The official ids on a list, if all of its frames have one.
-    fn official_ids(frames: &[&CopyFrame]) -> Option<Vec<u32>> {
-        let id = |frame: &&CopyFrame| match frame.id {
-            FrameId::Official(id) => Some(id),
-            FrameId::Own(_) => None,
-        };
-        frames.iter().map(id).collect()
-    }
+/// The official ids of the frames on a list, if all have one.
+fn official_ids(frames: &[&CopyFrame]) -> Option<Vec<u32>> {
+    let id = |frame: &&CopyFrame| match frame.id {
+        FrameId::Official(id) => Some(id),
+        FrameId::Own(_) => None,
+    };
+    frames.iter().map(id).collect()
 }
 
 /// The copy, its lists, and notices of the copy.
@@ -129,7 +129,7 @@ fn notes(copy: &dyn NyuCopy, opened: &OpenCopy) -> Vec<String> {
     let mut notes = vec![format!("this is {}: {}", copy.title(), opened.lists())];
     let of_list = |(list, frames): (&str, Vec<&CopyFrame>)| {
         let whole = if list == "train" { 795 } else { 654 };
-        let of = match OpenCopy::official_ids(&frames) {
+        let of = match official_ids(&frames) {
             Some(ids) if ids.len() == whole => return None,
             Some(ids) => format!("has {} of the {whole} frames of the official split", ids.len()),
             None => "is a list of this copy, not of the official split".to_owned(),
@@ -145,6 +145,9 @@ fn notes(copy: &dyn NyuCopy, opened: &OpenCopy) -> Vec<String> {
             columns.start,
             columns.end.saturating_sub(1)
         ));
+    }
+    if opened.facts.classes.is_none() {
+        notes.push("no labels are written, since the copy has none that are known".to_owned());
     }
     notes.extend(opened.facts.notes.iter().cloned());
     notes
@@ -186,7 +189,7 @@ fn lists(opened: &OpenCopy, splits: &Splits) -> BTreeMap<&'static str, Vec<Strin
     let mut lists = BTreeMap::new();
     let mut ids = Vec::new();
     for (list, frames) in opened.by_list() {
-        match OpenCopy::official_ids(&frames) {
+        match official_ids(&frames) {
             Some(of_list) => ids.extend(of_list),
             None => {
                 let names = frames.iter().map(|frame| frame.id.name()).collect();
@@ -230,7 +233,7 @@ fn details(
     let official: BTreeSet<&str> = opened
         .by_list()
         .into_iter()
-        .filter(|(_, frames)| OpenCopy::official_ids(frames).is_some())
+        .filter(|(_, frames)| official_ids(frames).is_some())
         .map(|(list, _)| list)
         .collect();
     let entries = [
