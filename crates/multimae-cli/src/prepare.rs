@@ -72,7 +72,9 @@ impl FromArgMatches for Prepare {
 
 /// The command of a data set: its own options, and those that all share.
 fn dataset_command(dataset: &dyn PrepareDataset) -> Command {
-    let is_required = |option: &&OptionInfo| option.kind == OptionKind::RequiredFile;
+    let is_required = |option: &&OptionInfo| {
+        matches!(option.kind, OptionKind::RequiredFile | OptionKind::RequiredFolder)
+    };
     let (required, other): (Vec<_>, Vec<_>) = dataset.needs().iter().partition(is_required);
     let out = Arg::new("out").long("out").value_name("DIR").help("Folder to write").required(true);
     let overwrite = Arg::new("overwrite")
@@ -97,11 +99,15 @@ fn dataset_command(dataset: &dyn PrepareDataset) -> Command {
 
 fn argument(option: &OptionInfo) -> Arg {
     let argument = Arg::new(option.name).long(option.name).help(option.help);
-    let file = |argument: Arg| argument.value_name("FILE").value_parser(value_parser!(PathBuf));
+    let path = |argument: Arg, name: &'static str| {
+        argument.value_name(name).value_parser(value_parser!(PathBuf))
+    };
     match option.kind {
-        OptionKind::RequiredFile => file(argument).required(true),
-        OptionKind::OptionalFile => file(argument),
-        OptionKind::OptionalPath => file(argument).value_name("PATH"),
+        OptionKind::RequiredFile => path(argument, "FILE").required(true),
+        OptionKind::OptionalFile => path(argument, "FILE"),
+        OptionKind::RequiredFolder => path(argument, "DIR").required(true),
+        OptionKind::OptionalFolder => path(argument, "DIR"),
+        OptionKind::OptionalPath => path(argument, "PATH"),
         OptionKind::Flag => argument.action(ArgAction::SetTrue),
         OptionKind::Choice(choices) => argument
             .value_name(option.name.to_uppercase())
@@ -119,12 +125,14 @@ fn possible_value(choice: &Choice) -> PossibleValue {
 fn with_value(values: OptionValues, option: &OptionInfo, matches: &ArgMatches) -> OptionValues {
     let name = option.name;
     match option.kind {
-        OptionKind::RequiredFile | OptionKind::OptionalFile | OptionKind::OptionalPath => {
-            match matches.get_one::<PathBuf>(name) {
-                Some(path) => values.with_file(name, path.clone()),
-                None => values,
-            }
-        }
+        OptionKind::RequiredFile
+        | OptionKind::OptionalFile
+        | OptionKind::RequiredFolder
+        | OptionKind::OptionalFolder
+        | OptionKind::OptionalPath => match matches.get_one::<PathBuf>(name) {
+            Some(path) => values.with_file(name, path.clone()),
+            None => values,
+        },
         OptionKind::Choice(_) => match matches.get_one::<String>(name) {
             Some(word) => values.with_choice(name, word),
             None => values,
@@ -171,8 +179,8 @@ impl Prepare {
             ));
             return;
         }
-        for (list, statistics) in &summary.statistics {
-            terminal::line(&describe(list, statistics));
+        for (list, frames) in &summary.lists {
+            terminal::line(&describe(list, *frames, summary.statistics.get(list)));
         }
         let written = summary.written;
         let end = match summary.outcome {
@@ -183,9 +191,13 @@ impl Prepare {
     }
 }
 
-/// A line about the frames of a list.
-fn describe(list: &str, of: &Statistics) -> String {
-    let mut line = format!("{list:<9}  {:>4} frames", of.frames);
+/// A line about the frames of a list, and the statistics of all or of a part of them.
+fn describe(list: &str, frames: usize, of: Option<&Statistics>) -> String {
+    let mut line = format!("{list:<9}  {frames:>4} frames");
+    let Some(of) = of else { return line };
+    if of.frames < frames {
+        line += &format!(" (statistics of {})", of.frames);
+    }
     if of.depth_valid > 0.0 {
         line += &format!(
             ", depth {:.3} m on average (deviation {:.3}, from {:.3} to {:.3})",
@@ -201,7 +213,7 @@ fn describe(list: &str, of: &Statistics) -> String {
 /// A bar for each of the two parts of the work, from when it begins.
 #[derive(Default)]
 struct Bars {
-    checksum: OnceCell<ProgressBar>,
+    bytes: OnceCell<ProgressBar>,
     frames: OnceCell<ProgressBar>,
 }
 
@@ -209,24 +221,27 @@ impl Bars {
     fn show(&self, progress: Progress) {
         match progress {
             Progress::Checksum { done, total } => {
-                self.checksum.get_or_init(|| checksum_bar(total)).set_position(done);
+                self.bytes.get_or_init(|| bytes_bar(total, "MD5")).set_position(done);
+            }
+            Progress::Unpacked { done, total } => {
+                self.bytes.get_or_init(|| bytes_bar(total, "unpacked")).set_position(done);
             }
             Progress::Frames { done, total } => {
-                self.checksum.get().inspect(|bar| bar.finish_and_clear());
+                self.bytes.get().inspect(|bar| bar.finish_and_clear());
                 self.frames.get_or_init(|| terminal::bar(total, "frames")).set_position(done);
             }
         }
     }
 
     fn clear(&self) {
-        for bar in [&self.checksum, &self.frames].into_iter().filter_map(OnceCell::get) {
+        for bar in [&self.bytes, &self.frames].into_iter().filter_map(OnceCell::get) {
             bar.finish_and_clear();
         }
     }
 }
 
-fn checksum_bar(total: u64) -> ProgressBar {
-    let bar = terminal::bar(total, "MD5");
+fn bytes_bar(total: u64, message: &'static str) -> ProgressBar {
+    let bar = terminal::bar(total, message);
     let template = "{wide_bar} {bytes}/{total_bytes} {msg}  {bytes_per_sec}  ETA {eta}";
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),

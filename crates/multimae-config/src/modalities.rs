@@ -134,13 +134,15 @@ impl Modalities {
         let stored = entry.stored();
         let flip = entry.flip.clone().unwrap_or_default();
         let naming = entry.naming(&Naming::default());
+        let select = entry.select.clone().unwrap_or_default();
+        let clamp = entry.clamp;
         let data = DataModality {
             name: name.to_owned(),
             folder: entry.folder.unwrap_or_else(|| name.to_owned()),
             encoding,
             stride,
             orientation: entry.orientation.unwrap_or_default(),
-            rules: ValueRules { valid, stored, flip },
+            rules: ValueRules { valid, stored, flip, select, clamp },
             naming,
         };
         data.check()?;
@@ -185,6 +187,35 @@ mod tests {
         ));
         let semseg = resolve(&json!(null), "semseg").unwrap();
         assert_eq!(semseg.model, Modality::categorical("semseg", 133, 4));
+    }
+
+    #[test]
+    fn targets_of_taskonomy_are_converted_as_published() {
+        let target = |name: &str, entries: &Value| {
+            Modalities::read(entries).unwrap().resolve(name, Role::Target, DEFAULTS).unwrap().data
+        };
+        let divisor = |data: &DataModality| match data.encoding {
+            Encoding::Continuous { divisor, .. } => divisor,
+            _ => panic!("{data:?}"),
+        };
+        // 8000 / 65535 becomes 1, and what is farther, too.
+        let depth = target("depth_zbuffer", &json!(null));
+        assert_eq!((divisor(&depth), depth.rules.clamp), (8000.0, Some([0.0, 1.0])));
+        let edges = target("edge_texture", &json!(null));
+        assert_eq!((divisor(&edges), edges.rules.clamp), (0.25 * 65535.0, Some([0.0, 1.0])));
+        // Pictures of three channels hold two values, or one.
+        let curvature = target("principal_curvature", &json!(null));
+        assert_eq!((divisor(&curvature), curvature.rules.select), (255.0, vec![0, 1]));
+        assert_eq!(target("reshading", &json!(null)).rules.select, [0]);
+        let own = json!({ "reshading": { "select": [2], "clamp": [0.1, 0.9] } });
+        let own = target("reshading", &own).rules;
+        assert_eq!((own.select, own.clamp), (vec![2], Some([0.1, 0.9])));
+        let metres = target("depth_zbuffer", &json!({ "depth_zbuffer": { "divisor": 512 } }));
+        assert_eq!(metres.rules.clamp, None, "the range is that of the divisor");
+        let whole = json!({ "reshading": { "channels": 3 } });
+        assert!(target("reshading", &whole).rules.select.is_empty());
+        let keypoints = target("keypoints2d", &json!(null));
+        assert_eq!((divisor(&keypoints), keypoints.rules.clamp), (65535.0, None));
     }
 
     #[test]

@@ -135,6 +135,13 @@ pub struct ModalityRecipe {
     /// (labels as stored, or channels): the change of values where a frame is mirrored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flip: Option<Flip>,
+    /// The channels that are taken of files with more channels than it has, in their order: [0, 1] for
+    /// two values stored in a picture of three channels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub select: Option<Vec<usize>>,
+    /// The least and the greatest value, after `divisor`; values beyond become these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clamp: Option<[f32; 2]>,
     /// The kind of task that predicts it in fine-tuning: depth | labels | values | normals.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
@@ -199,6 +206,10 @@ impl ModalityRecipe {
             stored: self.stored.or(usual.stored),
             zero: self.zero.or(usual.zero),
             flip: self.flip.or(usual.flip),
+            // The usual selection is of the usual number of channels, and the usual range that of the
+            // usual divisor.
+            select: self.select.or(usual.select.filter(|_| self.channels.is_none())),
+            clamp: self.clamp.or(usual.clamp.filter(|_| self.divisor.is_none())),
             task: self.task.or(usual.task),
         }
     }

@@ -13,7 +13,7 @@ use super::overrides::Override;
 use crate::{Error, Result};
 
 /// The keys of an entry that say how files are read, and not what the model is.
-const READING: [&str; 14] = [
+const READING: [&str; 16] = [
     "folder",
     "strip_prefix",
     "strip_suffix",
@@ -28,6 +28,8 @@ const READING: [&str; 14] = [
     "valid",
     "stored",
     "zero",
+    "select",
+    "clamp",
 ];
 /// The key of recipes under which modalities are described.
 const MODALITIES: &str = "modalities";
@@ -125,6 +127,8 @@ impl ModalityRecipe {
             ("valid", self.valid.is_some()),
             ("stored", self.stored.is_some()),
             ("zero", self.zero.is_some()),
+            ("select", self.select.is_some()),
+            ("clamp", self.clamp.is_some()),
         ];
         let labels = [
             ("ignore", self.ignore.is_some()),
@@ -146,6 +150,10 @@ impl ModalityRecipe {
                 if let Some(valid) = &self.valid {
                     data.rules.valid.clone_from(valid);
                 }
+                if let Some(select) = &self.select {
+                    data.rules.select.clone_from(select);
+                }
+                data.rules.clamp = self.clamp.or(data.rules.clamp);
                 if self.stored.is_some() || self.zero.is_some() {
                     data.rules.stored = self.stored();
                 }

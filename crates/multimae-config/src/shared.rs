@@ -26,7 +26,7 @@ recipe_keys! {
             out_domains: Names = Names(Vec::new()),
             /// Properties of modalities: folder, `strip_prefix`, `strip_suffix`, column, kind,
             /// channels, classes, stride, ignore, offset,
-            /// values, divisor, mean, std, interpolation, standardize, quantity, valid, stored, zero, flip, loss, palette, unit.
+            /// values, divisor, mean, std, interpolation, standardize, quantity, valid, stored, zero, flip, select, clamp, loss, palette, unit.
             modalities: Modalities = Modalities::default(),
             /// Valid numbers of modalities whose entry has no `valid`: `quantity` leaves out 0 and
             /// the largest value of the file's type where the quantity is a distance, `all` counts

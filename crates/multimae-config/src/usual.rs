@@ -12,6 +12,10 @@ const PRETRAINING_DEPTH: f32 = 65536.0;
 const MILLIMETRES: f32 = 1000.0;
 /// The published divisor of 16-bit targets of Taskonomy.
 const SIXTEEN_BITS: f32 = 65535.0;
+/// The stored depth of Taskonomy that becomes 1: 15.6 m. Published targets end there.
+const FAR_DEPTH: f32 = 8000.0;
+/// The share of the 16-bit range that becomes 1 in edges of texture. Published targets end there.
+const STRONG_EDGES: f32 = 0.25;
 /// Normalisation of RGB other than ImageNet's.
 const INCEPTION: [f32; 3] = [0.5; 3];
 /// The published label of pixels without a class.
@@ -68,6 +72,9 @@ struct Usual {
     unit: Option<&'static str>,
     interpolation: Option<Interpolation>,
     loss: Option<LossName>,
+    /// The channels of files that have more.
+    select: &'static [usize],
+    clamp: Option<[f32; 2]>,
     /// The input adapter that reads it, if it has not the modality's own name.
     adapter: Option<&'static str>,
 }
@@ -85,6 +92,8 @@ const NUMBERS: Usual = Usual {
     unit: None,
     interpolation: None,
     loss: None,
+    select: &[],
+    clamp: None,
     adapter: None,
 };
 const LABELS: Usual =
@@ -98,6 +107,13 @@ const TASKONOMY: Usual = Usual {
     divisor: Some(SIXTEEN_BITS),
     interpolation: Some(Interpolation::Nearest),
     ..NUMBERS
+};
+const UNIT_RANGE: Option<[f32; 2]> = Some([0.0, 1.0]);
+const TASKONOMY_DEPTH: Usual = Usual {
+    divisor: Some(FAR_DEPTH),
+    clamp: UNIT_RANGE,
+    quantity: Some(Quantity::Distance),
+    ..TASKONOMY
 };
 
 /// The usual modalities. A modality whose name and role are not here has no defaults of its own.
@@ -144,11 +160,22 @@ const USUAL: &[Usual] = &[
     // Their storage is not known, but what mirroring does to them is.
     Usual { name: "normal", roles: &[Role::Pretraining, Role::Input], ..DIRECTIONS },
     Usual { name: "normals", roles: &[Role::Pretraining, Role::Input, Role::Target], ..DIRECTIONS },
-    Usual { name: "principal_curvature", channels: Some(2), divisor: Some(255.0), ..TASKONOMY },
-    Usual { name: "reshading", divisor: Some(255.0), ..TASKONOMY },
-    Usual { name: "depth_zbuffer", quantity: Some(Quantity::Distance), ..TASKONOMY },
-    Usual { name: "depth_euclidean", quantity: Some(Quantity::Distance), ..TASKONOMY },
-    Usual { name: "edge_texture", ..TASKONOMY },
+    Usual {
+        name: "principal_curvature",
+        channels: Some(2),
+        divisor: Some(255.0),
+        select: &[0, 1],
+        ..TASKONOMY
+    },
+    Usual { name: "reshading", divisor: Some(255.0), select: &[0], ..TASKONOMY },
+    Usual { name: "depth_zbuffer", ..TASKONOMY_DEPTH },
+    Usual { name: "depth_euclidean", ..TASKONOMY_DEPTH },
+    Usual {
+        name: "edge_texture",
+        divisor: Some(SIXTEEN_BITS * STRONG_EDGES),
+        clamp: UNIT_RANGE,
+        ..TASKONOMY
+    },
     Usual { name: "edge_occlusion", ..TASKONOMY },
     Usual { name: "keypoints2d", ..TASKONOMY },
     Usual { name: "keypoints3d", ..TASKONOMY },
@@ -198,6 +225,8 @@ impl Usual {
             loss: self.loss,
             unit: self.unit.map(str::to_owned),
             quantity: self.quantity,
+            select: (!self.select.is_empty()).then(|| self.select.to_vec()),
+            clamp: self.clamp,
             task: self.task.map(str::to_owned),
             ..ModalityRecipe::default()
         }

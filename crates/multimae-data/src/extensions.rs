@@ -1,9 +1,9 @@
 //! The names of files that can be read.
 
 /// The accepted file extensions, in lower case.
-pub const EXTENSIONS: [&str; 15] = [
+pub const EXTENSIONS: [&str; 16] = [
     "jpg", "jpeg", "png", "npy", "tif", "tiff", "webp", "bmp", "pbm", "pgm", "ppm", "pnm", "pfm",
-    "jp2", "j2k",
+    "jp2", "jpx", "j2k",
 ];
 
 /// A name without its extension, if that is one of a file of data.

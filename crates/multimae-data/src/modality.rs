@@ -16,7 +16,7 @@ pub(crate) use label_keys::LabelKeys;
 pub use label_rule::{LabelRule, usual_void};
 pub use naming::Naming;
 pub use value_rules::{Excepted, Flip, FlipRule, Saturated, Stored, Valid, ValidRule, ValueRules};
-pub(crate) use value_rules::{InvalidNumbers, NumberRange};
+pub(crate) use value_rules::{InvalidNumbers, NumberRange, selected};
 
 /// Mean of the RGB channels over ImageNet, in `0..=1`.
 pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];

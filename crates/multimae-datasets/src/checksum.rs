@@ -47,7 +47,8 @@ pub(crate) fn of_bytes(bytes: &[u8]) -> String {
     hexadecimal(digest)
 }
 
-fn hexadecimal(digest: Md5) -> String {
+/// A digest in hexadecimal digits.
+pub(crate) fn hexadecimal(digest: Md5) -> String {
     digest.finalize().iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

@@ -21,16 +21,24 @@
 //! assert!(needs.contains(&"mat"));
 //! ```
 
+pub mod ade20k;
 mod checksum;
+mod csv;
 mod dataset;
+mod decoded;
 mod error;
 mod folder;
 mod frame;
+pub mod hypersim;
+pub mod imagenet;
 pub mod nyuv2;
 mod options;
 mod recognise;
 mod run;
+mod source_files;
 mod statistics;
+pub mod sunrgbd;
+pub mod taskonomy;
 
 /// The parsers of published files, for the fuzz targets.
 #[cfg(fuzzing)]
@@ -48,5 +56,12 @@ pub use statistics::Statistics;
 /// All data sets, in the order of the command line.
 #[must_use]
 pub fn registry() -> &'static [&'static dyn PrepareDataset] {
-    &[&nyuv2::Nyuv2]
+    &[
+        &nyuv2::Nyuv2,
+        &ade20k::Ade20k,
+        &hypersim::Hypersim,
+        &taskonomy::Taskonomy,
+        &sunrgbd::SunRgbd,
+        &imagenet::ImagenetMultitask,
+    ]
 }

@@ -25,6 +25,10 @@ pub enum OptionKind {
     OptionalFile,
     /// A file or a folder that may be given.
     OptionalPath,
+    /// A folder that must be given.
+    RequiredFolder,
+    /// A folder that may be given.
+    OptionalFolder,
     /// One of several words; the first is the default.
     Choice(&'static [Choice]),
     /// Present or absent.
@@ -84,6 +88,19 @@ impl OptionValues {
         self.file(name).ok_or_else(|| Error::Options(format!("--{name} FILE is missing")))
     }
 
+    /// The folder.
+    ///
+    /// # Errors
+    /// [`Error::Options`] if none is given, or it does not exist.
+    pub fn required_folder(&self, name: &str) -> Result<&Path> {
+        let folder =
+            self.file(name).ok_or_else(|| Error::Options(format!("--{name} DIR is missing")))?;
+        if folder.is_dir() {
+            return Ok(folder);
+        }
+        Err(Error::Options(format!("--{name}: {} is no folder", folder.display())))
+    }
+
     /// The meaning of a word; `default` if none is given.
     ///
     /// # Errors
@@ -131,5 +148,8 @@ mod tests {
         assert!(message.contains("--n") && message.contains("two"), "{message}");
         let message = values.required_file("mat").unwrap_err().to_string();
         assert!(message.contains("--mat"), "{message}");
+        let values = values.with_file("data", "no/such/folder");
+        let message = values.required_folder("data").unwrap_err().to_string();
+        assert!(message.contains("--data: no/such/folder"), "{message}");
     }
 }

@@ -33,6 +33,13 @@ pub enum Progress {
         /// In all.
         total: u64,
     },
+    /// Bytes of archives that were unpacked.
+    Unpacked {
+        /// So far.
+        done: u64,
+        /// In all.
+        total: u64,
+    },
     /// Frames converted.
     Frames {
         /// So far.
@@ -62,7 +69,10 @@ pub struct Summary {
     pub frames: usize,
     /// Frames whose pictures were written by this call.
     pub written: usize,
-    /// Means and deviations of every list; empty unless this call completed the folder.
+    /// Frames of every list; empty unless this call completed the folder.
+    pub lists: BTreeMap<String, usize>,
+    /// Means and deviations of every list, of a part of its frames where the data set is too large to
+    /// decode; empty unless this call completed the folder.
     pub statistics: BTreeMap<String, Statistics>,
     /// Notices about the data, one sentence each.
     pub notes: Vec<String>,
@@ -96,7 +106,13 @@ impl fmt::Debug for PrepareRun<'_> {
 impl Summary {
     /// The result of a call that has written nothing yet.
     pub(crate) fn stopped(frames: usize, notes: Vec<String>) -> Self {
-        let (outcome, written, statistics) = (Outcome::Stopped, 0, BTreeMap::new());
-        Self { outcome, frames, written, statistics, notes }
+        Self {
+            outcome: Outcome::Stopped,
+            frames,
+            written: 0,
+            lists: BTreeMap::new(),
+            statistics: BTreeMap::new(),
+            notes,
+        }
     }
 }

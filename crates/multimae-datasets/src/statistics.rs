@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::frame::{DEPTH_PER_METRE, Frame};
+use crate::frame::Frame;
 
 /// Sums over frames.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,7 +44,8 @@ pub struct Statistics {
 impl FrameStatistics {
     pub(crate) fn of(frame: &Frame) -> Self {
         let pixels = frame.rgb.as_chunks::<3>().0;
-        let mut sums = Self { pixels: pixels.len() as u64, ..Self::default() };
+        let size = frame.height * frame.width;
+        let mut sums = Self { pixels: size as u64, ..Self::default() };
         for pixel in pixels {
             for (channel, &value) in pixel.iter().enumerate() {
                 sums.rgb[channel] += u64::from(value);
@@ -91,10 +92,12 @@ impl FrameStatistics {
 }
 
 impl Statistics {
-    /// Over frames with `labels` labels, void included.
+    /// Over frames with `labels` labels, void included, and `depth_per_metre` units of stored depth
+    /// per metre.
     pub(crate) fn over<'a>(
         frames: impl Iterator<Item = &'a FrameStatistics>,
         labels: usize,
+        depth_per_metre: f32,
     ) -> Self {
         let (mut sums, mut count) = (FrameStatistics::default(), 0);
         sums.labels.resize(labels, 0);
@@ -103,10 +106,10 @@ impl Statistics {
             count += 1;
         }
         let rgb = [0, 1, 2].map(|c| moments(sums.rgb[c], sums.rgb_squares[c], sums.pixels, 255.0));
-        let depth =
-            moments(sums.depth, sums.depth_squares, sums.depths, f64::from(DEPTH_PER_METRE));
+        let unit = f64::from(depth_per_metre);
+        let depth = moments(sums.depth, sums.depth_squares, sums.depths, unit);
         let share = |part: u64| part as f64 / sums.pixels.max(1) as f64;
-        let metres = |depth: u16| f64::from(depth) / f64::from(DEPTH_PER_METRE);
+        let metres = |depth: u16| f64::from(depth) / unit;
         let (min, max) = sums.depth_range.unwrap_or_default();
         Self {
             frames: count,
@@ -142,6 +145,7 @@ mod tests {
             depth: Some(depth.to_vec()),
             labels: Some(vec![0, 1, 1, 2]),
             valid: Some(depth.map(|depth| if depth == 0 { 0 } else { 255 }).to_vec()),
+            ..Frame::default()
         }
     }
 
@@ -149,22 +153,22 @@ mod tests {
     fn moments_exclude_invalid_depth() {
         let frames = [frame([1000, 3000, 0, 0]), frame([1000, 3000, 3000, 1000])];
         let sums = frames.each_ref().map(FrameStatistics::of);
-        let all = Statistics::over(sums.iter(), 4);
+        let all = Statistics::over(sums.iter(), 4, 1000.0);
         assert_eq!((all.frames, all.depth_mean, all.depth_std), (2, 2.0, 1.0));
         assert_eq!((all.depth_min, all.depth_max, all.depth_valid), (1.0, 3.0, 0.75));
         assert_eq!((all.rgb_mean, all.rgb_std), ([0.0, 0.2, 0.5], [0.0, 0.0, 0.5]));
         assert_eq!(all.label_share, [0.25, 0.5, 0.25, 0.0]);
-        assert_eq!(Statistics::over([].iter(), 1).depth_mean, 0.0);
+        assert_eq!(Statistics::over([].iter(), 1, 1000.0).depth_mean, 0.0);
     }
 
     #[test]
     fn maps_may_be_absent() {
         let plain = Frame { valid: None, labels: None, ..frame([1000, 3000, 0, 0]) };
-        let all = Statistics::over([FrameStatistics::of(&plain)].iter(), 0);
+        let all = Statistics::over([FrameStatistics::of(&plain)].iter(), 0, 1000.0);
         assert_eq!((all.depth_mean, all.depth_valid), (2.0, 0.5));
         assert_eq!(all.label_share, [0.0; 0]);
         let color = Frame { depth: None, ..plain };
-        let all = Statistics::over([FrameStatistics::of(&color)].iter(), 0);
+        let all = Statistics::over([FrameStatistics::of(&color)].iter(), 0, 1000.0);
         assert_eq!((all.rgb_mean[1], all.depth_max, all.depth_valid), (0.2, 0.0, 0.0));
     }
 }

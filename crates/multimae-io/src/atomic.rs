@@ -65,6 +65,19 @@ impl AtomicFile {
         sync_directory(directory_of(&self.path))
     }
 
+    /// Brings the file into its place without waiting for the disk. When the power fails, the file may
+    /// be there and lack content: for files that are made again from a source which tells their size.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub fn commit_later(mut self) -> Result<()> {
+        self.file()?.flush()?;
+        self.file = None;
+        fs::rename(&self.part, &self.path).inspect_err(|_| {
+            let _ = fs::remove_file(&self.part);
+        })
+    }
+
     fn file(&mut self) -> Result<&mut fs::File> {
         self.file.as_mut().ok_or_else(|| Error::other("the file is complete"))
     }

@@ -1,6 +1,7 @@
 //! Files that last: written whole or not at all, and mapped into memory; the memory of the process.
 //!
 //! * [`atomic`]: a file appears under its name when it is complete, or not at all.
+//! * [`placed`]: a file at a second place, by a link where that is possible.
 //! * [`mapping`]: the bytes of a file without reading it.
 //! * [`memory`]: the memory use of this process.
 //! * [`positioned`]: reading and writing at a place of a file.
@@ -23,4 +24,5 @@ pub mod atomic;
 pub mod mapping;
 pub mod memory;
 pub mod npy;
+pub mod placed;
 pub mod positioned;

@@ -44,7 +44,7 @@ recipe_keys! {
                 /// files.
                 out_domains,
                 /// Properties of modalities: folder, `strip_prefix`, `strip_suffix`, column, kind,
-                /// channels, classes, stride, ignore, offset, values, divisor, mean, std, interpolation, standardize, quantity, valid, stored, zero, flip, palette, unit. Depth
+                /// channels, classes, stride, ignore, offset, values, divisor, mean, std, interpolation, standardize, quantity, valid, stored, zero, flip, select, clamp, palette, unit. Depth
                 /// divided by its divisor is in metres.
                 modalities,
                 /// Standardise input depth per sample by the valid values between its 10th and

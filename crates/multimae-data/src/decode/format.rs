@@ -109,7 +109,7 @@ impl FileFormat {
             Self::WebP => extension == "webp",
             Self::Bmp => extension == "bmp",
             Self::Pnm => matches!(extension, "pbm" | "pgm" | "ppm" | "pnm" | "pfm"),
-            Self::Jpeg2000 => matches!(extension, "jp2" | "j2k"),
+            Self::Jpeg2000 => matches!(extension, "jp2" | "jpx" | "j2k"),
         }
     }
 }

@@ -32,7 +32,7 @@ pub(crate) use stored::Stored;
 use crate::limits::MAX_PIXELS;
 use crate::modality::LabelRule;
 use crate::resize::CropBox;
-use crate::{DataModality, Encoding, Orientation, RawMap};
+use crate::{DataModality, Encoding, Orientation, RawMap, ValueRules};
 
 /// The problem with a file, and its remedy; the caller adds the sample, modality and path.
 pub(crate) type Problem = String;
@@ -74,7 +74,7 @@ pub(crate) fn check(
             exif.number()
         ));
     }
-    check_kind(frame, &modality.encoding)?;
+    check_kind(frame, &modality.encoding, &modality.rules)?;
     check_values(frame, &modality.encoding)
 }
 
@@ -155,13 +155,17 @@ fn claimed_size_of(bytes: &[u8], format: FileFormat) -> Result<(u64, u64), Probl
 }
 
 /// Checks that a frame is of the kind that a modality holds.
-pub(crate) fn check_kind(frame: &Frame, encoding: &Encoding) -> Result<(), Problem> {
+pub(crate) fn check_kind(
+    frame: &Frame,
+    encoding: &Encoding,
+    rules: &ValueRules,
+) -> Result<(), Problem> {
     match encoding {
         Encoding::Color { .. } if frame.info.form != Form::Color => {
             Err(color::NO_COLORS.to_owned())
         }
         Encoding::Color { .. } => Ok(()),
-        Encoding::Continuous { channels, .. } => continuous::check_kind(frame, *channels),
+        Encoding::Continuous { channels, .. } => continuous::check_kind(frame, *channels, rules),
         Encoding::Labels { .. } => labels::check_kind(frame, encoding.is_of_color_labels()),
     }
 }

@@ -17,7 +17,9 @@ use crate::decode::{self, ExifOrientation, Frame, Problem, Stored};
 use crate::file_source::{FileSource, plain};
 use crate::files::{Files, subfolders, texts};
 use crate::folder_kind::Kind;
-use crate::{DataModality, Error, Orientation, PairingProblems, Rejected, Result, parquet};
+use crate::{
+    DataModality, Error, Orientation, PairingProblems, Rejected, Result, ValueRules, parquet,
+};
 
 /// The number of files that are read to infer a folder's kind.
 const PROBED: usize = 5;
@@ -407,7 +409,8 @@ impl PackFolder {
         let (frame, exif) = decode::upright(&bytes, self.orientation, self.decoder())?;
         if self.modalities.is_empty() {
             // No rule for the values yet: the modality that reads them brings it.
-            decode::check_kind(&frame, &self.content.liberal(&frame))?;
+            let liberal = self.content.liberal(&frame);
+            decode::check_kind(&frame, &liberal, &ValueRules::default())?;
         }
         for modality in &self.modalities {
             decode::check(&frame, exif, modality)?;

@@ -289,11 +289,11 @@ impl PackedFrame<'_> {
         let encoding = &modality.encoding;
         if self.checked.load(Ordering::Relaxed) && self.is_allowed(encoding) {
             let frame = self.read_rows(window.top, window.height)?;
-            decode::check_kind(&frame, encoding)?;
+            decode::check_kind(&frame, encoding, &modality.rules)?;
             return decode::convert(frame, modality, CropBox { top: 0, ..window });
         }
         let frame = self.read_all()?;
-        decode::check_kind(&frame, encoding)?;
+        decode::check_kind(&frame, encoding, &modality.rules)?;
         if !self.is_allowed(encoding) {
             decode::check_values(&frame, encoding)?;
         }

@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{FrameFolder, files};
-use crate::frame::DEPTH_PER_METRE;
-use crate::{Error, Result, Statistics};
+use crate::{Error, Result, Statistics, csv};
 
 const FILE: &str = "manifest.json";
 /// The programs whose folders may be resumed and overwritten: this crate, and the one that prepared
@@ -107,8 +106,8 @@ impl Manifest {
             height: facts.size.map(|(height, _)| height),
             width: facts.size.map(|(_, width)| width),
             names: facts.names.to_owned(),
-            depth_unit: maps.depth.then(|| "millimetre".to_owned()),
-            depth_per_metre: maps.depth.then_some(DEPTH_PER_METRE),
+            depth_unit: maps.depth.then(|| unit(maps.depth_per_metre)),
+            depth_per_metre: maps.depth.then_some(maps.depth_per_metre),
             label_folder: maps.labels.map(str::to_owned),
             label_names: (0..).zip(facts.label_names).collect(),
             details: facts.details,
@@ -176,20 +175,34 @@ impl Manifest {
     }
 }
 
+/// The name of a unit of length.
+fn unit(per_metre: f32) -> String {
+    if per_metre == 1000.0 { "millimetre".to_owned() } else { format!("1/{per_metre} metre") }
+}
+
 /// Adds the path to an error of the format.
 fn at(path: &Path) -> impl Fn(serde_json::Error) -> Error {
     let path: PathBuf = path.to_owned();
     move |source| Error::Manifest { path: path.clone(), source }
 }
 
+/// The number of frames of every list of a complete folder.
+///
+/// # Errors
+/// If its manifest cannot be read.
+pub(crate) fn written_lists(dir: &Path) -> Result<BTreeMap<String, usize>> {
+    Ok(Manifest::read(&dir.join(FILE))?.lists)
+}
+
 impl FrameFolder {
     /// Takes possession of the folder, and returns whether it is complete already. With `overwrite`,
-    /// the files of an earlier call are removed, whatever its options were.
+    /// the files of an earlier call are removed, whatever its options were. `resumes_any` resumes an
+    /// incomplete folder also where something differs.
     ///
     /// # Errors
     /// [`Error::Foreign`], [`Error::OtherDataset`] and [`Error::OtherOptions`]; [`Error::Manifest`],
     /// [`Error::Io`].
-    pub(super) fn claim(&self, dir: &Path, overwrite: bool) -> Result<bool> {
+    pub(super) fn claim(&self, dir: &Path, overwrite: bool, resumes_any: bool) -> Result<bool> {
         let path = dir.join(FILE);
         if !path.exists() {
             let mut entries = self.extent.entries().map(|name| dir.join(name));
@@ -206,6 +219,8 @@ impl FrameFolder {
         }
         if overwrite || existing.state == State::Clearing {
             self.clear(existing, dir)?;
+        } else if resumes_any && existing.state == State::Incomplete {
+            // Its files are compared with the source one by one.
         } else if let Some(difference) =
             self.manifest.difference(&existing, self.compared).map_err(at(&path))?
         {
@@ -222,6 +237,19 @@ impl FrameFolder {
     fn clear(&self, mut existing: Manifest, dir: &Path) -> Result<()> {
         existing.state = State::Clearing;
         existing.write(dir)?;
-        files::clear(dir, &self.extent)
+        let earlier = named_in_table(&dir.join(super::FRAMES_FILE))?;
+        files::clear(dir, &self.extent, &earlier)
     }
+}
+
+/// The names of frames in the table of an earlier call, if there is one.
+fn named_in_table(path: &Path) -> Result<Vec<String>> {
+    if !path.is_file() {
+        return Ok(Vec::new());
+    }
+    let table = csv::Table::parse(&fs_err::read_to_string(path)?);
+    // The file may have been edited, and its names become paths below the folder.
+    let is_inside = |name: &&str| name.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    let names = table.rows().filter_map(|row| row.first()).filter(is_inside);
+    Ok(names.map(str::to_owned).collect())
 }

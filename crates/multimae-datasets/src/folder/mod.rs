@@ -5,14 +5,14 @@ mod files;
 mod manifest;
 mod workers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use multimae_io::atomic::{remove_stale_parts, write_atomically};
 
 pub(crate) use files::{Maps, table_row};
-pub(crate) use manifest::{ComparedKey, Manifest, ManifestFacts};
-pub(crate) use workers::FrameSource;
+pub(crate) use manifest::{ComparedKey, Manifest, ManifestFacts, written_lists};
+pub(crate) use workers::{Each, FrameFiles, FrameSource};
 
 use crate::statistics::FrameStatistics;
 use crate::{Outcome, PrepareRun, Result, Statistics, Summary};
@@ -34,8 +34,11 @@ pub(crate) struct FrameFolder {
     pub(crate) names: Vec<String>,
     /// The names of the frames on every list, in the order of the list.
     pub(crate) lists: BTreeMap<&'static str, Vec<String>>,
-    /// The content of `frames.csv`.
+    /// The content of `frames.csv`; its first column has the names of the frames.
     pub(crate) table: String,
+    /// The frames of the statistics, by their place among the names; all if `None`. Others are
+    /// not read again once their files exist.
+    pub(crate) measured: Option<BTreeSet<usize>>,
 }
 
 /// Everything that `prepare` of a data set writes with some options: an overwritten folder is
@@ -43,7 +46,30 @@ pub(crate) struct FrameFolder {
 pub(crate) struct Extent {
     pub(crate) folders: &'static [&'static str],
     pub(crate) lists: &'static [&'static str],
+    /// The names of frames; those in the table of an earlier call are known besides.
     pub(crate) names: Vec<String>,
+    /// The extensions of the files of frames.
+    pub(crate) extensions: &'static [&'static str],
+}
+
+/// The extensions of files that are kept as they are, and of encoded pictures.
+pub(crate) const KEPT_EXTENSIONS: &[&str] = &["png", "jpg"];
+
+/// At most `most` frames of every list, evenly spaced, by their place among all names: the frames
+/// whose values are measured in a data set that is too large to decode.
+pub(crate) fn evenly_spaced(
+    names: &[String],
+    lists: &BTreeMap<&'static str, Vec<String>>,
+    most: usize,
+) -> BTreeSet<usize> {
+    let places: BTreeMap<&str, usize> =
+        names.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
+    let of_list = |list: &Vec<String>| -> Vec<usize> {
+        let count = list.len().min(most);
+        let chosen = (0..count).filter_map(|at| list.get(at * list.len() / count.max(1)));
+        chosen.filter_map(|name| places.get(name.as_str()).copied()).collect()
+    };
+    lists.values().flat_map(of_list).collect()
 }
 
 impl Extent {
@@ -77,46 +103,69 @@ impl FrameFolder {
         notes: Vec<String>,
     ) -> Result<Summary> {
         let mut summary = Summary::stopped(self.names.len(), notes);
-        if self.claim(run.out, run.overwrite)? {
+        if self.claim(run.out, run.overwrite, false)? {
             summary.outcome = Outcome::CompleteBefore;
             return Ok(summary);
         }
+        let parents = files::parents(&self.names);
         for folder in self.maps.folders().map(|folder| run.out.join(folder)) {
-            fs_err::create_dir_all(&folder)?;
-            remove_stale_parts(&folder)?;
+            for parent in parents.iter().map(|parent| folder.join(parent)) {
+                fs_err::create_dir_all(&parent)?;
+                remove_stale_parts(&parent)?;
+            }
         }
-        let done = workers::write_frames(source, &self.names, &self.maps, run)?;
+        write_atomically(&run.out.join(FRAMES_FILE), self.table.as_bytes())?;
+        let measured = self.measured.as_ref();
+        let done = workers::write_frames(source, &self.names, &self.maps, measured, run)?;
         summary.written = done.written;
-        if done.statistics.len() == self.names.len() {
-            summary.statistics = self.finish(run.out, &done.statistics)?;
+        if done.frames == self.names.len() {
+            (summary.lists, summary.statistics) = self.finish(run.out, &done.statistics)?;
             summary.outcome = Outcome::Complete;
         }
         Ok(summary)
     }
 
-    /// Writes lists, names of labels and table, and the manifest at the very end: it makes the
+    /// Takes possession of the folder for a data set that writes its files itself, and returns whether
+    /// it is complete already. An incomplete folder is resumed also if the source has changed, so the
+    /// data set has to compare its files with the source.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub(crate) fn begin(&self, run: &PrepareRun<'_>) -> Result<bool> {
+        self.claim(run.out, run.overwrite, true)
+    }
+
+    /// Makes a folder complete whose files are written, with the number of frames by list.
+    ///
+    /// # Errors
+    /// If the manifest cannot be written.
+    pub(crate) fn seal(mut self, out: &Path, lists: BTreeMap<String, usize>) -> Result<()> {
+        self.manifest.complete(lists, BTreeMap::new());
+        self.manifest.write(out)
+    }
+
+    /// Writes lists and names of labels, and the manifest at the very end: it makes the
     /// folder complete.
     fn finish(
         &mut self,
         out: &Path,
         frames: &BTreeMap<String, FrameStatistics>,
-    ) -> Result<BTreeMap<String, Statistics>> {
+    ) -> Result<(BTreeMap<String, usize>, BTreeMap<String, Statistics>)> {
         let mut statistics = BTreeMap::new();
         for (&list, names) in &self.lists {
             let text: String = names.iter().map(|name| format!("{name}\n")).collect();
             write_atomically(&out.join(list_file(list)), text.as_bytes())?;
             let of_list = names.iter().filter_map(|name| frames.get(name));
-            let labels = self.manifest.label_count();
-            statistics.insert(list.to_owned(), Statistics::over(of_list, labels));
+            let (labels, unit) = (self.manifest.label_count(), self.maps.depth_per_metre);
+            statistics.insert(list.to_owned(), Statistics::over(of_list, labels, unit));
         }
         if let Some(labels) = self.manifest.label_lines() {
             write_atomically(&out.join(CLASSES_FILE), labels.as_bytes())?;
         }
-        write_atomically(&out.join(FRAMES_FILE), self.table.as_bytes())?;
-        let lists =
+        let lists: BTreeMap<String, usize> =
             self.lists.iter().map(|(&list, names)| (list.to_owned(), names.len())).collect();
-        self.manifest.complete(lists, statistics.clone());
+        self.manifest.complete(lists.clone(), statistics.clone());
         self.manifest.write(out)?;
-        Ok(statistics)
+        Ok((lists, statistics))
     }
 }

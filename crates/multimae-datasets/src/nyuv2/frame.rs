@@ -39,6 +39,7 @@ pub(super) fn convert(
         valid: Some(valid.collect()),
         depth: Some(depth),
         labels: Some(labels),
+        ..Frame::default()
     })
 }
 

@@ -16,16 +16,16 @@ const HEADER: usize = 128;
 /// The most that one compressed element may become: the files read here hold some thousand numbers.
 const MAX_INFLATED: u64 = 64 << 20;
 
-const MI_UINT32: u32 = 6;
-const MI_INT32: u32 = 5;
-const MI_INT8: u32 = 1;
-const MI_MATRIX: u32 = 14;
-const MI_COMPRESSED: u32 = 15;
+pub(crate) const MI_UINT32: u32 = 6;
+pub(crate) const MI_INT32: u32 = 5;
+pub(crate) const MI_INT8: u32 = 1;
+pub(crate) const MI_MATRIX: u32 = 14;
+pub(crate) const MI_COMPRESSED: u32 = 15;
 
 /// The classes of numeric arrays, from double to uint64.
 const NUMERIC: std::ops::RangeInclusive<u8> = 6..=15;
 
-type Problem = String;
+pub(crate) type Problem = String;
 
 /// The values of the numeric array `name`, in MATLAB's order (first index fastest).
 ///
@@ -48,7 +48,7 @@ fn find(bytes: &[u8], wanted: &str) -> std::result::Result<Vec<f64>, Problem> {
     while !rest.is_empty() {
         let element = order.element(&mut rest)?;
         let array = match element.kind {
-            MI_COMPRESSED => order.array(&inflate(element.data, order)?)?,
+            MI_COMPRESSED => order.array(&inflate(element.data, order, MAX_INFLATED)?)?,
             MI_MATRIX => order.array(element.data)?,
             _ => continue,
         };
@@ -61,7 +61,8 @@ fn find(bytes: &[u8], wanted: &str) -> std::result::Result<Vec<f64>, Problem> {
     Err(format!("it has no numeric array `{wanted}`, but {seen}"))
 }
 
-fn open(bytes: &[u8]) -> std::result::Result<(Order, &[u8]), Problem> {
+/// The order of bytes, and the elements behind the header.
+pub(crate) fn open(bytes: &[u8]) -> std::result::Result<(Order, &[u8]), Problem> {
     if bytes.starts_with(b"MATLAB 7.3") {
         return Err(
             "it is a MATLAB v7.3 file, and a v5 file is expected; save it with `-v7`".into()
@@ -76,10 +77,14 @@ fn open(bytes: &[u8]) -> std::result::Result<(Order, &[u8]), Problem> {
 }
 
 /// The matrix inside a compressed element.
-fn inflate(data: &[u8], order: Order) -> std::result::Result<Vec<u8>, Problem> {
+pub(crate) fn inflate(
+    data: &[u8],
+    order: Order,
+    most: u64,
+) -> std::result::Result<Vec<u8>, Problem> {
     let mut inflated = Vec::new();
     ZlibDecoder::new(data)
-        .take(MAX_INFLATED)
+        .take(most)
         .read_to_end(&mut inflated)
         .map_err(|error| format!("a compressed array is damaged: {error}"))?;
     let element = order.element(&mut &inflated[..])?;
@@ -89,9 +94,10 @@ fn inflate(data: &[u8], order: Order) -> std::result::Result<Vec<u8>, Problem> {
     }
 }
 
-struct Element<'a> {
-    kind: u32,
-    data: &'a [u8],
+/// A tagged run of bytes.
+pub(crate) struct Element<'a> {
+    pub(crate) kind: u32,
+    pub(crate) data: &'a [u8],
 }
 
 struct Array {
@@ -100,14 +106,15 @@ struct Array {
     values: Option<Vec<f64>>,
 }
 
+/// The order of bytes.
 #[derive(Clone, Copy)]
-enum Order {
+pub(crate) enum Order {
     Little,
     Big,
 }
 
 impl Order {
-    fn u32(self, bytes: [u8; 4]) -> u32 {
+    pub(crate) fn u32(self, bytes: [u8; 4]) -> u32 {
         match self {
             Self::Little => u32::from_le_bytes(bytes),
             Self::Big => u32::from_be_bytes(bytes),
@@ -115,7 +122,10 @@ impl Order {
     }
 
     /// Takes an element and its padding off the front.
-    fn element<'a>(self, rest: &mut &'a [u8]) -> std::result::Result<Element<'a>, Problem> {
+    pub(crate) fn element<'a>(
+        self,
+        rest: &mut &'a [u8],
+    ) -> std::result::Result<Element<'a>, Problem> {
         let truncated = || "it ends in the middle of an element".to_owned();
         let word = self.u32(*rest.first_chunk().ok_or_else(truncated)?);
         let (kind, size, start) = if word >> 16 == 0 {

@@ -25,9 +25,9 @@ mod copies;
 mod crop;
 mod dataset;
 mod frame;
-mod mat5;
+pub(crate) mod mat5;
 mod prepare;
-mod source;
+pub(crate) mod source;
 mod splits;
 
 pub use classes::Classes;

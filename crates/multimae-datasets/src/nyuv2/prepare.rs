@@ -100,7 +100,8 @@ fn folder(
     table: String,
     details: Map<String, Value>,
 ) -> FrameFolder {
-    let maps = Maps { depth: true, labels: Some(options.classes.folder()), valid: true };
+    let labels = Some(options.classes.folder());
+    let maps = Maps { depth: true, labels, valid: true, ..Maps::default() };
     let facts = ManifestFacts {
         dataset: "NYU Depth V2, labelled frames (Silberman et al., ECCV 2012)",
         version: VERSION,
@@ -118,11 +119,13 @@ fn folder(
             folders: &FOLDERS,
             lists: &LISTS,
             names: (1..=FRAMES).map(name).collect(),
+            extensions: &["png"],
         },
         compared: &COMPARED,
         names: ids.iter().copied().map(name).collect(),
         lists: lists.into_iter().map(named).collect(),
         table,
+        measured: None,
     }
 }
 

@@ -12,7 +12,7 @@ use super::{Error, Result};
 /// Bytes of the frames that are in memory at the same time, in all threads together.
 const IN_MEMORY: usize = 192 << 20;
 
-pub(super) const DAMAGED: &str = "the file is damaged; copy or download it again";
+pub(crate) const DAMAGED: &str = "the file is damaged; copy or download it again";
 
 /// The opened file.
 pub(super) struct Source {
@@ -214,7 +214,7 @@ pub fn read_all(path: &Path) {
 }
 
 /// The problem of a file in a form of HDF5 that is not read here, with the remedy; or another one.
-pub(super) fn newer_or(error: &hdf5_pure::Error, otherwise: &str) -> String {
+pub(crate) fn newer_or(error: &hdf5_pure::Error, otherwise: &str) -> String {
     use hdf5_pure::FormatError as Form;
     let newer = matches!(
         error,
@@ -272,7 +272,7 @@ fn picture_shape(shape: &[u64]) -> std::result::Result<Shape, String> {
 
 /// Checks that the chunks of an array lie inside the file and the array and fit into memory: the library
 /// allocates what their index claims, and counts on from where they are said to begin.
-pub(super) fn check_chunks(array: &Dataset, file_size: u64) -> std::result::Result<(), String> {
+pub(crate) fn check_chunks(array: &Dataset, file_size: u64) -> std::result::Result<(), String> {
     let damaged = |error: hdf5_pure::Error| newer_or(&error, DAMAGED);
     let Some(shape) = array.chunk_shape().map_err(damaged)? else { return Ok(()) };
     // No element is larger than eight bytes.

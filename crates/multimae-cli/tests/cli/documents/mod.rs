@@ -1,7 +1,7 @@
 //! Runs the commands of the documents and of the recipes' headers, and checks the files that they write.
 //!
-//! A document runs from its first line, in order, in a folder that holds `recipes/` and `benches/` and nothing
-//! else; it has to make its own inputs. Two things are in the place of the real ones: commands are made short by
+//! A document runs from its first line, in order, in a folder that holds `recipes/`, `benches/` and tiny samples of
+//! the data sets of `prepare`; it has to make all other inputs. Two things are in the place of the real ones: commands are made short by
 //! the fixed additions of [`place::SHORTER`], and a download of NYUv2 gives the sample files that
 //! `crates/multimae-datasets/tests/fixtures/make_nyuv2.py` generates. Blocks other than `sh` are not run.
 

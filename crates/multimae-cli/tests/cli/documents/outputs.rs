@@ -75,6 +75,11 @@ pub(crate) fn check(dir: &Path, words: &[String], stdout: &str) -> Checked {
         "pack" if flag("--verify") => Ok(()),
         "pack" => written(),
         "convert" => check_file(&dir.join(option("--output").ok_or("no --output")?)),
+        "prepare" if words[1] != "nyuv2" => {
+            let manifest = out.as_ref().ok_or("the command names no --out")?.join("manifest.json");
+            let text = fs::read_to_string(&manifest).map_err(|error| error.to_string())?;
+            if text.contains("\"state\": \"complete\"") { Ok(()) } else { Err(text) }
+        }
         "prepare" => {
             files(&["train.txt", "test.txt", "train_fit.txt", "val.txt", "manifest.json"])?;
             ["rgb", "depth", "label40"]

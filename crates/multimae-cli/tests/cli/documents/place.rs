@@ -13,9 +13,12 @@ use super::{outputs, root};
 ///
 /// One epoch on a few samples in place of a training, quick sizes in place of a benchmark. The sample of NYUv2 has
 /// six frames, whose ids `prepare` is given.
-pub(crate) const SHORTER: [(&str, &str); 7] = [
+pub(crate) const SHORTER: [(&str, &str); 10] = [
     ("demo", "--quick"),
     ("pretrain", PRETRAIN),
+    ("finetune --config recipes/finetune/ade20k.yaml", FINETUNE_SMALL),
+    ("finetune --config recipes/finetune/hypersim.yaml", FINETUNE_SMALL),
+    ("finetune --config recipes/finetune/taskonomy.yaml", FINETUNE_SMALL),
     ("finetune", FINETUNE),
     ("compare", COMPARE),
     ("prepare nyuv2", "--ids ids.txt"),
@@ -31,6 +34,24 @@ const COMPARE: &str = "--set epochs=1 --set warmup_epochs=0 --set num_workers=1 
                        --set update_freq=1 --set max_train_images=12 --set max_val_images=4 \
                        --set max_test_images=4 --only full,head";
 
+/// For recipes of ViT-B, whose samples are a few tiny frames.
+const FINETUNE_SMALL: &str = "--set epochs=1 --set warmup_epochs=0 --set num_workers=1 --set batch_size=2 \
+                              --set update_freq=1 --set max_train_images=12 --set max_val_images=4 \
+                              --set max_test_images=4 --set model=multivit_tiny --set input_size=64 \
+                              --set output_adapter=light";
+
+/// The samples of data sets that documents prepare, and their names there: `make_sets.py` generates
+/// them.
+const SETS: [(&str, &str); 7] = [
+    ("ADEChallengeData2016", "ADEChallengeData2016"),
+    ("hypersim", "scenes"),
+    ("taskonomy", "taskonomy"),
+    ("sunrgbd/SUNRGBD", "SUNRGBD"),
+    ("sunrgbd/SUNRGBDtoolbox", "SUNRGBDtoolbox"),
+    ("imagenet_multitask", "imagenet_multitask"),
+    ("imagenet", "ILSVRC2012"),
+];
+
 /// The sample of a file that a document downloads.
 const SAMPLES: [(&str, &str); 1] = [("nyu_depth_v2_labeled.mat", "nyuv2_small.mat")];
 /// The ids of the sample's frames: two of `train_fit`, two of `val`, two of `test`.
@@ -39,7 +60,7 @@ const SAMPLE_IDS: &str = "3 80 1 4 314 2";
 /// The address in the documents.
 const ADDRESS: &str = "127.0.0.1:8080";
 
-/// A folder with `recipes/` and `benches/`, and the server that a document has started.
+/// A folder with `recipes/`, `benches/` and samples of data sets, and the server that a document has started.
 pub(crate) struct Place {
     document: String,
     dir: tempfile::TempDir,
@@ -63,6 +84,10 @@ impl Place {
         let dir = tempfile::tempdir().unwrap();
         for folder in ["recipes", "benches"] {
             copy(&root().join(folder), &dir.path().join(folder));
+        }
+        let samples = root().join("crates/multimae-datasets/tests/fixtures/sets");
+        for (sample, name) in SETS {
+            copy(&samples.join(sample), &dir.path().join(name));
         }
         Self { document: document.to_owned(), dir, server: None }
     }

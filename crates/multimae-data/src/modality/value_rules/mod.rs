@@ -1,7 +1,8 @@
-//! The meaning of stored values: which of them are measurements, which of them is zero, and what
-//! mirroring does to them.
+//! The meaning of stored values: which of them are measurements, which of them is zero, what
+//! mirroring does to them, and which channels and numbers a modality takes of its files.
 
 mod flip;
+mod part;
 mod stored;
 mod valid;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{DataModality, Encoding, Quantity};
 
 pub use flip::{Flip, FlipRule};
+pub(crate) use part::selected;
 pub(crate) use stored::NumberRange;
 pub use stored::Stored;
 pub(crate) use valid::InvalidNumbers;
@@ -28,6 +30,14 @@ pub struct ValueRules {
     /// The change of values where a frame is mirrored.
     #[serde(skip_serializing_if = "Flip::is_default")]
     pub flip: Flip,
+    /// The channels that are taken, in this order, of files that have more channels than the modality:
+    /// `[0, 1]` for two values that are stored in a picture of three channels. Empty where files have
+    /// the channels of the modality.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub select: Vec<usize>,
+    /// The least and the greatest value, after the division; values beyond become these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clamp: Option<[f32; 2]>,
 }
 
 impl ValueRules {
@@ -41,6 +51,7 @@ impl ValueRules {
     pub(crate) fn problem(&self, encoding: &Encoding) -> Option<String> {
         let valid = self.valid.problem(encoding);
         let stored = || self.stored.problem(encoding);
-        valid.or_else(stored).or_else(|| self.flip.problem(encoding))
+        let part = || part::problem(self, encoding);
+        valid.or_else(stored).or_else(|| self.flip.problem(encoding)).or_else(part)
     }
 }

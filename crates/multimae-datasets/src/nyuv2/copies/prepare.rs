@@ -156,7 +156,8 @@ fn notes(copy: &dyn NyuCopy, opened: &OpenCopy) -> Vec<String> {
 fn folder(copy: &dyn NyuCopy, opened: &OpenCopy, options: &CopyOptions) -> Result<FrameFolder> {
     let facts = &opened.facts;
     let splits = Splits::official()?;
-    let maps = Maps { depth: true, labels: facts.classes.map(Classes::folder), valid: true };
+    let labels = facts.classes.map(Classes::folder);
+    let maps = Maps { depth: true, labels, valid: true, ..Maps::default() };
     let names: Vec<String> = opened.frames.iter().map(|frame| frame.id.name()).collect();
     let of_ids = |frame: &CopyFrame| matches!(frame.id, FrameId::Official(_));
     let ids = match opened.frames.iter().filter(|frame| of_ids(frame)).count() {
@@ -176,11 +177,17 @@ fn folder(copy: &dyn NyuCopy, opened: &OpenCopy, options: &CopyOptions) -> Resul
     Ok(FrameFolder {
         manifest: Manifest::new(manifest_facts, &maps, names.len()),
         maps,
-        extent: Extent { folders: &FOLDERS, lists: &LISTS, names: names.clone() },
+        extent: Extent {
+            folders: &FOLDERS,
+            extensions: &["png"],
+            lists: &LISTS,
+            names: names.clone(),
+        },
         compared: &COMPARED,
         names,
         lists: lists(opened, &splits),
         table: table(opened, &splits),
+        measured: None,
     })
 }
 
@@ -319,6 +326,7 @@ impl Frames<'_> {
             rgb: maps.rgb,
             depth: Some(maps.depth),
             labels: maps.labels,
+            ..Frame::default()
         }
     }
 }
