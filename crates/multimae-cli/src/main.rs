@@ -24,6 +24,7 @@ mod quantize;
 mod reconstruct;
 mod reference;
 mod serve;
+mod shards;
 mod synth;
 mod terminal;
 mod training;
@@ -67,6 +68,7 @@ enum Command {
     Prepare(prepare::Prepare),
     Doctor(doctor::Doctor),
     Pack(pack::PackCommand),
+    Shards(shards::ShardsCommand),
     Convert(convert::Convert),
     Inspect(inspect::Inspect),
     Completions(reference::Completions),
@@ -106,6 +108,7 @@ fn main() -> ExitCode {
         Command::Prepare(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Pack(command) => command.run(),
+        Command::Shards(command) => command.run(),
         Command::Convert(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Completions(command) => command.run(),

@@ -72,6 +72,24 @@ pub enum Error {
         problem: String,
     },
 
+    /// The shards of a data set cannot be found or used together.
+    #[error("shards {}: {problem}", root.display())]
+    Shards {
+        /// The place of the data set.
+        root: PathBuf,
+        /// The problem and its remedy.
+        problem: String,
+    },
+
+    /// One shard cannot be used.
+    #[error("shard {}: {problem}", path.display())]
+    Shard {
+        /// The file.
+        path: PathBuf,
+        /// The problem and its remedy.
+        problem: String,
+    },
+
     /// One sample is bad. This is the error that [`BadSamples`](crate::BadSamples) is about.
     #[error("sample `{sample}`, modality `{modality}`, {}: {problem}", path.display())]
     Sample {

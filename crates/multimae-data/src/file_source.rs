@@ -63,16 +63,10 @@ impl DataModality {
     }
 }
 
-/// The name of a folder, or of a source, in one form: `./rgb/` is `rgb`.
-pub(crate) fn plain(folder: &str) -> String {
-    let parts: Vec<&str> =
-        folder.split(['/', '\\']).filter(|part| !part.is_empty() && *part != ".").collect();
-    if parts.is_empty() { ".".to_owned() } else { parts.join("/") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::plain_folder;
 
     #[test]
     fn names_of_sources_are_folders_and_patterns() {
@@ -95,6 +89,6 @@ mod tests {
         assert_eq!(FileSource { folder: "/a/".to_owned(), ..source }.name(), "/a/rgb_*");
         // Names of folders stay as they are, also whole paths.
         assert_eq!(FileSource::parse("/data/rgb/").name(), "/data/rgb/");
-        assert_eq!((plain("./rgb/").as_str(), plain("./").as_str()), ("rgb", "."));
+        assert_eq!((plain_folder("./rgb/").as_str(), plain_folder("./").as_str()), ("rgb", "."));
     }
 }

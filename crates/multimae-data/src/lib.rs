@@ -95,6 +95,7 @@ mod raw;
 mod rejected;
 pub mod resize;
 mod severity;
+pub mod shards;
 mod standardize;
 mod stream;
 
@@ -110,7 +111,7 @@ pub use extensions::EXTENSIONS;
 pub use limits::MAX_PIXELS;
 pub use lists::list_lines;
 pub use loader::{
-    BadSamples, Batch, Batches, Loader, LoaderConfig, MixedSet, MixedSource, SampleSource,
+    BadSamples, Batch, Batches, Loader, LoaderConfig, MixedSet, MixedSource, Order, SampleSource,
     StagedSource,
 };
 pub use map::{Map, Values};

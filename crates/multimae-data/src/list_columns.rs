@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use crate::capped::Capped;
 use crate::extensions::stem_of;
-use crate::file_source::{FileSource, plain};
+use crate::file_source::FileSource;
 use crate::files::Files;
 use crate::lists::entries;
-use crate::names::composed;
+use crate::names::{composed, plain_folder};
 use crate::{DataModality, Error, Result};
 
 /// The samples of a list, and the files of those modalities that are in its columns.
@@ -116,7 +116,7 @@ fn below_root(root: &Path, cell: &str) -> String {
 
 /// The name of the sample with this file.
 fn id_of(path: &str, source: &FileSource) -> String {
-    let folder = format!("{}/", plain(&source.folder));
+    let folder = format!("{}/", plain_folder(&source.folder));
     let path = path.strip_prefix(&folder).unwrap_or(path);
     let id = source.key(path).unwrap_or_else(|| stem_of(path).unwrap_or(path).to_owned());
     composed(&id)

@@ -50,3 +50,10 @@ pub(crate) fn composed(name: &str) -> String {
         _ => name.nfc().collect(),
     }
 }
+
+/// The plain form of a modality's folder: `./rgb/` is `rgb`.
+pub(crate) fn plain_folder(folder: &str) -> String {
+    let parts: Vec<&str> =
+        folder.split(['/', '\\']).filter(|part| !part.is_empty() && *part != ".").collect();
+    if parts.is_empty() { ".".to_owned() } else { parts.join("/") }
+}

@@ -21,6 +21,8 @@ pub struct PairingProblems {
     pub unsupported: IndexMap<String, Vec<PathBuf>>,
     /// There is no sample at all.
     pub empty: bool,
+    /// Facts that help to find the cause.
+    pub note: Option<String>,
 }
 
 impl PairingProblems {
@@ -31,6 +33,34 @@ impl PairingProblems {
             && self.extra.is_empty()
             && self.ambiguous.is_empty()
             && self.unsupported.is_empty()
+    }
+
+    /// Notes a sample that not all modalities have, by their names: `present` says which do. A sample that most
+    /// have is missing in the others; a sample that few have is extra in those. A tie is settled by
+    /// the first modality. Samples of a list are never extra.
+    pub(crate) fn check_presence(
+        &mut self,
+        id: &str,
+        present: &[bool],
+        modalities: &[&str],
+        listed: bool,
+    ) {
+        let count = present.iter().filter(|&&present| present).count();
+        if count == present.len() {
+            return;
+        }
+        let wanted = listed
+            || count == 0
+            || 2 * count > present.len()
+            || 2 * count == present.len() && present[0];
+        for (modality, &present) in modalities.iter().zip(present) {
+            let list = match (wanted, present) {
+                (true, false) => &mut self.missing,
+                (false, true) => &mut self.extra,
+                _ => continue,
+            };
+            list.entry((*modality).to_owned()).or_default().push(id.to_owned());
+        }
     }
 }
 
@@ -73,7 +103,10 @@ impl fmt::Display for PairingProblems {
                 write!(f, "\nOpenEXR is not read; save it as float .tif or as .npy")?;
             }
         }
-        Ok(())
+        match &self.note {
+            Some(note) => write!(f, "\n{note}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -12,7 +12,8 @@ pub enum Layout {
     /// `<root>/<folder>/<name>.<extension>`, and `<root>/<split>.txt` lists the names, one per
     /// line, or the files in [columns](crate::Naming::column); blank lines and lines that begin
     /// with `#` do not count. Other files belong to other splits. `<split>.csv` does where there is
-    /// no such text.
+    /// no such text. Of [shards](crate::shards), a split may also be that of timm's `_info.json`, or
+    /// part of the shards' names.
     List {
         /// The name of the list, without `.txt` or `.csv`.
         split: String,
@@ -26,6 +27,15 @@ impl Layout {
         match split {
             Some(split) => Self::List { split: split.to_owned() },
             None => Self::Folders,
+        }
+    }
+
+    /// The name of the list, if there is one.
+    #[must_use]
+    pub fn split(&self) -> Option<&str> {
+        match self {
+            Self::List { split } => Some(split),
+            Self::Folders => None,
         }
     }
 }

@@ -5,6 +5,7 @@ mod layout;
 mod pairing;
 mod store;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,17 +14,17 @@ use rand::RngExt;
 pub use facts::{DataDifference, DataFacts, FileSizes};
 pub use layout::Layout;
 pub(crate) use store::Store;
-pub use store::is_stored;
+pub use store::{has_folder, is_stored};
 
 use crate::assemble::{Opened, Part, assemble};
 use crate::decode::{self, Problem};
-use crate::file_source::FileSource;
 use crate::modality::check_modalities;
 use crate::names::stray_notice;
 use crate::resize::CropBox;
 use crate::{DataModality, Error, RawSample, Result, stream};
 
-/// Samples in files or in a [pack](crate::packed): every sample has one file or frame per modality.
+/// Samples in files, in a [pack](crate::packed) or in [shards](crate::shards): every sample has one
+/// file or frame per modality.
 #[derive(Debug, Clone)]
 pub struct Dataset {
     modalities: Vec<DataModality>,
@@ -39,22 +40,23 @@ pub struct SampleEntry {
     /// The name of the sample: the path of its files below the modality's folder, without the
     /// extension.
     pub id: String,
-    /// One file per modality, in the order of [`Dataset::modalities`]; none in a pack.
+    /// One file per modality, in the order of [`Dataset::modalities`]; none in a pack or in shards.
     pub paths: Vec<PathBuf>,
 }
 
 impl Dataset {
-    /// Finds the samples below the folder `root`, or in the [pack](crate::packed) `root`. Files are
-    /// not read yet. Samples are in the order of their ids, or of the list.
+    /// Finds the samples below the folder `root`, in the [pack](crate::packed) `root`, or in the
+    /// [shards](crate::shards) that `root` names. Files are not read yet, apart from the headers of
+    /// shards that have no index. Samples are in the order of their ids, or of the list.
     ///
     /// # Errors
     /// [`Error::Config`] if the modalities make no sense, [`Error::MissingFolder`],
     /// [`Error::List`], [`Error::Pairing`] with all missing and extra files, [`Error::Pack`] if a
-    /// file is no pack or lacks a modality, [`Error::Io`].
+    /// file is no pack or lacks a modality, [`Error::Shards`] and [`Error::Shard`], [`Error::Io`].
     pub fn open(root: &Path, layout: &Layout, modalities: &[DataModality]) -> Result<Self> {
         check_modalities(modalities)?;
         let modalities = modalities.to_vec();
-        if let Some(store) = store::open(root)? {
+        if let Some(store) = store::open(root, layout, &modalities)? {
             let samples = store.samples(layout, &modalities)?;
             return Ok(Self { modalities, samples, store: Some(store), stray: 0 });
         }
@@ -116,7 +118,9 @@ impl Dataset {
     /// Notices about the files, for the user before they are used.
     #[must_use]
     pub fn notices(&self) -> Vec<String> {
-        stray_notice(self.stray).into_iter().collect()
+        let mut notices = self.store.as_ref().map(|store| store.notices()).unwrap_or_default();
+        notices.extend(stray_notice(self.stray));
+        notices
     }
 
     /// At most `max_images` of the samples, chosen at random by the seed, in their old order.
@@ -164,6 +168,23 @@ impl Dataset {
         assemble((&entry.id, index), parts, window)
     }
 
+    /// The samples by the files that hold many of them, in the order of these; `None` if each has
+    /// files of its own, or one file holds all.
+    #[must_use]
+    pub fn blocks(&self) -> Option<Vec<Vec<usize>>> {
+        let store = self.store.as_ref()?;
+        let mut blocks: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
+        for (index, sample) in self.samples.iter().enumerate() {
+            let (file, place) = store.block(&sample.id)?;
+            blocks.entry(file).or_default().push((place, index));
+        }
+        let in_order = |mut block: Vec<(usize, usize)>| {
+            block.sort_unstable();
+            block.into_iter().map(|(_, index)| index).collect()
+        };
+        Some(blocks.into_values().map(in_order).collect())
+    }
+
     /// The file that has a modality of a sample.
     fn path<'a>(
         &'a self,
@@ -187,16 +208,5 @@ impl Dataset {
             Some(store) => store.open(&entry.id, modality),
             None => Opened::decode(&decode::contents(path)?, modality),
         }
-    }
-}
-
-/// Whether there is the [source](DataModality::source) of a modality below the folder or in the
-/// [pack](crate::packed) `root`. An unreadable one has none.
-#[must_use]
-pub fn has_folder(root: &Path, folder: &str) -> bool {
-    match store::open(root) {
-        Ok(Some(store)) => store.has_folder(folder),
-        Ok(None) => root.join(FileSource::parse(folder).folder).is_dir(),
-        Err(_) => false,
     }
 }

@@ -92,8 +92,10 @@ fn pair_files(
         None => all_ids(files),
     };
     let mut problems = PairingProblems { empty: ids.is_empty(), ..Default::default() };
+    let names: Vec<&str> = modalities.iter().map(|modality| modality.name.as_str()).collect();
     for id in &ids {
-        problems.check_presence(id, files, modalities, listed.is_some());
+        let present: Vec<bool> = files.iter().map(|f| f.usable.contains_key(id)).collect();
+        problems.check_presence(id, &present, &names, listed.is_some());
     }
     for (files, modality) in files.iter().zip(modalities) {
         problems.check_names(&ids, files, modality, listed.is_some());
@@ -111,32 +113,6 @@ fn all_ids(files: &[Files]) -> Vec<String> {
 }
 
 impl PairingProblems {
-    /// A sample that most modalities have is missing in the others; a sample that few have is
-    /// extra in those. A tie is settled by the first modality. Samples of a list are never extra.
-    fn check_presence(
-        &mut self,
-        id: &str,
-        files: &[Files],
-        modalities: &[DataModality],
-        listed: bool,
-    ) {
-        let present: Vec<bool> = files.iter().map(|f| f.usable.contains_key(id)).collect();
-        let count = present.iter().filter(|&&present| present).count();
-        if count == present.len() {
-            return;
-        }
-        let wanted =
-            listed || 2 * count > present.len() || 2 * count == present.len() && present[0];
-        for (modality, &present) in modalities.iter().zip(&present) {
-            let list = match (wanted, present) {
-                (true, false) => &mut self.missing,
-                (false, true) => &mut self.extra,
-                _ => continue,
-            };
-            list.entry(modality.name.clone()).or_default().push(id.to_owned());
-        }
-    }
-
     /// With a list, only the files of listed samples matter.
     fn check_names(
         &mut self,

@@ -16,6 +16,7 @@ mod report;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use crate::shards::may_be_shards;
 use crate::{Error, Orientation, Result, parquet};
 
 pub use crate::folder_kind::Kind;
@@ -61,6 +62,13 @@ pub fn examine(
     progress: impl Fn(usize, usize) + Sync,
 ) -> Result<Report> {
     parquet::refuse(root)?;
+    if may_be_shards(root) {
+        let problem = "these are shards, and the doctor reads folders of files; headers, keys and \
+                       pairs of shards are checked when they are opened, so unpack one shard and \
+                       examine its files"
+            .to_owned();
+        return Err(Error::Shards { root: root.to_owned(), problem });
+    }
     let parts = part::find(root, options)?;
     if parts.is_empty() {
         let problem =

@@ -2,6 +2,7 @@
 
 mod batches;
 mod mixed;
+mod order;
 mod source;
 mod staged;
 mod workers;
@@ -9,16 +10,16 @@ mod workers;
 use std::fmt;
 use std::sync::Arc;
 
-use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 pub use batches::Batches;
 pub use mixed::{MixedSet, MixedSource};
+pub use order::Order;
 pub use source::SampleSource;
 pub use staged::StagedSource;
 
 use crate::rejected::Rejected;
-use crate::{DataFacts, Error, Result, Sample, stream};
+use crate::{DataFacts, Error, Result, Sample};
 
 /// The batching of samples.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +82,8 @@ pub struct Batch {
 pub struct Loader {
     source: Arc<dyn SampleSource>,
     config: LoaderConfig,
+    /// Shards to mix at a time, and the samples of all shards.
+    shards: Option<(usize, Arc<Vec<Vec<usize>>>)>,
 }
 
 impl Loader {
@@ -89,7 +92,7 @@ impl Loader {
     /// # Errors
     /// [`Error::Config`] if the batch size is 0, or an epoch would have no batch.
     pub fn new(source: impl SampleSource + 'static, config: LoaderConfig) -> Result<Self> {
-        let loader = Self { source: Arc::new(source), config };
+        let loader = Self { source: Arc::new(source), config, shards: None };
         if loader.config.batch_size == 0 {
             return Err(Error::Config("batch_size must be at least 1".to_owned()));
         }
@@ -102,6 +105,31 @@ impl Loader {
             )));
         }
         Ok(loader)
+    }
+
+    /// Takes another random order, where the configuration asks for a random one.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if it is that of shards, and the window is 0 or the samples are not in
+    /// shards.
+    pub fn with_order(mut self, order: Order) -> Result<Self> {
+        self.shards = match order {
+            Order::Samples => None,
+            Order::Shards { window: 0 } => {
+                return Err(Error::Config("a window holds at least one shard".to_owned()));
+            }
+            Order::Shards { window } => {
+                let blocks = self.source.blocks().ok_or_else(|| {
+                    Error::Config(
+                        "the samples are not in shards, so there is no order of shards; shuffle \
+                         samples"
+                            .to_owned(),
+                    )
+                })?;
+                Some((window, Arc::new(blocks)))
+            }
+        };
+        Ok(self)
     }
 
     /// The configuration.
@@ -140,15 +168,13 @@ impl Loader {
     /// alone. With `drop_last`, the end may not be used.
     #[must_use]
     pub fn order(&self, epoch: u64) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.source.len()).collect();
-        if self.config.shuffle {
-            let epoch = if self.config.reshuffle { epoch } else { 0 };
-            let mut rng = stream(self.config.seed, "order", epoch, 0);
-            for i in (1..order.len()).rev() {
-                order.swap(i, rng.random_range(0..=i));
-            }
+        let LoaderConfig { seed, shuffle, reshuffle, .. } = self.config;
+        let epoch = if reshuffle { epoch } else { 0 };
+        match &self.shards {
+            _ if !shuffle => (0..self.source.len()).collect(),
+            None => order::samples(self.source.len(), seed, epoch),
+            Some((window, blocks)) => order::shards(blocks, *window, seed, epoch),
         }
-        order
     }
 
     /// The batches from `start = (epoch, batch)` up to the end of the epoch before `end_epoch`.
@@ -164,7 +190,8 @@ impl Loader {
 
 impl Clone for Loader {
     fn clone(&self) -> Self {
-        Self { source: Arc::clone(&self.source), config: self.config.clone() }
+        let (source, config) = (Arc::clone(&self.source), self.config.clone());
+        Self { source, config, shards: self.shards.clone() }
     }
 }
 

@@ -35,6 +35,11 @@ pub trait SampleSource: Send + Sync {
         self.sample(epoch, index)
     }
 
+    /// The indices of the samples by the shards that hold them, if they are in shards.
+    fn blocks(&self) -> Option<Vec<Vec<usize>>> {
+        None
+    }
+
     /// Returns the facts by which the data is recognised, if it is in files.
     ///
     /// # Errors
@@ -61,6 +66,10 @@ impl SampleSource for Pipeline {
         Pipeline::sample(self, epoch, index)
     }
 
+    fn blocks(&self) -> Option<Vec<Vec<usize>>> {
+        self.dataset().blocks()
+    }
+
     fn facts(&self) -> Result<Option<DataFacts>> {
         self.dataset().facts().map(Some)
     }
@@ -85,6 +94,10 @@ impl<S: SampleSource + ?Sized> SampleSource for Arc<S> {
 
     fn sample_in_batch(&self, place: (u64, u64), index: usize) -> Result<Sample> {
         (**self).sample_in_batch(place, index)
+    }
+
+    fn blocks(&self) -> Option<Vec<Vec<usize>>> {
+        (**self).blocks()
     }
 
     fn facts(&self) -> Result<Option<DataFacts>> {

@@ -57,6 +57,10 @@ impl<S: SampleSource> SampleSource for StagedSource<S> {
         self.at(epoch * self.batches_per_epoch + batch).sample(epoch, index)
     }
 
+    fn blocks(&self) -> Option<Vec<Vec<usize>>> {
+        self.first.blocks()
+    }
+
     fn facts(&self) -> Result<Option<DataFacts>> {
         self.first.facts()
     }

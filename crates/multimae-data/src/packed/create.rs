@@ -14,9 +14,10 @@ use super::stored::{as_stored, collect_labels};
 use super::writer::{Encoded, PackWriter};
 use super::{Content, Shrink, shrink};
 use crate::decode::{self, ExifOrientation, Frame, Problem, Stored};
-use crate::file_source::{FileSource, plain};
+use crate::file_source::FileSource;
 use crate::files::{Files, subfolders, texts};
 use crate::folder_kind::Kind;
+use crate::names::plain_folder;
 use crate::{
     DataModality, Error, Orientation, PairingProblems, Rejected, Result, ValueRules, parquet,
 };
@@ -138,7 +139,7 @@ fn patterns(root: &Path, kinds: &BTreeMap<String, Kind>) -> Result<Vec<PackFolde
         if FileSource::parse(name).files(root)?.usable.is_empty() {
             return Err(Error::Config(format!("there is no file `{name}` in {}", root.display())));
         }
-        Ok(PackFolder::of_any(plain(name), kind.into()))
+        Ok(PackFolder::of_any(plain_folder(name), kind.into()))
     };
     kinds.iter().map(folder).collect()
 }
@@ -158,7 +159,7 @@ pub fn folders_of(modalities: &[DataModality]) -> Result<Vec<PackFolder>> {
                 modality.name
             )));
         }
-        let (name, content) = (plain(&modality.source()), Content::of(&modality.encoding));
+        let (name, content) = (plain_folder(&modality.source()), Content::of(&modality.encoding));
         match folders.iter_mut().find(|folder| folder.folder == name) {
             None => folders.push(PackFolder {
                 folder: name,
@@ -495,7 +496,7 @@ impl<'a> Packing<'a> {
         let folders = self.source.folders.iter().zip(self.labels).map(|(folder, labels)| {
             let known = folder.content == Content::Labels && labels.len() <= MOST_LABELS;
             FolderEntry {
-                name: plain(&folder.folder),
+                name: plain_folder(&folder.folder),
                 content: folder.content,
                 labels: known.then(|| labels.into_iter().collect()),
             }

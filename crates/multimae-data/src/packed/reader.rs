@@ -10,10 +10,9 @@ use super::format::{HEADER_LEN, Header};
 use super::frames::FrameFile;
 use super::index::{FolderEntry, FrameRecord, Index, Shape};
 use crate::decode::{self, Frame, FrameInfo, Order, Pixels, Problem};
-use crate::file_source::plain;
 use crate::files::Files;
 use crate::modality::LabelRule;
-use crate::names::composed;
+use crate::names::{composed, plain_folder};
 use crate::resize::CropBox;
 use crate::{DataModality, Encoding, Error, Orientation, RawMap, Result};
 
@@ -245,7 +244,7 @@ impl Pack {
     }
 
     fn folder(&self, name: &str) -> Option<(usize, &FolderEntry)> {
-        let plain = plain(name);
+        let plain = plain_folder(name);
         self.index.folders.iter().enumerate().find(|(_, folder)| folder.name == plain)
     }
 

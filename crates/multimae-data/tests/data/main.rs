@@ -14,4 +14,5 @@ mod orientation;
 mod packed;
 mod pairing;
 mod pipeline;
+mod shards;
 mod validity;

@@ -3,6 +3,7 @@
 
 mod pack;
 mod table;
+mod tars;
 
 use std::fmt::Debug;
 use std::path::Path;
@@ -14,18 +15,17 @@ use super::pairing::pair_stored;
 use super::{Layout, SampleEntry};
 use crate::assemble::Opened;
 use crate::decode::Problem;
+use crate::file_source::FileSource;
 use crate::files::Files;
 use crate::packed::{Pack, is_pack};
 use crate::parquet::is_parquet;
+use crate::shards::{self, Shards, is_shards};
 use crate::{DataModality, Result};
 
 /// A file, or a set of files, that holds the samples of a data set.
 pub(crate) trait Store: Debug + Send + Sync {
     /// The file or folder, for messages.
     fn path(&self) -> &Path;
-
-    /// Whether a modality can be read from this `folder`.
-    fn has_folder(&self, folder: &str) -> bool;
 
     /// The ids of the samples that have a modality; paths may be empty.
     ///
@@ -61,18 +61,37 @@ pub(crate) trait Store: Debug + Send + Sync {
     /// Bytes and checksum of what is stored of a modality of a sample; a checksum of 0 is none.
     fn size(&self, id: &str, modality: &DataModality) -> (u64, u32);
 
+    /// The number of the file that holds a sample, and the place of the sample in it; `None` if one
+    /// file holds all.
+    fn block(&self, _id: &str) -> Option<(usize, usize)> {
+        None
+    }
+
+    /// Notices for the user before samples are used.
+    fn notices(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Whether these bytes are those of the files that went in, so that sizes compare with those of a
     /// folder.
     fn keeps_files(&self) -> bool;
 }
 
-/// The store at `root`; `None` if that is a folder of files.
+/// The store at `root` for some modalities; `None` if that is a folder of files.
 ///
 /// # Errors
 /// If there is one that cannot be used.
-pub(super) fn open(root: &Path) -> Result<Option<Arc<dyn Store>>> {
+pub(super) fn open(
+    root: &Path,
+    layout: &Layout,
+    modalities: &[DataModality],
+) -> Result<Option<Arc<dyn Store>>> {
     if is_parquet(root) {
         return Ok(Some(Arc::new(Tables::open(root)?)));
+    }
+    let folders: Vec<&str> = modalities.iter().map(|m| m.folder.as_str()).collect();
+    if is_shards(root, &folders) {
+        return Ok(Some(Arc::new(Shards::open(root, layout.split(), modalities, &|_, _| {})?)));
     }
     if is_pack(root) {
         return Ok(Some(Arc::new(Pack::open(root)?)));
@@ -80,8 +99,24 @@ pub(super) fn open(root: &Path) -> Result<Option<Arc<dyn Store>>> {
     Ok(None)
 }
 
+/// Whether there is the [source](DataModality::source) of a modality below the folder or in the store
+/// `root`. An unreadable one has none.
+#[must_use]
+pub fn has_folder(root: &Path, folder: &str) -> bool {
+    if is_parquet(root) {
+        return Tables::open(root).is_ok_and(|tables| tables.has_folder(folder));
+    }
+    if is_shards(root, &[folder]) {
+        return shards::has_folder(root, folder);
+    }
+    if is_pack(root) {
+        return Pack::open(root).is_ok_and(|pack| pack.has_folder(folder));
+    }
+    root.join(FileSource::parse(folder).folder).is_dir()
+}
+
 /// Whether data at `root` is in a store rather than in files of folders. Nothing is opened.
 #[must_use]
 pub fn is_stored(root: &Path) -> bool {
-    is_parquet(root) || is_pack(root)
+    is_parquet(root) || is_pack(root) || shards::may_be_shards(root)
 }

@@ -14,10 +14,6 @@ impl Store for Pack {
         self.path()
     }
 
-    fn has_folder(&self, folder: &str) -> bool {
-        self.has_folder(folder)
-    }
-
     fn files(&self, modality: &DataModality) -> Result<Files> {
         self.files(modality)
     }

@@ -54,6 +54,11 @@ impl Tables {
         Ok(Self { root: root.to_owned(), table, splits, ids, rows })
     }
 
+    /// Whether it has a column for a modality.
+    pub(super) fn has_folder(&self, folder: &str) -> bool {
+        self.table.columns().iter().any(|column| column.name == folder)
+    }
+
     fn error(&self, problem: String) -> Error {
         Error::Table { path: self.root.clone(), problem }
     }
@@ -92,10 +97,6 @@ impl Tables {
 impl Store for Tables {
     fn path(&self) -> &Path {
         &self.root
-    }
-
-    fn has_folder(&self, folder: &str) -> bool {
-        self.table.columns().iter().any(|column| column.name == folder)
     }
 
     fn files(&self, modality: &DataModality) -> Result<Files> {
