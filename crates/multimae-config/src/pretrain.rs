@@ -202,6 +202,14 @@ impl PretrainRecipe {
                 set.name
             ));
         }
+        if modality.loss != usual.loss {
+            return problem(format!(
+                "data set `{}`: the loss of its `{name}` is another than the recipe's, or the label \
+                 of its pixels that do not count is; give all sets one loss and one void label, with \
+                 a class map if need be",
+                set.name
+            ));
+        }
         Ok(modality)
     }
 

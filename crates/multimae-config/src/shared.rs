@@ -150,6 +150,10 @@ recipe_keys! {
             bad_samples: BadSamplesChoice = BadSamplesChoice::Fail,
             /// A new order in every epoch; `false` is what the published code does on one device.
             reshuffle: bool = true,
+            /// Shards that are mixed at a time: samples are shuffled within such a window, and
+            /// the shards among each other, for disks that are slow at random places. All samples
+            /// among each other if null.
+            shard_window: Option<usize> [at_least(1.0)] = None,
             /// Threads that read samples; 0 reads them between the steps.
             num_workers: usize = 1,
             /// Samples that are read ahead.

@@ -38,6 +38,7 @@ pub mod optim;
 pub mod pretrain;
 mod report_parts;
 pub mod run;
+mod sample_order;
 pub mod schedule;
 pub mod step;
 pub mod trainer;

@@ -102,6 +102,7 @@ fn impossible_mixtures_are_explained_before_training() {
         ("modalities: {rgb: {folder: image}, semseg: {}}", "modalities: [thermal]", "`thermal`"),
         ("weight: 0.6", "weight: 0.01", "at least one"),
         ("semseg: {}", "semseg: {classes: 7}", "differs from the recipe's for the model"),
+        ("semseg: {}", "semseg: {ignore: 3}", "one void label"),
     ];
     for (from, to, expected) in cases {
         fs::write(scratch.recipe(), recipe.replace(from, to)).unwrap();

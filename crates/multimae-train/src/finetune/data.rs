@@ -12,6 +12,7 @@ use multimae_data::{
 use super::FinetuneSetup;
 use super::native::NativeSource;
 use super::prefix_cache::FixedViews;
+use crate::sample_order::order_of;
 use crate::{Error, Result};
 use multimae_config::{Augmentation, BadSamplesChoice, FinetuneRecipe};
 
@@ -164,15 +165,17 @@ impl FinetuneSetup {
         let data = Arc::clone(&self.training);
         let config = self.loader_config(data.len(), true);
         let views = self.recipe.cache_views as u64;
+        let order = order_of(&self.recipe.data);
         let seed = if views > 0 { VIEWS_SEED } else { self.recipe.run.seed };
         let mut pipeline = self.pipeline(data, training_geometry(&self.recipe), seed)?;
         if let Some(colors) = colors(&self.recipe) {
             pipeline = pipeline.with_color(colors)?;
         }
         if views > 0 {
-            return Ok(Loader::new(FixedViews { pipeline, views }, config)?);
+            let views = FixedViews { pipeline, views };
+            return Ok(Loader::new(views, config)?.with_order(order)?);
         }
-        Ok(Loader::new(pipeline, config)?)
+        Ok(Loader::new(pipeline, config)?.with_order(order)?)
     }
 
     /// The fixed views of training frames, in words that differ where these do.

@@ -17,6 +17,7 @@ use super::PretrainSetup;
 use super::TrainingStages;
 use super::sets::SetRanges;
 use crate::labels::label_notices;
+use crate::sample_order::order_of;
 use crate::{Error, Result};
 
 /// The samples that a run trains on.
@@ -68,7 +69,8 @@ impl PretrainSetup {
             let source = self.source(&sets, self.training_geometry(stage.size), Weights::Own)?;
             staged = staged.with_stage(stage.first_step, source.samples);
         }
-        Ok(TrainingData { loader: Loader::new(staged, config)?, sets: first.ranges })
+        let loader = Loader::new(staged, config)?.with_order(order_of(&recipe.data))?;
+        Ok(TrainingData { loader, sets: first.ranges })
     }
 
     /// Checks that the inputs that a set has make enough tokens for the visible ones.

@@ -26,6 +26,10 @@ impl SampleSource for FixedViews {
         self.pipeline.sample(epoch % self.views.max(1), index)
     }
 
+    fn blocks(&self) -> Option<Vec<Vec<usize>>> {
+        SampleSource::blocks(&self.pipeline)
+    }
+
     fn facts(&self) -> Result<Option<DataFacts>> {
         SampleSource::facts(&self.pipeline)
     }
