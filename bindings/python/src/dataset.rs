@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use multimae_config::keys::RecipeValue as _;
 use multimae_config::{Kind, Modalities, ModalityDefaults, ModalityRecipe, Role, usual};
 use multimae_data::packed::{Content, Pack, find_folders, is_pack};
-use multimae_data::{DataModality, Layout, RawMap, RawSample};
+use multimae_data::parquet::is_parquet;
+use multimae_data::{DataModality, Layout, RawMap, RawSample, is_stored};
 use pyo3::exceptions::{PyFileNotFoundError, PyIndexError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -23,8 +24,8 @@ const ANY_LABEL: usize = 1 << 16;
 
 /// The samples of a folder or a pack, as arrays in the form that `Model.predict` takes.
 ///
-/// `path` is a folder with a folder per modality, or a pack of `multimae pack`; `split` names a list
-/// `path/split.txt`. `modalities` names the folders to read, or holds an entry of a recipe's
+/// `path` is a folder with a folder per modality, a pack of `multimae pack`, a parquet table or tar
+/// shards; `split` names a list `path/split.txt`, or a split of the table or the shards. `modalities` names the folders to read, or holds an entry of a recipe's
 /// `modalities:` for each, as in `{"depth": {"divisor": 5000}}`. By default all folders of colours, depth
 /// (in millimetres), labels and masks are read; other numbers, such as normals, need an entry.
 ///
@@ -55,7 +56,7 @@ impl Dataset {
         let entries = modalities.filter(|given| !given.is_none()).map(of_python).transpose()?;
         py.detach(|| {
             let root = std::path::absolute(&path)?;
-            if !root.exists() {
+            if !root.exists() && !is_stored(&root) {
                 let text = format!("{}: there is no such folder or pack", root.display());
                 return Err(PyFileNotFoundError::new_err(text));
             }
@@ -137,8 +138,12 @@ impl Dataset {
     }
 }
 
-/// The types of the folders of a data set.
+/// The types of the folders of a data set; none are known of tables and shards.
 fn folders(root: &Path) -> PyResult<Vec<(String, Content)>> {
+    let is_tar = root.extension().is_some_and(|extension| extension == "tar");
+    if is_parquet(root) || is_tar || is_stored(root) && !is_pack(root) {
+        return Ok(Vec::new());
+    }
     if is_pack(root) {
         let pack = Pack::open(root).py()?;
         let folders = pack.folders().into_iter();
@@ -160,6 +165,12 @@ fn modalities_of(root: &Path, entries: Option<&Value>) -> PyResult<Vec<DataModal
         }
         Some(_) => {
             return Err(error("modalities: give a list of names or a dictionary of entries"));
+        }
+        None if found.is_empty() => {
+            return Err(error(
+                "modalities: name the columns of the table, or the fields of the shards, with an entry \
+                 for each that is not rgb, as in {\"depth\": {\"divisor\": 1000}}",
+            ));
         }
         None => {
             let known =

@@ -248,7 +248,7 @@ mod tests {
         }
         let few = r#"modalities={semseg: {classes: {map: {1: 0, 2: 4}, count: 3}}}"#;
         let recipe = Resolved::<PretrainRecipe>::load(None, &[few.parse().unwrap()]);
-        let error = recipe.unwrap().recipe.modality("semseg").unwrap_err().to_string();
+        let error = recipe.unwrap_err().to_string();
         assert!(error.contains("a class 4, and there are 3 classes"), "{error}");
     }
 }

@@ -32,6 +32,7 @@
 
 mod content;
 mod create;
+mod folders;
 mod format;
 mod frames;
 mod index;
@@ -47,7 +48,8 @@ mod writer;
 use std::path::Path;
 
 pub use content::Content;
-pub use create::{Options, Outcome, PackFolder, Summary, create, find_folders, folders_of};
+pub use create::{Options, Outcome, Summary, create};
+pub use folders::{PackFolder, find_folders, folders_of};
 pub(crate) use reader::PackedFrame;
 pub use reader::{Damaged, Pack};
 pub use shrink::Shrink;

@@ -13,6 +13,9 @@ use super::Extent;
 use crate::frame::{DEPTH_PER_METRE, Frame};
 use crate::{Error, Result};
 
+/// The folder of the frames' pictures.
+const COLOR_FOLDER: &str = "rgb";
+
 /// The extension of encoded pictures.
 const PNG: &str = "png";
 
@@ -55,7 +58,7 @@ impl Maps {
     pub(crate) fn folders(&self) -> impl Iterator<Item = &'static str> {
         let depth = self.depth.then_some(self.depth_folder);
         let valid = self.valid.then_some("mask_valid");
-        let usual = [Some("rgb"), depth, self.labels, valid];
+        let usual = [Some(COLOR_FOLDER), depth, self.labels, valid];
         usual.into_iter().flatten().chain(self.further.iter().copied())
     }
 
@@ -166,7 +169,7 @@ fn picture<'a>(maps: &Maps, frame: &'a Frame, folder: &str) -> Option<Content<'a
     const RGB: (ColorType, BitDepth) = (ColorType::Rgb, BitDepth::Eight);
     let plain =
         |bytes: &'a Vec<u8>, format| Content::Picture { bytes: Cow::Borrowed(bytes), format };
-    if folder == "rgb" {
+    if folder == COLOR_FOLDER {
         return Some(plain(&frame.rgb, RGB));
     }
     if maps.depth && folder == maps.depth_folder {

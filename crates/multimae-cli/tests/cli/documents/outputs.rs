@@ -131,6 +131,7 @@ pub(crate) fn check_file(path: &Path) -> Checked {
         // A checkpoint of PyTorch is a zip archive.
         Some("pth") => bytes.starts_with(b"PK"),
         Some("md") => text().contains("| "),
+        Some("mat") => bytes.starts_with(b"MATLAB"),
         Some("txt" | "yaml" | "pack") => true,
         other => return fail(&format!("no check of files of the kind {other:?}")),
     };
