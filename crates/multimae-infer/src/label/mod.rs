@@ -1,7 +1,7 @@
 //! Pseudo-labels: predictions of a fine-tuned model for a data set, as files to train on.
 //!
 //! Labels have the size of their frames and lie in a folder per task, under the frames' names, in the
-//! first format of [`Task::extensions`]. `labels.json` beside these folders says where they come
+//! first format of [`Task::extensions`](multimae_tasks::Task::extensions). `labels.json` beside these folders says where they come
 //! from. Several processes may work on one folder: each takes parts of the frames, and a part whose
 //! process was killed is free again.
 
