@@ -113,7 +113,8 @@ impl DataFacts {
     }
 }
 
-fn hex(digest: Md5) -> String {
+/// A digest in hexadecimal digits.
+pub(crate) fn hex(digest: Md5) -> String {
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use rand::RngExt;
 
+pub(crate) use facts::hex;
 pub use facts::{DataDifference, DataFacts, FileSizes};
 pub use layout::Layout;
 pub(crate) use store::Store;

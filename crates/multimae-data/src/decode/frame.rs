@@ -63,9 +63,11 @@ pub(crate) enum Order {
     Planar,
 }
 
-/// Values of the type that the file has.
+/// Numbers in the type of the file. Booleans are 0 and 1, halves are floats of 32 bits, and unsigned
+/// integers of 64 bits are signed ones: greater ones are an error.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Pixels {
+#[allow(missing_docs, reason = "the names are those of the types")]
+pub enum Pixels {
     U8(Vec<u8>),
     U16(Vec<u16>),
     U32(Vec<u32>),

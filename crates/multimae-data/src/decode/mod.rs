@@ -25,7 +25,8 @@ use image::ImageFormat;
 
 pub(crate) use exif::ExifOrientation;
 pub use format::FileFormat;
-pub(crate) use frame::{Form, Frame, FrameInfo, Order, Pixels, map_pixels, of_any_type};
+pub use frame::Pixels;
+pub(crate) use frame::{Form, Frame, FrameInfo, Order, map_pixels, of_any_type};
 pub(crate) use guard::guarded;
 pub(crate) use stored::Stored;
 

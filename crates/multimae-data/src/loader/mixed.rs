@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use indexmap::IndexMap;
 use md5::{Digest, Md5};
-use rand::RngExt;
 
 use super::SampleSource;
+use super::order::shuffle;
+use crate::dataset::hex;
 use crate::{DataFacts, Error, Result, Sample, stream};
 
 /// The orders of passes that are kept: batches read ahead reach from one pass into the next.
@@ -121,10 +122,7 @@ impl<S: SampleSource> Part<S> {
         }
         let mut order: Vec<usize> = (0..self.set.source.len()).collect();
         // The range of a set is its own, so sets of one size have different orders.
-        let mut rng = stream(seed, "mixed_order", pass, self.indices.start as u64);
-        for i in (1..order.len()).rev() {
-            order.swap(i, rng.random_range(0..=i));
-        }
+        shuffle(&mut order, &mut stream(seed, "mixed_order", pass, self.indices.start as u64));
         let order = Arc::new(order);
         if orders.len() == KEPT_ORDERS {
             orders.pop_front();
@@ -174,7 +172,7 @@ impl<S: SampleSource> SampleSource for MixedSource<S> {
             let sizes = facts.sizes.into_iter();
             all.sizes.extend(sizes.map(|(modality, sizes)| (format!("{name}/{modality}"), sizes)));
         }
-        all.names = names.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        all.names = hex(names);
         Ok(Some(all))
     }
 }

@@ -42,7 +42,8 @@ pub(super) fn shards(blocks: &[Vec<usize>], window: usize, seed: u64, epoch: u64
     order
 }
 
-fn shuffle(order: &mut [usize], rng: &mut impl Rng) {
+/// Brings indices into a random order (Fisher and Yates).
+pub(super) fn shuffle(order: &mut [usize], rng: &mut impl Rng) {
     for i in (1..order.len()).rev() {
         order.swap(i, rng.random_range(0..=i));
     }

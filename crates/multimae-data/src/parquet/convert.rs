@@ -24,7 +24,7 @@ pub(super) fn of_i64(values: Vec<i64>, kind: Option<NumberType>) -> Result<Numbe
     match kind {
         Some(NumberType::U64) => {
             let values = values.iter().map(|&value| value.cast_unsigned()).collect();
-            Ok(Pixels::of_u64(values)?.into())
+            Pixels::of_u64(values)
         }
         _ => Ok(Numbers::I64(values)),
     }
@@ -41,7 +41,7 @@ pub(super) fn of_halves(values: &[FixedLenByteArray]) -> Result<Numbers, Problem
         bytes => Err(format!("a float of 16 bits has {} bytes", bytes.len())),
     };
     let halves: Vec<u16> = values.iter().map(half).collect::<Result<_, _>>()?;
-    Ok(Pixels::of_halves(&halves).into())
+    Ok(Pixels::of_halves(&halves))
 }
 
 fn narrow<T: TryFrom<i32>>(values: &[i32]) -> Result<Vec<T>, Problem> {

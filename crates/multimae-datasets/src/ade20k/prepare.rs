@@ -9,7 +9,7 @@ use super::layout::{self, AdeFrame, SPLITS};
 use crate::decoded::{Wanted, decode};
 use crate::folder::{
     ComparedKey, Each, Extent, FrameFiles, FrameFolder, KEPT_EXTENSIONS, Manifest, ManifestFacts,
-    Maps, evenly_spaced, table_row,
+    Maps, SOURCE_FILES, evenly_spaced, table_row,
 };
 use crate::frame::Frame;
 use crate::source_files::Listing;
@@ -23,11 +23,7 @@ const VERSION: u32 = 1;
 const MEASURED: usize = 1000;
 const LISTS: [&str; 2] = ["train", "val"];
 
-const COMPARED: [ComparedKey; 1] = [ComparedKey {
-    name: "names and sizes of the files",
-    pointer: "/source/md5_of_names_and_sizes",
-    absent: "none",
-}];
+const COMPARED: [ComparedKey; 1] = [SOURCE_FILES];
 
 /// Prepares ADE20K for scene parsing in the folder [`PrepareRun::out`]. The layout is that of
 /// [the module](super). `data` is the unpacked archive, or the folder that contains it.

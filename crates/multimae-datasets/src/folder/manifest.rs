@@ -87,6 +87,13 @@ pub(crate) struct ComparedKey {
     pub(crate) absent: &'static str,
 }
 
+/// The files of a source by names and sizes, as [`Listing`](crate::source_files::Listing) states them.
+pub(crate) const SOURCE_FILES: ComparedKey = ComparedKey {
+    name: "names and sizes of the files",
+    pointer: "/source/md5_of_names_and_sizes",
+    absent: "none",
+};
+
 /// The keys that are compared for every data set.
 const COMPARED: [ComparedKey; 2] = [
     ComparedKey { name: "version", pointer: "/version", absent: "none" },

@@ -11,7 +11,7 @@ use std::path::Path;
 use multimae_io::atomic::{remove_stale_parts, write_atomically};
 
 pub(crate) use files::{Maps, table_row};
-pub(crate) use manifest::{ComparedKey, Manifest, ManifestFacts, written_lists};
+pub(crate) use manifest::{ComparedKey, Manifest, ManifestFacts, SOURCE_FILES, written_lists};
 pub(crate) use workers::{Each, FrameFiles, FrameSource};
 
 use crate::statistics::FrameStatistics;

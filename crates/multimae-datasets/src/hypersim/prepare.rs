@@ -12,7 +12,7 @@ use super::{Camera, arrays, camera, frame, tone};
 use crate::decoded::{Wanted, decode};
 use crate::folder::{
     ComparedKey, Each, Extent, FrameFiles, FrameFolder, KEPT_EXTENSIONS, Manifest, ManifestFacts,
-    Maps, evenly_spaced, table_row,
+    Maps, SOURCE_FILES, evenly_spaced, table_row,
 };
 use crate::frame::Frame;
 use crate::source_files::{some_of, text_entry};
@@ -41,11 +41,7 @@ const PLACES: [&str; 6] = [
 ];
 
 const COMPARED: [ComparedKey; 6] = [
-    ComparedKey {
-        name: "names and sizes of the files",
-        pointer: "/source/md5_of_names_and_sizes",
-        absent: "none",
-    },
+    SOURCE_FILES,
     ComparedKey { name: "split", pointer: "/split/md5", absent: "none" },
     ComparedKey { name: "camera", pointer: "/camera", absent: "none" },
     ComparedKey { name: "cameras", pointer: "/cameras/md5", absent: "none" },

@@ -13,7 +13,7 @@ use super::labels::{CLASSES, Labels};
 use crate::decoded::{Wanted, decode};
 use crate::folder::{
     ComparedKey, Extent, FrameFolder, FrameSource, KEPT_EXTENSIONS, Manifest, ManifestFacts, Maps,
-    evenly_spaced, table_row,
+    SOURCE_FILES, evenly_spaced, table_row,
 };
 use crate::frame::Frame;
 use crate::source_files::{some_of, text_entry};
@@ -34,11 +34,7 @@ const META: &str = "Metadata/SUNRGBDMeta.mat";
 const LABELS: &str = "Metadata/SUNRGBD2Dseg.mat";
 
 const COMPARED: [ComparedKey; 4] = [
-    ComparedKey {
-        name: "names and sizes of the files",
-        pointer: "/source/md5_of_names_and_sizes",
-        absent: "none",
-    },
+    SOURCE_FILES,
     ComparedKey { name: "split", pointer: "/split/md5", absent: "none" },
     ComparedKey { name: "depth", pointer: "/depth_from", absent: "none" },
     ComparedKey { name: "labels", pointer: "/labels", absent: "none" },

@@ -11,7 +11,7 @@ use crate::csv::Table;
 use crate::decoded::{Wanted, decode};
 use crate::folder::{
     ComparedKey, Each, Extent, FrameFiles, FrameFolder, KEPT_EXTENSIONS, Manifest, ManifestFacts,
-    Maps, evenly_spaced, table_row,
+    Maps, SOURCE_FILES, evenly_spaced, table_row,
 };
 use crate::frame::Frame;
 use crate::source_files::{some_of, text_entry};
@@ -31,11 +31,7 @@ const MASK: &str = "mask_valid";
 const COLUMNS: [&str; 3] = ["building", "point", "view"];
 
 const COMPARED: [ComparedKey; 3] = [
-    ComparedKey {
-        name: "names and sizes of the files",
-        pointer: "/source/md5_of_names_and_sizes",
-        absent: "none",
-    },
+    SOURCE_FILES,
     ComparedKey { name: "tasks", pointer: "/tasks", absent: "none" },
     ComparedKey { name: "lists", pointer: "/split", absent: "none" },
 ];

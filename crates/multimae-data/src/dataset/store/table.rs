@@ -209,9 +209,9 @@ fn frame(array: Array, encoding: &Encoding) -> Result<Frame, Problem> {
         {
             let (form, order) = (Form::Npy { axes: 3 }, Order::Interleaved);
             let info = FrameInfo { height, width, channels: last, form, order };
-            Frame::new(info, array.numbers.into())
+            Frame::new(info, array.numbers)
         }
-        _ => Frame::of_array(&array.shape, array.numbers.into()),
+        _ => Frame::of_array(&array.shape, array.numbers),
     }
 }
 
@@ -231,7 +231,7 @@ fn color_frame(array: Array) -> Result<Frame, Problem> {
             "it is an array of {} of shape {shape:?}, and colours are images, or arrays of 8 bits \
              (3, height, width) or (height, width, 3); read it with `kind: continuous` and \
              `channels`, or write it as colours",
-            Pixels::from(numbers).descr()
+            numbers.descr()
         )),
     }
 }

@@ -1,7 +1,7 @@
 //! From a copy to the folder.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::find::{Found, find};
 use super::{CopyFrame, CopyMaps, FrameId, NyuCopy, OpenCopy, Region, files};
 use crate::folder::{
-    ComparedKey, Extent, FrameFolder, FrameSource, Manifest, ManifestFacts, Maps, table_row,
+    ComparedKey, Each, Extent, FrameFiles, FrameFolder, Manifest, ManifestFacts, Maps, table_row,
 };
 use crate::frame::Frame;
 use crate::nyuv2::prepare::{FOLDERS, Nyuv2Options, TERMS, prepare};
@@ -73,7 +73,8 @@ pub(in crate::nyuv2) fn prepare_open(
     check(&opened, options)?;
     let notes = notes(copy, &opened);
     let folder = folder(copy, &opened, options)?;
-    folder.write(&Frames { opened: &opened, crop: options.crop }, run, notes)
+    let files = Frames { opened: &opened, crop: options.crop };
+    folder.write(&Each { files: &files, measured: None }, run, notes)
 }
 
 fn check(opened: &OpenCopy, options: &CopyOptions) -> Result<()> {
@@ -276,40 +277,19 @@ struct Frames<'a> {
     crop: Crop,
 }
 
-impl FrameSource for Frames<'_> {
-    // Readers are shared by the threads.
-    type Reader = ();
-
-    fn open(&self) -> Result<()> {
-        Ok(())
-    }
-
-    fn frames_at_a_time(&self, (): &(), _threads: usize) -> Result<usize> {
-        Ok(1)
-    }
-
-    fn read(
-        &self,
-        (): &(),
-        range: Range<usize>,
-        each: &mut dyn FnMut(usize, Frame) -> Result<ControlFlow<()>>,
-    ) -> Result<()> {
-        for index in range {
-            let maps = self.opened.reader.read(index).map_err(|problem| {
-                let name = self.opened.frames.get(index).map(|frame| frame.id.name());
-                let frame = name.unwrap_or_default();
-                Error::Frame { path: problem.path, frame, problem: problem.text }
-            })?;
-            if each(index, self.frame(maps))?.is_break() {
-                break;
-            }
-        }
-        Ok(())
+impl FrameFiles for Frames<'_> {
+    fn frame(&self, index: usize, _measured: bool) -> Result<Frame> {
+        let maps = self.opened.reader.read(index).map_err(|problem| {
+            let name = self.opened.frames.get(index).map(|frame| frame.id.name());
+            let frame = name.unwrap_or_default();
+            Error::Frame { path: problem.path, frame, problem: problem.text }
+        })?;
+        Ok(self.converted(maps))
     }
 }
 
 impl Frames<'_> {
-    fn frame(&self, maps: CopyMaps) -> Frame {
+    fn converted(&self, maps: CopyMaps) -> Frame {
         let (height, width) = self.opened.facts.size;
         let region = self.opened.facts.region.as_ref();
         let valid = maps.depth.iter().enumerate().map(|(at, &depth)| {
