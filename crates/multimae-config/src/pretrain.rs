@@ -130,6 +130,14 @@ impl Recipe for PretrainRecipe {
     }
 }
 
+fn modality_of(tasks: &TaskKeys, name: &str) -> Result<TaskModality> {
+    let defaults = ModalityDefaults {
+        imagenet_normalisation: tasks.imagenet_default_mean_and_std,
+        standardize_depth: tasks.standardize_depth,
+    };
+    tasks.resolve_over(name, usual(name, Role::Pretraining, defaults))
+}
+
 impl PretrainRecipe {
     /// All modalities that are loaded: the inputs, then what else is predicted.
     #[must_use]
@@ -144,11 +152,7 @@ impl PretrainRecipe {
     /// # Errors
     /// If its properties do not fit together.
     pub fn modality(&self, name: &str) -> Result<TaskModality> {
-        let defaults = ModalityDefaults {
-            imagenet_normalisation: self.tasks.imagenet_default_mean_and_std,
-            standardize_depth: self.tasks.standardize_depth,
-        };
-        self.tasks.resolve_over(name, usual(name, Role::Pretraining, defaults))
+        modality_of(&self.tasks, name)
     }
 
     /// The modalities of one of several data sets, in the order of [`Self::domains`].
@@ -190,11 +194,10 @@ impl PretrainRecipe {
     fn modality_in(&self, set: &DataSetRecipe, name: &str) -> Result<TaskModality> {
         let usual = self.modality(name)?;
         let Some(entry) = set.entry(name) else { return Ok(usual) };
-        let mut of_set = self.clone();
-        let entries = &mut of_set.tasks.modalities.0;
-        let base = entries.get(name).cloned().unwrap_or_default();
-        entries.insert(name.to_owned(), entry.clone().over(base));
-        let modality = of_set.modality(name)?;
+        let mut tasks = self.tasks.clone();
+        let base = tasks.modalities.0.get(name).cloned().unwrap_or_default();
+        tasks.modalities.0.insert(name.to_owned(), entry.clone().over(base));
+        let modality = modality_of(&tasks, name)?;
         if modality.model != usual.model {
             return problem(format!(
                 "data set `{}`: its `{name}` differs from the recipe's for the model (kind, \

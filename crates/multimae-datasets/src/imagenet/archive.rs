@@ -67,7 +67,7 @@ impl Files {
     }
 
     /// Brings the wanted files into a folder: links of loose files, contents of members. A file of the
-    /// right size is left alone.
+    /// right size is not written again.
     ///
     /// # Errors
     /// [`Error::Input`] if the tar is damaged; [`Error::Io`].

@@ -44,7 +44,7 @@ const COMPARED: [ComparedKey; 4] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DepthChoice {
-    /// As measured, with holes.
+    /// As measured, with invalid pixels.
     Raw,
     /// Fused from neighbouring frames.
     Filled,

@@ -59,7 +59,7 @@ impl Claims {
     }
 
     /// Removes the locks of a finished folder.
-    pub(super) fn remove(self) -> Result<()> {
+    pub(super) fn remove(&self) -> Result<()> {
         match fs::remove_dir_all(&self.dir) {
             // Another process did.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),

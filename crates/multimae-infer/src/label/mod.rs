@@ -14,9 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use fs_err as fs;
 use indexmap::IndexMap;
 use multimae_data::{DataModality, Dataset, Encoding, Layout};
-use multimae_io::atomic::write_atomically;
 
-use crate::predict::{FramePrediction, FrameSources, PredictOptions, Predictor, files_of};
+use crate::predict::{
+    EncodedOutputs, FramePrediction, FrameSources, PredictOptions, Predictor, files_of,
+};
 use crate::saved_model::{ModelCard, SavedModel, TaskCard, weights_sha256};
 use crate::{Error, Result};
 
@@ -154,7 +155,7 @@ impl<'a> Labelling<'a> {
                 } else {
                     match self.label(index, predictor, &request) {
                         Ok(files) => {
-                            write(&files)?;
+                            files.write()?;
                             done.written += 1;
                         }
                         Err(error) => done.failed.push((id.clone(), error.to_string())),
@@ -179,9 +180,7 @@ impl<'a> Labelling<'a> {
             self.record.write(&self.dir)?;
         }
         done.elsewhere = 0;
-        let frames = self.frames.len();
-        let claims = Claims::new(&self.dir.join(LOCKS), frames)?;
-        std::mem::replace(&mut self.claims, claims).remove()
+        self.claims.remove()
     }
 
     /// The files of a frame, encoded: nothing is written before all of it is.
@@ -190,7 +189,7 @@ impl<'a> Labelling<'a> {
         index: usize,
         predictor: &dyn Predictor,
         request: &PredictOptions,
-    ) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+    ) -> Result<EncodedOutputs> {
         let frame = self.frames.decode(index)?;
         let FramePrediction { tasks, .. } = predictor.predict(&frame, request)?;
         let size = (frame.height, frame.width);
@@ -201,7 +200,7 @@ impl<'a> Labelling<'a> {
                 files.push((self.file(name, file.extension(), &frame.id), file.encode()?));
             }
         }
-        Ok(files)
+        Ok(EncodedOutputs { files })
     }
 
     fn file(&self, task: &str, extension: &str, id: &str) -> PathBuf {
@@ -253,14 +252,4 @@ fn folders(card: &ModelCard) -> Result<IndexMap<String, LabelFolder>> {
         Ok((name.clone(), folder))
     };
     card.tasks.iter().map(folder).collect()
-}
-
-fn write(files: &[(PathBuf, Vec<u8>)]) -> Result<()> {
-    for (path, bytes) in files {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        write_atomically(path, bytes)?;
-    }
-    Ok(())
 }

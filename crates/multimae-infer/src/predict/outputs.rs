@@ -114,7 +114,7 @@ impl<'a> Outputs<'a> {
 /// The files of one frame, encoded and not yet written.
 #[derive(Debug)]
 pub struct EncodedOutputs {
-    files: Vec<(PathBuf, Vec<u8>)>,
+    pub(crate) files: Vec<(PathBuf, Vec<u8>)>,
 }
 
 impl EncodedOutputs {

@@ -160,11 +160,16 @@ impl Adapter {
     /// # Errors
     /// If the backbone cannot be read, is another one than that of the adapter, or does not fit.
     pub fn on(&self, backbone: &WeightsSource, device: &Device) -> Result<SavedModel> {
+        Ok(self.saved(self.load_into(self.before_tuning(backbone, device)?)?))
+    }
+
+    /// The model with the weights of the backbone, and its additions fresh.
+    fn before_tuning(&self, backbone: &WeightsSource, device: &Device) -> Result<PeftModel> {
         let model = PeftModel::new(&self.card.model, &self.card.peft, device)?;
         let fresh = AllowedKeys { missing: self.backbone.fresh.clone(), ..AllowedKeys::default() };
         let (model, report) = load_pretrained(model, backbone, &fresh)?;
         self.check_backbone(&report.backbone, &report.path)?;
-        Ok(self.saved(self.load_into(model)?))
+        Ok(model)
     }
 
     /// The weights of the backbone that the tuned model has, under its names, as they were before
@@ -173,10 +178,7 @@ impl Adapter {
     /// # Errors
     /// As [`Self::on`].
     pub fn backbone_weights(&self, backbone: &WeightsSource, device: &Device) -> Result<StateDict> {
-        let model = PeftModel::new(&self.card.model, &self.card.peft, device)?;
-        let fresh = AllowedKeys { missing: self.backbone.fresh.clone(), ..AllowedKeys::default() };
-        let (model, report) = load_pretrained(model, backbone, &fresh)?;
-        self.check_backbone(&report.backbone, &report.path)?;
+        let model = self.before_tuning(backbone, device)?;
         let of_backbone = |(name, _): &(String, _)| {
             ParameterKind::of(name) == ParameterKind::Backbone
                 && !self.backbone.fresh.contains(name)

@@ -64,9 +64,10 @@ impl NyuCopy for BtsOfficial {
         let reader = Pairs { root: path.to_owned(), pairs };
         let facts = CopyFacts {
             size: FULL_SIZE,
-            depth: "16-bit PNG, millimetres of rawDepths, cut off and not rounded, 0 in holes: \
+            depth:
+                "16-bit PNG, millimetres of rawDepths, cut off and not rounded, 0 where invalid: \
                     within 1 mm"
-                .to_owned(),
+                    .to_owned(),
             classes: None,
             region: Some(Region {
                 rows: 7..474,

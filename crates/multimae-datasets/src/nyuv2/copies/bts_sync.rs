@@ -1,4 +1,4 @@
-//! The copy of BTS (Lee et al., 2019), `sync.zip`: frames of the raw recordings, with holes in depth.
+//! The copy of BTS (Lee et al., 2019), `sync.zip`: frames of the raw recordings, depth with invalid pixels.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,8 @@ impl NyuCopy for BtsSync {
         let reader = Pairs { root: path.to_owned(), pairs };
         let facts = CopyFacts {
             size: FULL_SIZE,
-            depth: "16-bit PNG, whole millimetres as measured, 0 in holes: within 1 mm".to_owned(),
+            depth: "16-bit PNG, whole millimetres as measured, 0 where invalid: within 1 mm"
+                .to_owned(),
             classes: None,
             region: None,
             notes: vec![note],
