@@ -1,0 +1,215 @@
+//! A group over a link.
+
+use std::time::Duration;
+
+use crate::segments::{decode, encode, encoded_len, segment};
+use crate::{Error, Group, Link, Patience, Result, Wire};
+
+/// The largest message; larger ones go in several.
+const LARGEST: usize = 64 << 20;
+
+/// A group whose ranks send and receive by a [`Link`].
+///
+/// A sum is a scatter and a gather: every rank adds up one segment of the values, in the order of
+/// the ranks, and sends the sums to all. A value travels twice, as in a ring, and no rank waits for
+/// more than two messages of another.
+#[derive(Debug)]
+pub struct Linked<L> {
+    link: L,
+    timeout: Duration,
+}
+
+impl<L: Link> Linked<L> {
+    /// A group that waits no longer than `timeout` for a rank that should be at the same place.
+    #[must_use]
+    pub fn new(link: L, timeout: Duration) -> Self {
+        Self { link, timeout }
+    }
+
+    fn others(&self) -> impl Iterator<Item = usize> + use<L> {
+        let own = self.link.rank();
+        (0..self.link.size()).filter(move |&rank| rank != own)
+    }
+
+    /// The patience of a rank with one that works as much.
+    fn patience(&self) -> Patience {
+        Some(self.timeout)
+    }
+
+    /// The patience with rank 0, which waits for others itself and names them first.
+    fn patience_with_first(&self) -> Patience {
+        Some(2 * self.timeout)
+    }
+
+    fn send(&self, bytes: &[u8], to: &[usize], patience: Patience) -> Result<()> {
+        let length = (bytes.len() as u64).to_le_bytes();
+        let all = |bytes| to.iter().map(|&rank| (rank, bytes)).collect::<Vec<(usize, &[u8])>>();
+        self.link.transfer(&all(&length), &mut [], patience)?;
+        for part in bytes.chunks(LARGEST) {
+            self.link.transfer(&all(part), &mut [], patience)?;
+        }
+        Ok(())
+    }
+
+    fn receive(&self, from: usize, patience: Patience) -> Result<Vec<u8>> {
+        let mut length = [0; 8];
+        self.link.transfer(&[], &mut [(from, &mut length)], patience)?;
+        let length = usize::try_from(u64::from_le_bytes(length)).map_err(|_| Error::Message {
+            rank: from,
+            problem: "it is larger than the memory".to_owned(),
+        })?;
+        let mut bytes = vec![0; length];
+        for part in bytes.chunks_mut(LARGEST) {
+            self.link.transfer(&[], &mut [(from, part)], patience)?;
+        }
+        Ok(bytes)
+    }
+
+    /// The messages of all ranks, on rank 0.
+    fn gather(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
+        let size = self.link.size();
+        let mut lengths = vec![[0; 8]; size];
+        // All at once: who is silent is named, not only the first of them.
+        let mut incoming: Vec<(usize, &mut [u8])> =
+            lengths.iter_mut().enumerate().skip(1).map(|(rank, l)| (rank, &mut l[..])).collect();
+        self.link.transfer(&[], &mut incoming, self.patience())?;
+        let mut messages = vec![own.to_vec()];
+        for (rank, length) in lengths.iter().enumerate().skip(1) {
+            let length = u64::from_le_bytes(*length);
+            let Some(length) = usize::try_from(length).ok().filter(|&length| length <= LARGEST)
+            else {
+                let problem = format!("it has {length} bytes");
+                return Err(Error::Message { rank, problem });
+            };
+            let mut message = vec![0; length];
+            if length > 0 {
+                self.link.transfer(&[], &mut [(rank, &mut message)], self.patience())?;
+            }
+            messages.push(message);
+        }
+        Ok(messages)
+    }
+}
+
+/// The ranks that `rank` passes a broadcast on to, and the one that it has it from: a binomial
+/// tree, in which a rank sends to no more than a logarithm of the ranks.
+fn tree(rank: usize, size: usize) -> (Option<usize>, Vec<usize>) {
+    let lowest = if rank == 0 { size.next_power_of_two() } else { rank & rank.wrapping_neg() };
+    let parent = (rank > 0).then(|| rank - lowest);
+    let children = std::iter::successors(Some(lowest >> 1), |bit| Some(bit >> 1));
+    let children = children.take_while(|&bit| bit > 0).map(|bit| rank + bit);
+    (parent, children.filter(|&child| child < size).collect())
+}
+
+impl<L: Link> Group for Linked<L> {
+    fn rank(&self) -> usize {
+        self.link.rank()
+    }
+
+    fn size(&self) -> usize {
+        self.link.size()
+    }
+
+    fn exchange(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
+        if self.rank() > 0 {
+            self.send(own, &[0], self.patience_with_first())?;
+            let all = self.receive(0, self.patience_with_first())?;
+            return postcard::from_bytes(&all)
+                .map_err(|e| Error::Message { rank: 0, problem: e.to_string() });
+        }
+        let messages = self.gather(own)?;
+        let all = postcard::to_allocvec(&messages)
+            .map_err(|e| Error::Message { rank: 0, problem: e.to_string() })?;
+        self.send(&all, &self.others().collect::<Vec<_>>(), self.patience())?;
+        Ok(messages)
+    }
+
+    fn broadcast(&self, bytes: Vec<u8>) -> Result<Vec<u8>> {
+        let (parent, children) = tree(self.rank(), self.size());
+        let bytes = match parent {
+            Some(parent) => self.receive(parent, self.patience_with_first())?,
+            None => bytes,
+        };
+        self.send(&bytes, &children, self.patience_with_first())?;
+        Ok(bytes)
+    }
+
+    fn sum(&self, values: &mut [f32], wire: Wire) -> Result<()> {
+        let (rank, size, count) = (self.rank(), self.size(), values.len());
+        let part = |rank| segment(count, size, rank);
+        // Every rank sends each other the values that the other adds up.
+        let sent: Vec<(usize, Vec<u8>)> =
+            self.others().map(|to| (to, encode(&values[part(to)], wire))).collect();
+        let own = part(rank);
+        let mut received: Vec<(usize, Vec<u8>)> =
+            self.others().map(|from| (from, vec![0; encoded_len(own.len(), wire)])).collect();
+        self.transfer_all(&sent, &mut received)?;
+        let mut sums = vec![0.0; own.len()];
+        for from in 0..size {
+            match received.iter().find(|(rank, _)| *rank == from) {
+                Some((_, bytes)) => decode(bytes, wire, |place, value| sums[place] += value),
+                None => sums.iter_mut().zip(&values[own.clone()]).for_each(|(s, v)| *s += v),
+            }
+        }
+        // Then the sums; those of this rank are rounded by the wire too.
+        let encoded = encode(&sums, wire);
+        let sent: Vec<(usize, Vec<u8>)> = self.others().map(|to| (to, encoded.clone())).collect();
+        let mut received: Vec<(usize, Vec<u8>)> = self
+            .others()
+            .map(|from| (from, vec![0; encoded_len(part(from).len(), wire)]))
+            .collect();
+        self.transfer_all(&sent, &mut received)?;
+        received.push((rank, encoded));
+        for (from, bytes) in received {
+            let start = part(from).start;
+            decode(&bytes, wire, |place, value| values[start + place] = value);
+        }
+        Ok(())
+    }
+
+    fn await_first(&self) -> Result<()> {
+        if self.rank() == 0 {
+            let others: Vec<(usize, &[u8])> = self.others().map(|rank| (rank, &[1][..])).collect();
+            self.link.transfer(&others, &mut [], self.patience())
+        } else {
+            self.link.transfer(&[], &mut [(0, &mut [0])], None)
+        }
+    }
+}
+
+impl<L: Link> Linked<L> {
+    /// Messages to and from all others at once; empty ones do not travel.
+    fn transfer_all(
+        &self,
+        sent: &[(usize, Vec<u8>)],
+        received: &mut [(usize, Vec<u8>)],
+    ) -> Result<()> {
+        let outgoing = sent.iter().filter(|(_, bytes)| !bytes.is_empty());
+        let outgoing: Vec<(usize, &[u8])> =
+            outgoing.map(|(rank, bytes)| (*rank, bytes.as_slice())).collect();
+        let incoming = received.iter_mut().filter(|(_, bytes)| !bytes.is_empty());
+        let mut incoming: Vec<(usize, &mut [u8])> =
+            incoming.map(|(rank, bytes)| (*rank, bytes.as_mut_slice())).collect();
+        self.link.transfer(&outgoing, &mut incoming, self.patience())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tree;
+
+    #[test]
+    fn a_broadcast_reaches_every_rank_once() {
+        for size in 1..70 {
+            let mut reached = vec![0; size];
+            for rank in 0..size {
+                for child in tree(rank, size).1 {
+                    reached[child] += 1;
+                    assert_eq!(tree(child, size).0, Some(rank), "{child} of {size}");
+                }
+            }
+            assert_eq!(reached[0], 0);
+            assert!(reached[1..].iter().all(|&times| times == 1), "{size}: {reached:?}");
+        }
+    }
+}
