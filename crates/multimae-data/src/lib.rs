@@ -111,8 +111,8 @@ pub use extensions::EXTENSIONS;
 pub use limits::MAX_PIXELS;
 pub use lists::list_lines;
 pub use loader::{
-    BadSamples, Batch, Batches, Loader, LoaderConfig, MixedSet, MixedSource, Order, SampleSource,
-    StagedSource,
+    BadSamples, Batch, Batches, Deal, Loader, LoaderConfig, MixedSet, MixedSource, Order,
+    SampleSource, StagedSource,
 };
 pub use map::{Map, Values};
 pub use mask::valid_label;

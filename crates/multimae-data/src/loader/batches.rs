@@ -65,12 +65,17 @@ impl Batches {
     /// Always takes all samples of the batch, also after an error: the next batch begins behind
     /// them.
     fn batch(&mut self, (epoch, batch): (u64, u64)) -> Result<Batch> {
-        let mut made = Batch { epoch, batch, samples: Vec::new(), rejected: Vec::new() };
+        let planned = self.loader.samples_in(batch);
+        let mut made = Batch { epoch, batch, planned, ..Batch::default() };
         let mut failed = None;
-        for _ in 0..self.loader.samples_in(batch) {
+        let deal = self.loader.deal;
+        for place in (0..planned).filter(|&place| deal.has(place)) {
             let Some((index, sample)) = self.sample() else { break };
             match sample {
-                Ok(sample) => made.samples.push(sample),
+                Ok(sample) => {
+                    made.samples.push(sample);
+                    made.places.push(place);
+                }
                 Err(error) if self.skips(&error) => made.rejected.push(Rejected {
                     id: self.loader.source.id(epoch, index),
                     problem: error.to_string(),
@@ -82,7 +87,7 @@ impl Batches {
         }
         match failed {
             Some(error) => Err(error),
-            None if made.samples.is_empty() => {
+            None if made.samples.is_empty() && deal.is_whole() => {
                 Err(Error::EmptyBatch { epoch, batch, rejected: made.rejected })
             }
             None => Ok(made),
@@ -156,18 +161,30 @@ impl BatchPlan {
         Self { epoch, end_epoch, position, order: None }
     }
 
+    /// The next sample of those that are made here.
     fn next_job(&mut self, loader: &Loader) -> Option<Job> {
+        loop {
+            let (place, job) = self.next_of_all(loader)?;
+            if loader.deal.has(place) {
+                return Some(job);
+            }
+        }
+    }
+
+    /// The next sample with its place in its batch.
+    fn next_of_all(&mut self, loader: &Loader) -> Option<(usize, Job)> {
         if self.epoch >= self.end_epoch {
             return None;
         }
         let epoch = self.epoch;
         let order = self.order.get_or_insert_with(|| loader.order(epoch));
         let index = *order.get(self.position)?;
-        let batch = (self.position / loader.config.batch_size) as u64;
+        let (batch, place) =
+            (self.position / loader.config.batch_size, self.position % loader.config.batch_size);
         self.position += 1;
         if self.position >= loader.samples_per_epoch() {
             (self.epoch, self.position, self.order) = (epoch + 1, 0, None);
         }
-        Some(Job { epoch, batch, index })
+        Some((place, Job { epoch, batch: batch as u64, index }))
     }
 }

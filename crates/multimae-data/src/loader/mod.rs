@@ -1,6 +1,7 @@
 //! Batches in a fixed order from any number of threads.
 
 mod batches;
+mod deal;
 mod mixed;
 mod order;
 mod source;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use batches::Batches;
+pub use deal::Deal;
 pub use mixed::{MixedSet, MixedSource};
 pub use order::Order;
 pub use source::SampleSource;
@@ -66,16 +68,29 @@ pub enum BadSamples {
 }
 
 /// Some samples of one epoch.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Batch {
     /// The epoch, from 0.
     pub epoch: u64,
     /// The index of the batch in the epoch, from 0.
     pub batch: u64,
-    /// The samples; never empty.
+    /// The samples; never empty, unless the batches are dealt out over processes.
     pub samples: Vec<Sample>,
+    /// The place of each sample in the batch, ascending.
+    pub places: Vec<usize>,
+    /// Samples of the whole batch, with those that are bad or that other processes have.
+    pub planned: usize,
     /// The bad samples that were left out.
     pub rejected: Vec<Rejected>,
+}
+
+impl Batch {
+    /// A batch of all these samples.
+    #[must_use]
+    pub fn whole((epoch, batch): (u64, u64), samples: Vec<Sample>) -> Self {
+        let (places, planned) = ((0..samples.len()).collect(), samples.len());
+        Self { epoch, batch, samples, places, planned, rejected: Vec::new() }
+    }
 }
 
 /// Puts samples into batches, epoch by epoch.
@@ -84,6 +99,8 @@ pub struct Loader {
     config: LoaderConfig,
     /// Shards to mix at a time, and the samples of all shards.
     shards: Option<(usize, Arc<Vec<Vec<usize>>>)>,
+    /// The part of every batch that is made here.
+    deal: Deal,
 }
 
 impl Loader {
@@ -92,7 +109,7 @@ impl Loader {
     /// # Errors
     /// [`Error::Config`] if the batch size is 0, or an epoch would have no batch.
     pub fn new(source: impl SampleSource + 'static, config: LoaderConfig) -> Result<Self> {
-        let loader = Self { source: Arc::new(source), config, shards: None };
+        let loader = Self { source: Arc::new(source), config, shards: None, deal: Deal::default() };
         if loader.config.batch_size == 0 {
             return Err(Error::Config("batch_size must be at least 1".to_owned()));
         }
@@ -130,6 +147,13 @@ impl Loader {
             }
         };
         Ok(self)
+    }
+
+    /// Makes only the part of every batch that one of several processes has. The order, the number
+    /// of batches and the places of samples stay those of the whole.
+    #[must_use]
+    pub fn with_deal(self, deal: Deal) -> Self {
+        Self { deal, ..self }
     }
 
     /// The configuration.
@@ -191,7 +215,7 @@ impl Loader {
 impl Clone for Loader {
     fn clone(&self) -> Self {
         let (source, config) = (Arc::clone(&self.source), self.config.clone());
-        Self { source, config, shards: self.shards.clone() }
+        Self { source, config, shards: self.shards.clone(), deal: self.deal }
     }
 }
 

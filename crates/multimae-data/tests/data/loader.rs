@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use crate::files::{Files, modalities};
 use indexmap::IndexMap;
 use multimae_data::{
-    BadSamples, Batch, Dataset, Error, Geometry, Layout, Loader, LoaderConfig, Pipeline, Result,
-    Sample, SampleSource, StagedSource,
+    BadSamples, Batch, Dataset, Deal, Error, Geometry, Layout, Loader, LoaderConfig, Pipeline,
+    Result, Sample, SampleSource, StagedSource,
 };
 use proptest::prelude::*;
 
@@ -199,6 +199,59 @@ fn skipped_samples_are_listed() {
     assert_eq!(batches[1].rejected[0].id, "s2");
     assert!(batches[1].rejected[0].problem.contains("damaged"));
     assert!(batches[0].rejected.is_empty());
+}
+
+/// Samples by place of the batches of all processes together.
+fn together(parts: &[Vec<Batch>]) -> Vec<Vec<(usize, String)>> {
+    (0..parts[0].len())
+        .map(|number| {
+            let of = |part: &Vec<Batch>| {
+                let Batch { places, samples, .. } = part[number].clone();
+                places.into_iter().zip(samples.into_iter().map(|sample| sample.id))
+            };
+            let mut placed: Vec<(usize, String)> = parts.iter().flat_map(of).collect();
+            placed.sort();
+            placed
+        })
+        .collect()
+}
+
+#[test]
+fn dealt_batches_are_the_whole_ones_together() {
+    for workers in [0, 2] {
+        let skips = LoaderConfig { bad_samples: BadSamples::Skip, ..config(6, workers) };
+        let loader = Loader::new(Made::new(20, third_is_bad), skips).unwrap();
+        let whole = all(&loader, (0, 2), 3);
+        // The last batch of an epoch has two samples: only the first pass.
+        for size in [1, 2, 3] {
+            let parts: Vec<Vec<Batch>> = (0..size)
+                .map(|rank| loader.clone().with_deal(Deal::new((2, 3), (rank, size))))
+                .map(|part| all(&part, (0, 2), 3))
+                .collect();
+            assert_eq!(together(&parts), together(std::slice::from_ref(&whole)));
+            for (number, batch) in whole.iter().enumerate() {
+                let rejected: usize = parts.iter().map(|part| part[number].rejected.len()).sum();
+                assert_eq!(rejected, batch.rejected.len());
+                let same = |part: &Vec<Batch>| {
+                    let Batch { epoch, batch, planned, .. } = part[number];
+                    (epoch, batch, planned)
+                };
+                let expected = (batch.epoch, batch.batch, batch.planned);
+                assert!(parts.iter().all(|part| same(part) == expected));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_dealt_batch_may_be_empty() {
+    let none: Rule = |_, _| Some("torn");
+    let skips = LoaderConfig { bad_samples: BadSamples::Skip, ..config(4, 0) };
+    let loader = Loader::new(Made::new(4, none), skips).unwrap();
+    let part = loader.with_deal(Deal::new((2, 2), (1, 2)));
+    let batches = all(&part, (0, 0), 1);
+    assert!(batches[0].samples.is_empty());
+    assert_eq!((batches[0].planned, batches[0].rejected.len()), (4, 2));
 }
 
 #[test]
