@@ -18,7 +18,7 @@ use multimae_train::compare::{
     write_outputs,
 };
 
-use crate::{interrupt, terminal};
+use crate::{interrupt, processes, terminal};
 
 /// The interval of looking at a running cell.
 const LOOK: Duration = Duration::from_millis(50);
@@ -66,6 +66,7 @@ impl Compare {
             set: self.overrides,
             only: self.only,
         };
+        processes::alone("compare")?;
         let mut plan = ComparisonPlan::new(&request)?;
         if self.dry_run {
             return Ok(terminal::result(&plan.describe())?);

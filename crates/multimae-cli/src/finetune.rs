@@ -2,11 +2,12 @@
 
 use clap::Args;
 use multimae_config::FinetuneRecipe;
+use multimae_group::agree;
 use multimae_train::finetune::{FinetuneSetup, Finetuning};
-use multimae_train::observer::{Event, Observer};
+use multimae_train::observer::Event;
 
-use crate::interrupt;
-use crate::terminal::TrainingTerminal;
+use crate::processes;
+use crate::terminal;
 use crate::training::{Resolution, TrainingArguments};
 
 /// Fine-tune a model for depth, segmentation, both together, or classes of images.
@@ -23,14 +24,18 @@ pub(crate) struct Finetune {
 
 impl Finetune {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let stop = interrupt::flag()?;
-        let Resolution { resolved, out, start } = self.arguments.resolve::<FinetuneRecipe>()?;
-        let mut terminal = TrainingTerminal::new();
-        for notice in resolved.notices {
-            terminal.event(&Event::Notice(notice));
-        }
-        let setup = FinetuneSetup::new(resolved.recipe)?;
-        Finetuning::new(setup, &out, start, &mut terminal)?.run(&stop)?;
-        Ok(())
+        processes::run(self.arguments.gradients, |together, stop| {
+            let resolution =
+                processes::resolved::<FinetuneRecipe>(together, || self.arguments.resolve())?;
+            let Resolution { resolved, out, start } = resolution;
+            let mut observer = terminal::observer(&*together.group);
+            for notice in resolved.notices {
+                observer.event(&Event::Notice(notice));
+            }
+            let setup = agree(&*together.group, FinetuneSetup::new(resolved.recipe))?;
+            let run = (out.as_path(), start);
+            Finetuning::together(setup, run, &mut *observer, together.clone())?.run(stop)?;
+            Ok(())
+        })
     }
 }

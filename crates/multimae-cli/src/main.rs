@@ -20,6 +20,7 @@ mod pack;
 mod predict;
 mod prepare;
 mod pretrain;
+mod processes;
 mod quantize;
 mod reconstruct;
 mod reference;

@@ -1,16 +1,16 @@
 //! `multimae pretrain`.
 
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
-use multimae_config::{PretrainRecipe, Resolved};
-use multimae_train::observer::{Event, Observer};
+use multimae_config::PretrainRecipe;
+use multimae_group::agree;
+use multimae_train::observer::Event;
 use multimae_train::pretrain::{PretrainSetup, Pretraining};
-use multimae_train::run::RunStart;
+use multimae_train::together::Together;
 
-use crate::interrupt;
-use crate::terminal::TrainingTerminal;
+use crate::processes;
+use crate::terminal;
 use crate::training::{Resolution, TrainingArguments};
 
 /// Pre-train a multi-modal masked autoencoder.
@@ -26,24 +26,25 @@ pub(crate) struct Pretrain {
 
 impl Pretrain {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let stop = interrupt::flag()?;
-        let Resolution { resolved, out, start } = self.arguments.resolve()?;
-        train(resolved, &out, start, &stop)
+        processes::run(self.arguments.gradients, |together, stop| {
+            let resolution = processes::resolved(together, || self.arguments.resolve())?;
+            train(resolution, together, stop)
+        })
     }
 }
 
 /// Trains by a recipe, or resumes the run that `out` holds.
 pub(crate) fn train(
-    resolved: Resolved<PretrainRecipe>,
-    out: &Path,
-    start: RunStart,
+    Resolution { resolved, out, start }: Resolution<PretrainRecipe>,
+    together: &Together,
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
-    let mut terminal = TrainingTerminal::new();
+    let mut observer = terminal::observer(&*together.group);
     for notice in resolved.notices {
-        terminal.event(&Event::Notice(notice));
+        observer.event(&Event::Notice(notice));
     }
-    let setup = PretrainSetup::new(resolved.recipe)?;
-    Pretraining::new(setup, out, start, &mut terminal)?.run(stop)?;
+    let setup = agree(&*together.group, PretrainSetup::new(resolved.recipe))?;
+    let run = (out.as_path(), start);
+    Pretraining::together(setup, run, &mut *observer, together.clone())?.run(stop)?;
     Ok(())
 }

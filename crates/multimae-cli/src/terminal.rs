@@ -1,19 +1,35 @@
 //! Terminal output: a progress bar on a terminal, and lasting lines anywhere.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use multimae_group::Group;
 use multimae_train::observer::{Event, Observer, ScheduledInput, StepReport};
 
 /// Weight of the past in the figures of the progress bar.
 const SMOOTHING: f64 = 0.9;
 
+/// An error that process 0 speaks of.
+#[derive(Debug)]
+pub(crate) struct Quiet;
+
+impl fmt::Display for Quiet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("process 0 says why")
+    }
+}
+
+impl std::error::Error for Quiet {}
+
 /// Prints an error with what caused it.
 #[expect(clippy::print_stderr, reason = "errors go there")]
 pub(crate) fn error(error: &anyhow::Error) {
+    if error.is::<Quiet>() {
+        return;
+    }
     // Transparent errors repeat the text of their cause.
     let mut texts: Vec<String> = Vec::new();
     for cause in error.chain() {
@@ -48,6 +64,11 @@ pub(crate) fn bar(total: u64, what: &str) -> ProgressBar {
         bar.set_style(style);
     }
     bar.with_message(what.to_owned())
+}
+
+/// Shows a run of training in process 0, and nothing in others.
+pub(crate) fn observer(group: &dyn Group) -> Box<dyn Observer> {
+    if group.rank() == 0 { Box::new(TrainingTerminal::new()) } else { Box::new(()) }
 }
 
 /// Shows a run of training.

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::bail;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use multimae_config::{Override, Recipe, Resolved};
+use multimae_group::Wire;
 use multimae_train::run::{ResumeOptions, RunFolder, RunStart};
 use serde_json::{Value, json};
 
@@ -34,6 +35,28 @@ pub(crate) struct TrainingArguments {
     /// must be the same
     #[arg(long, requires = "resume")]
     accept_changed_files: bool,
+    /// Form of gradients on their way between processes, where a launcher starts several
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    pub(crate) gradients: GradientForm,
+}
+
+/// The form of gradients between processes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GradientForm {
+    /// 32 bits per value
+    #[default]
+    F32,
+    /// bfloat16: half the bytes, 8 bits of precision in every term of the sum
+    Bf16,
+}
+
+impl From<GradientForm> for Wire {
+    fn from(form: GradientForm) -> Self {
+        match form {
+            GradientForm::F32 => Self::F32,
+            GradientForm::Bf16 => Self::Bf16,
+        }
+    }
 }
 
 /// The recipe and the folder that the arguments resolve to.

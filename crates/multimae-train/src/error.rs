@@ -47,6 +47,35 @@ pub enum Error {
         samples: String,
     },
 
+    /// Processes that train together have not the same weights any more.
+    #[error(
+        "the processes have parted before step {step}: their last gradient norms differ ({norms}). \
+         They must run the same program on processors of the same kind; the newest checkpoint stays"
+    )]
+    Parted {
+        /// The step, counted from 0.
+        step: u64,
+        /// The norms by process.
+        norms: String,
+    },
+
+    /// Processes that should train together were given different things.
+    #[error("process {rank} has {what} than process 0; give all processes the same files")]
+    Differs {
+        /// The process.
+        rank: usize,
+        /// The difference, such as `other data`.
+        what: String,
+    },
+
+    /// Training together with other processes.
+    #[error(transparent)]
+    Group(#[from] multimae_group::Error),
+
+    /// Another process failed; all end.
+    #[error(transparent)]
+    Elsewhere(#[from] multimae_group::Elsewhere),
+
     /// The optimiser's state in a checkpoint is incomplete, or does not fit the recipe.
     #[error("the optimiser's state of `{parameter}` in the checkpoint: {problem}")]
     OptimiserState {

@@ -10,6 +10,7 @@ use multimae::model::{Inputs, MultiMae, Reconstruction};
 use multimae::state::{take_gradients, update, update_in_place};
 
 use crate::optim::{AdamW, GradientMap, StepRates};
+use crate::set_sums::SetSums;
 
 /// The prefix of the balancer's parameters in the optimiser's state.
 const BALANCER: &str = "balancer";
@@ -36,6 +37,8 @@ pub struct Losses {
     pub weighted: IndexMap<String, Tensor<1>>,
     /// The sum of the balanced losses, `(1)`.
     pub total: Tensor<1>,
+    /// By data set, where there are several.
+    pub sets: SetSums,
 }
 
 impl Losses {
@@ -53,7 +56,7 @@ impl Losses {
             .cloned()
             .reduce(|sum, loss| sum + loss)
             .ok_or_else(|| multimae::Error::Config("no task to learn".to_owned()))?;
-        Ok(Self { unweighted, weighted, total })
+        Ok(Self { unweighted, weighted, total, sets: SetSums::default() })
     }
 
     /// The losses with terms that belong to no task, `(1)` each; they are not balanced.
@@ -166,7 +169,8 @@ pub struct ForwardPass {
 
 impl From<ForwardPass> for Losses {
     fn from(pass: ForwardPass) -> Self {
-        Self { unweighted: pass.losses, weighted: pass.weighted, total: pass.total }
+        let ForwardPass { losses: unweighted, weighted, total, .. } = pass;
+        Self { unweighted, weighted, total, sets: SetSums::default() }
     }
 }
 
@@ -185,7 +189,8 @@ impl Learner {
     ) -> multimae::Result<ForwardPass> {
         let output = self.model.forward(inputs, masks, phase)?;
         let losses = objective.forward(&output, targets, masks)?;
-        let Losses { unweighted, weighted, total } = Losses::new(losses, self.balancer.as_ref())?;
+        let Losses { unweighted, weighted, total, .. } =
+            Losses::new(losses, self.balancer.as_ref())?;
         Ok(ForwardPass { output, losses: unweighted, weighted, total })
     }
 }

@@ -35,12 +35,15 @@ mod labels;
 pub mod learner;
 pub mod observer;
 pub mod optim;
+pub mod peers;
 pub mod pretrain;
 mod report_parts;
 pub mod run;
 mod sample_order;
 pub mod schedule;
+mod set_sums;
 pub mod step;
+pub mod together;
 pub mod trainer;
 
 pub use error::{Error, Result};

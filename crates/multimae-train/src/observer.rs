@@ -122,7 +122,7 @@ impl StepReport {
 }
 
 /// The end of a run.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Outcome {
     /// Whether it was stopped before its last step.
     pub interrupted: bool,

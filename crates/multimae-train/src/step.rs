@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use multimae::burn::module::Module;
 use multimae::burn::tensor::Tensor;
-use multimae_data::{Batch, Sample};
+use multimae_data::{Batch, Rejected, Sample};
 use multimae_kernels::ops::on_cpu;
 use multimae_kernels::precision::Precision;
 use multimae_kernels::task_parallel;
@@ -12,6 +12,7 @@ use crate::learner::{Learner, Losses};
 use crate::observer::{ScheduledInput, SetReport};
 use crate::optim::StepRates;
 use crate::optim::{GradientMap, accumulate, clip, norm};
+use crate::peers::{PassRecord, Peers, StepGradients};
 use crate::{Error, Result};
 
 /// The place of a step in the run.
@@ -48,6 +49,12 @@ pub struct StepNumbers {
     pub input: Option<ScheduledInput>,
     /// Samples and losses by data set, where there are several.
     pub sets: IndexMap<String, SetReport>,
+    /// Samples of all processes.
+    pub samples: usize,
+    /// Samples that any process left out.
+    pub rejected: Vec<Rejected>,
+    /// Whether any process was asked to stop.
+    pub stop: bool,
 }
 
 /// The rules of a step, but for the losses.
@@ -63,16 +70,16 @@ pub struct StepRules {
     pub precision: Precision,
 }
 
-/// Does one step on a batch. `losses` gives those of some of its samples: the learner to use, the
-/// samples, and the number of the pass in the batch. It must depend on nothing else. `rate` is the
-/// rate of every parameter by name.
+/// Does one step on a batch, together with the processes that have the other parts of it. `losses`
+/// gives those of some of its samples: the learner to use, the samples, and the number of the pass
+/// in the batch. It must depend on nothing else. `rate` is the rate of every parameter by name.
 ///
 /// # Errors
-/// If a loss or a gradient is not finite; the learner is as it was then.
+/// If a loss or a gradient is not finite here or in another process; the learner is as it was then.
 pub fn train_step<M, F>(
     rules: &StepRules,
     learner: &mut Learner<M>,
-    data: &Batch,
+    (data, peers): (&Batch, &Peers<'_>),
     place: StepPlace,
     losses: &F,
     rate: impl Fn(&str) -> StepRates,
@@ -81,16 +88,20 @@ where
     M: Module + Send + Sync,
     F: Fn(&Learner<M>, &[Sample], u64) -> Result<Losses> + Sync,
 {
-    let mut numbers = StepNumbers::default();
-    let (mut of_model, mut of_balancer) = (GradientMap::new(), GradientMap::new());
-    let passes = || parts(rules, learner, data, place.step, losses);
-    for part in rules.precision.scope(passes)? {
-        add(&mut numbers.losses, part.losses);
-        add(&mut numbers.weighted, part.weighted);
-        accumulate(&mut of_model, part.of_model);
-        accumulate(&mut of_balancer, part.of_balancer);
-    }
-    numbers.grad_norm = norm(&of_model);
+    let batch = WholeBatch { data, samples: peers.samples_in(data), step: place.step };
+    let own = rules.precision.scope(|| parts(rules, learner, batch, losses)).map(added);
+    let (gradients, sums) = peers.join(learner, data, place.step, own)?;
+    let StepGradients { mut of_model, of_balancer } = gradients;
+    let mut numbers = StepNumbers {
+        losses: sums.losses,
+        weighted: sums.weighted,
+        sets: sums.sets.report(),
+        samples: sums.samples,
+        rejected: sums.rejected,
+        stop: sums.stop,
+        grad_norm: norm(&of_model),
+        ..StepNumbers::default()
+    };
     if let Some(limit) = rules.skip_grad
         && (numbers.grad_norm >= limit || numbers.grad_norm.is_nan())
     {
@@ -115,10 +126,47 @@ where
 
 /// One forward and backward pass over a part of a batch, weighted by its share of the samples.
 struct MicroBatch {
-    losses: IndexMap<String, f64>,
-    weighted: IndexMap<String, f64>,
+    record: PassRecord,
     of_model: GradientMap,
     of_balancer: GradientMap,
+}
+
+/// The gradients of passes together, and the records of each.
+fn added(parts: Vec<MicroBatch>) -> (StepGradients, Vec<PassRecord>) {
+    let mut sum = StepGradients::default();
+    let mut records = Vec::with_capacity(parts.len());
+    for MicroBatch { record, of_model, of_balancer } in parts {
+        accumulate(&mut sum.of_model, of_model);
+        accumulate(&mut sum.of_balancer, of_balancer);
+        records.push(record);
+    }
+    (sum, records)
+}
+
+/// A batch of which passes are a share.
+#[derive(Clone, Copy)]
+struct WholeBatch<'a> {
+    /// The samples of this process.
+    data: &'a Batch,
+    /// Samples of all processes.
+    samples: usize,
+    step: u64,
+}
+
+impl<'a> WholeBatch<'a> {
+    /// The samples of each pass, with its number in the batch. A bad sample that was left out
+    /// leaves a gap: passes are those of the whole batch, whichever process has them.
+    fn passes(self, pass_size: usize) -> Vec<(u64, &'a [Sample])> {
+        let pass_of = |place: &usize| place / pass_size.max(1);
+        let mut begin = 0;
+        let same = self.data.places.chunk_by(|a, b| pass_of(a) == pass_of(b));
+        same.map(|places| {
+            let samples = &self.data.samples[begin..begin + places.len()];
+            begin += places.len();
+            (pass_of(&places[0]) as u64, samples)
+        })
+        .collect()
+    }
 }
 
 /// Runs all passes of a batch, in order. They run in parallel as far as there are processors: the
@@ -127,23 +175,21 @@ struct MicroBatch {
 fn parts<M, F>(
     rules: &StepRules,
     learner: &Learner<M>,
-    data: &Batch,
-    step: u64,
+    batch: WholeBatch<'_>,
     losses: &F,
 ) -> Result<Vec<MicroBatch>>
 where
     M: Module + Send + Sync,
     F: Fn(&Learner<M>, &[Sample], u64) -> Result<Losses> + Sync,
 {
-    let samples: Vec<&[Sample]> = data.samples.chunks(rules.pass_size.max(1)).collect();
-    if let [only] = samples.as_slice() {
-        return Ok(vec![part(learner, data, (0, only), step, losses)?]);
+    let passes = batch.passes(rules.pass_size);
+    if let [only] = passes.as_slice() {
+        return Ok(vec![part(learner, batch, *only, losses)?]);
     }
     // Leaves of its own for every pass: their gradient tapes must not meet.
-    let passes = samples.into_iter().enumerate();
-    let passes = passes.map(|pass| (learner.clone().with_new_leaves(), pass));
-    let passes: Vec<_> = passes.collect();
-    let run = |(learner, pass): (Learner<M>, _)| part(&learner, data, pass, step, losses);
+    let passes: Vec<_> =
+        passes.into_iter().map(|pass| (learner.clone().with_new_leaves(), pass)).collect();
+    let run = |(learner, pass): (Learner<M>, _)| part(&learner, batch, pass, losses);
     if learner.model.devices().iter().all(on_cpu) {
         return task_parallel::map(passes, run).into_iter().collect();
     }
@@ -152,35 +198,29 @@ where
 
 fn part<M, F>(
     learner: &Learner<M>,
-    data: &Batch,
-    (index, samples): (usize, &[Sample]),
-    step: u64,
+    batch: WholeBatch<'_>,
+    (index, samples): (u64, &[Sample]),
     losses: &F,
 ) -> Result<MicroBatch>
 where
     M: Module,
     F: Fn(&Learner<M>, &[Sample], u64) -> Result<Losses>,
 {
-    let share = samples.len() as f64 / data.samples.len() as f64;
-    let pass = losses(learner, samples, index as u64)?;
+    let share = samples.len() as f64 / batch.samples as f64;
+    let pass = losses(learner, samples, index)?;
     let value = |(task, loss): (&String, &Tensor<1>)| (task.clone(), number(loss));
     let losses: IndexMap<String, f64> =
         pass.unweighted.iter().map(|(task, loss)| value((task, &loss.value))).collect();
-    guard_losses(&losses, &pass, samples, data.epoch, step)?;
+    guard_losses(&losses, &pass, samples, batch.data.epoch, batch.step)?;
     let weighted: IndexMap<String, f64> = pass.weighted.iter().map(value).collect();
     let shared = |losses: IndexMap<String, f64>| {
         losses.into_iter().map(|(task, loss)| (task, share * loss)).collect()
     };
     let (losses, weighted) = (shared(losses), shared(weighted));
+    let record = PassRecord { index, losses, weighted, sets: pass.sets };
     let total = if share < 1.0 { pass.total.mul_scalar(share) } else { pass.total };
     let (of_model, of_balancer) = learner.backward(&total);
-    Ok(MicroBatch { losses, weighted, of_model, of_balancer })
-}
-
-fn add(sums: &mut IndexMap<String, f64>, losses: IndexMap<String, f64>) {
-    for (task, loss) in losses {
-        *sums.entry(task).or_default() += loss;
-    }
+    Ok(MicroBatch { record, of_model, of_balancer })
 }
 
 /// The value of a loss `(1)`.

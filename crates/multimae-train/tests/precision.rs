@@ -26,6 +26,7 @@ use multimae_kernels::ops;
 use multimae_kernels::precision::Precision::{self, Bf16, Fp32};
 use multimae_tasks::kinds::depth::{Depth, DepthScale};
 use multimae_train::learner::Learner;
+use multimae_train::peers::Peers;
 use multimae_train::pretrain::PretrainSetup;
 use multimae_train::step::{StepPlace, train_step};
 
@@ -187,10 +188,18 @@ fn trained(setup: &PretrainSetup) -> Vec<(String, Vec<u8>)> {
     };
     let mut learner = setup.learner().unwrap();
     for step in 0..2 {
-        let data = Batch { epoch: 0, batch: step, samples: samples.clone(), rejected: Vec::new() };
+        let data = Batch::whole((0, step), samples.clone());
         let place = StepPlace { step, lr: 1e-3, weight_decay: 0.05 };
         let rate = |_: &str| place.rate();
-        train_step(&setup.step_rules(), &mut learner, &data, place, &losses, rate).unwrap();
+        train_step(
+            &setup.step_rules(),
+            &mut learner,
+            (&data, &Peers::none()),
+            place,
+            &losses,
+            rate,
+        )
+        .unwrap();
     }
     let weights = state_dict(&learner.model).into_iter();
     weights.map(|(name, data)| (name, data.as_bytes().to_vec())).collect()

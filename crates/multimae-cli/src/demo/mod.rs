@@ -14,9 +14,11 @@ use multimae_synth::SynthOptions;
 use multimae_train::compare::{Columns, Comparison, ComparisonPlan, ComparisonRequest, table};
 use multimae_train::demo::{Stage, write_report};
 use multimae_train::run::{ResumeOptions, RunFolder, RunStart};
+use multimae_train::together::Together;
 use serde_json::json;
 
-use crate::{compare, interrupt, pretrain, synth, terminal};
+use crate::training::Resolution;
+use crate::{compare, interrupt, pretrain, processes, synth, terminal};
 use frames::Frames;
 
 /// The recipes, as they are in the project; the demo writes them beside its results.
@@ -71,6 +73,7 @@ impl Budget {
 
 impl Demo {
     pub(crate) fn run(self) -> anyhow::Result<()> {
+        processes::alone("demo")?;
         let stop = interrupt::flag()?;
         let budget = if self.quick { Budget::QUICK } else { Budget::FULL };
         let mut stages = Vec::new();
@@ -162,7 +165,8 @@ impl Demo {
         }
         let resolved = Resolved::<PretrainRecipe>::load(Some(&recipes.join(PRETRAIN)), &set)?;
         let start = RunStart::new(RunFolder::holds_run(&dir), ResumeOptions::default());
-        pretrain::train(resolved, &dir, start, stop)?;
+        let resolution = Resolution { resolved, out: dir.clone(), start };
+        pretrain::train(resolution, &Together::alone(), stop)?;
         Ok(dir)
     }
 

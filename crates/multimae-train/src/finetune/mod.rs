@@ -13,6 +13,7 @@ mod queries;
 mod report;
 mod run;
 mod setup;
+mod start;
 mod targets;
 
 pub use annotations::Constants;
@@ -21,5 +22,5 @@ pub use mixing::Mixing;
 pub use modalities::kind_of_task;
 pub use native::NATIVE;
 pub use pictures::predictions;
-pub use run::Finetuning;
 pub use setup::{FinetuneSetup, Task};
+pub use start::Finetuning;

@@ -1,7 +1,6 @@
 //! A run of fine-tuning.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 
 use fs_err as fs;
 use indexmap::IndexMap;
@@ -10,8 +9,9 @@ use multimae::encoder::Phase;
 use multimae::losses::{SupervisedTarget, TaskLoss};
 use multimae::peft::{PeftModel, PeftOutput};
 use multimae::state::{AllowedKeys, load, state_dict};
-use multimae::tuning::{TrainedParameters, Tuning};
+use multimae::tuning::Tuning;
 use multimae_data::{Batch, Loader, Sample, stream};
+use multimae_group::Group;
 use multimae_report::picture::Picture;
 
 use super::FinetuneSetup;
@@ -23,16 +23,15 @@ use super::report::{Parts, write_report};
 use super::setup::OF_DATA;
 use super::targets::{loss, targets};
 use crate::learner::{Learner, Losses};
-use crate::observer::{Baseline, Event, Observer, Outcome};
+use crate::observer::{Baseline, Event};
 use crate::optim::ParameterGroups;
+use crate::peers::Peers;
 use crate::run::{
-    Continuation, ParameterCounts, ResumeOptions, RunFolder, RunFrames, RunResult, RunStart,
-    SetFrames, SetScores, State, StepSeconds, check_continues, fingerprint,
+    Continuation, ParameterCounts, ResumeOptions, RunFolder, RunFrames, RunResult, SetFrames,
+    SetScores, State, StepSeconds, check_continues,
 };
 use crate::step::{StepNumbers, StepPlace, train_step};
-use crate::trainer::{
-    Finished, Trainer, TrainingPlan, TrainingTask, ValidationResult, open_folder, shown_samples,
-};
+use crate::trainer::{Finished, TrainingPlan, TrainingTask, ValidationResult};
 use crate::{Error, Result};
 use multimae_config::keys::Keys as _;
 use multimae_config::{FinetuneRecipe, Recipe as _};
@@ -41,115 +40,31 @@ use multimae_infer::saved_model::LoadReport;
 use multimae_infer::saved_model::{Adapter, Backbone, SavedModel};
 use multimae_tasks::class_of;
 
-/// Without evaluation samples, pictures show training samples among this many first ones.
-const SHOWN_FROM: usize = 64;
-
 /// Names of sets of samples.
 const EVALUATION: &str = "evaluation";
 const TEST: &str = "test";
 
-/// A run of fine-tuning.
-pub struct Finetuning<'a> {
-    trainer: Trainer<'a, Supervised>,
-}
-
 /// The task of fine-tuning in the training loop.
-struct Supervised {
-    setup: FinetuneSetup,
-    plan: TrainingPlan,
+pub(super) struct Supervised {
+    pub(super) setup: FinetuneSetup,
+    pub(super) plan: TrainingPlan,
     /// The queries of prompt pools, if they stay the same.
-    queries: Option<QueryCache>,
+    pub(super) queries: Option<QueryCache>,
     /// The outputs of frozen blocks, if they are kept.
-    prefix: Option<PrefixCache>,
+    pub(super) prefix: Option<PrefixCache>,
     /// The learner before the first step.
-    first: Learner<PeftModel>,
-    groups: ParameterGroups,
-    loaded: Option<LoadReport>,
-    evaluation: Option<Loader>,
-    test: Option<Loader>,
+    pub(super) first: Learner<PeftModel>,
+    pub(super) groups: ParameterGroups,
+    pub(super) loaded: Option<LoadReport>,
+    pub(super) evaluation: Option<Loader>,
+    pub(super) test: Option<Loader>,
     /// Samples that pictures show.
-    shown: Vec<Sample>,
-    baseline: Option<Baseline>,
-    fingerprint: String,
+    pub(super) shown: Vec<Sample>,
+    pub(super) baseline: Option<Baseline>,
+    pub(super) fingerprint: String,
     /// The finished model by the set it was measured on, with the scores of the constant prediction
     /// there.
-    finished: Vec<(String, Evaluated, IndexMap<String, f64>)>,
-}
-
-impl<'a> Finetuning<'a> {
-    /// Starts a run in an empty folder, or resumes the one in `out`.
-    ///
-    /// # Errors
-    /// If the folder of a new run holds one, or that of a run to resume holds none; if the data, the
-    /// weights, the checkpoint or the recipe are not as they should be.
-    pub fn new(
-        setup: FinetuneSetup,
-        out: &Path,
-        start: RunStart,
-        observer: &'a mut dyn Observer,
-    ) -> Result<Self> {
-        let training = setup.training_data()?;
-        let evaluation = setup.evaluation_data()?;
-        let test = setup.test_data()?;
-        let folder = open_folder(out, start)?;
-        for notice in &setup.notices {
-            observer.event(&Event::Notice(notice.clone()));
-        }
-        let begun = !folder.checkpoints(1).list()?.is_empty();
-        let (first, loaded) =
-            if begun { (setup.learner()?, None) } else { setup.pretrained_learner()? };
-        for line in loaded.iter().flat_map(LoadReport::lines) {
-            observer.event(&Event::Notice(line));
-        }
-        if let Some(report) = &loaded {
-            report.backbone.write(&folder.backbone())?;
-        }
-        observer.event(&Event::Notice(TrainedParameters::of(&first.model).to_string()));
-        let groups = setup.groups(&first.model)?;
-        let (prefix, notices) = PrefixCache::of(&setup, &first.model, &training, out)?;
-        notices.into_iter().for_each(|notice| observer.event(&Event::Notice(notice)));
-        let baseline = evaluation
-            .as_ref()
-            .map(|data| {
-                let Evaluated { losses, scores, .. } = constant_on(&setup, data)?;
-                Ok::<_, Error>(Baseline { losses, scores, on: "evaluation" })
-            })
-            .transpose()?;
-        let shown = match &evaluation {
-            Some(data) => shown_samples(data, setup.recipe.run.log_images)?,
-            None => {
-                shown_samples(&setup.training_in_order(SHOWN_FROM)?, setup.recipe.run.log_images)?
-            }
-        };
-        let plan = setup.plan(training.batches_per_epoch());
-        let fingerprint = fingerprint(&setup.fingerprint(), &training, evaluation.as_ref())?;
-        let task = Supervised {
-            queries: QueryCache::of(&setup.recipe),
-            prefix,
-            setup,
-            plan,
-            first,
-            groups,
-            loaded,
-            evaluation,
-            test,
-            shown,
-            baseline,
-            fingerprint,
-            finished: Vec::new(),
-        };
-        Ok(Self { trainer: Trainer::new(task, training, folder, start, observer)? })
-    }
-
-    /// Trains until the last step, or until `stop` is set; then a checkpoint is written and the
-    /// run can be resumed.
-    ///
-    /// # Errors
-    /// If a sample is bad, a loss is not finite, or a file cannot be written. Checkpoints that
-    /// were written before stay.
-    pub fn run(self, stop: &AtomicBool) -> Result<Outcome> {
-        self.trainer.run(stop)
-    }
+    pub(super) finished: Vec<(String, Evaluated, IndexMap<String, f64>)>,
 }
 
 impl Supervised {
@@ -329,7 +244,7 @@ impl Supervised {
 }
 
 /// Evaluates constant predictions on a set.
-fn constant_on(setup: &FinetuneSetup, data: &Loader) -> Result<Evaluated> {
+pub(super) fn constant_on(setup: &FinetuneSetup, data: &Loader) -> Result<Evaluated> {
     evaluate(setup, data, &|samples| constant_predictions(setup, samples))
 }
 
@@ -364,7 +279,7 @@ impl TrainingTask for Supervised {
     fn step(
         &self,
         learner: &mut Learner<PeftModel>,
-        batch: &Batch,
+        (batch, peers): (&Batch, &Peers<'_>),
         place: StepPlace,
     ) -> Result<StepNumbers> {
         let losses = |learner: &Learner<PeftModel>, samples: &[Sample], index: u64| {
@@ -372,14 +287,18 @@ impl TrainingTask for Supervised {
             self.losses(learner, samples, batch.epoch, number_of_pass)
         };
         let rate = |name: &str| self.groups.rate(name, place.rate());
-        train_step(&self.setup.step_rules(), learner, batch, place, &losses, rate)
+        train_step(&self.setup.step_rules(), learner, (batch, peers), place, &losses, rate)
     }
 
     fn evaluates(&self) -> bool {
         self.evaluation.is_some()
     }
 
-    fn evaluate(&self, learner: &Learner<PeftModel>) -> Result<Option<ValidationResult>> {
+    fn evaluate(
+        &self,
+        learner: &Learner<PeftModel>,
+        _group: &dyn Group,
+    ) -> Result<Option<ValidationResult>> {
         let Some(data) = &self.evaluation else { return Ok(None) };
         let evaluated = self.evaluate_on((EVALUATION, data), learner)?;
         let rank = -evaluated.score();

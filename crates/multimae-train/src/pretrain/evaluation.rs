@@ -3,14 +3,15 @@
 use indexmap::IndexMap;
 use multimae::encoder::Phase;
 use multimae::masking::TokenMasks;
-use multimae_data::{Loader, Sample};
+use multimae_data::{Deal, Loader, Sample};
+use multimae_group::{Alone, Group, all_agree};
 
 use super::PretrainSetup;
 use super::constant::Constant;
 use super::step::forward;
-use crate::Result;
 use crate::learner::Learner;
 use crate::step::number;
+use crate::{Error, Result};
 use multimae_infer::batch;
 
 /// Masks of evaluation are those of this epoch, always the same.
@@ -27,9 +28,45 @@ pub fn evaluate(
     learner: &Learner,
     data: &Loader,
 ) -> Result<IndexMap<String, f64>> {
-    let mut sums: IndexMap<String, (f64, usize)> = IndexMap::new();
+    evaluate_together(setup, learner, data, &Alone)
+}
+
+/// As [`evaluate`]; the processes of the group share the samples, and all have the same result.
+///
+/// # Errors
+/// As [`evaluate`], in any process.
+pub(super) fn evaluate_together(
+    setup: &PretrainSetup,
+    learner: &Learner,
+    data: &Loader,
+    group: &dyn Group,
+) -> Result<IndexMap<String, f64>> {
+    let own = own_losses(setup, learner, &shared(data, group));
+    let (_, all) = all_agree::<_, _, Error>(group, own.map(|sums| ((), sums)))?;
+    let mut sums = LossSums::new();
+    for (task, (sum, count)) in all.into_iter().flatten() {
+        let of_task = sums.entry(task).or_default();
+        *of_task = (of_task.0 + sum, of_task.1 + count);
+    }
+    Ok(sums.into_iter().map(|(task, (sum, count))| (task, sum / count.max(1) as f64)).collect())
+}
+
+/// The sum of the losses of a task, and their number.
+type LossSums = IndexMap<String, (f64, usize)>;
+
+/// The samples that this process measures: neighbouring ones of every batch.
+fn shared(data: &Loader, group: &dyn Group) -> Loader {
+    let batch = data.config().batch_size;
+    data.clone().with_deal(Deal::new((1, batch), (group.rank(), group.size())))
+}
+
+fn own_losses(setup: &PretrainSetup, learner: &Learner, data: &Loader) -> Result<LossSums> {
+    let mut sums = LossSums::new();
     for batch in data.batches((0, 0), 1) {
         let samples = batch?.samples;
+        if samples.is_empty() {
+            continue;
+        }
         let masks = evaluation_masks(setup, &samples)?;
         let phase = &mut Phase::Evaluation;
         let pass = setup.precision.scope(|| forward(setup, learner, &samples, &masks, phase))?;
@@ -39,7 +76,7 @@ pub fn evaluate(
             *count += loss.samples;
         }
     }
-    Ok(sums.into_iter().map(|(task, (sum, count))| (task, sum / count.max(1) as f64)).collect())
+    Ok(sums)
 }
 
 /// The masks that samples are evaluated with.

@@ -5,10 +5,10 @@ use multimae::losses::Targets;
 use multimae::masking::TokenMasks;
 use multimae_data::{Batch, Sample, stream};
 
-use super::sets::StepBySet;
 use super::{PretrainSetup, SetRanges, TrainingStages};
 use crate::Result;
-use crate::learner::{ForwardPass, Learner};
+use crate::learner::{ForwardPass, Learner, Losses};
+use crate::peers::Peers;
 use crate::step::{StepNumbers, StepPlace, train_step};
 use multimae_infer::batch;
 
@@ -19,11 +19,10 @@ use multimae_infer::batch;
 pub(super) fn pretrain_step(
     (setup, stages, sets): (&PretrainSetup, &TrainingStages, &SetRanges),
     learner: &mut Learner,
-    data: &Batch,
+    (data, peers): (&Batch, &Peers<'_>),
     place: StepPlace,
 ) -> Result<StepNumbers> {
     let (seed, stage) = (setup.spec.recipe.run.seed, stages.at(place.step));
-    let by_set = StepBySet::new(sets);
     let losses = |learner: &Learner, samples: &[Sample], index: u64| {
         let number_of_pass = data.batch * setup.spec.recipe.optim.update_freq as u64 + index;
         let mut drop_path = stream(seed, "drop_path", data.epoch, number_of_pass);
@@ -32,12 +31,12 @@ pub(super) fn pretrain_step(
         let inputs = &setup.spec.recipe.tasks.in_domains.0;
         let masks = batch::masks(masking, (inputs, tokens), samples, seed, data.epoch)?;
         let pass = forward(setup, learner, samples, &masks, phase)?;
-        by_set.add(index, samples, &pass.losses);
-        Ok(pass.into())
+        let sets = sets.sums(samples, &pass.losses);
+        Ok(Losses { sets, ..pass.into() })
     };
     let rules = setup.step_rules();
-    let numbers = train_step(&rules, learner, data, place, &losses, |_| place.rate())?;
-    Ok(StepNumbers { input: stages.input_at(place.step), sets: by_set.report(), ..numbers })
+    let numbers = train_step(&rules, learner, (data, peers), place, &losses, |_| place.rate())?;
+    Ok(StepNumbers { input: stages.input_at(place.step), ..numbers })
 }
 
 /// Predictions and losses of samples under these masks.

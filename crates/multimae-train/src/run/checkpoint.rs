@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use indexmap::IndexMap;
 use multimae::state::StateDict;
-use multimae::weights::{read_safetensors, write_safetensors};
+use multimae::weights::{read_safetensors, safetensors_from, write_safetensors};
 use multimae_infer::checkpoint::{self, BEST, PREFIX, SUFFIX};
 use multimae_io::atomic::write_atomically;
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,11 @@ impl Checkpoint {
     }
 
     fn write(&self, path: &Path) -> Result<()> {
+        Ok(write_atomically(path, &self.to_bytes(path)?)?)
+    }
+
+    /// The content of its file; `path` is for messages.
+    pub(crate) fn to_bytes(&self, path: &Path) -> Result<Vec<u8>> {
         let position = serde_json::to_string(&self.position).map_err(|e| Error::RunFolder {
             path: path.to_owned(),
             problem: format!("the position cannot be written: {e}"),
@@ -92,8 +97,7 @@ impl Checkpoint {
             [(POSITION.to_owned(), position), (CHECKSUM.to_owned(), checksum(&self.tensors))]
                 .into_iter()
                 .collect();
-        let bytes = write_safetensors(&self.tensors, &metadata)?;
-        Ok(write_atomically(path, &bytes)?)
+        Ok(write_safetensors(&self.tensors, &metadata)?)
     }
 
     /// Reads a checkpoint.
@@ -101,7 +105,19 @@ impl Checkpoint {
     /// # Errors
     /// If the file cannot be read, is damaged or is no checkpoint.
     pub fn read(path: &Path) -> Result<Self> {
-        let (tensors, metadata) = read_safetensors(path)?;
+        Self::new(read_safetensors(path)?, path)
+    }
+
+    /// The checkpoint in the content of a file.
+    pub(crate) fn from_bytes(content: Vec<u8>) -> Result<Self> {
+        let path = Path::new("the state of process 0");
+        Self::new(safetensors_from(content, path)?, path)
+    }
+
+    fn new(
+        (tensors, metadata): (StateDict, IndexMap<String, String>),
+        path: &Path,
+    ) -> Result<Self> {
         let problem =
             |problem: &str| Error::RunFolder { path: path.to_owned(), problem: problem.to_owned() };
         let position = metadata

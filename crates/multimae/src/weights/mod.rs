@@ -39,7 +39,7 @@ pub use self::npz::read_npz;
 pub use self::positions::{Fitted, fit_input_adapters};
 pub use self::pth::{Checkpoint, read_pth};
 pub use self::pth_writer::{write_pth, write_pth_with};
-pub use self::safetensors::{read_metadata, read_safetensors, write_safetensors};
+pub use self::safetensors::{read_metadata, read_safetensors, safetensors_from, write_safetensors};
 pub use self::timm::{Converted, from_timm, from_timm_grid, missing_parts, to_timm};
 pub use self::value::Value;
 

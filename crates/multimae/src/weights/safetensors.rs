@@ -28,6 +28,18 @@ pub fn read_safetensors(path: &Path) -> Result<(StateDict, IndexMap<String, Stri
     parse_safetensors(&contents(path)?).map_err(problem)
 }
 
+/// Reads the content of a file that came another way; `path` names it in errors.
+///
+/// # Errors
+/// As [`read_safetensors`].
+pub fn safetensors_from(
+    content: Vec<u8>,
+    path: &Path,
+) -> Result<(StateDict, IndexMap<String, String>)> {
+    parse_safetensors(&Bytes::from(content))
+        .map_err(|problem| Error::WeightsFile { path: path.to_owned(), problem })
+}
+
 /// Longer headers are taken for damage.
 const LONGEST_HEADER: u64 = 100 << 20;
 

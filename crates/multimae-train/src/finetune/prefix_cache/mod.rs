@@ -54,7 +54,12 @@ pub(super) struct PrefixCache {
 }
 
 impl PrefixCache {
-    /// The cache of a run in `out`, and notices about it; no cache if the recipe asks for none, or where it
+    /// The folder of the cache of a run in `out`.
+    pub(super) fn folder(setup: &FinetuneSetup, out: &Path) -> PathBuf {
+        setup.recipe.cache_dir.as_ref().map_or_else(|| out.join(FOLDER), PathBuf::from)
+    }
+
+    /// The cache of a run in a folder, and notices about it; no cache if the recipe asks for none, or where it
     /// cannot help.
     ///
     /// # Errors
@@ -63,7 +68,7 @@ impl PrefixCache {
         setup: &FinetuneSetup,
         model: &PeftModel,
         training: &Loader,
-        out: &Path,
+        dir: &Path,
     ) -> Result<(Option<Self>, Vec<String>)> {
         let recipe = &setup.recipe;
         let views = recipe.cache_views as u64;
@@ -87,7 +92,6 @@ impl PrefixCache {
         let tokens = config.inputs.len() * grid.area() + config.num_global_tokens;
         let frames = training.samples();
         let records = frames as u64 * views;
-        let dir = recipe.cache_dir.as_ref().map_or_else(|| out.join(FOLDER), PathBuf::from);
         let values = prefix.taps.len() * tokens * config.encoder.width;
         let notice = format!(
             "prefix cache: outputs of {} for {frames} frames in {views} views, up to {:.0} MB in {}",
@@ -113,7 +117,7 @@ impl PrefixCache {
         });
         let cache = Self {
             prefix,
-            dir,
+            dir: dir.to_owned(),
             views,
             records,
             tokens,
