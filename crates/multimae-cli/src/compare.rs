@@ -59,6 +59,7 @@ pub(crate) struct Compare {
 
 impl Compare {
     pub(crate) fn run(self) -> anyhow::Result<()> {
+        processes::alone("compare")?;
         let request = ComparisonRequest {
             grid: self.config,
             out: self.out,
@@ -66,7 +67,6 @@ impl Compare {
             set: self.overrides,
             only: self.only,
         };
-        processes::alone("compare")?;
         let mut plan = ComparisonPlan::new(&request)?;
         if self.dry_run {
             return Ok(terminal::result(&plan.describe())?);

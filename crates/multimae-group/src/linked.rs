@@ -1,8 +1,9 @@
 //! A group over a link.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::segments::{decode, encode, encoded_len, segment};
+use crate::segments::{add_decoded, encode, encoded_len, segment, segments_mut};
 use crate::{Error, Group, Link, Patience, Result, Wire};
 
 /// The largest message; larger ones go in several.
@@ -135,36 +136,8 @@ impl<L: Link> Group for Linked<L> {
     }
 
     fn sum(&self, values: &mut [f32], wire: Wire) -> Result<()> {
-        let (rank, size, count) = (self.rank(), self.size(), values.len());
-        let part = |rank| segment(count, size, rank);
-        // Every rank sends each other the values that the other adds up.
-        let sent: Vec<(usize, Vec<u8>)> =
-            self.others().map(|to| (to, encode(&values[part(to)], wire))).collect();
-        let own = part(rank);
-        let mut received: Vec<(usize, Vec<u8>)> =
-            self.others().map(|from| (from, vec![0; encoded_len(own.len(), wire)])).collect();
-        self.transfer_all(&sent, &mut received)?;
-        let mut sums = vec![0.0; own.len()];
-        for from in 0..size {
-            match received.iter().find(|(rank, _)| *rank == from) {
-                Some((_, bytes)) => decode(bytes, wire, |place, value| sums[place] += value),
-                None => sums.iter_mut().zip(&values[own.clone()]).for_each(|(s, v)| *s += v),
-            }
-        }
-        // Then the sums; those of this rank are rounded by the wire too.
-        let encoded = encode(&sums, wire);
-        let sent: Vec<(usize, Vec<u8>)> = self.others().map(|to| (to, encoded.clone())).collect();
-        let mut received: Vec<(usize, Vec<u8>)> = self
-            .others()
-            .map(|from| (from, vec![0; encoded_len(part(from).len(), wire)]))
-            .collect();
-        self.transfer_all(&sent, &mut received)?;
-        received.push((rank, encoded));
-        for (from, bytes) in received {
-            let start = part(from).start;
-            decode(&bytes, wire, |place, value| values[start + place] = value);
-        }
-        Ok(())
+        let sums = self.own_sums(values, wire)?;
+        self.gather_sums(values, &sums, wire)
     }
 
     fn await_first(&self) -> Result<()> {
@@ -178,18 +151,64 @@ impl<L: Link> Group for Linked<L> {
 }
 
 impl<L: Link> Linked<L> {
-    /// Messages to and from all others at once; empty ones do not travel.
-    fn transfer_all(
+    /// The sums of the segment of this rank; every rank sends each other the values that the other
+    /// adds up.
+    fn own_sums(&self, values: &[f32], wire: Wire) -> Result<Vec<f32>> {
+        let (rank, size) = (self.rank(), self.size());
+        let part = |rank| segment(values.len(), size, rank);
+        let own = part(rank);
+        let sent: Vec<(usize, Cow<'_, [u8]>)> =
+            self.others().map(|to| (to, encode(&values[part(to)], wire))).collect();
+        let mut received = vec![vec![0; encoded_len(own.len(), wire)]; size];
+        let others = received.iter_mut().enumerate().filter(|(from, _)| *from != rank);
+        self.transfer_all(
+            sent.iter().map(|(to, bytes)| (*to, &**bytes)),
+            others.map(|(from, bytes)| (from, bytes.as_mut_slice())),
+        )?;
+        let mut sums = vec![0.0; own.len()];
+        for (from, bytes) in received.iter().enumerate() {
+            if from == rank {
+                sums.iter_mut().zip(&values[own.clone()]).for_each(|(sum, value)| *sum += value);
+            } else {
+                add_decoded(&mut sums, bytes, wire);
+            }
+        }
+        Ok(sums)
+    }
+
+    /// Sends the sums of this rank's segment to all, and puts those of all into `values`. What the
+    /// wire rounds is rounded here too.
+    fn gather_sums(&self, values: &mut [f32], sums: &[f32], wire: Wire) -> Result<()> {
+        let rank = self.rank();
+        let encoded = encode(sums, wire);
+        let sent = self.others().map(|to| (to, &*encoded));
+        let mut segments = segments_mut(values, self.size());
+        if wire == Wire::F32 {
+            segments[rank].copy_from_slice(sums);
+            let others = segments.into_iter().enumerate().filter(|(from, _)| *from != rank);
+            return self
+                .transfer_all(sent, others.map(|(from, s)| (from, bytemuck::cast_slice_mut(s))));
+        }
+        let mut received: Vec<Vec<u8>> =
+            segments.iter().map(|segment| vec![0; encoded_len(segment.len(), wire)]).collect();
+        let others = received.iter_mut().enumerate().filter(|(from, _)| *from != rank);
+        self.transfer_all(sent, others.map(|(from, bytes)| (from, bytes.as_mut_slice())))?;
+        received[rank] = encoded.to_vec();
+        for (segment, bytes) in segments.into_iter().zip(&received) {
+            segment.fill(0.0);
+            add_decoded(segment, bytes, wire);
+        }
+        Ok(())
+    }
+
+    /// Messages to and from others at once; empty ones do not travel.
+    fn transfer_all<'a>(
         &self,
-        sent: &[(usize, Vec<u8>)],
-        received: &mut [(usize, Vec<u8>)],
+        outgoing: impl Iterator<Item = (usize, &'a [u8])>,
+        incoming: impl Iterator<Item = (usize, &'a mut [u8])>,
     ) -> Result<()> {
-        let outgoing = sent.iter().filter(|(_, bytes)| !bytes.is_empty());
-        let outgoing: Vec<(usize, &[u8])> =
-            outgoing.map(|(rank, bytes)| (*rank, bytes.as_slice())).collect();
-        let incoming = received.iter_mut().filter(|(_, bytes)| !bytes.is_empty());
-        let mut incoming: Vec<(usize, &mut [u8])> =
-            incoming.map(|(rank, bytes)| (*rank, bytes.as_mut_slice())).collect();
+        let outgoing: Vec<_> = outgoing.filter(|(_, bytes)| !bytes.is_empty()).collect();
+        let mut incoming: Vec<_> = incoming.filter(|(_, bytes)| !bytes.is_empty()).collect();
         self.link.transfer(&outgoing, &mut incoming, self.patience())
     }
 }

@@ -24,6 +24,7 @@ mod pack;
 mod precision;
 mod prefix_cache;
 mod prepare;
+mod processes;
 mod published;
 mod quantize;
 mod resume;
