@@ -34,21 +34,26 @@ num_workers: 1
 """
 
 
+# The samples of a step of the recipe.
+STEP_SAMPLES = 8
+
+
 def prepare(program, work):
-    """Writes the recipe and 80 generated frames: 10 steps an epoch, 200 steps."""
+    """Writes the recipe and 80 generated frames to train on: 10 steps an epoch, 200 steps."""
     work.mkdir(parents=True, exist_ok=True)
     recipe = work / "recipe.yaml"
     recipe.write_text(RECIPE)
     data = work / "rooms"
     if not data.exists():
-        command = [program, "synth", "--out", data, "--count", "88", "--size", "96x64", "--val-share", "0.1"]
+        command = [program, "synth", "--out", data, "--count", "89", "--size", "96x64", "--val-share", "0.1"]
         subprocess.run([str(word) for word in command], check=True, capture_output=True)
     return recipe, data
 
 
-def command(program, recipe, data, out, resume=False):
+def command(program, recipe, data, out, resume=False, changes=()):
     words = [program, "pretrain", "--config", recipe, "--data", data, "--out", out]
-    words += ["--set", "split=train"]
+    for change in ("split=train", *changes):
+        words += ["--set", change]
     return [str(word) for word in words + (["--resume"] if resume else [])]
 
 

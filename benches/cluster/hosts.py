@@ -1,4 +1,4 @@
-"""The runs of hosts.sh: three hosts against one process, and a host that is cut off."""
+"""The runs of hosts.sh: three hosts against one process, a host that is cut off, several bandwidths."""
 
 import subprocess
 import sys
@@ -7,35 +7,46 @@ from pathlib import Path
 
 from common import command, compare, environment, fresh, prepare
 
+# A model of 8 million values: 32 MB of gradients in every step.
+LARGER = (
+    "model={width: 192, depth: 12, heads: 3}", "decoder_dim=192", "decoder_depth=2", "epochs=1",
+    "log_images=0", "save_ckpt_steps=1000",
+)
+RATES = (100, 300, 1000, 3000, 10000)
 
-def main():
-    program, work, launcher = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
-    recipe, data = prepare(program, work)
 
-    def start(processes, out, resume=False):
-        first = [*launcher, "-np", str(processes)] if processes > 1 else []
+class Hosts:
+    """Runs over the hosts that a launcher starts processes on."""
+
+    def __init__(self, program, work, launcher):
+        self.program, self.work, self.launcher = program, Path(work), launcher
+        self.recipe, self.data = prepare(program, self.work)
+
+    def start(self, processes, out, resume=False, words=(), changes=()):
+        first = [*self.launcher, "-np", str(processes)] if processes > 1 else []
+        run = command(self.program, self.recipe, self.data, out, resume, changes)
         return subprocess.Popen(
-            first + command(program, recipe, data, out, resume), env=environment(1),
+            first + run + list(words), env=environment(1),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
 
-    def finished(processes, out, resume=False):
+    def finished(self, processes, out, **how):
         begin = time.perf_counter()
-        job = start(processes, out, resume)
+        job = self.start(processes, out, **how)
         text, _ = job.communicate()
         if job.returncode:
             sys.exit(f"{processes} processes failed:\n{text}")
         return time.perf_counter() - begin
 
-    one = fresh(work / "one")
-    seconds = finished(1, one)
-    print(f"1 process: {seconds:.1f} s", flush=True)
-    three = fresh(work / "three")
-    seconds = finished(3, three)
+
+def failures(hosts):
+    """Three hosts against one process; then the third is cut off, and two go on."""
+    one, three, cut = (fresh(hosts.work / name) for name in ("one", "three", "cut"))
+    print(f"1 process: {hosts.finished(1, one):.1f} s", flush=True)
+    seconds = hosts.finished(3, three)
     steps, of_losses, of_weights = compare(one, three)
-    print(f"3 hosts: {seconds:.1f} s; {steps} steps: losses {of_losses:.1e}, weights {of_weights:.1e}")
-    cut = fresh(work / "cut")
-    job = start(3, cut)
+    print(f"3 hosts: {seconds:.1f} s; {steps} steps: losses {of_losses:.1e}, weights {of_weights:.1e}", flush=True)
+    job = hosts.start(3, cut)
     # Some checkpoints, then the cable of the third host is pulled.
     while not list((cut / "checkpoints").glob("*")):
         time.sleep(0.1)
@@ -49,10 +60,29 @@ def main():
         job.kill()
         sys.exit("the job went on for 180 s without its third host")
     said = next((line for line in text.splitlines() if "no answer" in line), text[-400:])
-    print(f"cut off: the job ended after {time.perf_counter() - begin:.1f} s and said: {said}")
-    seconds = finished(2, cut, resume=True)
+    print(f"cut off: the job ended after {time.perf_counter() - begin:.1f} s and said: {said}", flush=True)
+    seconds = hosts.finished(2, cut, resume=True)
     steps, of_losses, of_weights = compare(one, cut)
     print(f"resumed on 2: {seconds:.1f} s; losses {of_losses:.1e}, weights {of_weights:.1e}")
+
+
+def bandwidths(hosts):
+    """Two hosts at several bandwidths, with gradients of 32 and of 16 bits."""
+    for form in ("f32", "bf16"):
+        for rate in RATES:
+            shape = ["root", "handle", "1:", "tbf", "rate", f"{rate}mbit", "burst", "1mb", "latency", "50ms"]
+            for host in (1, 2):
+                subprocess.run(["tc", "qdisc", "replace", "dev", f"mm{host}", *shape], check=True)
+                inside = ["ip", "netns", "exec", f"multimae{host}", "tc", "qdisc", "replace", "dev", "eth0"]
+                subprocess.run([*inside, *shape], check=True)
+            out = fresh(hosts.work / "bandwidths" / f"{rate}-{form}")
+            seconds = hosts.finished(2, out, words=("--gradients", form), changes=LARGER)
+            print(f"{rate} Mbit/s, {form}: {seconds:.1f} s", flush=True)
+
+
+def main():
+    kind, program, work, *launcher = sys.argv[1:]
+    {"failures": failures, "bandwidths": bandwidths}[kind](Hosts(program, work, launcher))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,21 @@
 #!/usr/bin/env bash
 # Trains over three network namespaces as over three hosts, and cuts one off in the middle of a step.
 #
-#   sudo benches/cluster/hosts.sh PROGRAM WORK [RATE]
+#   sudo benches/cluster/hosts.sh PROGRAM WORK [RATE | bandwidths]
 #
 # PROGRAM is a multimae with the feature mpi, built with MPICH (its mpiexec must be on the path); WORK a
-# folder; RATE the bandwidth of each host, by default 1gbit. A delay of 1 ms is set where the kernel has netem.
+# folder; RATE the bandwidth of each host, by default 1gbit. A delay of 1 ms is set where the kernel has
+# netem. With `bandwidths`, two hosts train at several bandwidths instead; bandwidth.py draws the result.
 set -euo pipefail
 
 if [ $# -lt 2 ]; then
-    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
-program=$(realpath "$1") work=$(realpath -m "$2") rate=${3:-1gbit}
+program=$(realpath "$1") work=$(realpath -m "$2") rate=${3:-1gbit} kind=failures
+if [ "$rate" = bandwidths ]; then
+    rate=1gbit kind=bandwidths
+fi
 here=$(dirname "$(realpath "$0")")
 hosts=3
 
@@ -61,4 +65,4 @@ chmod +x "$work/enter"
 
 launcher=(mpiexec -launcher ssh -launcher-exec "$work/enter" -iface multimae0
     -hosts 10.77.0.1,10.77.0.2,10.77.0.3 -genv FI_PROVIDER tcp -genv MULTIMAE_TIMEOUT 20)
-exec python3 "$here/hosts.py" "$program" "$work" "${launcher[@]}"
+python3 "$here/hosts.py" "$kind" "$program" "$work" "${launcher[@]}"

@@ -35,7 +35,7 @@ pub trait Group: fmt::Debug + Send + Sync {
     fn broadcast(&self, bytes: Vec<u8>) -> Result<Vec<u8>>;
 
     /// Replaces values by their sums over all ranks, which give the same number of values. Terms
-    /// are added in the order of the ranks: all ranks have the same bits, in every run.
+    /// are added [in halves](crate::in_halves) of the ranks: all ranks have the same bits, in every run.
     ///
     /// # Errors
     /// If a rank does not answer in time, or has ended.

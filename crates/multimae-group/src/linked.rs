@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use crate::halves::in_halves;
 use crate::segments::{add_decoded, encode, encoded_len, segment, segments_mut};
 use crate::{Error, Group, Link, Patience, Result, Wire};
 
@@ -11,8 +12,8 @@ const LARGEST: usize = 64 << 20;
 
 /// A group whose ranks send and receive by a [`Link`].
 ///
-/// A sum is a scatter and a gather: every rank adds up one segment of the values, in the order of
-/// the ranks, and sends the sums to all. A value travels twice, as in a ring, and no rank waits for
+/// A sum is a scatter and a gather: every rank adds up one segment of the values and sends the sums
+/// to all. A value travels twice, as in a ring, and no rank waits for
 /// more than two messages of another.
 #[derive(Debug)]
 pub struct Linked<L> {
@@ -165,19 +166,24 @@ impl<L: Link> Linked<L> {
             sent.iter().map(|(to, bytes)| (*to, &**bytes)),
             others.map(|(from, bytes)| (from, bytes.as_mut_slice())),
         )?;
-        let mut sums = vec![0.0; own.len()];
-        for (from, bytes) in received.iter().enumerate() {
+        let mut term = |from: usize| {
             if from == rank {
-                sums.iter_mut().zip(&values[own.clone()]).for_each(|(sum, value)| *sum += value);
-            } else {
-                add_decoded(&mut sums, bytes, wire);
+                return Ok(Some(values[own.clone()].to_vec()));
             }
-        }
-        Ok(sums)
+            let mut term = vec![0.0; own.len()];
+            add_decoded(&mut term, &received[from], wire);
+            Ok(Some(term))
+        };
+        let add = |mut sum: Vec<f32>, term: Vec<f32>| {
+            sum.iter_mut().zip(&term).for_each(|(sum, value)| *sum += value);
+            sum
+        };
+        let sums = in_halves::<_, Error>(0..size, &mut term, &add)?;
+        Ok(sums.unwrap_or_default())
     }
 
-    /// Sends the sums of this rank's segment to all, and puts those of all into `values`. What the
-    /// wire rounds is rounded here too.
+    /// Sends the sums of this rank's segment to all, and puts those of all into `values`. The rounding
+    /// of the wire applies here too.
     fn gather_sums(&self, values: &mut [f32], sums: &[f32], wire: Wire) -> Result<()> {
         let rank = self.rank();
         let encoded = encode(sums, wire);

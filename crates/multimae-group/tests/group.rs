@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use multimae_group::{
-    Alone, Elsewhere, Error, Group, Link as _, Linked, Wire, agree, all_agree, threads,
+    Alone, Elsewhere, Error, Group, Link as _, Linked, Wire, agree, all_agree, in_halves, threads,
 };
 use proptest::prelude::*;
 
@@ -26,11 +26,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
-    fn sums_are_those_of_adding_by_rank(size in 1..6_usize, count in 0..50_usize) {
-        let mut expected = vec![0_f32; count];
-        for rank in 0..size {
-            expected.iter_mut().zip(values(rank, count)).for_each(|(sum, value)| *sum += value);
-        }
+    fn sums_are_those_of_adding_in_halves(size in 1..6_usize, count in 0..50_usize) {
+        let mut term = |rank: usize| Ok::<_, Error>(Some(values(rank, count)));
+        let add = |a: Vec<f32>, b: Vec<f32>| a.iter().zip(&b).map(|(a, b)| a + b).collect();
+        let expected = in_halves(0..size, &mut term, &add).unwrap().unwrap();
         for sum in summed(size, count, Wire::F32) {
             prop_assert_eq!(&sum, &expected);
         }

@@ -111,6 +111,8 @@ pub struct StepReport {
     pub seconds: f64,
     /// Seconds of waiting for data.
     pub wait_seconds: f64,
+    /// Seconds in which gradients were summed over processes; 0 where there is one.
+    pub communication_seconds: f64,
 }
 
 impl StepReport {

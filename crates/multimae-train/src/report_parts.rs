@@ -131,13 +131,19 @@ pub(crate) fn training_charts(records: &[Record]) -> Vec<Svg> {
         ("grad_norm", ("Gradient norm", "L2")),
         ("samples_per_second", ("Rate", "samples / s")),
         ("wait_share", ("Share of time waiting for data", "")),
+        ("communication_share", ("Share of time summing gradients over processes", "")),
     ]
     .into_iter()
     .collect();
     for (key, (title, unit)) in single {
+        let values = series(records, "train", key);
+        // One process sums nothing with others.
+        if values.is_empty() && key == "communication_share" {
+            continue;
+        }
         let mut chart = LineChart::new(title, "step", unit);
         chart.smoothing = if key == "lr" { 0.0 } else { SMOOTHING };
-        chart.push(Series::new(title, series(records, "train", key)));
+        chart.push(Series::new(title, values));
         charts.push(chart.svg());
     }
     charts

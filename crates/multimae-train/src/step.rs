@@ -1,9 +1,13 @@
 //! One step of the optimiser: forward and backward passes, guards, clipping, update.
 
+use std::collections::HashMap;
+use std::convert::Infallible;
+
 use indexmap::IndexMap;
 use multimae::burn::module::Module;
 use multimae::burn::tensor::Tensor;
 use multimae_data::{Batch, Rejected, Sample};
+use multimae_group::in_halves;
 use multimae_kernels::ops::on_cpu;
 use multimae_kernels::precision::Precision;
 use multimae_kernels::task_parallel;
@@ -55,6 +59,8 @@ pub struct StepNumbers {
     pub rejected: Vec<Rejected>,
     /// Whether any process was asked to stop.
     pub stop: bool,
+    /// Seconds in which gradients were summed over processes.
+    pub communication_seconds: f64,
 }
 
 /// The rules of a step, but for the losses.
@@ -89,7 +95,9 @@ where
     F: Fn(&Learner<M>, &[Sample], u64) -> Result<Losses> + Sync,
 {
     let batch = WholeBatch { data, samples: peers.samples_in(data), step: place.step };
-    let own = rules.precision.scope(|| parts(rules, learner, batch, losses)).map(added);
+    let passes = data.planned.div_ceil(rules.pass_size.max(1));
+    let own = rules.precision.scope(|| parts(rules, learner, batch, losses));
+    let own = own.map(|parts| added(parts, passes));
     let (gradients, sums) = peers.join(learner, data, place.step, own)?;
     let StepGradients { mut of_model, of_balancer } = gradients;
     let mut numbers = StepNumbers {
@@ -99,6 +107,7 @@ where
         samples: sums.samples,
         rejected: sums.rejected,
         stop: sums.stop,
+        communication_seconds: sums.communication,
         grad_norm: norm(&of_model),
         ..StepNumbers::default()
     };
@@ -131,16 +140,23 @@ struct MicroBatch {
     of_balancer: GradientMap,
 }
 
-/// The gradients of passes together, and the records of each.
-fn added(parts: Vec<MicroBatch>) -> (StepGradients, Vec<PassRecord>) {
-    let mut sum = StepGradients::default();
+/// The gradients of passes together, and the records of each. They are added in halves of the
+/// whole batch's passes, so that any power of two of processes has the bits of one.
+fn added(parts: Vec<MicroBatch>, passes: usize) -> (StepGradients, Vec<PassRecord>) {
     let mut records = Vec::with_capacity(parts.len());
+    let mut gradients = HashMap::with_capacity(parts.len());
     for MicroBatch { record, of_model, of_balancer } in parts {
-        accumulate(&mut sum.of_model, of_model);
-        accumulate(&mut sum.of_balancer, of_balancer);
+        gradients.insert(record.index as usize, StepGradients { of_model, of_balancer });
         records.push(record);
     }
-    (sum, records)
+    let mut of_pass = |pass: usize| Ok::<_, Infallible>(gradients.remove(&pass));
+    let add = |mut sum: StepGradients, further: StepGradients| {
+        accumulate(&mut sum.of_model, further.of_model);
+        accumulate(&mut sum.of_balancer, further.of_balancer);
+        sum
+    };
+    let Ok(sum) = in_halves(0..passes, &mut of_pass, &add);
+    (sum.unwrap_or_default(), records)
 }
 
 /// A batch of which passes are a share.

@@ -178,20 +178,24 @@ fn any_number_of_processes_trains_the_same_model() {
 }
 
 #[test]
-fn two_processes_of_one_pass_each_are_one_of_two_bit_for_bit() {
+fn powers_of_two_are_one_process_bit_for_bit() {
     let (data, out) = (frames(), tempfile::tempdir().unwrap());
     let data = |_: usize| data.path();
-    let changes = ["update_freq=2", "task_balancer=uncertainty", "clip_grad=0.5"];
-    let models: Vec<_> = [1, 2]
-        .into_iter()
-        .map(|size| {
-            let dir = out.path().join(size.to_string());
-            let results = Run { changes: &changes, ..Run::new(&data, size) }.train(&dir);
-            assert!(results.iter().all(|(outcome, _)| outcome.is_ok()));
-            (weights(&dir), results.into_iter().next().unwrap().1.losses)
-        })
-        .collect();
-    assert_eq!(models[0], models[1]);
+    for passes in [2, 4, 6] {
+        let frequency = format!("update_freq={passes}");
+        let changes = [frequency.as_str(), "task_balancer=uncertainty", "clip_grad=0.5"];
+        let models: Vec<_> = [1, 2, 4]
+            .into_iter()
+            .filter(|&size| size <= passes)
+            .map(|size| {
+                let dir = out.path().join(format!("{passes}-{size}"));
+                let results = Run { changes: &changes, ..Run::new(&data, size) }.train(&dir);
+                assert!(results.iter().all(|(outcome, _)| outcome.is_ok()));
+                (weights(&dir), results.into_iter().next().unwrap().1.losses)
+            })
+            .collect();
+        assert!(models.iter().all(|model| *model == models[0]), "{passes} passes");
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod record;
 mod reduce;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use multimae::burn::module::Module;
 use multimae::state::parameters;
@@ -94,12 +95,14 @@ impl<'a> Peers<'a> {
         });
         let (gradients, records) = all_agree::<_, _, Error>(self.group, own)?;
         StepRecord::check_norms(&records, step)?;
-        let sums = StepSums::new(&records, batch)?;
+        let mut sums = StepSums::new(&records, batch)?;
         if !self.exist() {
             return Ok((gradients, sums));
         }
         let present = names.present_in(&records);
+        let begun = Instant::now();
         let gradients = self.summed(learner, gradients, (names, &present), sums.correction)?;
+        sums.communication = begun.elapsed().as_secs_f64();
         Ok((gradients, sums))
     }
 

@@ -58,6 +58,8 @@ pub(crate) struct StepSums {
     pub(crate) stop: bool,
     /// The factor that makes shares of the planned samples shares of the good ones.
     pub(crate) correction: f64,
+    /// Seconds in which gradients were summed over processes.
+    pub(crate) communication: f64,
 }
 
 impl StepSums {

@@ -67,6 +67,10 @@ impl Logs {
         let seconds = report.seconds.max(f64::MIN_POSITIVE);
         record.insert("samples_per_second".to_owned(), json!(report.samples as f64 / seconds));
         record.insert("wait_share".to_owned(), json!(report.wait_seconds / seconds));
+        if report.communication_seconds > 0.0 {
+            let share = report.communication_seconds / seconds;
+            record.insert("communication_share".to_owned(), json!(share));
+        }
         self.record("train", (report.step, report.epoch), record)
     }
 

@@ -237,6 +237,7 @@ impl<'a, T: TrainingTask> Trainer<'a, T> {
             samples: numbers.samples,
             seconds: since.elapsed().as_secs_f64(),
             wait_seconds: waited,
+            communication_seconds: numbers.communication_seconds,
         };
         self.replica.state.position.seconds += report.seconds;
         self.clock.add(&report);
