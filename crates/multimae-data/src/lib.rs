@@ -63,6 +63,7 @@
 // Values of every type are cast by one expression, in `of_any_type!`.
 #![allow(clippy::unnecessary_cast)]
 
+mod arena;
 mod arrays;
 mod assemble;
 mod augment;

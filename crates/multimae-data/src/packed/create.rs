@@ -8,13 +8,14 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use multimae_io::atomic::remove_stale_parts;
 
 use super::folders::PackFolder;
-use super::index::{FolderEntry, FrameRecord, Index, Oriented, SampleRecord};
+use super::index::{FolderEntry, Index, Oriented, Record};
 use super::lists::lists;
 use super::source::SourceFacts;
 use super::stored::{as_stored, collect_labels};
-use super::writer::{Encoded, PackWriter};
+use super::writer::{PackWriter, Payload};
 use super::{Content, Shrink, shrink};
-use crate::decode::ExifOrientation;
+use crate::arena::StringArena;
+use crate::decode::{self, ExifOrientation};
 use crate::file_source::FileSource;
 use crate::files::{Files, texts};
 use crate::names::plain_folder;
@@ -75,9 +76,9 @@ pub struct Summary {
 /// The file appears when it is complete. `progress` gets the samples done and in all.
 ///
 /// # Errors
-/// [`Error::Pack`] if there is a file already; [`Error::MissingFolder`]; [`Error::Pairing`] if
-/// several files have the same name; [`Error::Sample`] for the first bad sample unless those are
-/// skipped; [`Error::Io`].
+/// [`Error::Pack`] if there is a file already; [`Error::Config`] if encoded files are to be reduced;
+/// [`Error::MissingFolder`]; [`Error::Pairing`] if several files have the same name;
+/// [`Error::Sample`] for the first bad sample unless those are skipped; [`Error::Io`].
 pub fn create(
     root: &Path,
     out: &Path,
@@ -86,6 +87,7 @@ pub fn create(
     stop: &AtomicBool,
 ) -> Result<Summary> {
     check_target(out, options.replace)?;
+    check_shrink(options)?;
     let source = Source::find(root, &options.folders)?;
     let directory = out.parent().filter(|parent| !parent.as_os_str().is_empty());
     remove_stale_parts(directory.unwrap_or(Path::new(".")))?;
@@ -141,6 +143,21 @@ fn check_target(out: &Path, replace: bool) -> Result<()> {
     Err(Error::Pack { path: out.to_owned(), problem: problem.to_owned() })
 }
 
+fn check_shrink(options: &Options) -> Result<()> {
+    match options.folders.iter().find(|folder| folder.encoded && options.shrink.is_some()) {
+        None => Ok(()),
+        Some(folder) => Err(Error::Config(format!(
+            "the files of `{}` are to be packed as they are, and reduced; do either",
+            folder.folder
+        ))),
+    }
+}
+
+/// The extension of a file, in lower case.
+fn extension(path: &Path) -> String {
+    path.extension().unwrap_or_default().to_string_lossy().to_lowercase()
+}
+
 /// The source of a pack.
 pub(super) struct Source<'a> {
     pub(super) folders: &'a [PackFolder],
@@ -154,7 +171,7 @@ pub(super) struct Source<'a> {
 /// A sample, decoded.
 #[derive(Default)]
 struct Packed {
-    frames: Vec<Option<Encoded>>,
+    frames: Vec<Option<Payload>>,
     /// Stored labels, by folder.
     labels: Vec<BTreeSet<i64>>,
     /// Whether the file carries an EXIF orientation, by folder.
@@ -224,7 +241,8 @@ impl<'a> Source<'a> {
                 path: path.clone(),
                 problem,
             };
-            let (mut frame, exif) = folder.read(path).map_err(bad)?;
+            let bytes = decode::contents(path).map_err(bad)?;
+            let (mut frame, exif) = folder.decode(&bytes).map_err(bad)?;
             packed.tagged.push(!exif.is_upright());
             let found = frame.size();
             let (expected, one, one_exif) = *first.get_or_insert((found, folder, exif));
@@ -239,6 +257,10 @@ impl<'a> Source<'a> {
                 }
                 return Err(bad(problem));
             }
+            if folder.encoded {
+                packed.frames.push(Some(Payload::file(bytes, extension(path))));
+                continue;
+            }
             if let Some(to) = options.shrink.and_then(|shrink| shrink.size(found)) {
                 frame = shrink::resize(frame, to).map_err(bad)?;
                 packed.shrunk = true;
@@ -248,7 +270,7 @@ impl<'a> Source<'a> {
             {
                 collect_labels(&frame.pixels, labels);
             }
-            packed.frames.push(Some(Encoded::new(as_stored(frame))));
+            packed.frames.push(Some(Payload::values(as_stored(frame))));
         }
         Ok(packed)
     }
@@ -259,7 +281,8 @@ struct Packing<'a> {
     writer: PackWriter,
     source: &'a Source<'a>,
     skip_bad: bool,
-    samples: Vec<SampleRecord>,
+    ids: StringArena,
+    records: Vec<Option<Record>>,
     labels: Vec<BTreeSet<i64>>,
     oriented: Vec<Oriented>,
     left_out: Vec<Rejected>,
@@ -271,8 +294,17 @@ impl<'a> Packing<'a> {
         let labels = vec![BTreeSet::new(); source.folders.len()];
         let oriented = |folder: &PackFolder| Oriented { rule: folder.orientation, files: 0 };
         let oriented = source.folders.iter().map(oriented).collect();
-        let (samples, left_out) = (Vec::new(), Vec::new());
-        Self { writer, source, skip_bad, samples, labels, oriented, left_out, shrunk: 0 }
+        Self {
+            writer,
+            source,
+            skip_bad,
+            ids: StringArena::default(),
+            records: Vec::new(),
+            labels,
+            oriented,
+            left_out: Vec::new(),
+            shrunk: 0,
+        }
     }
 
     /// Whether all samples came; otherwise it was stopped.
@@ -312,33 +344,35 @@ impl<'a> Packing<'a> {
         for (folder, tagged) in self.oriented.iter_mut().zip(packed.tagged) {
             folder.files += u64::from(tagged);
         }
-        let frames: Vec<Option<FrameRecord>> = packed
-            .frames
-            .iter()
-            .map(|frame| frame.as_ref().map(|frame| self.writer.frame(frame)).transpose())
-            .collect::<Result<_>>()?;
+        for frame in &packed.frames {
+            let record = frame.as_ref().map(|frame| self.writer.append(frame));
+            self.records.push(record.transpose()?);
+        }
         self.shrunk += u64::from(packed.shrunk);
-        self.samples.push(SampleRecord { id: self.source.ids[index].clone(), frames });
+        self.ids.push(&self.source.ids[index]);
         Ok(())
     }
 
     fn finish(self, shrink: Option<Shrink>, source: SourceFacts, out: &Path) -> Result<u64> {
-        if self.samples.is_empty() {
+        if self.ids.is_empty() {
             let problem = "every sample is bad; nothing is left to pack".to_owned();
             return Err(Error::Pack { path: out.to_owned(), problem });
         }
         let folders = self.source.folders.iter().zip(self.labels).map(|(folder, labels)| {
-            let known = folder.content == Content::Labels && labels.len() <= MOST_LABELS;
+            let known = folder.content == Content::Labels && !folder.encoded;
+            let known = known && labels.len() <= MOST_LABELS;
             FolderEntry {
                 name: plain_folder(&folder.folder),
                 content: folder.content,
                 labels: known.then(|| labels.into_iter().collect()),
+                encoded: folder.encoded,
             }
         });
         let index = Index {
             folders: folders.collect(),
-            shapes: Vec::new(),
-            samples: self.samples,
+            forms: Vec::new(),
+            ids: self.ids,
+            records: self.records,
             lists: lists(self.source, &self.left_out)?,
             source,
             shrink,

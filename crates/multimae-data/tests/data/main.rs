@@ -12,6 +12,7 @@ mod mirroring;
 mod naming;
 mod orientation;
 mod packed;
+mod packed_encoded;
 mod pairing;
 mod pipeline;
 mod shards;

@@ -6,7 +6,7 @@ use super::Store;
 use crate::assemble::Opened;
 use crate::decode::Problem;
 use crate::files::Files;
-use crate::packed::Pack;
+use crate::packed::{Pack, PackedPart};
 use crate::{DataModality, Result};
 
 impl Store for Pack {
@@ -23,14 +23,17 @@ impl Store for Pack {
     }
 
     fn open(&self, id: &str, modality: &DataModality) -> Result<Opened<'_>, Problem> {
-        self.frame(id, &modality.source()).map(Opened::Packed)
+        match self.part(id, &modality.source())? {
+            PackedPart::Frame(frame) => Ok(Opened::Packed(frame)),
+            PackedPart::File(bytes) => Opened::decode(&bytes, modality),
+        }
     }
 
     fn size(&self, id: &str, modality: &DataModality) -> (u64, u32) {
-        self.frame_size(id, &modality.source()).unwrap_or_default()
+        self.size(id, &modality.source()).unwrap_or_default()
     }
 
     fn keeps_files(&self) -> bool {
-        false
+        self.keeps_files()
     }
 }
