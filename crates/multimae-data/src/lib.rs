@@ -104,7 +104,8 @@ pub use arrays::{ArrayValues, ModalityArray};
 pub use augment::{Base, Geometry, Placement};
 pub use color::ColorAugmentation;
 pub use dataset::{
-    DataDifference, DataFacts, Dataset, FileSizes, Layout, SampleEntry, has_folder, is_stored,
+    DataDifference, DataFacts, Dataset, FileSizes, Layout, SampleEntry, Samples, SamplesIter,
+    has_folder, is_stored,
 };
 pub use decode::FileFormat;
 pub use error::{Error, Result};

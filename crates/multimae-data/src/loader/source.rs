@@ -55,7 +55,7 @@ impl SampleSource for Pipeline {
     }
 
     fn id(&self, _epoch: u64, index: usize) -> String {
-        self.dataset().samples().get(index).map(|entry| entry.id.clone()).unwrap_or_default()
+        self.dataset().id(index).unwrap_or_default().into_owned()
     }
 
     fn notices(&self) -> Vec<String> {

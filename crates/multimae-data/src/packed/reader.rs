@@ -212,14 +212,23 @@ impl Pack {
         )))
     }
 
+    /// The id of a sample; empty if there is no such sample.
+    pub(crate) fn id(&self, sample: usize) -> &str {
+        self.index.ids.get(sample)
+    }
+
+    /// The place of a sample.
+    pub(crate) fn sample(&self, id: &str) -> Option<usize> {
+        self.index.ids.find(id)
+    }
+
     /// A frame that is not yet read, or the bytes of a file.
     ///
     /// # Errors
     /// If it is not there, or the bytes of the file are damaged.
-    pub(crate) fn part(&self, id: &str, folder: &str) -> Result<PackedPart<'_>, Problem> {
+    pub(crate) fn part(&self, sample: usize, folder: &str) -> Result<PackedPart<'_>, Problem> {
         let missing = || format!("the pack has no such frame in `{folder}`");
         let (at, _) = self.folder(folder).ok_or_else(missing)?;
-        let sample = self.index.ids.find(id).ok_or_else(missing)?;
         let slot = self.slot(sample, at).ok_or_else(missing)?;
         Ok(match self.index.forms.get(slot.record.form as usize) {
             Some(Form::Values(shape)) => PackedPart::Frame(PackedFrame { slot, shape: *shape }),
@@ -228,9 +237,9 @@ impl Pack {
     }
 
     /// Bytes of a frame or file, and of a frame the checksum, if there is one.
-    pub(crate) fn size(&self, id: &str, folder: &str) -> Option<(u64, u32)> {
+    pub(crate) fn size(&self, sample: usize, folder: &str) -> Option<(u64, u32)> {
         let (at, folder) = self.folder(folder)?;
-        let record = self.index.record(self.index.ids.find(id)?, at)?;
+        let record = self.index.record(sample, at)?;
         Some((record.len, if folder.encoded { 0 } else { record.crc }))
     }
 

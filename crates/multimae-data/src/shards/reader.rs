@@ -1,8 +1,8 @@
 //! Reading samples from shards.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::columns::columns;
 use super::files::OpenFiles;
@@ -36,8 +36,6 @@ pub(crate) struct Shards {
     folders: usize,
     files: OpenFiles,
     notices: Vec<String>,
-    /// The place in `by_id` behind the row that was found last: most callers ask in order.
-    next: AtomicUsize,
 }
 
 /// The places of a modality's files.
@@ -114,7 +112,6 @@ impl Shards {
             rows,
             files: OpenFiles::default(),
             notices,
-            next: AtomicUsize::new(0),
         };
         let listed = match split.filter(|_| is_list) {
             None => None,
@@ -128,15 +125,15 @@ impl Shards {
         &self.root
     }
 
-    /// The ids of the samples, in the order of the ids or of the list.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = String> {
-        self.samples().iter().map(|row| self.rows.id(*row as usize).into_owned())
+    /// The id of a row.
+    pub(crate) fn id(&self, row: usize) -> Cow<'_, str> {
+        self.rows.id(row)
     }
 
     /// The file of a modality of a sample.
-    pub(crate) fn member(&self, id: &str, modality: &str) -> Option<ShardMember<'_>> {
+    pub(crate) fn member(&self, row: usize, modality: &str) -> Option<ShardMember<'_>> {
         let columns = self.modalities.iter().find(|columns| columns.name == modality)?;
-        let (group, shards, row) = self.rows.place(self.find(id)?)?;
+        let (group, shards, row) = self.rows.place(row)?;
         let shard = shards.shards.get(columns.folder)?;
         let own = shard.row(row)?;
         let mut found = columns.columns.get(group)?.iter();
@@ -151,29 +148,19 @@ impl Shards {
     }
 
     /// The number of the shard that holds a sample, and the place of the sample in it.
-    pub(crate) fn block(&self, id: &str) -> Option<(usize, usize)> {
-        self.rows.place(self.find(id)?).map(|(group, _, row)| (group, row))
+    pub(crate) fn block(&self, row: usize) -> Option<(usize, usize)> {
+        self.rows.place(row).map(|(group, _, row)| (group, row))
     }
 
-    fn samples(&self) -> &[u32] {
+    /// The rows of the samples, in the order of the ids or of the list.
+    pub(crate) fn samples(&self) -> &[u32] {
         self.listed.as_ref().unwrap_or(&self.by_id)
     }
 
     /// The row of an id.
-    fn find(&self, id: &str) -> Option<usize> {
-        let id_at = |at: usize| self.by_id.get(at).map(|&row| self.rows.id(row as usize));
-        let next = self.next.load(Ordering::Relaxed);
-        // The last one once more for the next modality, or the one behind it.
-        let near =
-            [next.wrapping_sub(1), next].into_iter().find(|&at| id_at(at).as_deref() == Some(id));
-        let at = match near {
-            Some(at) => at,
-            None => {
-                self.by_id.binary_search_by(|&row| (*self.rows.id(row as usize)).cmp(id)).ok()?
-            }
-        };
-        self.next.store(at + 1, Ordering::Relaxed);
-        self.by_id.get(at).map(|&row| row as usize)
+    pub(crate) fn find(&self, id: &str) -> Option<usize> {
+        let place = self.by_id.binary_search_by(|&row| (*self.rows.id(row as usize)).cmp(id));
+        self.by_id.get(place.ok()?).map(|&row| row as usize)
     }
 
     /// The rows that a list names, with the names of none.
@@ -183,14 +170,13 @@ impl Shards {
         split: &str,
         folders: &[&str],
     ) -> Result<Vec<(String, Option<u32>)>> {
-        let rows: HashMap<String, u32> =
-            self.by_id.iter().map(|&row| (self.rows.id(row as usize).into_owned(), row)).collect();
         let path = beside.join(format!("{split}.txt"));
-        let known = |id: &str| rows.contains_key(id);
+        let known = |id: &str| self.find(id).is_some();
         let sources = folders.iter().map(|folder| FileSource::parse(folder)).collect();
         let names = lists::Names { known: &known, sources };
         let ids = lists::parse(&lists::read(&path)?, &path, &names)?;
-        Ok(ids.into_iter().map(|id| (rows.get(&id).copied(), id)).map(|(r, id)| (id, r)).collect())
+        let row = |id: &str| self.find(id).map(|row| row as u32);
+        Ok(ids.into_iter().map(|id| (row(&id), id)).map(|(row, id)| (id, row)).collect())
     }
 
     /// Checks that every sample has one file of every modality, and takes the order of a list.

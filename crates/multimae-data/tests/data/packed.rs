@@ -43,7 +43,7 @@ fn assert_same(files: &Files, pack: &Path, layout: &Layout, modalities: &[DataMo
     assert_eq!(folder.len(), packed.len());
     let part = |_: usize, _: usize| CropBox { top: 3, left: 7, height: 11, width: 20 };
     for index in 0..folder.len() {
-        assert_eq!(folder.samples()[index].id, packed.samples()[index].id);
+        assert_eq!(folder.samples().get(index).unwrap().id, packed.id(index).unwrap());
         assert_eq!(folder.decode(index).unwrap(), packed.decode(index).unwrap());
         assert_eq!(
             folder.decode_window(index, part).unwrap(),
@@ -101,8 +101,7 @@ fn packs_of_format_1_stay_readable() {
     let [rgb, depth, semseg] = modalities().try_into().unwrap();
     let all = [folder("color", rgb), depth, folder("labels", semseg)];
     let dataset = open(&path, &Layout::of(Some("train")), &all);
-    let ids: Vec<_> = dataset.samples().iter().map(|sample| sample.id.clone()).collect();
-    assert_eq!(ids, ["a", "b"]);
+    assert_eq!(dataset.ids().collect::<Vec<_>>(), ["a", "b"]);
     let sample = dataset.decode(1).unwrap();
     assert_eq!((sample.height, sample.width), (4, 6));
     assert_eq!(sample.maps["rgb"], RawMap::Color([1, 2, 3].repeat(24)));

@@ -95,7 +95,7 @@ fn columns_of_names_name_the_samples() {
     let table = fixture("snappy.parquet");
     let modalities = [rgb("image"), numbers("depth", 1)];
     let dataset = Dataset::open(&table, &Layout::Folders, &modalities).unwrap();
-    let ids: Vec<&str> = dataset.samples().iter().map(|sample| sample.id.as_str()).collect();
+    let ids: Vec<_> = dataset.ids().collect();
     assert_eq!(ids, ["kitchen/0", "kitchen/1", "kitchen/2", "kitchen/3", "kitchen/4"]);
     // A single file is a split of its own name.
     assert!(Dataset::open(&table, &Layout::of(Some("snappy")), &modalities).is_ok());

@@ -1,5 +1,6 @@
 //! A pack as the store of a data set.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use super::Store;
@@ -22,15 +23,23 @@ impl Store for Pack {
         self.list(split).map(str::to_owned)
     }
 
-    fn open(&self, id: &str, modality: &DataModality) -> Result<Opened<'_>, Problem> {
-        match self.part(id, &modality.source())? {
+    fn id(&self, row: usize) -> Cow<'_, str> {
+        Cow::Borrowed(self.id(row))
+    }
+
+    fn row(&self, id: &str) -> Option<usize> {
+        self.sample(id)
+    }
+
+    fn open(&self, row: usize, modality: &DataModality) -> Result<Opened<'_>, Problem> {
+        match self.part(row, &modality.source())? {
             PackedPart::Frame(frame) => Ok(Opened::Packed(frame)),
             PackedPart::File(bytes) => Opened::decode(&bytes, modality),
         }
     }
 
-    fn size(&self, id: &str, modality: &DataModality) -> (u64, u32) {
-        self.size(id, &modality.source()).unwrap_or_default()
+    fn size(&self, row: usize, modality: &DataModality) -> (u64, u32) {
+        self.size(row, &modality.source()).unwrap_or_default()
     }
 
     fn keeps_files(&self) -> bool {

@@ -52,8 +52,8 @@ fn split(root: &Path, split: &str) -> multimae_data::Result<Dataset> {
     Dataset::open(root, &Layout::of(Some(split)), &modalities())
 }
 
-fn ids(data: &Dataset) -> Vec<&str> {
-    data.samples().iter().map(|sample| sample.id.as_str()).collect()
+fn ids(data: &Dataset) -> Vec<String> {
+    data.ids().map(Into::into).collect()
 }
 
 /// The error of opening a place.
