@@ -7,8 +7,8 @@ mod pairing;
 mod store;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use rand::RngExt;
 
@@ -189,6 +189,16 @@ impl Dataset {
             block.into_iter().map(|(_, index)| index).collect()
         };
         Some(blocks.into_values().map(in_order).collect())
+    }
+
+    /// The files of each of [`Self::blocks`]; empty if there are none.
+    #[must_use]
+    pub fn block_files(&self) -> Vec<Vec<PathBuf>> {
+        let Some(store) = self.entries.store() else { return Vec::new() };
+        let rows = (0..self.len()).filter_map(|index| self.entries.stored(index));
+        let blocks: BTreeSet<usize> =
+            rows.filter_map(|(_, row)| Some(store.block(row)?.0)).collect();
+        blocks.into_iter().map(|block| store.block_files(block)).collect()
     }
 
     /// The file that has a modality of a sample.

@@ -1,7 +1,7 @@
 //! Reading samples from shards.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::columns::columns;
@@ -150,6 +150,14 @@ impl Shards {
     /// The number of the shard that holds a sample, and the place of the sample in it.
     pub(crate) fn block(&self, row: usize) -> Option<(usize, usize)> {
         self.rows.place(row).map(|(group, _, row)| (group, row))
+    }
+
+    /// The shards of a number that [`Self::block`] gives, of the folders that modalities read.
+    pub(crate) fn files_of(&self, block: usize) -> Vec<PathBuf> {
+        let Some(group) = self.rows.groups().get(block) else { return Vec::new() };
+        let folders: BTreeSet<usize> = self.modalities.iter().map(|own| own.folder).collect();
+        let shards = folders.into_iter().filter_map(|folder| group.shards.get(folder));
+        shards.map(|shard| shard.path.clone()).collect()
     }
 
     /// The rows of the samples, in the order of the ids or of the list.

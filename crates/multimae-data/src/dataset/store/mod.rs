@@ -7,7 +7,7 @@ mod tars;
 
 use std::borrow::Cow;
 use std::fmt::Debug;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use table::Tables;
@@ -74,6 +74,11 @@ pub(crate) trait Store: Debug + Send + Sync {
     /// file holds all.
     fn block(&self, _row: usize) -> Option<(usize, usize)> {
         None
+    }
+
+    /// The files of a number that [`Self::block`] gives, as far as modalities need them.
+    fn block_files(&self, _block: usize) -> Vec<PathBuf> {
+        Vec::new()
     }
 
     /// Notices for the user before samples are used.

@@ -1,7 +1,7 @@
 //! Tar shards as the store of a data set.
 
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Layout, Store};
 use crate::assemble::Opened;
@@ -54,6 +54,10 @@ impl Store for Shards {
 
     fn block(&self, row: usize) -> Option<(usize, usize)> {
         self.block(row)
+    }
+
+    fn block_files(&self, block: usize) -> Vec<PathBuf> {
+        self.files_of(block)
     }
 
     fn notices(&self) -> Vec<String> {
