@@ -37,6 +37,7 @@ mod info;
 mod locate;
 mod naming;
 mod notation;
+mod observer;
 mod plan;
 mod reader;
 mod refresh;
@@ -48,6 +49,7 @@ mod write;
 use std::path::Path;
 
 pub(crate) use locate::is_shards;
+pub use observer::{Indexing, observe_indexing};
 pub(crate) use reader::Shards;
 pub use refresh::INDEX_FILE;
 pub use write::{ShardLayout, ShardOptions, ShardSize, ShardSummary, write_shards};

@@ -10,7 +10,7 @@ use super::index::ShardTable;
 use super::info::Info;
 use super::locate::{Located, locate};
 use super::naming::split_field;
-use super::refresh::{Progress, tables};
+use super::refresh::tables;
 use super::rows::{ExtraKey, Rows, Shard, ShardGroup};
 use super::scan::Member;
 use super::select::{Selection, select};
@@ -88,7 +88,6 @@ impl Shards {
         root: &Path,
         split: Option<&str>,
         modalities: &[DataModality],
-        progress: Progress<'_>,
     ) -> Result<Self> {
         let folders: Vec<&str> = modalities.iter().map(|m| m.folder.as_str()).collect();
         let mut located = locate(root, &folders)?;
@@ -97,7 +96,7 @@ impl Shards {
             false => Info::default(),
         };
         let Selection { is_list, notice } = select(&mut located, split, &info)?;
-        let (groups, extra, mut notices) = open_groups(&located, &info, progress)?;
+        let (groups, extra, mut notices) = open_groups(&located, &info)?;
         notices.extend(notice);
         let rows = Rows::new(groups);
         if let Some(split) = split.filter(|_| !is_list) {
@@ -296,7 +295,6 @@ impl ModalityColumns {
 fn open_groups(
     located: &Located,
     info: &Info,
-    progress: Progress<'_>,
 ) -> Result<(Vec<ShardGroup>, Vec<ExtraKey>, Vec<String>)> {
     let mut names: indexmap::IndexMap<PathBuf, Vec<String>> = indexmap::IndexMap::new();
     for path in located.groups.iter().flat_map(|group| &group.files) {
@@ -307,7 +305,7 @@ fn open_groups(
     let (mut by_path, mut notices) = (HashMap::<PathBuf, ShardTable>::new(), Vec::new());
     for (folder, names) in names {
         let folder = if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder };
-        let found = tables(&folder, &names, progress)?;
+        let found = tables(&folder, &names)?;
         notices.extend(found.notice);
         by_path.extend(found.tables.into_iter().map(|table| (folder.join(&table.name), table)));
     }
@@ -383,7 +381,7 @@ pub(super) fn has_folder(root: &Path, folder: &str) -> Result<bool> {
     if located.folders.iter().flatten().any(|own| *own == name) {
         return Ok(true);
     }
-    let (groups, _, _) = open_groups(&located, &Info::default(), &|_, _| {})?;
+    let (groups, _, _) = open_groups(&located, &Info::default())?;
     let mut fields = groups.iter().flat_map(|group| &group.shards).flat_map(|s| &s.table.fields);
     Ok(fields.any(|field| {
         let own = split_field(field).0;

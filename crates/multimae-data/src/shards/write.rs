@@ -324,7 +324,7 @@ fn finish(
         names.entry(tar.path.parent().unwrap_or(out)).or_default().push(name);
     }
     for (folder, names) in names {
-        tables(folder, &names, &|_, _| {})?;
+        tables(folder, &names)?;
     }
     Ok(())
 }

@@ -109,7 +109,7 @@ pub(super) fn open(
     }
     let folders: Vec<&str> = modalities.iter().map(|m| m.folder.as_str()).collect();
     if is_shards(root, &folders) {
-        return Ok(Some(Arc::new(Shards::open(root, layout.split(), modalities, &|_, _| {})?)));
+        return Ok(Some(Arc::new(Shards::open(root, layout.split(), modalities)?)));
     }
     if is_pack(root) {
         return Ok(Some(Arc::new(Pack::open(root)?)));

@@ -3,6 +3,7 @@
 mod damage;
 mod formats;
 mod order;
+mod progress;
 mod random;
 mod splits;
 mod writing;
