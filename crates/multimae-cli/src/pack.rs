@@ -6,10 +6,9 @@ use std::str::FromStr as _;
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::HumanBytes;
+use multimae_data::convert::{create_pack, find_folders};
 use multimae_data::doctor::Kind;
-use multimae_data::packed::{
-    Options, Outcome, Pack, PackFolder, Shrink, Summary, create, find_folders,
-};
+use multimae_data::packed::{Options, Outcome, Pack, PackFolder, Shrink, Summary};
 use multimae_data::{Orientation, stray_notice};
 
 use crate::{interrupt, terminal};
@@ -25,7 +24,7 @@ const NAMED: usize = 10;
 /// nothing is left.
 #[derive(Debug, Args)]
 pub(crate) struct PackCommand {
-    /// Folder of the data: a folder per modality, and the lists
+    /// Data: a folder with a folder per modality and the lists; or a pack, tables or shards
     #[arg(long, value_name = "DIR", required_unless_present = "verify")]
     data: Option<PathBuf>,
     /// File to write
@@ -92,7 +91,7 @@ impl PackCommand {
             bar.set_length(total);
             bar.set_position(done);
         };
-        let summary = create(data, out, &options, progress, &stop)
+        let summary = create_pack(data, out, &options, progress, &stop)
             .with_context(|| format!("packing {}", data.display()))?;
         bar.finish_and_clear();
         conclude(out, &summary)

@@ -1,7 +1,7 @@
-//! Packing a folder of data.
+//! Packing a data set.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -15,11 +15,10 @@ use super::stored::{as_stored, collect_labels};
 use super::writer::{PackWriter, Payload};
 use super::{Content, Shrink, shrink};
 use crate::arena::StringArena;
-use crate::decode::{self, ExifOrientation};
-use crate::file_source::FileSource;
-use crate::files::{Files, texts};
+use crate::decode::ExifOrientation;
 use crate::names::plain_folder;
-use crate::{Error, PairingProblems, Rejected, Result};
+use crate::sample_files::{FolderFiles, SampleFiles};
+use crate::{Error, Rejected, Result};
 
 /// Samples that a thread decodes ahead of the one that writes.
 const AHEAD: usize = 4;
@@ -71,7 +70,8 @@ pub struct Summary {
 }
 
 /// Packs folders below `root` into the file `out`: all of their files, whatever list names them, and
-/// the text files right below `root`, which may be lists.
+/// the text files right below `root`, which may be lists. [`create_pack`](crate::convert::create_pack)
+/// packs data sets of any form.
 ///
 /// The file appears when it is complete. `progress` gets the samples done and in all.
 ///
@@ -86,27 +86,33 @@ pub fn create(
     progress: impl FnMut(u64, u64),
     stop: &AtomicBool,
 ) -> Result<Summary> {
-    check_target(out, options.replace)?;
-    check_shrink(options)?;
-    let source = Source::find(root, &options.folders)?;
+    check_options(out, options)?;
+    let folders: Vec<&str> = options.folders.iter().map(|own| own.folder.as_str()).collect();
+    let files = FolderFiles::find(root, &folders)?;
+    let facts = SourceFacts::of(root, &files.files, &files.lists)?;
+    create_from(&files, Some(facts), out, options, progress, stop)
+}
+
+/// Packs the files of any data set; the folders are those of the options, in their order. `facts` are
+/// those of a folder of files, which may change later.
+pub(crate) fn create_from(
+    files: &dyn SampleFiles,
+    facts: Option<SourceFacts>,
+    out: &Path,
+    options: &Options,
+    progress: impl FnMut(u64, u64),
+    stop: &AtomicBool,
+) -> Result<Summary> {
+    let source = Source { folders: &options.folders, files };
     let directory = out.parent().filter(|parent| !parent.as_os_str().is_empty());
     remove_stale_parts(directory.unwrap_or(Path::new(".")))?;
     let writer = PackWriter::create(out)?;
-    let facts = SourceFacts::of(root, &source.files, &source.lists)?;
-    let mut summary = Summary {
-        outcome: Outcome::Stopped,
-        bytes: 0,
-        source_bytes: facts.bytes,
-        shrunk: 0,
-        left_out: Vec::new(),
-        ignored: source.files.iter().flat_map(|files| files.unsupported.values()).count(),
-        stray: source.files.iter().map(|files| files.stray).sum(),
-    };
     let threads = match options.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let threads = threads.clamp(1, source.ids.len());
+    let samples = files.ids().len();
+    let threads = threads.clamp(1, samples.max(1));
     let mut packing = Packing::new(writer, &source, options.skip_bad);
     let done = std::thread::scope(|scope| {
         // Each thread has every n-th sample, and its results a channel: the order is known without
@@ -116,20 +122,38 @@ pub fn create(
                 let (sender, receiver) = bounded(AHEAD);
                 let source = &source;
                 scope.spawn(move || {
-                    source.work(thread..source.ids.len(), threads, options, &sender, stop);
+                    source.work(thread..samples, threads, options, &sender, stop);
                 });
                 receiver
             })
             .collect();
         packing.take_all(&results, progress, stop)
     })?;
-    summary.left_out = packing.left_out.clone();
-    summary.shrunk = packing.shrunk;
+    let (ignored, stray) = files.passed_over();
+    let facts = facts.unwrap_or_else(|| SourceFacts::unknown(packing.source_bytes));
+    let mut summary = Summary {
+        outcome: Outcome::Stopped,
+        bytes: 0,
+        source_bytes: facts.bytes,
+        shrunk: packing.shrunk,
+        left_out: packing.left_out.clone(),
+        ignored,
+        stray,
+    };
     if done {
         summary.bytes = packing.finish(options.shrink, facts, out)?;
         summary.outcome = Outcome::Complete;
     }
     Ok(summary)
+}
+
+/// Checks that there may be a pack at `out` with these options.
+///
+/// # Errors
+/// [`Error::Pack`]; [`Error::Config`].
+pub(crate) fn check_options(out: &Path, options: &Options) -> Result<()> {
+    check_target(out, options.replace)?;
+    check_shrink(options)
 }
 
 fn check_target(out: &Path, replace: bool) -> Result<()> {
@@ -153,19 +177,10 @@ fn check_shrink(options: &Options) -> Result<()> {
     }
 }
 
-/// The extension of a file, in lower case.
-fn extension(path: &Path) -> String {
-    path.extension().unwrap_or_default().to_string_lossy().to_lowercase()
-}
-
 /// The source of a pack.
 pub(super) struct Source<'a> {
     pub(super) folders: &'a [PackFolder],
-    /// In the order of the folders.
-    files: Vec<Files>,
-    /// All samples that have a file in any of the folders, sorted.
-    pub(super) ids: Vec<String>,
-    pub(super) lists: Vec<PathBuf>,
+    pub(super) files: &'a dyn SampleFiles,
 }
 
 /// A sample, decoded.
@@ -177,37 +192,11 @@ struct Packed {
     /// Whether the file carries an EXIF orientation, by folder.
     tagged: Vec<bool>,
     shrunk: bool,
+    /// Bytes of the files.
+    bytes: u64,
 }
 
-impl<'a> Source<'a> {
-    fn find(root: &Path, folders: &'a [PackFolder]) -> Result<Self> {
-        let mut problems = PairingProblems::default();
-        let mut files = Vec::new();
-        let mut ids = BTreeSet::new();
-        for folder in folders {
-            let source = FileSource::parse(&folder.folder);
-            let path = root.join(&source.folder);
-            if !path.is_dir() {
-                return Err(Error::MissingFolder { modality: folder.folder.clone(), path });
-            }
-            let found = source.files(root)?;
-            let several = found.usable.values().filter(|paths| paths.len() > 1);
-            let several: Vec<PathBuf> = several.flatten().cloned().collect();
-            if !several.is_empty() {
-                problems.ambiguous.insert(folder.folder.clone(), several);
-            }
-            ids.extend(found.usable.keys().cloned());
-            files.push(found);
-        }
-        problems.empty = ids.is_empty();
-        if problems.empty || !problems.ambiguous.is_empty() {
-            let problems = Box::new(problems);
-            return Err(Error::Pairing { root: root.to_owned(), problems });
-        }
-        let lists = texts(root)?;
-        Ok(Self { folders, files, ids: ids.into_iter().collect(), lists })
-    }
-
+impl Source<'_> {
     /// Decodes every `step`-th sample until all are done, the receiver is gone, or packing stops.
     fn work(
         &self,
@@ -225,23 +214,30 @@ impl<'a> Source<'a> {
     }
 
     fn sample(&self, index: usize, options: &Options) -> Result<Packed> {
-        let id = &self.ids[index];
+        let id = self.files.ids().get(index);
         let mut packed = Packed::default();
         let mut first: Option<((usize, usize), &PackFolder, ExifOrientation)> = None;
-        for (folder, files) in self.folders.iter().zip(&self.files) {
+        for (place, folder) in self.folders.iter().enumerate() {
             packed.labels.push(BTreeSet::new());
-            let Some(path) = files.usable.get(id).and_then(|paths| paths.first()) else {
+            let file = self.files.file(index, place).map_err(|error| Error::Sample {
+                sample: id.to_owned(),
+                modality: folder.folder.clone(),
+                path: self.files.root().to_owned(),
+                problem: error.to_string(),
+            })?;
+            let Some(file) = file else {
                 packed.frames.push(None);
                 packed.tagged.push(false);
                 continue;
             };
             let bad = |problem| Error::Sample {
-                sample: id.clone(),
+                sample: id.to_owned(),
                 modality: folder.folder.clone(),
-                path: path.clone(),
+                path: file.path.clone(),
                 problem,
             };
-            let bytes = decode::contents(path).map_err(bad)?;
+            let bytes = self.files.read(index, place).map_err(bad)?;
+            packed.bytes += bytes.len() as u64;
             let (mut frame, exif) = folder.decode(&bytes).map_err(bad)?;
             packed.tagged.push(!exif.is_upright());
             let found = frame.size();
@@ -258,7 +254,7 @@ impl<'a> Source<'a> {
                 return Err(bad(problem));
             }
             if folder.encoded {
-                packed.frames.push(Some(Payload::file(bytes, extension(path))));
+                packed.frames.push(Some(Payload::file(bytes, file.extension.to_lowercase())));
                 continue;
             }
             if let Some(to) = options.shrink.and_then(|shrink| shrink.size(found)) {
@@ -287,6 +283,8 @@ struct Packing<'a> {
     oriented: Vec<Oriented>,
     left_out: Vec<Rejected>,
     shrunk: u64,
+    /// Bytes of the files that were packed.
+    source_bytes: u64,
 }
 
 impl<'a> Packing<'a> {
@@ -304,6 +302,7 @@ impl<'a> Packing<'a> {
             oriented,
             left_out: Vec::new(),
             shrunk: 0,
+            source_bytes: 0,
         }
     }
 
@@ -314,7 +313,7 @@ impl<'a> Packing<'a> {
         mut progress: impl FnMut(u64, u64),
         stop: &AtomicBool,
     ) -> Result<bool> {
-        let total = self.source.ids.len();
+        let total = self.source.files.ids().len();
         for index in 0..total {
             if stop.load(Ordering::Relaxed) {
                 return Ok(false);
@@ -322,7 +321,7 @@ impl<'a> Packing<'a> {
             match results[index % results.len()].recv() {
                 Ok(Ok(packed)) => self.add(index, packed)?,
                 Ok(Err(error)) if self.skip_bad && error.is_bad_sample() => {
-                    let id = self.source.ids[index].clone();
+                    let id = self.source.files.ids().get(index).to_owned();
                     self.left_out.push(Rejected { id, problem: error.to_string() });
                 }
                 Ok(Err(error)) => return Err(error),
@@ -349,7 +348,8 @@ impl<'a> Packing<'a> {
             self.records.push(record.transpose()?);
         }
         self.shrunk += u64::from(packed.shrunk);
-        self.ids.push(&self.source.ids[index]);
+        self.source_bytes += packed.bytes;
+        self.ids.push(self.source.files.ids().get(index));
         Ok(())
     }
 

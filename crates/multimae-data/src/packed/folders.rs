@@ -33,7 +33,7 @@ pub struct PackFolder {
 
 impl PackFolder {
     /// A folder whose files need only be of the content's kind.
-    fn of_any(folder: String, content: Content) -> Self {
+    pub(crate) fn of_any(folder: String, content: Content) -> Self {
         let (modalities, orientation) = (Vec::new(), Orientation::Apply);
         Self { folder, content, modalities, orientation, encoded: false }
     }

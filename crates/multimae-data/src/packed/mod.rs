@@ -38,6 +38,7 @@
 
 mod content;
 mod create;
+mod files;
 mod folders;
 mod format;
 mod frames;
@@ -57,6 +58,8 @@ use std::path::Path;
 
 pub use content::Content;
 pub use create::{Options, Outcome, Summary, create};
+pub(crate) use create::{check_options, create_from};
+pub(crate) use files::PackFiles;
 pub use folders::{PackFolder, find_folders, folders_of};
 pub(crate) use reader::PackedPart;
 pub use reader::{Damaged, Pack};

@@ -12,6 +12,7 @@ use super::index_v1;
 use super::slot::{PackedFrame, Slot};
 use crate::decode::Problem;
 use crate::files::Files;
+use crate::frame_file;
 use crate::names::plain_folder;
 use crate::{DataModality, Error, Orientation, Result};
 
@@ -236,6 +237,20 @@ impl Pack {
         })
     }
 
+    /// The bytes of a file, or of one that decodes to a frame.
+    ///
+    /// # Errors
+    /// If it is not there, damaged, or cannot be encoded.
+    pub(super) fn file(&self, sample: usize, folder: usize) -> Result<Vec<u8>, Problem> {
+        let slot = self.slot(sample, folder).ok_or("the pack has no such frame")?;
+        match self.index.forms.get(slot.record.form as usize) {
+            Some(Form::Values(shape)) => {
+                frame_file::encode(&PackedFrame { slot, shape: *shape }.read_all()?)
+            }
+            _ => slot.read_all(),
+        }
+    }
+
     /// Bytes of a frame or file, and of a frame the checksum, if there is one.
     pub(crate) fn size(&self, sample: usize, folder: &str) -> Option<(u64, u32)> {
         let (at, folder) = self.folder(folder)?;
@@ -278,7 +293,8 @@ impl Pack {
         Ok(damaged)
     }
 
-    fn folder(&self, name: &str) -> Option<(usize, &FolderEntry)> {
+    /// The place of a folder, and the folder.
+    pub(super) fn folder(&self, name: &str) -> Option<(usize, &FolderEntry)> {
         let plain = plain_folder(name);
         self.index.folders.iter().enumerate().find(|(_, folder)| folder.name == plain)
     }

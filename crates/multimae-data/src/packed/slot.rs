@@ -87,7 +87,7 @@ impl PackedFrame<'_> {
     }
 
     /// All of it, with its checksum compared.
-    fn read_all(&self) -> Result<Frame, Problem> {
+    pub(super) fn read_all(&self) -> Result<Frame, Problem> {
         Ok(self.frame(self.slot.read_all()?, self.shape.info))
     }
 

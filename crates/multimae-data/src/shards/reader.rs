@@ -38,6 +38,13 @@ pub(crate) struct Shards {
     notices: Vec<String>,
 }
 
+/// The treatment of samples that lack files of a modality.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lacking {
+    Refused,
+    Allowed,
+}
+
 /// The places of a modality's files.
 #[derive(Debug)]
 struct ModalityColumns {
@@ -55,6 +62,7 @@ pub(crate) struct ShardMember<'a> {
     /// The number of the shard.
     number: usize,
     member: Member,
+    field: &'a str,
     files: &'a OpenFiles,
 }
 
@@ -67,6 +75,11 @@ impl<'a> ShardMember<'a> {
     /// The shard.
     pub(crate) fn path(&self) -> &'a Path {
         &self.shard.path
+    }
+
+    /// The name of its field, with the extension.
+    pub(crate) fn field(&self) -> &'a str {
+        self.field
     }
 
     /// Reads the file.
@@ -88,6 +101,23 @@ impl Shards {
         root: &Path,
         split: Option<&str>,
         modalities: &[DataModality],
+    ) -> Result<Self> {
+        Self::open_with(root, split, modalities, Lacking::Refused)
+    }
+
+    /// Finds all samples, which may lack files of some modalities.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`], but for samples without a file.
+    pub(crate) fn open_partial(root: &Path, modalities: &[DataModality]) -> Result<Self> {
+        Self::open_with(root, None, modalities, Lacking::Allowed)
+    }
+
+    fn open_with(
+        root: &Path,
+        split: Option<&str>,
+        modalities: &[DataModality],
+        lacking: Lacking,
     ) -> Result<Self> {
         let folders: Vec<&str> = modalities.iter().map(|m| m.folder.as_str()).collect();
         let mut located = locate(root, &folders)?;
@@ -116,7 +146,7 @@ impl Shards {
             None => None,
             Some(split) => Some(shards.listed(&located.beside, split, &folders)?),
         };
-        shards.checked(listed, &extra, modalities)
+        shards.checked(listed, &extra, modalities, lacking)
     }
 
     /// The place of the data set.
@@ -136,9 +166,16 @@ impl Shards {
         let shard = shards.shards.get(columns.folder)?;
         let own = shard.row(row)?;
         let mut found = columns.columns.get(group)?.iter();
-        let member = found.find_map(|&column| shard.table.member(own, column))?;
+        let (column, member) =
+            found.find_map(|&column| Some((column, shard.table.member(own, column)?)))?;
+        let field = shard.table.fields.get(column)?;
         let number = group * self.folders + columns.folder;
-        Some(ShardMember { shard, number, member, files: &self.files })
+        Some(ShardMember { shard, number, member, field, files: &self.files })
+    }
+
+    /// The shards.
+    pub(super) fn groups(&self) -> &[ShardGroup] {
+        self.rows.groups()
     }
 
     /// Notices for the user before samples are used.
@@ -192,6 +229,7 @@ impl Shards {
         listed: Option<Vec<(String, Option<u32>)>>,
         extra: &[ExtraKey],
         modalities: &[DataModality],
+        lacking: Lacking,
     ) -> Result<Self> {
         let mut problems = PairingProblems::default();
         let names: Vec<&str> = modalities.iter().map(|modality| modality.name.as_str()).collect();
@@ -232,7 +270,7 @@ impl Shards {
                     several.or_default().push(shards.path().join(id));
                 }
             }
-            if present.contains(&false) {
+            if present.contains(&false) && lacking == Lacking::Refused {
                 let id = format!("{} in {}", shards.id(row), shards.path().display());
                 problems.check_presence(&id, &present, &names, is_listed);
             }

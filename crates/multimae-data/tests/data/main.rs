@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod class_maps;
+mod convert;
 mod decoding;
 mod files;
 mod formats;

@@ -157,3 +157,45 @@ fn commands_on_folders_say_that_they_read_no_tables() {
         assert!(error.to_string().contains("it holds parquet tables"), "{error}");
     }
 }
+
+/// Images keep their bytes, arrays their type and shape.
+#[test]
+fn rows_become_shards_and_packs() {
+    use multimae_data::convert::{create_pack, find_folders, write_shards};
+    use multimae_data::packed::Options;
+    use multimae_data::shards::{ShardLayout, ShardOptions, ShardSize};
+
+    let (root, dir) = (fixture("hub"), tempfile::tempdir().unwrap());
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let found = find_folders(&root, &Default::default()).unwrap();
+    let modalities: Vec<DataModality> = all()
+        .into_iter()
+        .filter(|modality| modality.folder != "pixels" && modality.folder != "rgb")
+        .collect();
+    let wanted: Vec<String> = modalities.iter().map(|modality| modality.folder.clone()).collect();
+    let shards = ShardOptions {
+        folders: wanted.clone(),
+        layout: ShardLayout::Folders,
+        size: ShardSize::Samples(4),
+        splits: Vec::new(),
+        unnamed: None,
+    };
+    write_shards(&root, &dir.path().join("shards"), &shards, |_, _| {}, &stop).unwrap();
+    let mut folders = found;
+    folders.retain(|folder| wanted.contains(&folder.folder));
+    folders.iter_mut().for_each(|folder| folder.encoded = true);
+    let options = Options { folders, shrink: None, skip_bad: false, replace: false, threads: 1 };
+    create_pack(&root, &dir.path().join("all.pack"), &options, |_, _| {}, &stop).unwrap();
+    for split in ["train", "val"] {
+        let open = |root: &std::path::Path| {
+            Dataset::open(root, &Layout::of(Some(split)), &modalities).unwrap()
+        };
+        let table = open(&root);
+        for other in ["shards", "all.pack"].map(|name| open(&dir.path().join(name))) {
+            assert_eq!(table.ids().collect::<Vec<_>>(), other.ids().collect::<Vec<_>>());
+            for index in 0..table.len() {
+                assert_eq!(table.decode(index).unwrap(), other.decode(index).unwrap());
+            }
+        }
+    }
+}

@@ -3,6 +3,7 @@
 
 mod pack;
 mod table;
+mod table_files;
 mod tars;
 
 use std::borrow::Cow;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use table::Tables;
+pub(crate) use table_files::{TableFiles, columns as table_columns};
 
 use super::Layout;
 use super::pairing::pair_stored;

@@ -24,13 +24,13 @@ const DIGITS: usize = 5;
 #[derive(Debug)]
 pub(crate) struct Tables {
     root: PathBuf,
-    table: Table,
+    pub(super) table: Table,
     /// The name of each split, and its rows.
-    splits: Vec<(String, Range<usize>)>,
+    pub(super) splits: Vec<(String, Range<usize>)>,
     /// By row.
     ids: StringArena,
     /// The rows in the order of their ids.
-    by_id: Vec<u32>,
+    pub(super) by_id: Vec<u32>,
 }
 
 impl Tables {
@@ -64,7 +64,7 @@ impl Tables {
         self.table.columns().iter().any(|column| column.name == folder)
     }
 
-    fn error(&self, problem: String) -> Error {
+    pub(super) fn error(&self, problem: String) -> Error {
         Error::Table { path: self.root.clone(), problem }
     }
 
@@ -227,7 +227,7 @@ fn frame(array: Array, encoding: &Encoding) -> Result<Frame, Problem> {
 }
 
 /// Colours of 8 bits, `(3, H, W)` or `(H, W, 3)`.
-fn color_frame(array: Array) -> Result<Frame, Problem> {
+pub(super) fn color_frame(array: Array) -> Result<Frame, Problem> {
     let (form, order) = (Form::Color, Order::Interleaved);
     let info = |height, width| FrameInfo { height, width, channels: 3, form, order };
     match (&array.shape[..], array.numbers) {
