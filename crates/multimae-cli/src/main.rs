@@ -91,6 +91,7 @@ fn main() -> ExitCode {
         allocator::keep_freed_memory();
         threads::compute_here();
     }
+    terminal::show_indexing();
     let result = match arguments.command {
         Command::Demo(command) => command.run(),
         Command::Pretrain(command) => command.run(),

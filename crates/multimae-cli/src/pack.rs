@@ -6,10 +6,9 @@ use std::str::FromStr as _;
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::HumanBytes;
+use multimae_data::convert::{create_pack, find_folders};
 use multimae_data::doctor::Kind;
-use multimae_data::packed::{
-    Options, Outcome, Pack, PackFolder, Shrink, Summary, create, find_folders,
-};
+use multimae_data::packed::{Options, Outcome, Pack, PackFolder, Shrink, Summary};
 use multimae_data::{Orientation, stray_notice};
 
 use crate::{interrupt, terminal};
@@ -19,12 +18,13 @@ const NAMED: usize = 10;
 
 /// Decode a data set once, into one file to train from.
 ///
-/// Every epoch then reads the stored values instead of decoding images again. Every command that
-/// takes a folder of data takes the file, and makes exactly the same samples from it. It holds all
-/// lists of the folder. Stopped by Ctrl-C, nothing is left.
+/// Every epoch then reads the stored values instead of decoding images again; with --encoded, the
+/// file holds the images as they are. Every command that takes a folder of data takes the file, and
+/// makes exactly the same samples from it. It holds all lists of the folder. Stopped by Ctrl-C,
+/// nothing is left.
 #[derive(Debug, Args)]
 pub(crate) struct PackCommand {
-    /// Folder of the data: a folder per modality, and the lists
+    /// Data: a folder with a folder per modality and the lists; or a pack, tables or shards
     #[arg(long, value_name = "DIR", required_unless_present = "verify")]
     data: Option<PathBuf>,
     /// File to write
@@ -40,6 +40,10 @@ pub(crate) struct PackCommand {
     /// Read the files of a folder as they are stored, whatever EXIF orientation they carry
     #[arg(long, value_name = "FOLDER")]
     ignore_orientation: Vec<String>,
+    /// Keep the files as they are rather than their decoded values: as small as the files, which are
+    /// decoded in every epoch
+    #[arg(long, conflicts_with_all = ["short_side", "max_side"])]
+    encoded: bool,
     /// Reduce larger frames to a shorter side of this many pixels; the samples then differ
     #[arg(long, value_name = "PIXELS", conflicts_with = "max_side")]
     short_side: Option<usize>,
@@ -87,7 +91,7 @@ impl PackCommand {
             bar.set_length(total);
             bar.set_position(done);
         };
-        let summary = create(data, out, &options, progress, &stop)
+        let summary = create_pack(data, out, &options, progress, &stop)
             .with_context(|| format!("packing {}", data.display()))?;
         bar.finish_and_clear();
         conclude(out, &summary)
@@ -102,6 +106,7 @@ impl PackCommand {
                 None => bail!("{} has no folder `{name}`", data.display()),
             }
         }
+        folders.iter_mut().for_each(|folder| folder.encoded = self.encoded);
         if self.folders.is_empty() {
             return Ok(folders);
         }
@@ -142,7 +147,8 @@ fn conclude(out: &Path, summary: &Summary) -> anyhow::Result<()> {
     }
     let pack = Pack::open(out)?;
     for (folder, content, frames) in pack.folders() {
-        terminal::line(&format!("{folder}: {frames} frames of {}", content.words()));
+        let form = if pack.is_encoded(folder) { "encoded files" } else { "frames" };
+        terminal::line(&format!("{folder}: {frames} {form} of {}", content.words()));
     }
     if summary.shrunk > 0 {
         terminal::line(&format!("{} samples were reduced", summary.shrunk));

@@ -123,7 +123,8 @@ impl Predict {
         let options = OutputOptions { overlays: !self.no_overlays, force: self.force };
         let outputs = Outputs::new(&self.out, card, options);
         let frames = &sources.dataset;
-        outputs.check(frames.samples().iter().map(|sample| sample.id.as_str()))?;
+        let ids: Vec<_> = frames.ids().collect();
+        outputs.check(ids.iter().map(|id| &**id))?;
 
         let mut medians = Medians::default();
         let bar = terminal::bar(frames.len() as u64, "images");
@@ -142,14 +143,14 @@ impl Predict {
             Ok(files)
         };
         let mut failed = Vec::new();
-        for (index, sample) in frames.samples().iter().enumerate() {
+        for (index, id) in ids.iter().enumerate() {
             match predict(index) {
                 // A folder that cannot be written concerns every file.
                 Ok(files) => files.write()?,
                 Err(error) if self.fail_fast || frames.len() == 1 => return Err(error),
                 Err(error) => {
                     bar.suspend(|| terminal::error(&error));
-                    failed.push(sample.id.as_str());
+                    failed.push(&**id);
                 }
             }
             bar.inc(1);

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use indicatif::HumanBytes;
-use multimae_data::packed::{Outcome, find_folders};
-use multimae_data::shards::{ShardLayout, ShardOptions, ShardSize, write_shards};
+use multimae_data::convert::{find_folders, write_shards};
+use multimae_data::doctor::Kind;
+use multimae_data::packed::Outcome;
+use multimae_data::shards::{ShardLayout, ShardOptions, ShardSize};
 use multimae_data::stray_notice;
 
 use crate::{interrupt, terminal};
@@ -19,7 +21,7 @@ use crate::{interrupt, terminal};
 /// Ctrl-C, the same command continues.
 #[derive(Debug, Args)]
 pub(crate) struct ShardsCommand {
-    /// Folder of the data: a folder per modality, and the lists
+    /// Data: a folder with a folder per modality and the lists; or a pack, tables or shards
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Folder to write the shards to
@@ -42,7 +44,7 @@ pub(crate) struct ShardsCommand {
     #[arg(long, value_name = "SPLIT", value_delimiter = ',')]
     splits: Vec<String>,
     /// Folder whose files are named `ID.jpg` rather than `ID.FOLDER.jpg`, for tools that read images
-    /// alone
+    /// alone; also if those of the data are named so
     #[arg(long, value_name = "FOLDER")]
     unnamed: Option<String>,
 }
@@ -106,7 +108,9 @@ impl ShardsCommand {
 
     /// The folders to write.
     fn chosen(&self) -> anyhow::Result<Vec<String>> {
-        let found = find_folders(&self.data, &BTreeMap::new())?;
+        let unnamed: BTreeMap<String, Kind> =
+            self.unnamed.iter().map(|name| (name.clone(), Kind::Color)).collect();
+        let found = find_folders(&self.data, &unnamed)?;
         let there: Vec<String> = found.into_iter().map(|folder| folder.folder).collect();
         for name in self.folders.iter().chain(&self.unnamed) {
             if !there.contains(name) {

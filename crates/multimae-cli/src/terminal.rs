@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -69,6 +70,21 @@ pub(crate) fn bar(total: u64, what: &str) -> ProgressBar {
 /// Shows a run of training in process 0, and nothing in others.
 pub(crate) fn observer(group: &dyn Group) -> Box<dyn Observer> {
     if group.rank() == 0 { Box::new(TrainingTerminal::new()) } else { Box::new(()) }
+}
+
+/// Shows indexes of shards while they are made, on a terminal only.
+pub(crate) fn show_indexing() {
+    let shown: Mutex<Option<ProgressBar>> = Mutex::new(None);
+    multimae_data::shards::observe_indexing(move |indexing| {
+        let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = shown.get_or_insert_with(|| bar(indexing.total, "shards indexed"));
+        own.set_length(indexing.total);
+        own.set_position(indexing.done);
+        if indexing.done == indexing.total {
+            own.finish_and_clear();
+            *shown = None;
+        }
+    });
 }
 
 /// Shows a run of training.

@@ -67,7 +67,7 @@ impl RawSample {
                 decode::check(&frame, ExifOrientation::UPRIGHT, modality)?;
                 Ok(Opened::Decoded(frame, ExifOrientation::UPRIGHT))
             });
-            Part { modality, path: Path::new(NAME), opened }
+            Part { modality, path: Path::new(NAME).into(), opened }
         });
         assemble((id, 0), parts, |height, width| CropBox::whole((height, width)))
     }

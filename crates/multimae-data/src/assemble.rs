@@ -1,5 +1,6 @@
 //! One sample from the files of its modalities, wherever their bytes are.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use indexmap::IndexMap;
@@ -13,7 +14,7 @@ use crate::{DataModality, Error, RawMap, RawSample, Result};
 pub(crate) struct Part<'a> {
     pub(crate) modality: &'a DataModality,
     /// The file, for messages.
-    pub(crate) path: &'a Path,
+    pub(crate) path: Cow<'a, Path>,
     pub(crate) opened: Result<Opened<'a>, Problem>,
 }
 
@@ -84,7 +85,7 @@ pub(crate) fn assemble<'a>(
     // The first modality, its size and orientation, and the window.
     let mut first: Option<(&DataModality, (usize, usize), ExifOrientation, CropBox)> = None;
     for Part { modality, path, opened } in parts {
-        let bad = |problem| bad_file(id, modality, path, problem);
+        let bad = |problem| bad_file(id, modality, &path, problem);
         let opened = opened.map_err(bad)?;
         let (found, exif) = (opened.size(), opened.exif());
         if let Some(window) = window.take() {

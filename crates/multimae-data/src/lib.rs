@@ -63,11 +63,13 @@
 // Values of every type are cast by one expression, in `of_any_type!`.
 #![allow(clippy::unnecessary_cast)]
 
+mod arena;
 mod arrays;
 mod assemble;
 mod augment;
 mod capped;
 mod color;
+pub mod convert;
 mod dataset;
 mod decode;
 pub mod doctor;
@@ -77,6 +79,7 @@ mod extensions;
 mod file_source;
 mod files;
 mod folder_kind;
+mod frame_file;
 pub mod labels;
 mod limits;
 mod list_columns;
@@ -94,6 +97,7 @@ mod pipeline;
 mod raw;
 mod rejected;
 pub mod resize;
+mod sample_files;
 mod severity;
 pub mod shards;
 mod standardize;
@@ -103,7 +107,8 @@ pub use arrays::{ArrayValues, ModalityArray};
 pub use augment::{Base, Geometry, Placement};
 pub use color::ColorAugmentation;
 pub use dataset::{
-    DataDifference, DataFacts, Dataset, FileSizes, Layout, SampleEntry, has_folder, is_stored,
+    DataDifference, DataFacts, Dataset, FileSizes, Layout, SampleEntry, Samples, SamplesIter,
+    has_folder, is_stored,
 };
 pub use decode::FileFormat;
 pub use error::{Error, Result};

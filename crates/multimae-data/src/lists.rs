@@ -40,7 +40,11 @@ pub fn list_lines(path: &Path) -> Result<Vec<String>> {
     Ok(entries(&read(path)?).map(|(_, line)| line.to_owned()).collect())
 }
 
-fn text(bytes: Vec<u8>) -> Result<String, String> {
+/// The text of the bytes of a list.
+///
+/// # Errors
+/// The problem.
+pub(crate) fn text(bytes: Vec<u8>) -> Result<String, String> {
     let wide = |bytes: &[u8], read: fn([u8; 2]) -> u16| {
         let (units, rest) = bytes.as_chunks::<2>();
         let units: Vec<u16> = units.iter().map(|&unit| read(unit)).collect();

@@ -60,7 +60,7 @@ impl RawSample {
         }
         let parts = files.iter().map(|file| Part {
             modality: file.modality,
-            path: Path::new(file.name),
+            path: Path::new(file.name).into(),
             opened: Opened::decode(file.bytes, file.modality),
         });
         assemble((id, 0), parts, |height, width| CropBox::whole((height, width)))

@@ -117,9 +117,9 @@ impl Evaluator<'_> {
         match images {
             Images::All => (0..all).collect(),
             Images::Permuted { first } => {
-                let samples = self.dataset.samples();
+                let ids: Vec<_> = self.dataset.ids().collect();
                 let mut sorted: Vec<usize> = (0..all).collect();
-                sorted.sort_by(|&a, &b| samples[a].id.cmp(&samples[b].id));
+                sorted.sort_by(|&a, &b| ids[a].cmp(&ids[b]));
                 numpy_permutation(0, all).into_iter().take(first).map(|i| sorted[i]).collect()
             }
         }

@@ -45,8 +45,8 @@ impl Dataset {
     #[must_use]
     pub fn names_digest(&self) -> String {
         let mut names = Md5::new();
-        for sample in &self.samples {
-            names.update(sample.id.as_bytes());
+        for id in self.ids() {
+            names.update(id.as_bytes());
             names.update([0]);
         }
         hex(names)
@@ -60,10 +60,10 @@ impl Dataset {
     pub fn facts(&self) -> Result<DataFacts> {
         let sizes = self.modalities.iter().enumerate().map(|(place, modality)| {
             let (mut bytes, mut digest) = (0, Md5::new());
-            for sample in &self.samples {
-                let (len, checksum) = match &self.store {
-                    Some(store) => store.size(&sample.id, modality),
-                    None => match sample.paths.get(place) {
+            for index in 0..self.len() {
+                let (len, checksum) = match self.entries.stored(index) {
+                    Some((store, row)) => store.size(row, modality),
+                    None => match self.entries.path(index, place) {
                         Some(path) => (fs_err::metadata(path)?.len(), 0),
                         None => (0, 0),
                     },
@@ -75,9 +75,9 @@ impl Dataset {
             Ok((modality.name.clone(), FileSizes { bytes, digest: hex(digest) }))
         });
         Ok(DataFacts {
-            samples: self.samples.len() as u64,
+            samples: self.len() as u64,
             names: self.names_digest(),
-            packed: self.store.as_ref().is_some_and(|store| !store.keeps_files()),
+            packed: self.entries.store().is_some_and(|store| !store.keeps_files()),
             sizes: sizes.collect::<Result<_>>()?,
         })
     }

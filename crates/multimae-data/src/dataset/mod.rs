@@ -1,20 +1,23 @@
 //! Data sets of files.
 
+mod entries;
 mod facts;
 mod layout;
 mod pairing;
 mod store;
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rand::RngExt;
 
+use entries::{Entries, FileEntries};
+pub use entries::{SampleEntry, Samples, SamplesIter};
 pub(crate) use facts::hex;
 pub use facts::{DataDifference, DataFacts, FileSizes};
 pub use layout::Layout;
-pub(crate) use store::Store;
+pub(crate) use store::{Store, TableFiles, table_columns};
 pub use store::{has_folder, is_stored};
 
 use crate::assemble::{Opened, Part, assemble};
@@ -29,20 +32,8 @@ use crate::{DataModality, Error, RawSample, Result, stream};
 #[derive(Debug, Clone)]
 pub struct Dataset {
     modalities: Vec<DataModality>,
-    samples: Vec<SampleEntry>,
-    /// The place of the samples, if they are not in files of their own.
-    store: Option<Arc<dyn Store>>,
+    entries: Entries,
     stray: usize,
-}
-
-/// The files of one sample.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SampleEntry {
-    /// The name of the sample: the path of its files below the modality's folder, without the
-    /// extension.
-    pub id: String,
-    /// One file per modality, in the order of [`Dataset::modalities`]; none in a pack or in shards.
-    pub paths: Vec<PathBuf>,
 }
 
 impl Dataset {
@@ -58,11 +49,11 @@ impl Dataset {
         check_modalities(modalities)?;
         let modalities = modalities.to_vec();
         if let Some(store) = store::open(root, layout, &modalities)? {
-            let samples = store.samples(layout, &modalities)?;
-            return Ok(Self { modalities, samples, store: Some(store), stray: 0 });
+            let rows = store.rows(layout, &modalities)?;
+            return Ok(Self { modalities, entries: Entries::Stored { store, rows }, stray: 0 });
         }
-        let (samples, stray) = pairing::pair(root, layout, &modalities)?;
-        Ok(Self { modalities, samples, store: None, stray })
+        let (files, stray) = pairing::pair(root, layout, &modalities)?;
+        Ok(Self { modalities, entries: Entries::Files(files), stray })
     }
 
     /// Samples of known files, in their order.
@@ -83,19 +74,22 @@ impl Dataset {
                 modalities.len()
             )));
         }
-        Ok(Self { modalities: modalities.to_vec(), samples, store: None, stray: 0 })
+        let mut files = FileEntries::new(Path::new(""), modalities.len());
+        samples.iter().for_each(|entry| files.push(&entry.id, &entry.paths));
+        files.shrink_to_fit();
+        Ok(Self { modalities: modalities.to_vec(), entries: Entries::Files(files), stray: 0 })
     }
 
     /// The number of samples; never 0.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.samples.len()
+        self.entries.len()
     }
 
     /// Never: a data set without samples is an error.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.samples.is_empty()
+        self.entries.len() == 0
     }
 
     /// The modalities that every sample has.
@@ -106,8 +100,19 @@ impl Dataset {
 
     /// The samples.
     #[must_use]
-    pub fn samples(&self) -> &[SampleEntry] {
-        &self.samples
+    pub fn samples(&self) -> Samples<'_> {
+        Samples { entries: &self.entries }
+    }
+
+    /// The id of a sample.
+    #[must_use]
+    pub fn id(&self, index: usize) -> Option<Cow<'_, str>> {
+        self.entries.id(index)
+    }
+
+    /// The ids of the samples in their order.
+    pub fn ids(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        (0..self.len()).map_while(|index| self.id(index))
     }
 
     /// The number of [stray](crate::is_stray) files and folders that were left out.
@@ -119,7 +124,7 @@ impl Dataset {
     /// Notices about the files, for the user before they are used.
     #[must_use]
     pub fn notices(&self) -> Vec<String> {
-        let mut notices = self.store.as_ref().map(|store| store.notices()).unwrap_or_default();
+        let mut notices = self.entries.store().map(Store::notices).unwrap_or_default();
         notices.extend(stray_notice(self.stray));
         notices
     }
@@ -127,17 +132,16 @@ impl Dataset {
     /// At most `max_images` of the samples, chosen at random by the seed, in their old order.
     #[must_use]
     pub fn limit(mut self, max_images: Option<usize>, seed: u64) -> Self {
-        let Some(max) = max_images.filter(|&max| max < self.samples.len()) else { return self };
+        let Some(max) = max_images.filter(|&max| max < self.len()) else { return self };
         let mut rng = stream(seed, "max_images", 0, 0);
-        let mut chosen: Vec<usize> = (0..self.samples.len()).collect();
+        let mut chosen: Vec<usize> = (0..self.len()).collect();
         for i in 0..max {
             let j = rng.random_range(i..chosen.len());
             chosen.swap(i, j);
         }
-        let mut keep = vec![false; self.samples.len()];
-        chosen[..max].iter().for_each(|&index| keep[index] = true);
-        let mut keep = keep.into_iter();
-        self.samples.retain(|_| keep.next().unwrap_or(false));
+        chosen.truncate(max);
+        chosen.sort_unstable();
+        self.entries = self.entries.keep(&chosen);
         self
     }
 
@@ -160,23 +164,24 @@ impl Dataset {
         index: usize,
         window: impl FnOnce(usize, usize) -> CropBox,
     ) -> Result<RawSample> {
-        let len = self.samples.len();
-        let entry = self.samples.get(index).ok_or(Error::Index { index, len })?;
+        let len = self.len();
+        let id = self.id(index).ok_or(Error::Index { index, len })?;
         let parts = self.modalities.iter().enumerate().map(|(place, modality)| {
-            let path = self.path(entry, place, modality);
-            Part { modality, path, opened: self.open_one(entry, modality, path) }
+            let path = self.path(index, place, modality);
+            let opened = self.open_one(index, modality, &path);
+            Part { modality, path, opened }
         });
-        assemble((&entry.id, index), parts, window)
+        assemble((&id, index), parts, window)
     }
 
     /// The samples by the files that hold many of them, in the order of these; `None` if each has
     /// files of its own, or one file holds all.
     #[must_use]
     pub fn blocks(&self) -> Option<Vec<Vec<usize>>> {
-        let store = self.store.as_ref()?;
         let mut blocks: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
-        for (index, sample) in self.samples.iter().enumerate() {
-            let (file, place) = store.block(&sample.id)?;
+        for index in 0..self.len() {
+            let (store, row) = self.entries.stored(index)?;
+            let (file, place) = store.block(row)?;
             blocks.entry(file).or_default().push((place, index));
         }
         let in_order = |mut block: Vec<(usize, usize)>| {
@@ -186,27 +191,32 @@ impl Dataset {
         Some(blocks.into_values().map(in_order).collect())
     }
 
+    /// The files of each of [`Self::blocks`]; empty if there are none.
+    #[must_use]
+    pub fn block_files(&self) -> Vec<Vec<PathBuf>> {
+        let Some(store) = self.entries.store() else { return Vec::new() };
+        let rows = (0..self.len()).filter_map(|index| self.entries.stored(index));
+        let blocks: BTreeSet<usize> =
+            rows.filter_map(|(_, row)| Some(store.block(row)?.0)).collect();
+        blocks.into_iter().map(|block| store.block_files(block)).collect()
+    }
+
     /// The file that has a modality of a sample.
-    fn path<'a>(
-        &'a self,
-        entry: &'a SampleEntry,
-        place: usize,
-        modality: &DataModality,
-    ) -> &'a Path {
-        match &self.store {
-            Some(store) => store.file(&entry.id, modality),
-            None => entry.paths.get(place).map_or(Path::new(""), PathBuf::as_path),
+    fn path(&self, index: usize, place: usize, modality: &DataModality) -> Cow<'_, Path> {
+        match self.entries.stored(index) {
+            Some((store, row)) => Cow::Borrowed(store.file(row, modality)),
+            None => Cow::Owned(self.entries.path(index, place).unwrap_or_default()),
         }
     }
 
     fn open_one(
         &self,
-        entry: &SampleEntry,
+        index: usize,
         modality: &DataModality,
         path: &Path,
     ) -> Result<Opened<'_>, Problem> {
-        match &self.store {
-            Some(store) => store.open(&entry.id, modality),
+        match self.entries.stored(index) {
+            Some((store, row)) => store.open(row, modality),
             None => Opened::decode(&decode::contents(path)?, modality),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Layout, SampleEntry, Store};
+use super::{FileEntries, Layout, Store};
 use crate::file_source::FileSource;
 use crate::files::Files;
 use crate::list_columns::{self, Columns};
@@ -16,7 +16,7 @@ pub(super) fn pair(
     root: &Path,
     layout: &Layout,
     modalities: &[DataModality],
-) -> Result<(Vec<SampleEntry>, usize)> {
+) -> Result<(FileEntries, usize)> {
     let list = match layout {
         Layout::List { split } => {
             let path = lists::path_of(root, split);
@@ -31,7 +31,8 @@ pub(super) fn pair(
     let files = modalities.iter().map(|m| Files::find(root, m)).collect::<Result<Vec<Files>>>()?;
     let listed = list.map(|(text, path)| listed(&text, &path, &files, modalities)).transpose()?;
     let stray = files.iter().map(|files| files.stray).sum();
-    Ok((pair_files(root, listed, &files, modalities)?, stray))
+    let ids = pair_files(root, listed, &files, modalities)?;
+    Ok((entries(root, &ids, &files), stray))
 }
 
 /// The samples of a list whose columns name files. Modalities in no column are paired by names.
@@ -39,7 +40,7 @@ fn pair_columns(
     root: &Path,
     columns: Columns,
     modalities: &[DataModality],
-) -> Result<(Vec<SampleEntry>, usize)> {
+) -> Result<(FileEntries, usize)> {
     let Columns { ids, files } = columns;
     let files = files.into_iter().zip(modalities).map(|(found, modality)| match found {
         Some(files) => Ok(files),
@@ -47,7 +48,8 @@ fn pair_columns(
     });
     let files = files.collect::<Result<Vec<Files>>>()?;
     let stray = files.iter().map(|files| files.stray).sum();
-    Ok((pair_files(root, Some(ids), &files, modalities)?, stray))
+    let ids = pair_files(root, Some(ids), &files, modalities)?;
+    Ok((entries(root, &ids, &files), stray))
 }
 
 /// The samples that a list names.
@@ -62,12 +64,12 @@ fn listed(
     lists::parse(text, path, &lists::Names { known: &known, sources })
 }
 
-/// The samples of a store, by the same rules.
+/// The ids of the samples of a store, by the same rules.
 pub(super) fn pair_stored(
     store: &(impl Store + ?Sized),
     layout: &Layout,
     modalities: &[DataModality],
-) -> Result<Vec<SampleEntry>> {
+) -> Result<Vec<String>> {
     let files = modalities.iter().map(|m| store.files(m)).collect::<Result<Vec<Files>>>()?;
     let listed = match layout {
         Layout::List { split } => {
@@ -76,34 +78,31 @@ pub(super) fn pair_stored(
         }
         Layout::Folders => None,
     };
-    let mut samples = pair_files(store.path(), listed, &files, modalities)?;
-    samples.iter_mut().for_each(|sample| sample.paths = Vec::new());
-    Ok(samples)
+    pair_files(store.path(), listed, &files, modalities)
 }
 
+/// The ids of the samples, each of which has one file per modality.
 fn pair_files(
     root: &Path,
     listed: Option<Vec<String>>,
     files: &[Files],
     modalities: &[DataModality],
-) -> Result<Vec<SampleEntry>> {
-    let ids = match &listed {
-        Some(names) => names.clone(),
-        None => all_ids(files),
-    };
+) -> Result<Vec<String>> {
+    let is_listed = listed.is_some();
+    let ids = listed.unwrap_or_else(|| all_ids(files));
     let mut problems = PairingProblems { empty: ids.is_empty(), ..Default::default() };
     let names: Vec<&str> = modalities.iter().map(|modality| modality.name.as_str()).collect();
     for id in &ids {
         let present: Vec<bool> = files.iter().map(|f| f.usable.contains_key(id)).collect();
-        problems.check_presence(id, &present, &names, listed.is_some());
+        problems.check_presence(id, &present, &names, is_listed);
     }
     for (files, modality) in files.iter().zip(modalities) {
-        problems.check_names(&ids, files, modality, listed.is_some());
+        problems.check_names(&ids, files, modality, is_listed);
     }
     if !problems.is_empty() {
         return Err(Error::Pairing { root: root.to_owned(), problems: Box::new(problems) });
     }
-    Ok(entries(ids, files))
+    Ok(ids)
 }
 
 /// The ids that any modality has, sorted.
@@ -138,9 +137,11 @@ impl PairingProblems {
     }
 }
 
-fn entries(ids: Vec<String>, files: &[Files]) -> Vec<SampleEntry> {
-    let paths = |id: &String| {
-        files.iter().filter_map(|files| files.usable.get(id)?.first().cloned()).collect()
-    };
-    ids.into_iter().map(|id| SampleEntry { paths: paths(&id), id }).collect()
+fn entries(root: &Path, ids: &[String], files: &[Files]) -> FileEntries {
+    let mut entries = FileEntries::new(root, files.len());
+    for id in ids {
+        entries.push(id, files.iter().filter_map(|files| files.usable.get(id)?.first()));
+    }
+    entries.shrink_to_fit();
+    entries
 }

@@ -99,6 +99,20 @@ impl FileFormat {
         }
     }
 
+    /// The usual extension of a file.
+    pub(crate) fn extension(self) -> &'static str {
+        match self {
+            Self::Png => "png",
+            Self::Jpeg => "jpg",
+            Self::Npy => "npy",
+            Self::Tiff => "tif",
+            Self::WebP => "webp",
+            Self::Bmp => "bmp",
+            Self::Pnm => "pnm",
+            Self::Jpeg2000 => "jp2",
+        }
+    }
+
     /// Whether a file with this extension, in lower case, may be of the format.
     pub(crate) fn has_extension(self, extension: &str) -> bool {
         match self {

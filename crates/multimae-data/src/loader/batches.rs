@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
+use super::ahead::ReadAhead;
 use super::workers::{Job, Workers};
 use super::{BadSamples, Batch, Loader, Rejected};
 use crate::{Error, Result, Sample};
@@ -153,12 +154,15 @@ struct BatchPlan {
     position: usize,
     /// The order of the epoch, once it is needed.
     order: Option<Vec<usize>>,
+    /// Reads shards ahead, in their order.
+    ahead: Option<ReadAhead>,
 }
 
 impl BatchPlan {
     fn new(loader: &Loader, (epoch, batch): (u64, u64), end_epoch: u64) -> Self {
         let position = batch as usize * loader.config.batch_size;
-        Self { epoch, end_epoch, position, order: None }
+        let ahead = ReadAhead::start(loader, end_epoch);
+        Self { epoch, end_epoch, position, order: None, ahead }
     }
 
     /// The next sample of those that are made here.
@@ -179,6 +183,9 @@ impl BatchPlan {
         let epoch = self.epoch;
         let order = self.order.get_or_insert_with(|| loader.order(epoch));
         let index = *order.get(self.position)?;
+        if let Some(ahead) = &mut self.ahead {
+            ahead.reached(epoch, self.position);
+        }
         let (batch, place) =
             (self.position / loader.config.batch_size, self.position % loader.config.batch_size);
         self.position += 1;

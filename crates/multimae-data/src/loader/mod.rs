@@ -1,5 +1,6 @@
 //! Batches in a fixed order from any number of threads.
 
+mod ahead;
 mod batches;
 mod deal;
 mod mixed;

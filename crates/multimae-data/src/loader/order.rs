@@ -30,8 +30,7 @@ pub(super) fn samples(len: usize, seed: u64, epoch: u64) -> Vec<usize> {
 
 /// The indices of `blocks` in the order of `epoch`, of which `window` are mixed at a time.
 pub(super) fn shards(blocks: &[Vec<usize>], window: usize, seed: u64, epoch: u64) -> Vec<usize> {
-    let mut chosen: Vec<usize> = (0..blocks.len()).collect();
-    shuffle(&mut chosen, &mut stream(seed, "shards", epoch, 0));
+    let chosen = shard_order(blocks.len(), seed, epoch);
     let mut order = Vec::with_capacity(blocks.iter().map(Vec::len).sum());
     for (number, mixed) in chosen.chunks(window.max(1)).enumerate() {
         let first = order.len();
@@ -40,6 +39,13 @@ pub(super) fn shards(blocks: &[Vec<usize>], window: usize, seed: u64, epoch: u64
         shuffle(&mut order[first..], &mut stream(seed, "order", epoch, number as u64 + 1));
     }
     order
+}
+
+/// The shards below `count` in the order of `epoch`.
+pub(super) fn shard_order(count: usize, seed: u64, epoch: u64) -> Vec<usize> {
+    let mut chosen: Vec<usize> = (0..count).collect();
+    shuffle(&mut chosen, &mut stream(seed, "shards", epoch, 0));
+    chosen
 }
 
 /// Brings indices into a random order (Fisher and Yates).

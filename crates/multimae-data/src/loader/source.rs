@@ -1,5 +1,6 @@
 //! The source of a loader's samples.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::{DataFacts, Pipeline, Result, Sample};
@@ -40,6 +41,12 @@ pub trait SampleSource: Send + Sync {
         None
     }
 
+    /// The files of each of [`Self::blocks`], which are read ahead in an order of shards; empty if
+    /// that would be of no use.
+    fn block_files(&self) -> Vec<Vec<PathBuf>> {
+        Vec::new()
+    }
+
     /// Returns the facts by which the data is recognised, if it is in files.
     ///
     /// # Errors
@@ -55,7 +62,7 @@ impl SampleSource for Pipeline {
     }
 
     fn id(&self, _epoch: u64, index: usize) -> String {
-        self.dataset().samples().get(index).map(|entry| entry.id.clone()).unwrap_or_default()
+        self.dataset().id(index).unwrap_or_default().into_owned()
     }
 
     fn notices(&self) -> Vec<String> {
@@ -68,6 +75,10 @@ impl SampleSource for Pipeline {
 
     fn blocks(&self) -> Option<Vec<Vec<usize>>> {
         self.dataset().blocks()
+    }
+
+    fn block_files(&self) -> Vec<Vec<PathBuf>> {
+        self.dataset().block_files()
     }
 
     fn facts(&self) -> Result<Option<DataFacts>> {
@@ -98,6 +109,10 @@ impl<S: SampleSource + ?Sized> SampleSource for Arc<S> {
 
     fn blocks(&self) -> Option<Vec<Vec<usize>>> {
         (**self).blocks()
+    }
+
+    fn block_files(&self) -> Vec<Vec<PathBuf>> {
+        (**self).block_files()
     }
 
     fn facts(&self) -> Result<Option<DataFacts>> {

@@ -1,5 +1,7 @@
 //! Samples whose geometry changes during a run.
 
+use std::path::PathBuf;
+
 use super::SampleSource;
 use crate::{DataFacts, Result, Sample};
 
@@ -59,6 +61,10 @@ impl<S: SampleSource> SampleSource for StagedSource<S> {
 
     fn blocks(&self) -> Option<Vec<Vec<usize>>> {
         self.first.blocks()
+    }
+
+    fn block_files(&self) -> Vec<Vec<PathBuf>> {
+        self.first.block_files()
     }
 
     fn facts(&self) -> Result<Option<DataFacts>> {

@@ -1,24 +1,24 @@
-//! Packing a folder of data.
+//! Packing a data set.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use multimae_io::atomic::remove_stale_parts;
 
 use super::folders::PackFolder;
-use super::index::{FolderEntry, FrameRecord, Index, Oriented, SampleRecord};
+use super::index::{FolderEntry, Index, Oriented, Record};
 use super::lists::lists;
 use super::source::SourceFacts;
 use super::stored::{as_stored, collect_labels};
-use super::writer::{Encoded, PackWriter};
+use super::writer::{PackWriter, Payload};
 use super::{Content, Shrink, shrink};
+use crate::arena::StringArena;
 use crate::decode::ExifOrientation;
-use crate::file_source::FileSource;
-use crate::files::{Files, texts};
 use crate::names::plain_folder;
-use crate::{Error, PairingProblems, Rejected, Result};
+use crate::sample_files::{FolderFiles, SampleFiles};
+use crate::{Error, Rejected, Result};
 
 /// Samples that a thread decodes ahead of the one that writes.
 const AHEAD: usize = 4;
@@ -70,14 +70,15 @@ pub struct Summary {
 }
 
 /// Packs folders below `root` into the file `out`: all of their files, whatever list names them, and
-/// the text files right below `root`, which may be lists.
+/// the text files right below `root`, which may be lists. [`create_pack`](crate::convert::create_pack)
+/// packs data sets of any form.
 ///
 /// The file appears when it is complete. `progress` gets the samples done and in all.
 ///
 /// # Errors
-/// [`Error::Pack`] if there is a file already; [`Error::MissingFolder`]; [`Error::Pairing`] if
-/// several files have the same name; [`Error::Sample`] for the first bad sample unless those are
-/// skipped; [`Error::Io`].
+/// [`Error::Pack`] if there is a file already; [`Error::Config`] if encoded files are to be reduced;
+/// [`Error::MissingFolder`]; [`Error::Pairing`] if several files have the same name;
+/// [`Error::Sample`] for the first bad sample unless those are skipped; [`Error::Io`].
 pub fn create(
     root: &Path,
     out: &Path,
@@ -85,26 +86,33 @@ pub fn create(
     progress: impl FnMut(u64, u64),
     stop: &AtomicBool,
 ) -> Result<Summary> {
-    check_target(out, options.replace)?;
-    let source = Source::find(root, &options.folders)?;
+    check_options(out, options)?;
+    let folders: Vec<&str> = options.folders.iter().map(|own| own.folder.as_str()).collect();
+    let files = FolderFiles::find(root, &folders)?;
+    let facts = SourceFacts::of(root, &files.files, &files.lists)?;
+    create_from(&files, Some(facts), out, options, progress, stop)
+}
+
+/// Packs the files of any data set; the folders are those of the options, in their order. `facts` are
+/// those of a folder of files, which may change later.
+pub(crate) fn create_from(
+    files: &dyn SampleFiles,
+    facts: Option<SourceFacts>,
+    out: &Path,
+    options: &Options,
+    progress: impl FnMut(u64, u64),
+    stop: &AtomicBool,
+) -> Result<Summary> {
+    let source = Source { folders: &options.folders, files };
     let directory = out.parent().filter(|parent| !parent.as_os_str().is_empty());
     remove_stale_parts(directory.unwrap_or(Path::new(".")))?;
     let writer = PackWriter::create(out)?;
-    let facts = SourceFacts::of(root, &source.files, &source.lists)?;
-    let mut summary = Summary {
-        outcome: Outcome::Stopped,
-        bytes: 0,
-        source_bytes: facts.bytes,
-        shrunk: 0,
-        left_out: Vec::new(),
-        ignored: source.files.iter().flat_map(|files| files.unsupported.values()).count(),
-        stray: source.files.iter().map(|files| files.stray).sum(),
-    };
     let threads = match options.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let threads = threads.clamp(1, source.ids.len());
+    let samples = files.ids().len();
+    let threads = threads.clamp(1, samples.max(1));
     let mut packing = Packing::new(writer, &source, options.skip_bad);
     let done = std::thread::scope(|scope| {
         // Each thread has every n-th sample, and its results a channel: the order is known without
@@ -114,20 +122,38 @@ pub fn create(
                 let (sender, receiver) = bounded(AHEAD);
                 let source = &source;
                 scope.spawn(move || {
-                    source.work(thread..source.ids.len(), threads, options, &sender, stop);
+                    source.work(thread..samples, threads, options, &sender, stop);
                 });
                 receiver
             })
             .collect();
         packing.take_all(&results, progress, stop)
     })?;
-    summary.left_out = packing.left_out.clone();
-    summary.shrunk = packing.shrunk;
+    let (ignored, stray) = files.passed_over();
+    let facts = facts.unwrap_or_else(|| SourceFacts::unknown(packing.source_bytes));
+    let mut summary = Summary {
+        outcome: Outcome::Stopped,
+        bytes: 0,
+        source_bytes: facts.bytes,
+        shrunk: packing.shrunk,
+        left_out: packing.left_out.clone(),
+        ignored,
+        stray,
+    };
     if done {
         summary.bytes = packing.finish(options.shrink, facts, out)?;
         summary.outcome = Outcome::Complete;
     }
     Ok(summary)
+}
+
+/// Checks that there may be a pack at `out` with these options.
+///
+/// # Errors
+/// [`Error::Pack`]; [`Error::Config`].
+pub(crate) fn check_options(out: &Path, options: &Options) -> Result<()> {
+    check_target(out, options.replace)?;
+    check_shrink(options)
 }
 
 fn check_target(out: &Path, replace: bool) -> Result<()> {
@@ -141,56 +167,36 @@ fn check_target(out: &Path, replace: bool) -> Result<()> {
     Err(Error::Pack { path: out.to_owned(), problem: problem.to_owned() })
 }
 
+fn check_shrink(options: &Options) -> Result<()> {
+    match options.folders.iter().find(|folder| folder.encoded && options.shrink.is_some()) {
+        None => Ok(()),
+        Some(folder) => Err(Error::Config(format!(
+            "the files of `{}` are to be packed as they are, and reduced; do either",
+            folder.folder
+        ))),
+    }
+}
+
 /// The source of a pack.
 pub(super) struct Source<'a> {
     pub(super) folders: &'a [PackFolder],
-    /// In the order of the folders.
-    files: Vec<Files>,
-    /// All samples that have a file in any of the folders, sorted.
-    pub(super) ids: Vec<String>,
-    pub(super) lists: Vec<PathBuf>,
+    pub(super) files: &'a dyn SampleFiles,
 }
 
 /// A sample, decoded.
 #[derive(Default)]
 struct Packed {
-    frames: Vec<Option<Encoded>>,
+    frames: Vec<Option<Payload>>,
     /// Stored labels, by folder.
     labels: Vec<BTreeSet<i64>>,
     /// Whether the file carries an EXIF orientation, by folder.
     tagged: Vec<bool>,
     shrunk: bool,
+    /// Bytes of the files.
+    bytes: u64,
 }
 
-impl<'a> Source<'a> {
-    fn find(root: &Path, folders: &'a [PackFolder]) -> Result<Self> {
-        let mut problems = PairingProblems::default();
-        let mut files = Vec::new();
-        let mut ids = BTreeSet::new();
-        for folder in folders {
-            let source = FileSource::parse(&folder.folder);
-            let path = root.join(&source.folder);
-            if !path.is_dir() {
-                return Err(Error::MissingFolder { modality: folder.folder.clone(), path });
-            }
-            let found = source.files(root)?;
-            let several = found.usable.values().filter(|paths| paths.len() > 1);
-            let several: Vec<PathBuf> = several.flatten().cloned().collect();
-            if !several.is_empty() {
-                problems.ambiguous.insert(folder.folder.clone(), several);
-            }
-            ids.extend(found.usable.keys().cloned());
-            files.push(found);
-        }
-        problems.empty = ids.is_empty();
-        if problems.empty || !problems.ambiguous.is_empty() {
-            let problems = Box::new(problems);
-            return Err(Error::Pairing { root: root.to_owned(), problems });
-        }
-        let lists = texts(root)?;
-        Ok(Self { folders, files, ids: ids.into_iter().collect(), lists })
-    }
-
+impl Source<'_> {
     /// Decodes every `step`-th sample until all are done, the receiver is gone, or packing stops.
     fn work(
         &self,
@@ -208,23 +214,31 @@ impl<'a> Source<'a> {
     }
 
     fn sample(&self, index: usize, options: &Options) -> Result<Packed> {
-        let id = &self.ids[index];
+        let id = self.files.ids().get(index);
         let mut packed = Packed::default();
         let mut first: Option<((usize, usize), &PackFolder, ExifOrientation)> = None;
-        for (folder, files) in self.folders.iter().zip(&self.files) {
+        for (place, folder) in self.folders.iter().enumerate() {
             packed.labels.push(BTreeSet::new());
-            let Some(path) = files.usable.get(id).and_then(|paths| paths.first()) else {
+            let file = self.files.file(index, place).map_err(|error| Error::Sample {
+                sample: id.to_owned(),
+                modality: folder.folder.clone(),
+                path: self.files.root().to_owned(),
+                problem: error.to_string(),
+            })?;
+            let Some(file) = file else {
                 packed.frames.push(None);
                 packed.tagged.push(false);
                 continue;
             };
             let bad = |problem| Error::Sample {
-                sample: id.clone(),
+                sample: id.to_owned(),
                 modality: folder.folder.clone(),
-                path: path.clone(),
+                path: file.path.clone(),
                 problem,
             };
-            let (mut frame, exif) = folder.read(path).map_err(bad)?;
+            let bytes = self.files.read(index, place).map_err(bad)?;
+            packed.bytes += bytes.len() as u64;
+            let (mut frame, exif) = folder.decode(&bytes).map_err(bad)?;
             packed.tagged.push(!exif.is_upright());
             let found = frame.size();
             let (expected, one, one_exif) = *first.get_or_insert((found, folder, exif));
@@ -239,6 +253,10 @@ impl<'a> Source<'a> {
                 }
                 return Err(bad(problem));
             }
+            if folder.encoded {
+                packed.frames.push(Some(Payload::file(bytes, file.extension.to_lowercase())));
+                continue;
+            }
             if let Some(to) = options.shrink.and_then(|shrink| shrink.size(found)) {
                 frame = shrink::resize(frame, to).map_err(bad)?;
                 packed.shrunk = true;
@@ -248,7 +266,7 @@ impl<'a> Source<'a> {
             {
                 collect_labels(&frame.pixels, labels);
             }
-            packed.frames.push(Some(Encoded::new(as_stored(frame))));
+            packed.frames.push(Some(Payload::values(as_stored(frame))));
         }
         Ok(packed)
     }
@@ -259,11 +277,14 @@ struct Packing<'a> {
     writer: PackWriter,
     source: &'a Source<'a>,
     skip_bad: bool,
-    samples: Vec<SampleRecord>,
+    ids: StringArena,
+    records: Vec<Option<Record>>,
     labels: Vec<BTreeSet<i64>>,
     oriented: Vec<Oriented>,
     left_out: Vec<Rejected>,
     shrunk: u64,
+    /// Bytes of the files that were packed.
+    source_bytes: u64,
 }
 
 impl<'a> Packing<'a> {
@@ -271,8 +292,18 @@ impl<'a> Packing<'a> {
         let labels = vec![BTreeSet::new(); source.folders.len()];
         let oriented = |folder: &PackFolder| Oriented { rule: folder.orientation, files: 0 };
         let oriented = source.folders.iter().map(oriented).collect();
-        let (samples, left_out) = (Vec::new(), Vec::new());
-        Self { writer, source, skip_bad, samples, labels, oriented, left_out, shrunk: 0 }
+        Self {
+            writer,
+            source,
+            skip_bad,
+            ids: StringArena::default(),
+            records: Vec::new(),
+            labels,
+            oriented,
+            left_out: Vec::new(),
+            shrunk: 0,
+            source_bytes: 0,
+        }
     }
 
     /// Whether all samples came; otherwise it was stopped.
@@ -282,7 +313,7 @@ impl<'a> Packing<'a> {
         mut progress: impl FnMut(u64, u64),
         stop: &AtomicBool,
     ) -> Result<bool> {
-        let total = self.source.ids.len();
+        let total = self.source.files.ids().len();
         for index in 0..total {
             if stop.load(Ordering::Relaxed) {
                 return Ok(false);
@@ -290,7 +321,7 @@ impl<'a> Packing<'a> {
             match results[index % results.len()].recv() {
                 Ok(Ok(packed)) => self.add(index, packed)?,
                 Ok(Err(error)) if self.skip_bad && error.is_bad_sample() => {
-                    let id = self.source.ids[index].clone();
+                    let id = self.source.files.ids().get(index).to_owned();
                     self.left_out.push(Rejected { id, problem: error.to_string() });
                 }
                 Ok(Err(error)) => return Err(error),
@@ -312,33 +343,36 @@ impl<'a> Packing<'a> {
         for (folder, tagged) in self.oriented.iter_mut().zip(packed.tagged) {
             folder.files += u64::from(tagged);
         }
-        let frames: Vec<Option<FrameRecord>> = packed
-            .frames
-            .iter()
-            .map(|frame| frame.as_ref().map(|frame| self.writer.frame(frame)).transpose())
-            .collect::<Result<_>>()?;
+        for frame in &packed.frames {
+            let record = frame.as_ref().map(|frame| self.writer.append(frame));
+            self.records.push(record.transpose()?);
+        }
         self.shrunk += u64::from(packed.shrunk);
-        self.samples.push(SampleRecord { id: self.source.ids[index].clone(), frames });
+        self.source_bytes += packed.bytes;
+        self.ids.push(self.source.files.ids().get(index));
         Ok(())
     }
 
     fn finish(self, shrink: Option<Shrink>, source: SourceFacts, out: &Path) -> Result<u64> {
-        if self.samples.is_empty() {
+        if self.ids.is_empty() {
             let problem = "every sample is bad; nothing is left to pack".to_owned();
             return Err(Error::Pack { path: out.to_owned(), problem });
         }
         let folders = self.source.folders.iter().zip(self.labels).map(|(folder, labels)| {
-            let known = folder.content == Content::Labels && labels.len() <= MOST_LABELS;
+            let known = folder.content == Content::Labels && !folder.encoded;
+            let known = known && labels.len() <= MOST_LABELS;
             FolderEntry {
                 name: plain_folder(&folder.folder),
                 content: folder.content,
                 labels: known.then(|| labels.into_iter().collect()),
+                encoded: folder.encoded,
             }
         });
         let index = Index {
             folders: folders.collect(),
-            shapes: Vec::new(),
-            samples: self.samples,
+            forms: Vec::new(),
+            ids: self.ids,
+            records: self.records,
             lists: lists(self.source, &self.left_out)?,
             source,
             shrink,

@@ -26,12 +26,16 @@ pub struct PackFolder {
     pub modalities: Vec<DataModality>,
     /// The treatment of files that carry an EXIF orientation.
     pub orientation: Orientation,
+    /// Keep the files as they are, in place of their decoded values. They are decoded once all the
+    /// same, so that bad ones are found.
+    pub encoded: bool,
 }
 
 impl PackFolder {
     /// A folder whose files need only be of the content's kind.
-    fn of_any(folder: String, content: Content) -> Self {
-        Self { folder, content, modalities: Vec::new(), orientation: Orientation::Apply }
+    pub(crate) fn of_any(folder: String, content: Content) -> Self {
+        let (modalities, orientation) = (Vec::new(), Orientation::Apply);
+        Self { folder, content, modalities, orientation, encoded: false }
     }
 
     fn decoder(&self) -> fn(&[u8]) -> Result<Frame, Problem> {
@@ -42,10 +46,9 @@ impl PackFolder {
         }
     }
 
-    /// Reads a file, and checks it. Also gives the orientation that it carries.
-    pub(super) fn read(&self, path: &Path) -> Result<(Frame, ExifOrientation), Problem> {
-        let bytes = decode::contents(path)?;
-        let (frame, exif) = decode::upright(&bytes, self.orientation, self.decoder())?;
+    /// Decodes the bytes of a file, and checks it. Also gives the orientation that it carries.
+    pub(super) fn decode(&self, bytes: &[u8]) -> Result<(Frame, ExifOrientation), Problem> {
+        let (frame, exif) = decode::upright(bytes, self.orientation, self.decoder())?;
         if self.modalities.is_empty() {
             // No rule for the values yet: the modality that reads them brings it.
             let liberal = self.content.liberal(&frame);
@@ -137,6 +140,7 @@ pub fn folders_of(modalities: &[DataModality]) -> Result<Vec<PackFolder>> {
                 content,
                 modalities: vec![modality.clone()],
                 orientation: modality.orientation,
+                encoded: false,
             }),
             Some(folder) if folder.orientation != modality.orientation => {
                 return Err(Error::Config(format!(

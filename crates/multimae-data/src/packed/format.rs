@@ -3,8 +3,11 @@
 /// The signature. The bytes around the letters tell when a transfer took the file for text.
 const SIGNATURE: [u8; 8] = *b"\x89MMP\r\n\x1a\n";
 
-/// The version of the format that is written, and the only one that is read.
-const VERSION: u32 = 1;
+/// The format of packs of decoded frames alone.
+pub(super) const FRAMES: u32 = 1;
+
+/// The format of packs that keep files as they are in some of their folders.
+pub(super) const FILES: u32 = 2;
 
 /// The length of the header.
 pub(super) const HEADER_LEN: usize = 64;
@@ -15,6 +18,8 @@ pub(super) const ALIGNMENT: u64 = 64;
 /// The place of the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
+    /// [`FRAMES`] or [`FILES`].
+    pub(super) version: u32,
     pub(super) index_offset: u64,
     pub(super) index_len: u64,
     pub(super) index_crc: u32,
@@ -26,7 +31,7 @@ impl Header {
     pub(super) fn to_bytes(self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
         bytes[..8].copy_from_slice(&SIGNATURE);
-        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.version.to_le_bytes());
         bytes[12..20].copy_from_slice(&self.index_offset.to_le_bytes());
         bytes[20..28].copy_from_slice(&self.index_len.to_le_bytes());
         bytes[28..32].copy_from_slice(&self.index_crc.to_le_bytes());
@@ -55,17 +60,18 @@ impl Header {
         let bytes: &[u8; HEADER_LEN] =
             bytes.get(..HEADER_LEN).and_then(|b| b.try_into().ok()).ok_or_else(cut)?;
         let version = u32_at(bytes, 8);
-        if version != VERSION {
-            let advice = if version > VERSION { "use that version" } else { "pack again" };
+        if ![FRAMES, FILES].contains(&version) {
+            let advice = if version > FILES { "use that version" } else { "pack again" };
             return Err(format!(
-                "it has format {version} of another version of multimae, and this one reads format \
-                 {VERSION}; {advice}"
+                "it has format {version} of another version of multimae, and this one reads formats \
+                 {FRAMES} and {FILES}; {advice}"
             ));
         }
         if crc32fast::hash(&bytes[..60]) != u32_at(bytes, 60) {
             return Err("its header is damaged (wrong checksum); pack again".to_owned());
         }
         let header = Self {
+            version,
             index_offset: u64_at(bytes, 12),
             index_len: u64_at(bytes, 20),
             index_crc: u32_at(bytes, 28),
@@ -97,13 +103,20 @@ pub(super) fn align(position: u64) -> u64 {
 mod tests {
     use super::*;
 
-    const HEADER: Header =
-        Header { index_offset: 0x1_0000_0040, index_len: 77, index_crc: 0xdead_beef };
+    const HEADER: Header = Header {
+        version: FILES,
+        index_offset: 0x1_0000_0040,
+        index_len: 77,
+        index_crc: 0xdead_beef,
+    };
     const LEN: u64 = 0x1_0000_0040 + 77;
 
     #[test]
     fn a_header_is_read_as_written() {
-        assert_eq!(Header::parse(&HEADER.to_bytes(), LEN), Ok(HEADER));
+        let frames = Header { version: FRAMES, ..HEADER };
+        for header in [HEADER, frames] {
+            assert_eq!(Header::parse(&header.to_bytes(), LEN), Ok(header));
+        }
         assert_eq!((align(0), align(1), align(64), align(65)), (0, 64, 64, 128));
     }
 
@@ -124,7 +137,7 @@ mod tests {
         assert!(says(&HEADER.to_bytes(), LEN - 1).contains("not whole"));
         assert!(says(&HEADER.to_bytes(), LEN + 1).contains("1 bytes follow"));
         let mut newer = HEADER.to_bytes();
-        newer[8] = 2;
-        assert!(says(&newer, LEN).contains("format 2"));
+        newer[8] = 3;
+        assert!(says(&newer, LEN).contains("format 3"));
     }
 }

@@ -1,21 +1,27 @@
 //! The content of a pack, and its places.
 
+use std::num::NonZeroU64;
+
 use serde::{Deserialize, Serialize};
 
 use super::source::SourceFacts;
 use super::storage::ValueType;
 use super::{Content, Shrink};
 use crate::Orientation;
+use crate::arena::StringArena;
 use crate::decode::FrameInfo;
 
-/// The end of a pack: all that is known of it besides the values.
+/// The end of a pack: all that is known of it besides the values. As it is, the index of
+/// [format 2](super::format); format 1 has [a form of its own](super::index_v1).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Index {
     pub(super) folders: Vec<FolderEntry>,
-    /// The kinds of frames that occur.
-    pub(super) shapes: Vec<Shape>,
-    /// Sorted by their ids.
-    pub(super) samples: Vec<SampleRecord>,
+    /// The forms that occur.
+    pub(super) forms: Vec<Form>,
+    /// The ids of the samples, sorted.
+    pub(super) ids: StringArena,
+    /// By sample, then by folder; a sample need not be in all of them.
+    pub(super) records: Vec<Option<Record>>,
     /// Name without `.txt`, and text.
     pub(super) lists: Vec<(String, String)>,
     pub(super) source: SourceFacts,
@@ -24,9 +30,7 @@ pub(super) struct Index {
     pub(super) shrunk: u64,
     /// Samples that were left out as bad.
     pub(super) left_out: u64,
-    /// By folder. Behind the rest of the index, and only if a file carries an orientation: older
-    /// packs do without.
-    #[serde(skip)]
+    /// By folder; fewer where no file carries an orientation.
     pub(super) oriented: Vec<Oriented>,
 }
 
@@ -44,32 +48,38 @@ pub(super) struct Oriented {
 pub(super) struct FolderEntry {
     pub(super) name: String,
     pub(super) content: Content,
-    /// Of labels, the stored values that occur, sorted, unless there are too many: what is checked
-    /// here need not be checked in every frame.
+    /// Of decoded labels, the stored values that occur, sorted, unless there are too many: what is
+    /// checked here need not be checked in every frame.
     pub(super) labels: Option<Vec<i64>>,
+    /// Whether its files are kept as they are, to be decoded by the modality that reads them.
+    pub(super) encoded: bool,
 }
 
-/// The kind of a frame: everything but its values.
+/// The form of what is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) enum Form {
+    /// Decoded values of this shape.
+    Values(Shape),
+    /// The bytes of a file with this extension.
+    File(String),
+}
+
+/// The shape of a decoded frame: everything but its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Shape {
     pub(super) info: FrameInfo,
     pub(super) values: ValueType,
 }
 
-/// One sample.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct SampleRecord {
-    pub(super) id: String,
-    /// In the order of the folders; a sample need not be in all of them.
-    pub(super) frames: Vec<Option<FrameRecord>>,
-}
-
-/// The place of a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(super) struct FrameRecord {
-    pub(super) offset: u64,
-    /// Its place in [`Index::shapes`].
-    pub(super) shape: u32,
+/// The place of a frame or file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// Never 0, where the header is.
+    pub(super) offset: NonZeroU64,
+    /// Bytes.
+    pub(super) len: u64,
+    /// Its place in [`Index::forms`].
+    pub(super) form: u32,
     /// Checksum of its bytes.
     pub(super) crc: u32,
 }
@@ -84,46 +94,73 @@ impl Shape {
 }
 
 impl Index {
+    /// The record of a sample in a folder, both by their places.
+    pub(super) fn record(&self, sample: usize, folder: usize) -> Option<Record> {
+        *self.records.get(sample * self.folders.len() + folder)?
+    }
+
+    /// The number of samples that are in a folder.
+    pub(super) fn count(&self, folder: usize) -> usize {
+        let own = self.records.iter().skip(folder).step_by(self.folders.len().max(1));
+        own.filter(|record| record.is_some()).count()
+    }
+
+    /// Whether any folder keeps its files as they are.
+    pub(super) fn has_files(&self) -> bool {
+        self.folders.iter().any(|folder| folder.encoded)
+    }
+
     /// # Errors
     /// If it cannot be written as bytes.
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>, String> {
-        let write = || {
-            let bytes = postcard::to_allocvec(self)?;
-            if self.oriented.iter().all(|oriented| oriented.files == 0) {
-                return Ok(bytes);
-            }
-            postcard::to_extend(&self.oriented, bytes)
-        };
-        write().map_err(|error: postcard::Error| format!("its index: {error}"))
+        postcard::to_allocvec(self).map_err(|error| format!("its index: {error}"))
     }
 
-    /// Reads an index, and checks that every frame lies between the header and `end`.
+    /// Reads an index of format 2.
     ///
     /// # Errors
     /// The problem.
-    pub(super) fn parse(bytes: &[u8], end: u64) -> Result<Self, String> {
-        let damaged = |what: &str| format!("its index is damaged ({what}); pack again");
-        let (mut index, rest): (Self, _) =
-            postcard::take_from_bytes(bytes).map_err(|e| damaged(&e.to_string()))?;
-        if !rest.is_empty() {
-            index.oriented = postcard::from_bytes(rest).map_err(|e| damaged(&e.to_string()))?;
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        postcard::from_bytes(bytes).map_err(|error| damaged(&error.to_string()))
+    }
+
+    /// Checks that every frame and file lies between the header and `end`, and that samples are in
+    /// order.
+    ///
+    /// # Errors
+    /// The problem.
+    pub(super) fn check(&self, end: u64) -> Result<(), String> {
+        let all = self.ids.len().checked_mul(self.folders.len());
+        if !self.ids.is_sound() || all != Some(self.records.len()) {
+            return Err(damaged("its samples"));
         }
-        for sample in &index.samples {
-            if sample.frames.len() != index.folders.len() {
-                return Err(damaged(&format!("sample `{}`", sample.id)));
-            }
-            for frame in sample.frames.iter().flatten() {
-                let shape = index.shapes.get(frame.shape as usize);
-                let len = shape.and_then(Shape::len).filter(|&len| len > 0);
-                let inside = len.and_then(|len| frame.offset.checked_add(len));
-                if inside.is_none_or(|last| last > end) {
-                    return Err(damaged(&format!("a frame of sample `{}`", sample.id)));
+        for sample in 0..self.ids.len() {
+            for (folder, entry) in self.folders.iter().enumerate() {
+                let record = self.record(sample, folder);
+                if record.is_some_and(|record| !self.is_whole(&record, entry, end)) {
+                    return Err(damaged(&format!("a frame of sample `{}`", self.ids.get(sample))));
                 }
             }
         }
-        if !index.samples.is_sorted_by(|a, b| a.id < b.id) {
+        let next = self.ids.iter().skip(1);
+        if self.ids.iter().zip(next).any(|(id, next)| id >= next) {
             return Err(damaged("its samples are not in order"));
         }
-        Ok(index)
+        Ok(())
     }
+
+    fn is_whole(&self, record: &Record, folder: &FolderEntry, end: u64) -> bool {
+        let len = match self.forms.get(record.form as usize) {
+            Some(Form::Values(shape)) if !folder.encoded => shape.len(),
+            Some(Form::File(_)) if folder.encoded => Some(record.len),
+            _ => None,
+        };
+        let last = record.offset.get().checked_add(record.len);
+        record.len > 0 && len == Some(record.len) && last.is_some_and(|last| last <= end)
+    }
+}
+
+/// The problem of an index with a checksum that is right and something that is not.
+pub(super) fn damaged(what: &str) -> String {
+    format!("its index is damaged ({what}); pack again")
 }

@@ -4,26 +4,21 @@ use std::collections::BTreeSet;
 
 use super::create::Source;
 use crate::file_source::FileSource;
-use crate::lists::{Names, entries, read};
+use crate::lists::{Names, entries, text};
 use crate::{Rejected, Result};
 
 /// Names and texts of the lists, with one plain name per line and without the samples that were
 /// left out. Text files that cannot be read as text are no lists.
 pub(super) fn lists(source: &Source<'_>, left_out: &[Rejected]) -> Result<Vec<(String, String)>> {
     let left_out: BTreeSet<&str> = left_out.iter().map(|rejected| rejected.id.as_str()).collect();
-    let known = |id: &str| source.ids.binary_search_by(|known| known.as_str().cmp(id)).is_ok();
+    let known = |id: &str| source.files.ids().find(id).is_some();
     let sources = source.folders.iter().map(|folder| FileSource::parse(&folder.folder)).collect();
     let names = Names { known: &known, sources };
     let mut lists = Vec::new();
-    for path in &source.lists {
-        let text = match read(path) {
-            Ok(text) => text,
-            Err(crate::Error::List { .. }) => continue,
-            Err(error) => return Err(error),
-        };
+    for (name, bytes) in source.files.lists()? {
+        let Ok(text) = text(bytes) else { continue };
         let kept = entries(&text).map(|(_, line)| names.id_or_line(line));
         let kept = kept.filter(|id| !left_out.contains(id.as_str()));
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         lists.push((name, kept.map(|id| format!("{id}\n")).collect()));
     }
     Ok(lists)

@@ -1,29 +1,36 @@
 //! Reading packs.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Content;
-use super::format::{HEADER_LEN, Header};
+use super::format::{FRAMES, HEADER_LEN, Header};
 use super::frames::FrameFile;
-use super::index::{FolderEntry, FrameRecord, Index, Shape};
-use crate::decode::{self, Frame, FrameInfo, Order, Pixels, Problem};
+use super::index::{FolderEntry, Form, Index};
+use super::index_v1;
+use super::slot::{PackedFrame, Slot};
+use crate::decode::Problem;
 use crate::files::Files;
-use crate::modality::LabelRule;
-use crate::names::{composed, plain_folder};
-use crate::resize::CropBox;
-use crate::{DataModality, Encoding, Error, Orientation, RawMap, Result};
+use crate::frame_file;
+use crate::names::plain_folder;
+use crate::{DataModality, Error, Orientation, Result};
 
 /// A packed data set, open for reading.
 pub struct Pack {
     path: PathBuf,
-    file: FrameFile,
+    pub(super) file: FrameFile,
     pub(super) index: Index,
-    places: HashMap<String, usize>,
-    /// The frames whose checksums were found to be right, by sample and folder.
+    /// The frames and files whose checksums were found to be right, by sample and folder.
     checked: Vec<AtomicBool>,
+}
+
+/// The stored form of a modality of a sample.
+pub(crate) enum PackedPart<'a> {
+    /// Decoded values.
+    Frame(PackedFrame<'a>),
+    /// The bytes of a file.
+    File(Vec<u8>),
 }
 
 /// A frame whose bytes are not those that were written.
@@ -60,16 +67,14 @@ impl Pack {
         if crc32fast::hash(&bytes) != header.index_crc {
             return Err(error("its index is damaged (wrong checksum); pack again".to_owned()));
         }
-        let index = Index::parse(&bytes, header.index_offset).map_err(error)?;
-        let places = index
-            .samples
-            .iter()
-            .enumerate()
-            .map(|(at, sample)| (composed(&sample.id), at))
-            .collect();
-        let frames = index.samples.len() * index.folders.len();
-        let checked = (0..frames).map(|_| AtomicBool::new(false)).collect();
-        Ok(Self { path: path.to_owned(), file, index, places, checked })
+        let index = match header.version {
+            FRAMES => index_v1::parse(&bytes),
+            _ => Index::parse(&bytes),
+        };
+        let index = index.map_err(error)?;
+        index.check(header.index_offset).map_err(error)?;
+        let checked = index.records.iter().map(|_| AtomicBool::new(false)).collect();
+        Ok(Self { path: path.to_owned(), file, index, checked })
     }
 
     /// The file.
@@ -87,17 +92,28 @@ impl Pack {
     /// The number of samples.
     #[must_use]
     pub fn samples(&self) -> usize {
-        self.index.samples.len()
+        self.index.ids.len()
     }
 
-    /// The folders, what their files were read as, and how many frames they have.
+    /// The folders, what their files were read as, and the numbers of their frames or files.
     #[must_use]
     pub fn folders(&self) -> Vec<(&str, Content, usize)> {
-        let frames = |at: usize| {
-            self.index.samples.iter().filter(|sample| sample.frames[at].is_some()).count()
-        };
         let folders = self.index.folders.iter().enumerate();
-        folders.map(|(at, folder)| (folder.name.as_str(), folder.content, frames(at))).collect()
+        folders
+            .map(|(at, folder)| (folder.name.as_str(), folder.content, self.index.count(at)))
+            .collect()
+    }
+
+    /// Whether a folder holds the files as they are, which the modality that reads them decodes, in
+    /// place of decoded frames.
+    #[must_use]
+    pub fn is_encoded(&self, folder: &str) -> bool {
+        self.folder(folder).is_some_and(|(_, folder)| folder.encoded)
+    }
+
+    /// Whether all folders hold the files as they are.
+    pub(crate) fn keeps_files(&self) -> bool {
+        self.index.folders.iter().all(|folder| folder.encoded)
     }
 
     /// The names of the lists.
@@ -134,6 +150,9 @@ impl Pack {
                 holds.join(", ")
             )));
         };
+        if folder.encoded {
+            return Ok(self.ids_of(at));
+        }
         if !folder.content.serves(wanted) {
             return Err(self.error(format!(
                 "folder `{}` was packed as {}, and modality `{}` reads it as {}; pack again, with \
@@ -146,11 +165,18 @@ impl Pack {
             )));
         }
         self.check_orientation(at, modality)?;
+        Ok(self.ids_of(at))
+    }
+
+    /// The ids of the samples that are in a folder.
+    fn ids_of(&self, folder: usize) -> Files {
         let mut files = Files::default();
-        for sample in self.index.samples.iter().filter(|sample| sample.frames[at].is_some()) {
-            files.usable.insert(composed(&sample.id), vec![PathBuf::new()]);
+        for (sample, id) in self.index.ids.iter().enumerate() {
+            if self.index.record(sample, folder).is_some() {
+                files.usable.insert(id.to_owned(), vec![PathBuf::new()]);
+            }
         }
-        Ok(files)
+        files
     }
 
     /// Checks that files with an EXIF orientation were packed as a modality reads them.
@@ -187,32 +213,56 @@ impl Pack {
         )))
     }
 
-    /// A frame, not yet read.
-    pub(crate) fn frame(&self, id: &str, folder: &str) -> Result<PackedFrame<'_>, Problem> {
+    /// The id of a sample; empty if there is no such sample.
+    pub(crate) fn id(&self, sample: usize) -> &str {
+        self.index.ids.get(sample)
+    }
+
+    /// The place of a sample.
+    pub(crate) fn sample(&self, id: &str) -> Option<usize> {
+        self.index.ids.find(id)
+    }
+
+    /// A frame that is not yet read, or the bytes of a file.
+    ///
+    /// # Errors
+    /// If it is not there, or the bytes of the file are damaged.
+    pub(crate) fn part(&self, sample: usize, folder: &str) -> Result<PackedPart<'_>, Problem> {
         let missing = || format!("the pack has no such frame in `{folder}`");
-        let (at, folder_entry) = self.folder(folder).ok_or_else(missing)?;
-        let place = *self.places.get(id).ok_or_else(missing)?;
-        self.frame_at(place, at, folder_entry).ok_or_else(missing)
+        let (at, _) = self.folder(folder).ok_or_else(missing)?;
+        let slot = self.slot(sample, at).ok_or_else(missing)?;
+        Ok(match self.index.forms.get(slot.record.form as usize) {
+            Some(Form::Values(shape)) => PackedPart::Frame(PackedFrame { slot, shape: *shape }),
+            _ => PackedPart::File(slot.read_all()?),
+        })
     }
 
-    /// Bytes and checksum of a frame, if there is one.
-    pub(crate) fn frame_size(&self, id: &str, folder: &str) -> Option<(u64, u32)> {
-        let (at, _) = self.folder(folder)?;
-        let record = (*self.index.samples.get(*self.places.get(id)?)?.frames.get(at)?)?;
-        let shape = self.index.shapes.get(record.shape as usize)?;
-        Some((shape.len()?, record.crc))
+    /// The bytes of a file, or of one that decodes to a frame.
+    ///
+    /// # Errors
+    /// If it is not there, damaged, or cannot be encoded.
+    pub(super) fn file(&self, sample: usize, folder: usize) -> Result<Vec<u8>, Problem> {
+        let slot = self.slot(sample, folder).ok_or("the pack has no such frame")?;
+        match self.index.forms.get(slot.record.form as usize) {
+            Some(Form::Values(shape)) => {
+                frame_file::encode(&PackedFrame { slot, shape: *shape }.read_all()?)
+            }
+            _ => slot.read_all(),
+        }
     }
 
-    fn frame_at<'a>(
-        &'a self,
-        sample: usize,
-        folder: usize,
-        entry: &'a FolderEntry,
-    ) -> Option<PackedFrame<'a>> {
-        let record = self.index.samples[sample].frames[folder]?;
-        let shape = *self.index.shapes.get(record.shape as usize)?;
-        let checked = &self.checked[sample * self.index.folders.len() + folder];
-        Some(PackedFrame { pack: self, folder: entry, record, shape, checked })
+    /// Bytes of a frame or file, and of a frame the checksum, if there is one.
+    pub(crate) fn size(&self, sample: usize, folder: &str) -> Option<(u64, u32)> {
+        let (at, folder) = self.folder(folder)?;
+        let record = self.index.record(sample, at)?;
+        Some((record.len, if folder.encoded { 0 } else { record.crc }))
+    }
+
+    fn slot(&self, sample: usize, folder: usize) -> Option<Slot<'_>> {
+        let entry = self.index.folders.get(folder)?;
+        let record = self.index.record(sample, folder)?;
+        let checked = self.checked.get(sample * self.index.folders.len() + folder)?;
+        Some(Slot { file: &self.file, folder: entry, record, checked })
     }
 
     /// Reads all frames and compares their checksums. `progress` gets the frames done and in all.
@@ -226,14 +276,14 @@ impl Pack {
     ) -> Result<Vec<Damaged>> {
         let total = self.folders().iter().map(|(_, _, frames)| *frames as u64).sum();
         let (mut done, mut damaged) = (0, Vec::new());
-        for (place, sample) in self.index.samples.iter().enumerate() {
+        for (place, sample) in self.index.ids.iter().enumerate() {
             for (at, folder) in self.index.folders.iter().enumerate() {
-                let Some(frame) = self.frame_at(place, at, folder) else { continue };
+                let Some(slot) = self.slot(place, at) else { continue };
                 if stop.load(Ordering::Relaxed) {
                     return Err(self.error("stopped before all frames were checked".to_owned()));
                 }
-                if let Err(problem) = frame.read_all() {
-                    let (sample, folder) = (sample.id.clone(), folder.name.clone());
+                if let Err(problem) = slot.read_all() {
+                    let (sample, folder) = (sample.to_owned(), folder.name.clone());
                     damaged.push(Damaged { sample, folder, problem });
                 }
                 done += 1;
@@ -243,7 +293,8 @@ impl Pack {
         Ok(damaged)
     }
 
-    fn folder(&self, name: &str) -> Option<(usize, &FolderEntry)> {
+    /// The place of a folder, and the folder.
+    pub(super) fn folder(&self, name: &str) -> Option<(usize, &FolderEntry)> {
         let plain = plain_folder(name);
         self.index.folders.iter().enumerate().find(|(_, folder)| folder.name == plain)
     }
@@ -260,93 +311,5 @@ impl fmt::Debug for Pack {
             .field("samples", &self.samples())
             .field("folders", &self.index.folders)
             .finish_non_exhaustive()
-    }
-}
-
-/// A frame of a pack, not yet read.
-pub(crate) struct PackedFrame<'a> {
-    pack: &'a Pack,
-    folder: &'a FolderEntry,
-    record: FrameRecord,
-    shape: Shape,
-    checked: &'a AtomicBool,
-}
-
-impl PackedFrame<'_> {
-    /// Height and width.
-    pub(crate) fn size(&self) -> (usize, usize) {
-        (self.shape.info.height, self.shape.info.width)
-    }
-
-    /// Returns the values of a window. Reads no more than the rows of the window, unless the frame
-    /// has to be checked.
-    pub(crate) fn window(
-        self,
-        modality: &DataModality,
-        window: CropBox,
-    ) -> Result<RawMap, Problem> {
-        let encoding = &modality.encoding;
-        if self.checked.load(Ordering::Relaxed) && self.is_allowed(encoding) {
-            let frame = self.read_rows(window.top, window.height)?;
-            decode::check_kind(&frame, encoding, &modality.rules)?;
-            return decode::convert(frame, modality, CropBox { top: 0, ..window });
-        }
-        let frame = self.read_all()?;
-        decode::check_kind(&frame, encoding, &modality.rules)?;
-        if !self.is_allowed(encoding) {
-            decode::check_values(&frame, encoding)?;
-        }
-        decode::convert(frame, modality, window)
-    }
-
-    /// Whether it is known that all values are possible; any number is.
-    fn is_allowed(&self, encoding: &Encoding) -> bool {
-        match (encoding, &self.folder.labels) {
-            (Encoding::Labels { .. }, Some(labels)) => LabelRule::of(encoding)
-                .is_some_and(|rule| labels.iter().all(|&label| rule.label(label).is_some())),
-            (Encoding::Labels { .. }, None) => false,
-            _ => true,
-        }
-    }
-
-    /// All of it, with its checksum compared.
-    fn read_all(&self) -> Result<Frame, Problem> {
-        let len = self.shape.len().and_then(|len| usize::try_from(len).ok());
-        let mut bytes = vec![0; len.ok_or("the frame is too large for this machine")?];
-        self.read(&mut bytes, self.record.offset)?;
-        if crc32fast::hash(&bytes) != self.record.crc {
-            return Err(
-                "its bytes in the pack are damaged (wrong checksum); `multimae pack --check` names \
-                 all such frames; pack again"
-                    .to_owned(),
-            );
-        }
-        self.checked.store(true, Ordering::Relaxed);
-        Ok(self.frame(bytes, self.shape.info))
-    }
-
-    /// Some rows of every plane.
-    fn read_rows(&self, top: usize, rows: usize) -> Result<Frame, Problem> {
-        let info = self.shape.info;
-        let (planes, run) = match info.order {
-            Order::Interleaved => (1, info.channels),
-            Order::Planar => (info.channels, 1),
-        };
-        let row = info.width * run * self.shape.values.size();
-        let mut bytes = vec![0; planes * rows * row];
-        for (plane, bytes) in bytes.chunks_exact_mut((rows * row).max(1)).enumerate() {
-            let first = (plane * info.height + top) * row;
-            self.read(bytes, self.record.offset + first as u64)?;
-        }
-        Ok(self.frame(bytes, FrameInfo { height: rows, ..info }))
-    }
-
-    fn read(&self, bytes: &mut [u8], offset: u64) -> Result<(), Problem> {
-        self.pack.file.read(bytes, offset).map_err(|error| error.to_string())
-    }
-
-    fn frame(&self, bytes: Vec<u8>, info: FrameInfo) -> Frame {
-        let pixels: Pixels = self.shape.values.values(bytes);
-        Frame { info, pixels }
     }
 }

@@ -11,8 +11,8 @@ use crate::files::Files;
 
 /// Facts about the files of a data folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct SourceFacts {
-    /// The folder, as a whole path.
+pub(crate) struct SourceFacts {
+    /// The folder, as a whole path; empty if the source was no folder of files, which is not compared.
     pub(super) root: String,
     pub(super) files: u64,
     pub(super) bytes: u64,
@@ -21,6 +21,11 @@ pub(super) struct SourceFacts {
 }
 
 impl SourceFacts {
+    /// The facts of a source that is no folder of files.
+    pub(super) fn unknown(bytes: u64) -> Self {
+        Self { root: String::new(), files: 0, bytes, digest: [0; 16] }
+    }
+
     /// The facts of the files of some folders below `root` and of the lists.
     pub(super) fn of<'a>(
         root: &Path,

@@ -30,6 +30,7 @@
 //! have changed are scanned again, others are not. It is only a copy of the headers, so it may be
 //! deleted. It is mapped and used as it is: 8 bytes per member, 4 per key and the keys.
 
+mod as_files;
 mod columns;
 mod files;
 mod index;
@@ -37,6 +38,7 @@ mod info;
 mod locate;
 mod naming;
 mod notation;
+mod observer;
 mod plan;
 mod reader;
 mod refresh;
@@ -47,9 +49,12 @@ mod write;
 
 use std::path::Path;
 
+pub(crate) use as_files::{ShardFiles, folders};
 pub(crate) use locate::is_shards;
+pub use observer::{Indexing, observe_indexing};
 pub(crate) use reader::Shards;
 pub use refresh::INDEX_FILE;
+pub(crate) use write::write_from;
 pub use write::{ShardLayout, ShardOptions, ShardSize, ShardSummary, write_shards};
 
 /// Whether data at `root` is in shards, as far as that is certain without the folders of the

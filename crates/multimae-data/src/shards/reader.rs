@@ -1,8 +1,8 @@
 //! Reading samples from shards.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::columns::columns;
 use super::files::OpenFiles;
@@ -10,7 +10,7 @@ use super::index::ShardTable;
 use super::info::Info;
 use super::locate::{Located, locate};
 use super::naming::split_field;
-use super::refresh::{Progress, tables};
+use super::refresh::tables;
 use super::rows::{ExtraKey, Rows, Shard, ShardGroup};
 use super::scan::Member;
 use super::select::{Selection, select};
@@ -36,8 +36,13 @@ pub(crate) struct Shards {
     folders: usize,
     files: OpenFiles,
     notices: Vec<String>,
-    /// The place in `by_id` behind the row that was found last: most callers ask in order.
-    next: AtomicUsize,
+}
+
+/// The treatment of samples that lack files of a modality.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lacking {
+    Refused,
+    Allowed,
 }
 
 /// The places of a modality's files.
@@ -57,6 +62,7 @@ pub(crate) struct ShardMember<'a> {
     /// The number of the shard.
     number: usize,
     member: Member,
+    field: &'a str,
     files: &'a OpenFiles,
 }
 
@@ -69,6 +75,11 @@ impl<'a> ShardMember<'a> {
     /// The shard.
     pub(crate) fn path(&self) -> &'a Path {
         &self.shard.path
+    }
+
+    /// The name of its field, with the extension.
+    pub(crate) fn field(&self) -> &'a str {
+        self.field
     }
 
     /// Reads the file.
@@ -90,7 +101,23 @@ impl Shards {
         root: &Path,
         split: Option<&str>,
         modalities: &[DataModality],
-        progress: Progress<'_>,
+    ) -> Result<Self> {
+        Self::open_with(root, split, modalities, Lacking::Refused)
+    }
+
+    /// Finds all samples, which may lack files of some modalities.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`], but for samples without a file.
+    pub(crate) fn open_partial(root: &Path, modalities: &[DataModality]) -> Result<Self> {
+        Self::open_with(root, None, modalities, Lacking::Allowed)
+    }
+
+    fn open_with(
+        root: &Path,
+        split: Option<&str>,
+        modalities: &[DataModality],
+        lacking: Lacking,
     ) -> Result<Self> {
         let folders: Vec<&str> = modalities.iter().map(|m| m.folder.as_str()).collect();
         let mut located = locate(root, &folders)?;
@@ -99,7 +126,7 @@ impl Shards {
             false => Info::default(),
         };
         let Selection { is_list, notice } = select(&mut located, split, &info)?;
-        let (groups, extra, mut notices) = open_groups(&located, &info, progress)?;
+        let (groups, extra, mut notices) = open_groups(&located, &info)?;
         notices.extend(notice);
         let rows = Rows::new(groups);
         if let Some(split) = split.filter(|_| !is_list) {
@@ -114,13 +141,12 @@ impl Shards {
             rows,
             files: OpenFiles::default(),
             notices,
-            next: AtomicUsize::new(0),
         };
         let listed = match split.filter(|_| is_list) {
             None => None,
             Some(split) => Some(shards.listed(&located.beside, split, &folders)?),
         };
-        shards.checked(listed, &extra, modalities)
+        shards.checked(listed, &extra, modalities, lacking)
     }
 
     /// The place of the data set.
@@ -128,21 +154,28 @@ impl Shards {
         &self.root
     }
 
-    /// The ids of the samples, in the order of the ids or of the list.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = String> {
-        self.samples().iter().map(|row| self.rows.id(*row as usize).into_owned())
+    /// The id of a row.
+    pub(crate) fn id(&self, row: usize) -> Cow<'_, str> {
+        self.rows.id(row)
     }
 
     /// The file of a modality of a sample.
-    pub(crate) fn member(&self, id: &str, modality: &str) -> Option<ShardMember<'_>> {
+    pub(crate) fn member(&self, row: usize, modality: &str) -> Option<ShardMember<'_>> {
         let columns = self.modalities.iter().find(|columns| columns.name == modality)?;
-        let (group, shards, row) = self.rows.place(self.find(id)?)?;
+        let (group, shards, row) = self.rows.place(row)?;
         let shard = shards.shards.get(columns.folder)?;
         let own = shard.row(row)?;
         let mut found = columns.columns.get(group)?.iter();
-        let member = found.find_map(|&column| shard.table.member(own, column))?;
+        let (column, member) =
+            found.find_map(|&column| Some((column, shard.table.member(own, column)?)))?;
+        let field = shard.table.fields.get(column)?;
         let number = group * self.folders + columns.folder;
-        Some(ShardMember { shard, number, member, files: &self.files })
+        Some(ShardMember { shard, number, member, field, files: &self.files })
+    }
+
+    /// The shards.
+    pub(super) fn groups(&self) -> &[ShardGroup] {
+        self.rows.groups()
     }
 
     /// Notices for the user before samples are used.
@@ -151,29 +184,27 @@ impl Shards {
     }
 
     /// The number of the shard that holds a sample, and the place of the sample in it.
-    pub(crate) fn block(&self, id: &str) -> Option<(usize, usize)> {
-        self.rows.place(self.find(id)?).map(|(group, _, row)| (group, row))
+    pub(crate) fn block(&self, row: usize) -> Option<(usize, usize)> {
+        self.rows.place(row).map(|(group, _, row)| (group, row))
     }
 
-    fn samples(&self) -> &[u32] {
+    /// The shards of a number that [`Self::block`] gives, of the folders that modalities read.
+    pub(crate) fn files_of(&self, block: usize) -> Vec<PathBuf> {
+        let Some(group) = self.rows.groups().get(block) else { return Vec::new() };
+        let folders: BTreeSet<usize> = self.modalities.iter().map(|own| own.folder).collect();
+        let shards = folders.into_iter().filter_map(|folder| group.shards.get(folder));
+        shards.map(|shard| shard.path.clone()).collect()
+    }
+
+    /// The rows of the samples, in the order of the ids or of the list.
+    pub(crate) fn samples(&self) -> &[u32] {
         self.listed.as_ref().unwrap_or(&self.by_id)
     }
 
     /// The row of an id.
-    fn find(&self, id: &str) -> Option<usize> {
-        let id_at = |at: usize| self.by_id.get(at).map(|&row| self.rows.id(row as usize));
-        let next = self.next.load(Ordering::Relaxed);
-        // The last one once more for the next modality, or the one behind it.
-        let near =
-            [next.wrapping_sub(1), next].into_iter().find(|&at| id_at(at).as_deref() == Some(id));
-        let at = match near {
-            Some(at) => at,
-            None => {
-                self.by_id.binary_search_by(|&row| (*self.rows.id(row as usize)).cmp(id)).ok()?
-            }
-        };
-        self.next.store(at + 1, Ordering::Relaxed);
-        self.by_id.get(at).map(|&row| row as usize)
+    pub(crate) fn find(&self, id: &str) -> Option<usize> {
+        let place = self.by_id.binary_search_by(|&row| (*self.rows.id(row as usize)).cmp(id));
+        self.by_id.get(place.ok()?).map(|&row| row as usize)
     }
 
     /// The rows that a list names, with the names of none.
@@ -183,14 +214,13 @@ impl Shards {
         split: &str,
         folders: &[&str],
     ) -> Result<Vec<(String, Option<u32>)>> {
-        let rows: HashMap<String, u32> =
-            self.by_id.iter().map(|&row| (self.rows.id(row as usize).into_owned(), row)).collect();
         let path = beside.join(format!("{split}.txt"));
-        let known = |id: &str| rows.contains_key(id);
+        let known = |id: &str| self.find(id).is_some();
         let sources = folders.iter().map(|folder| FileSource::parse(folder)).collect();
         let names = lists::Names { known: &known, sources };
         let ids = lists::parse(&lists::read(&path)?, &path, &names)?;
-        Ok(ids.into_iter().map(|id| (rows.get(&id).copied(), id)).map(|(r, id)| (id, r)).collect())
+        let row = |id: &str| self.find(id).map(|row| row as u32);
+        Ok(ids.into_iter().map(|id| (row(&id), id)).map(|(row, id)| (id, row)).collect())
     }
 
     /// Checks that every sample has one file of every modality, and takes the order of a list.
@@ -199,6 +229,7 @@ impl Shards {
         listed: Option<Vec<(String, Option<u32>)>>,
         extra: &[ExtraKey],
         modalities: &[DataModality],
+        lacking: Lacking,
     ) -> Result<Self> {
         let mut problems = PairingProblems::default();
         let names: Vec<&str> = modalities.iter().map(|modality| modality.name.as_str()).collect();
@@ -239,7 +270,7 @@ impl Shards {
                     several.or_default().push(shards.path().join(id));
                 }
             }
-            if present.contains(&false) {
+            if present.contains(&false) && lacking == Lacking::Refused {
                 let id = format!("{} in {}", shards.id(row), shards.path().display());
                 problems.check_presence(&id, &present, &names, is_listed);
             }
@@ -302,7 +333,6 @@ impl ModalityColumns {
 fn open_groups(
     located: &Located,
     info: &Info,
-    progress: Progress<'_>,
 ) -> Result<(Vec<ShardGroup>, Vec<ExtraKey>, Vec<String>)> {
     let mut names: indexmap::IndexMap<PathBuf, Vec<String>> = indexmap::IndexMap::new();
     for path in located.groups.iter().flat_map(|group| &group.files) {
@@ -313,7 +343,7 @@ fn open_groups(
     let (mut by_path, mut notices) = (HashMap::<PathBuf, ShardTable>::new(), Vec::new());
     for (folder, names) in names {
         let folder = if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder };
-        let found = tables(&folder, &names, progress)?;
+        let found = tables(&folder, &names)?;
         notices.extend(found.notice);
         by_path.extend(found.tables.into_iter().map(|table| (folder.join(&table.name), table)));
     }
@@ -389,7 +419,7 @@ pub(super) fn has_folder(root: &Path, folder: &str) -> Result<bool> {
     if located.folders.iter().flatten().any(|own| *own == name) {
         return Ok(true);
     }
-    let (groups, _, _) = open_groups(&located, &Info::default(), &|_, _| {})?;
+    let (groups, _, _) = open_groups(&located, &Info::default())?;
     let mut fields = groups.iter().flat_map(|group| &group.shards).flat_map(|s| &s.table.fields);
     Ok(fields.any(|field| {
         let own = split_field(field).0;

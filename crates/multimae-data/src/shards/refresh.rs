@@ -10,6 +10,7 @@ use multimae_io::atomic::{remove_stale_parts, write_atomically};
 use multimae_io::mapping;
 
 use super::index::{FileState, Index, ShardTable};
+use super::observer::{Indexing, notify};
 use super::scan::scan;
 use crate::{Error, Result};
 
@@ -17,9 +18,6 @@ use crate::{Error, Result};
 pub const INDEX_FILE: &str = "shards.index";
 /// The least number of threads that scan: they wait for the disk more than they compute.
 const LEAST_THREADS: usize = 4;
-
-/// Takes the number of shards that were scanned, and of those to scan.
-pub(super) type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
 
 /// The tables of some shards of one folder.
 pub(super) struct Tables {
@@ -50,7 +48,7 @@ impl From<&std::fs::Metadata> for FileState {
 ///
 /// # Errors
 /// [`Error::Shard`] for the first shard that cannot be used; [`Error::Io`].
-pub(super) fn tables(folder: &Path, names: &[String], progress: Progress<'_>) -> Result<Tables> {
+pub(super) fn tables(folder: &Path, names: &[String]) -> Result<Tables> {
     let states = names.iter().map(|name| FileState::of(&folder.join(name)));
     let states = states.collect::<Result<Vec<_>>>()?;
     let path = folder.join(INDEX_FILE);
@@ -60,7 +58,7 @@ pub(super) fn tables(folder: &Path, names: &[String], progress: Progress<'_>) ->
         .collect();
     let mut notice = None;
     if !stale.is_empty() {
-        for table in scan_all(folder, names, &states, &stale, progress)? {
+        for table in scan_all(folder, names, &states, &stale)? {
             known.insert(table.name.clone(), table);
         }
         known.retain(|name, table| {
@@ -121,9 +119,9 @@ fn scan_all(
     names: &[String],
     states: &[FileState],
     stale: &[usize],
-    progress: Progress<'_>,
 ) -> Result<Vec<ShardTable>> {
-    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let next = AtomicUsize::new(0);
+    let total = stale.len() as u64;
     let found = Mutex::new(Vec::with_capacity(stale.len()));
     let lock = || found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -136,12 +134,15 @@ fn scan_all(
                     if table.is_err() {
                         next.store(stale.len(), Ordering::Relaxed);
                     }
-                    lock().push((at, table));
-                    progress(done.fetch_add(1, Ordering::Relaxed) as u64 + 1, stale.len() as u64);
+                    // Observers are called one after the other.
+                    let mut found = lock();
+                    found.push((at, table));
+                    notify(Indexing { folder, done: found.len() as u64, total });
                 }
             });
         }
     });
+    notify(Indexing { folder, done: total, total });
     let mut found = found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     found.sort_by_key(|(at, _)| *at);
     found.into_iter().map(|(_, table)| table).collect()

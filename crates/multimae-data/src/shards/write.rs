@@ -1,4 +1,4 @@
-//! Writing shards from folders of files.
+//! Writing shards.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufWriter, Write as _};
@@ -13,10 +13,15 @@ use super::plan::{PlannedShard, plan};
 use super::refresh::tables;
 use super::scan::scan;
 use crate::capped::Capped;
-use crate::files::{Files, texts};
+use crate::file_source::FileSource;
 use crate::names::plain_folder;
 use crate::packed::Outcome;
+use crate::sample_files::{FolderFiles, SampleFile, SampleFiles};
 use crate::{Error, PairingProblems, Result};
+
+/// The time of every member, in seconds after 1970: the same files give the same bytes. Not 0, which
+/// some programs refuse.
+const MODIFIED: u64 = 1_153_704_088;
 
 /// The arrangement of shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,13 +77,6 @@ pub struct ShardSummary {
     pub stray: usize,
 }
 
-/// The files of a data folder.
-struct Source {
-    folders: Vec<String>,
-    /// In the order of the folders.
-    files: Vec<Files>,
-}
-
 /// Writes the files of a data folder into tars in the folder `out`, byte by byte as they are, in the
 /// order of their ids, with an index at the end. [`Dataset::open`](crate::Dataset::open) makes the
 /// same samples from them, in the same order.
@@ -94,27 +92,45 @@ pub fn write_shards(
     root: &Path,
     out: &Path,
     options: &ShardOptions,
+    progress: impl FnMut(u64, u64),
+    stop: &AtomicBool,
+) -> Result<ShardSummary> {
+    let folders = folders(root, options)?;
+    let names: Vec<&str> = folders.iter().map(String::as_str).collect();
+    let files = FolderFiles::find(root, &names)?;
+    write_from(&files, out, options, progress, stop)
+}
+
+/// Writes the files of any data set; the folders are those of the options, in their order.
+pub(crate) fn write_from(
+    files: &dyn SampleFiles,
+    out: &Path,
+    options: &ShardOptions,
     mut progress: impl FnMut(u64, u64),
     stop: &AtomicBool,
 ) -> Result<ShardSummary> {
-    let source = Source::find(root, options)?;
-    let shards = plan(root, &source.files, &source.folders, options)?;
-    let total = shards.iter().map(|shard| shard.ids.len() as u64).sum();
-    let files = shards.iter().map(|shard| source.tars(shard, out, options));
-    let files: Vec<Vec<Tar<'_>>> = files.collect::<Result<_>>()?;
-    prepare(out, &files)?;
+    let folders = folders(files.root(), options)?;
+    let source = Source { folders, files };
+    source.check(options)?;
+    let lists = files.lists()?;
+    let shards = plan(files, &lists, &source.folders, options)?;
+    let total = shards.iter().map(|shard| shard.samples.len() as u64).sum();
+    let tars = shards.iter().map(|shard| source.tars(shard, out, options));
+    let tars: Vec<Vec<Tar<'_>>> = tars.collect::<Result<_>>()?;
+    prepare(out, &tars)?;
+    let (ignored, stray) = files.passed_over();
     let mut summary = ShardSummary {
         outcome: Outcome::Stopped,
         samples: total as usize,
-        shards: files.iter().map(Vec::len).sum(),
+        shards: tars.iter().map(Vec::len).sum(),
         kept: 0,
         bytes: 0,
-        ignored: source.files.iter().map(|files| files.unsupported.len()).sum(),
-        stray: source.files.iter().map(|files| files.stray).sum(),
+        ignored,
+        stray,
     };
     let mut done = 0;
-    for (shard, tars) in shards.iter().zip(&files) {
-        for tar in tars {
+    for (shard, own) in shards.iter().zip(&tars) {
+        for tar in own {
             if tar.is_written()? {
                 summary.kept += 1;
             } else if !tar.write(stop)? {
@@ -122,92 +138,100 @@ pub fn write_shards(
             }
             summary.bytes += fs_err::metadata(&tar.path)?.len();
         }
-        done += shard.ids.len() as u64;
+        done += shard.samples.len() as u64;
         progress(done, total);
     }
-    finish(root, out, options, &shards, &files)?;
+    finish(&lists, out, options, &shards, &tars)?;
     summary.outcome = Outcome::Complete;
     Ok(summary)
+}
+
+/// The names of the folders, of which each can name a field or a folder of shards.
+fn folders(root: &Path, options: &ShardOptions) -> Result<Vec<String>> {
+    let names: Vec<String> = options.folders.iter().map(|folder| plain_folder(folder)).collect();
+    let flat = options.layout == ShardLayout::WebDataset;
+    let wrong = |name: &&String| flat && name.contains(['/', '.']) || FileSource::is_pattern(name);
+    match names.iter().find(wrong) {
+        None => Ok(names),
+        Some(name) => Err(Error::Shards {
+            root: root.to_owned(),
+            problem: format!(
+                "the folder `{name}` cannot name a field of a sample; use the layout of folders, or \
+                 rename it"
+            ),
+        }),
+    }
+}
+
+/// The files to write.
+struct Source<'a> {
+    folders: Vec<String>,
+    /// In the order of the folders.
+    files: &'a dyn SampleFiles,
 }
 
 /// One tar to write.
 struct Tar<'a> {
     path: PathBuf,
-    /// Names of members, and files.
-    members: Vec<(String, &'a Path)>,
+    files: &'a dyn SampleFiles,
+    members: Vec<TarMember>,
 }
 
-impl Source {
-    fn find(root: &Path, options: &ShardOptions) -> Result<Self> {
-        let folders: Vec<String> =
-            options.folders.iter().map(|folder| plain_folder(folder)).collect();
-        let mut problems = PairingProblems::default();
-        let mut files = Vec::new();
-        for folder in &folders {
-            if options.layout == ShardLayout::WebDataset && folder.contains(['/', '.']) {
-                return Err(Error::Shards {
-                    root: root.to_owned(),
-                    problem: format!(
-                        "the folder `{folder}` cannot name a field of a sample; use the layout of \
-                         folders, or rename it"
-                    ),
-                });
-            }
-            let path = root.join(folder);
-            if !path.is_dir() {
-                return Err(Error::MissingFolder { modality: folder.clone(), path });
-            }
-            let found = Files::below(&path)?;
-            let several = found.usable.values().filter(|paths| paths.len() > 1);
-            let several: Vec<PathBuf> = several.flatten().cloned().collect();
-            if !several.is_empty() {
-                problems.ambiguous.insert(folder.clone(), several);
-            }
-            files.push(found);
-        }
-        let ids: BTreeSet<&String> = files.iter().flat_map(|files| files.usable.keys()).collect();
-        problems.empty = ids.is_empty();
+/// A file in a tar.
+struct TarMember {
+    name: String,
+    sample: usize,
+    folder: usize,
+}
+
+impl<'a> Source<'a> {
+    /// Checks that readers of tars find the samples again.
+    fn check(&self, options: &ShardOptions) -> Result<()> {
+        let ids = self.files.ids();
         if options.layout == ShardLayout::Folders {
-            let names: Vec<&str> = folders.iter().map(String::as_str).collect();
-            for id in &ids {
-                let present: Vec<bool> = files.iter().map(|f| f.usable.contains_key(*id)).collect();
+            let names: Vec<&str> = self.folders.iter().map(String::as_str).collect();
+            let mut problems = PairingProblems::default();
+            for (sample, id) in ids.iter().enumerate() {
+                let present = (0..names.len()).map(|folder| self.files.file(sample, folder));
+                let present =
+                    present.map(|file| Ok(file?.is_some())).collect::<Result<Vec<_>>>()?;
                 problems.check_presence(id, &present, &names, false);
             }
+            if !problems.is_empty() {
+                let (root, problems) = (self.files.root().to_owned(), Box::new(problems));
+                return Err(Error::Pairing { root, problems });
+            }
         }
-        if !problems.is_empty() {
-            let problems = Box::new(problems);
-            return Err(Error::Pairing { root: root.to_owned(), problems });
+        let last = |id: &&str| id.rsplit('/').next().unwrap_or_default().contains('.');
+        let dotted: Vec<&str> = ids.iter().filter(last).collect();
+        if dotted.is_empty() {
+            return Ok(());
         }
-        let last = |id: &str| id.rsplit('/').next().unwrap_or_default().contains('.');
-        let dotted: Vec<&&String> = ids.iter().filter(|id| last(id)).collect();
-        if !dotted.is_empty() {
-            return Err(Error::Shards {
-                root: root.to_owned(),
-                problem: format!(
-                    "readers of tars end a key at the first dot of a name, and the names of {} \
-                     samples have dots inside; rename their files, with `_` for example:{}",
-                    dotted.len(),
-                    Capped(&dotted, "\n  ")
-                ),
-            });
-        }
-        Ok(Self { folders, files })
+        Err(Error::Shards {
+            root: self.files.root().to_owned(),
+            problem: format!(
+                "readers of tars end a key at the first dot of a name, and the names of {} samples \
+                 have dots inside; rename their files, with `_` for example:{}",
+                dotted.len(),
+                Capped(&dotted, "\n  ")
+            ),
+        })
     }
 
     /// The tars of a shard.
-    fn tars<'a>(
-        &'a self,
+    fn tars(
+        &self,
         shard: &PlannedShard,
         out: &Path,
         options: &ShardOptions,
     ) -> Result<Vec<Tar<'a>>> {
-        let mut tars: BTreeMap<PathBuf, Vec<(String, &Path)>> = BTreeMap::new();
-        for id in &shard.ids {
-            for (folder, files) in self.folders.iter().zip(&self.files) {
-                let Some(file) = files.usable.get(id).and_then(|paths| paths.first()) else {
+        let mut tars: BTreeMap<PathBuf, Vec<TarMember>> = BTreeMap::new();
+        for &sample in &shard.samples {
+            let id = self.files.ids().get(sample);
+            for (place, folder) in self.folders.iter().enumerate() {
+                let Some(SampleFile { extension, .. }) = self.files.file(sample, place)? else {
                     continue;
                 };
-                let extension = file.extension().unwrap_or_default().to_string_lossy();
                 let unnamed =
                     options.unnamed.as_ref().is_some_and(|own| plain_folder(own) == *folder);
                 let (path, name) = match options.layout {
@@ -221,10 +245,12 @@ impl Source {
                         (out.join(folder).join(&shard.name), format!("{id}.{extension}"))
                     }
                 };
-                tars.entry(path).or_default().push((name, file.as_path()));
+                let member = TarMember { name, sample, folder: place };
+                tars.entry(path).or_default().push(member);
             }
         }
-        Ok(tars.into_iter().map(|(path, members)| Tar { path, members }).collect())
+        let tar = |(path, members)| Tar { path, files: self.files, members };
+        Ok(tars.into_iter().map(tar).collect())
     }
 }
 
@@ -239,14 +265,14 @@ impl Tar<'_> {
         if shard.members.len() != self.members.len() || !shard.other_fields.is_empty() {
             return Ok(false);
         }
-        for ((row, column, member), (name, file)) in shard.members.iter().zip(&self.members) {
+        for ((row, column, member), wanted) in shard.members.iter().zip(&self.members) {
             let key = shard.keys.get(*row as usize);
             let field = shard.fields.get_index(*column as usize);
             let own = key.zip(field).map(|(key, field)| format!("{key}.{field}"));
-            let metadata = fs_err::metadata(file)?;
-            let same = own.is_some_and(|own| own.eq_ignore_ascii_case(name))
-                && u64::from(member.len) == metadata.len()
-                && metadata.modified()? <= written;
+            let state = self.files.state(wanted.sample, wanted.folder)?;
+            let same = own.is_some_and(|own| own.eq_ignore_ascii_case(&wanted.name))
+                && state.len.is_none_or(|len| u64::from(member.len) == len)
+                && state.modified <= written;
             if !same {
                 return Ok(false);
             }
@@ -258,21 +284,36 @@ impl Tar<'_> {
     fn write(&self, stop: &AtomicBool) -> Result<bool> {
         let file = BufWriter::with_capacity(1 << 20, AtomicFile::create(&self.path)?);
         let mut builder = tar::Builder::new(file);
-        for (name, path) in &self.members {
+        for member in &self.members {
             if stop.load(Ordering::Relaxed) {
                 return Ok(false);
             }
-            let mut file = fs_err::File::open(path)?;
+            let bytes = self.read(member)?;
             let mut header = tar::Header::new_gnu();
-            header.set_metadata_in_mode(&file.metadata()?, tar::HeaderMode::Deterministic);
+            header.set_size(bytes.len() as u64);
             header.set_mode(0o644);
-            builder.append_data(&mut header, name, &mut file)?;
+            header.set_mtime(MODIFIED);
+            builder.append_data(&mut header, &member.name, bytes.as_slice())?;
         }
         let mut file = builder.into_inner()?;
         file.flush()?;
         let file = file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
         file.commit()?;
         Ok(true)
+    }
+
+    fn read(&self, member: &TarMember) -> Result<Vec<u8>> {
+        let TarMember { sample, folder, .. } = *member;
+        let bad = |problem| -> Error {
+            let path = self.files.file(sample, folder).ok().flatten().map(|file| file.path);
+            Error::Sample {
+                sample: self.files.ids().get(sample).to_owned(),
+                modality: member.name.clone(),
+                path: path.unwrap_or_default(),
+                problem,
+            }
+        };
+        self.files.read(sample, folder).map_err(bad)
     }
 }
 
@@ -303,16 +344,15 @@ fn prepare(out: &Path, tars: &[Vec<Tar<'_>>]) -> Result<()> {
 
 /// Writes what lies beside the shards: lists or splits, and the index.
 fn finish(
-    root: &Path,
+    lists: &[(String, Vec<u8>)],
     out: &Path,
     options: &ShardOptions,
     shards: &[PlannedShard],
     tars: &[Vec<Tar<'_>>],
 ) -> Result<()> {
     if options.splits.is_empty() {
-        for list in texts(root)? {
-            let name = list.file_name().unwrap_or_default();
-            write_atomically(&out.join(name), &fs_err::read(&list)?)?;
+        for (name, text) in lists {
+            write_atomically(&out.join(format!("{name}.txt")), text)?;
         }
     } else {
         let info = splits(&options.splits, shards);
@@ -324,7 +364,7 @@ fn finish(
         names.entry(tar.path.parent().unwrap_or(out)).or_default().push(name);
     }
     for (folder, names) in names {
-        tables(folder, &names, &|_, _| {})?;
+        tables(folder, &names)?;
     }
     Ok(())
 }
@@ -333,7 +373,7 @@ fn finish(
 fn splits(names: &[String], shards: &[PlannedShard]) -> Vec<u8> {
     let split = |name: &String| {
         let own: Vec<&PlannedShard> = shards.iter().filter(|s| s.series == *name).collect();
-        let lengths: Vec<usize> = own.iter().map(|shard| shard.ids.len()).collect();
+        let lengths: Vec<usize> = own.iter().map(|shard| shard.samples.len()).collect();
         let value = json!({
             "name": name,
             "num_samples": lengths.iter().sum::<usize>(),

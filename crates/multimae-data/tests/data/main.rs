@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod class_maps;
+mod convert;
 mod decoding;
 mod files;
 mod formats;
@@ -12,6 +13,7 @@ mod mirroring;
 mod naming;
 mod orientation;
 mod packed;
+mod packed_encoded;
 mod pairing;
 mod pipeline;
 mod shards;

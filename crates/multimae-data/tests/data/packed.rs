@@ -7,7 +7,7 @@ use multimae_data::packed::{
     Options, Outcome, Pack, Shrink, Summary, create, find_folders, folders_of, is_pack,
 };
 use multimae_data::resize::CropBox;
-use multimae_data::{DataModality, Dataset, Encoding, Interpolation, Layout};
+use multimae_data::{DataModality, Dataset, Encoding, Interpolation, Layout, RawMap};
 
 use crate::files::{Files, HEIGHT, WIDTH, modalities, plain_values, rgb};
 
@@ -43,7 +43,7 @@ fn assert_same(files: &Files, pack: &Path, layout: &Layout, modalities: &[DataMo
     assert_eq!(folder.len(), packed.len());
     let part = |_: usize, _: usize| CropBox { top: 3, left: 7, height: 11, width: 20 };
     for index in 0..folder.len() {
-        assert_eq!(folder.samples()[index].id, packed.samples()[index].id);
+        assert_eq!(folder.samples().get(index).unwrap().id, packed.id(index).unwrap());
         assert_eq!(folder.decode(index).unwrap(), packed.decode(index).unwrap());
         assert_eq!(
             folder.decode_window(index, part).unwrap(),
@@ -91,6 +91,25 @@ fn samples_are_those_of_the_files_bit_for_bit() {
     }
     // A part of its folders, too.
     assert_same(&files, &out, &Layout::Folders, &[rgb()]);
+}
+
+/// The fixture was written before there was another format.
+#[test]
+fn packs_of_format_1_stay_readable() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format_1.pack");
+    let folder = |name: &str, one: DataModality| DataModality { folder: name.to_owned(), ..one };
+    let [rgb, depth, semseg] = modalities().try_into().unwrap();
+    let all = [folder("color", rgb), depth, folder("labels", semseg)];
+    let dataset = open(&path, &Layout::of(Some("train")), &all);
+    assert_eq!(dataset.ids().collect::<Vec<_>>(), ["a", "b"]);
+    let sample = dataset.decode(1).unwrap();
+    assert_eq!((sample.height, sample.width), (4, 6));
+    assert_eq!(sample.maps["rgb"], RawMap::Color([1, 2, 3].repeat(24)));
+    assert_eq!(sample.maps["depth"], RawMap::Continuous { channels: 1, data: vec![900.0; 24] });
+    assert_eq!(sample.maps["semseg"], RawMap::Labels(vec![3; 24]));
+    let pack = Pack::open(&path).unwrap();
+    assert!(pack.verify(|_, _| {}, &AtomicBool::new(false)).unwrap().is_empty());
+    assert!(!pack.is_encoded("color"));
 }
 
 #[test]

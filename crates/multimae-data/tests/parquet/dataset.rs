@@ -95,7 +95,7 @@ fn columns_of_names_name_the_samples() {
     let table = fixture("snappy.parquet");
     let modalities = [rgb("image"), numbers("depth", 1)];
     let dataset = Dataset::open(&table, &Layout::Folders, &modalities).unwrap();
-    let ids: Vec<&str> = dataset.samples().iter().map(|sample| sample.id.as_str()).collect();
+    let ids: Vec<_> = dataset.ids().collect();
     assert_eq!(ids, ["kitchen/0", "kitchen/1", "kitchen/2", "kitchen/3", "kitchen/4"]);
     // A single file is a split of its own name.
     assert!(Dataset::open(&table, &Layout::of(Some("snappy")), &modalities).is_ok());
@@ -155,5 +155,47 @@ fn commands_on_folders_say_that_they_read_no_tables() {
     let examined = multimae_data::doctor::examine(&root, &Default::default(), |_, _| {});
     for error in [packed, examined.unwrap_err()] {
         assert!(error.to_string().contains("it holds parquet tables"), "{error}");
+    }
+}
+
+/// Images keep their bytes, arrays their type and shape.
+#[test]
+fn rows_become_shards_and_packs() {
+    use multimae_data::convert::{create_pack, find_folders, write_shards};
+    use multimae_data::packed::Options;
+    use multimae_data::shards::{ShardLayout, ShardOptions, ShardSize};
+
+    let (root, dir) = (fixture("hub"), tempfile::tempdir().unwrap());
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let found = find_folders(&root, &Default::default()).unwrap();
+    let modalities: Vec<DataModality> = all()
+        .into_iter()
+        .filter(|modality| modality.folder != "pixels" && modality.folder != "rgb")
+        .collect();
+    let wanted: Vec<String> = modalities.iter().map(|modality| modality.folder.clone()).collect();
+    let shards = ShardOptions {
+        folders: wanted.clone(),
+        layout: ShardLayout::Folders,
+        size: ShardSize::Samples(4),
+        splits: Vec::new(),
+        unnamed: None,
+    };
+    write_shards(&root, &dir.path().join("shards"), &shards, |_, _| {}, &stop).unwrap();
+    let mut folders = found;
+    folders.retain(|folder| wanted.contains(&folder.folder));
+    folders.iter_mut().for_each(|folder| folder.encoded = true);
+    let options = Options { folders, shrink: None, skip_bad: false, replace: false, threads: 1 };
+    create_pack(&root, &dir.path().join("all.pack"), &options, |_, _| {}, &stop).unwrap();
+    for split in ["train", "val"] {
+        let open = |root: &std::path::Path| {
+            Dataset::open(root, &Layout::of(Some(split)), &modalities).unwrap()
+        };
+        let table = open(&root);
+        for other in ["shards", "all.pack"].map(|name| open(&dir.path().join(name))) {
+            assert_eq!(table.ids().collect::<Vec<_>>(), other.ids().collect::<Vec<_>>());
+            for index in 0..table.len() {
+                assert_eq!(table.decode(index).unwrap(), other.decode(index).unwrap());
+            }
+        }
     }
 }

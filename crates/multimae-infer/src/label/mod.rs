@@ -8,6 +8,7 @@
 mod claims;
 mod record;
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -149,8 +150,8 @@ impl<'a> Labelling<'a> {
                 if stop.load(Ordering::Relaxed) {
                     return Ok(done);
                 }
-                let id = &self.frames.samples()[index].id;
-                if self.is_labelled(id) {
+                let id = self.frames.id(index).unwrap_or_default().into_owned();
+                if self.is_labelled(&id) {
                     done.before += 1;
                 } else {
                     match self.label(index, predictor, &request) {
@@ -158,7 +159,7 @@ impl<'a> Labelling<'a> {
                             files.write()?;
                             done.written += 1;
                         }
-                        Err(error) => done.failed.push((id.clone(), error.to_string())),
+                        Err(error) => done.failed.push((id, error.to_string())),
                     }
                 }
                 progress(done.before + done.written + done.failed.len());
@@ -170,7 +171,7 @@ impl<'a> Labelling<'a> {
 
     /// Records that all frames have labels, if that is so.
     fn end(&mut self, done: &mut Labelled) -> Result<()> {
-        done.complete = self.frames.samples().iter().all(|sample| self.is_labelled(&sample.id));
+        done.complete = self.frames.ids().all(|id| self.is_labelled(&id));
         if !done.complete {
             return Ok(());
         }
@@ -213,8 +214,8 @@ impl<'a> Labelling<'a> {
     }
 
     /// The ids of a part that have no labels yet.
-    fn missing(&self, part: usize) -> impl Iterator<Item = &str> {
-        let ids = self.claims.frames(part).map(|index| self.frames.samples()[index].id.as_str());
+    fn missing(&self, part: usize) -> impl Iterator<Item = Cow<'_, str>> {
+        let ids = self.claims.frames(part).filter_map(|index| self.frames.id(index));
         ids.filter(|id| !self.is_labelled(id))
     }
 }

@@ -42,8 +42,8 @@ pub(super) fn annotation_constants(
     let skips = recipe.data.bad_samples == BadSamplesChoice::Skip;
     for index in (0..data.len()).step_by(stride) {
         if recipe.classifies() {
-            let id = data.samples().get(index).map(|sample| sample.id.as_str()).unwrap_or_default();
-            let class = class_of(classes, id)?;
+            let id = data.id(index).unwrap_or_default();
+            let class = class_of(classes, &id)?;
             found
                 .entry(recipe.tasks.out_domains.0[0].clone())
                 .or_default()

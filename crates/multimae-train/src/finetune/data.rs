@@ -73,9 +73,9 @@ pub(super) fn open(
 
 /// The classes of images: the first folders of the samples, sorted.
 pub(super) fn class_names(data: &Dataset) -> Vec<String> {
-    let folders: BTreeSet<&str> =
-        data.samples().iter().filter_map(|sample| Some(sample.id.split_once('/')?.0)).collect();
-    folders.into_iter().map(str::to_owned).collect()
+    let folders: BTreeSet<String> =
+        data.ids().filter_map(|id| Some(id.split_once('/')?.0.to_owned())).collect();
+    folders.into_iter().collect()
 }
 
 /// Returns the geometry of evaluation.

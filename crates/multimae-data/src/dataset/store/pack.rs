@@ -1,12 +1,13 @@
 //! A pack as the store of a data set.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use super::Store;
 use crate::assemble::Opened;
 use crate::decode::Problem;
 use crate::files::Files;
-use crate::packed::Pack;
+use crate::packed::{Pack, PackedPart};
 use crate::{DataModality, Result};
 
 impl Store for Pack {
@@ -22,15 +23,26 @@ impl Store for Pack {
         self.list(split).map(str::to_owned)
     }
 
-    fn open(&self, id: &str, modality: &DataModality) -> Result<Opened<'_>, Problem> {
-        self.frame(id, &modality.source()).map(Opened::Packed)
+    fn id(&self, row: usize) -> Cow<'_, str> {
+        Cow::Borrowed(self.id(row))
     }
 
-    fn size(&self, id: &str, modality: &DataModality) -> (u64, u32) {
-        self.frame_size(id, &modality.source()).unwrap_or_default()
+    fn row(&self, id: &str) -> Option<usize> {
+        self.sample(id)
+    }
+
+    fn open(&self, row: usize, modality: &DataModality) -> Result<Opened<'_>, Problem> {
+        match self.part(row, &modality.source())? {
+            PackedPart::Frame(frame) => Ok(Opened::Packed(frame)),
+            PackedPart::File(bytes) => Opened::decode(&bytes, modality),
+        }
+    }
+
+    fn size(&self, row: usize, modality: &DataModality) -> (u64, u32) {
+        self.size(row, &modality.source()).unwrap_or_default()
     }
 
     fn keeps_files(&self) -> bool {
-        false
+        self.keeps_files()
     }
 }

@@ -1,11 +1,12 @@
 //! Parquet tables as the store of a data set: a row is a sample, and a column the folder of a
 //! modality.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::Store;
+use super::{Store, too_many};
+use crate::arena::StringArena;
 use crate::assemble::Opened;
 use crate::decode::{self, ExifOrientation, Form, Frame, FrameInfo, Order, Pixels, Problem};
 use crate::extensions::stem_of;
@@ -23,12 +24,13 @@ const DIGITS: usize = 5;
 #[derive(Debug)]
 pub(crate) struct Tables {
     root: PathBuf,
-    table: Table,
+    pub(super) table: Table,
     /// The name of each split, and its rows.
-    splits: Vec<(String, Range<usize>)>,
+    pub(super) splits: Vec<(String, Range<usize>)>,
     /// By row.
-    ids: Vec<String>,
-    rows: HashMap<String, usize>,
+    ids: StringArena,
+    /// The rows in the order of their ids.
+    pub(super) by_id: Vec<u32>,
 }
 
 impl Tables {
@@ -50,8 +52,11 @@ impl Tables {
             Some(ids) => ids,
             None => numbered(&splits),
         };
-        let rows = ids.iter().cloned().enumerate().map(|(row, id)| (id, row)).collect();
-        Ok(Self { root: root.to_owned(), table, splits, ids, rows })
+        let last = u32::try_from(ids.len()).map_err(|_| too_many(root))?;
+        let mut by_id: Vec<u32> = (0..last).collect();
+        by_id.sort_unstable_by(|&a, &b| ids[a as usize].cmp(&ids[b as usize]));
+        let ids = ids.iter().collect();
+        Ok(Self { root: root.to_owned(), table, splits, ids, by_id })
     }
 
     /// Whether it has a column for a modality.
@@ -59,7 +64,7 @@ impl Tables {
         self.table.columns().iter().any(|column| column.name == folder)
     }
 
-    fn error(&self, problem: String) -> Error {
+    pub(super) fn error(&self, problem: String) -> Error {
         Error::Table { path: self.root.clone(), problem }
     }
 
@@ -87,10 +92,9 @@ impl Tables {
         )))
     }
 
-    /// The row of a sample, and the place of a modality's column.
-    fn place(&self, id: &str, modality: &DataModality) -> Option<(usize, usize)> {
-        let column = self.table.columns().iter().position(|c| c.name == modality.folder)?;
-        Some((*self.rows.get(id)?, column))
+    /// The place of a modality's column.
+    fn place(&self, modality: &DataModality) -> Option<usize> {
+        self.table.columns().iter().position(|column| column.name == modality.folder)
     }
 }
 
@@ -110,7 +114,7 @@ impl Store for Tables {
         let present = self.table.present(self.column(modality)?)?;
         let mut files = Files::default();
         for (id, _) in self.ids.iter().zip(present).filter(|(_, present)| *present) {
-            files.usable.insert(id.clone(), vec![PathBuf::new()]);
+            files.usable.insert(id.to_owned(), vec![PathBuf::new()]);
         }
         Ok(files)
     }
@@ -121,17 +125,24 @@ impl Store for Tables {
             let names: Vec<&str> = self.splits.iter().map(|(name, _)| name.as_str()).collect();
             self.error(format!("it has no split `{split}`, but {}", names.join(", ")))
         })?;
-        Ok(self.ids[rows.clone()].iter().map(|id| format!("{id}\n")).collect())
+        Ok(rows.clone().map(|row| format!("{}\n", self.ids.get(row))).collect())
     }
 
-    fn file(&self, id: &str, _modality: &DataModality) -> &Path {
-        let row = self.rows.get(id).copied().unwrap_or(usize::MAX);
+    fn id(&self, row: usize) -> Cow<'_, str> {
+        Cow::Borrowed(self.ids.get(row))
+    }
+
+    fn row(&self, id: &str) -> Option<usize> {
+        let place = self.by_id.binary_search_by(|&row| self.ids.get(row as usize).cmp(id));
+        self.by_id.get(place.ok()?).map(|&row| row as usize)
+    }
+
+    fn file(&self, row: usize, _modality: &DataModality) -> &Path {
         self.table.file(row).unwrap_or(&self.root)
     }
 
-    fn open(&self, id: &str, modality: &DataModality) -> Result<Opened<'_>, Problem> {
-        let (row, column) =
-            self.place(id, modality).ok_or("the table has no such row or column")?;
+    fn open(&self, row: usize, modality: &DataModality) -> Result<Opened<'_>, Problem> {
+        let column = self.place(modality).ok_or("the table has no such column")?;
         match self.table.value(row, column) {
             Ok(Value::Bytes { bytes, .. }) => Opened::decode(&bytes, modality),
             Ok(Value::Array(array)) => {
@@ -146,9 +157,9 @@ impl Store for Tables {
         }
     }
 
-    fn size(&self, id: &str, modality: &DataModality) -> (u64, u32) {
-        let place = self.place(id, modality);
-        place.and_then(|(row, column)| self.table.size(row, column)).unwrap_or_default()
+    fn size(&self, row: usize, modality: &DataModality) -> (u64, u32) {
+        let column = self.place(modality);
+        column.and_then(|column| self.table.size(row, column)).unwrap_or_default()
     }
 
     fn keeps_files(&self) -> bool {
@@ -216,7 +227,7 @@ fn frame(array: Array, encoding: &Encoding) -> Result<Frame, Problem> {
 }
 
 /// Colours of 8 bits, `(3, H, W)` or `(H, W, 3)`.
-fn color_frame(array: Array) -> Result<Frame, Problem> {
+pub(super) fn color_frame(array: Array) -> Result<Frame, Problem> {
     let (form, order) = (Form::Color, Order::Interleaved);
     let info = |height, width| FrameInfo { height, width, channels: 3, form, order };
     match (&array.shape[..], array.numbers) {

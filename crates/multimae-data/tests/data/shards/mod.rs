@@ -3,6 +3,7 @@
 mod damage;
 mod formats;
 mod order;
+mod progress;
 mod random;
 mod splits;
 mod writing;
@@ -52,8 +53,8 @@ fn split(root: &Path, split: &str) -> multimae_data::Result<Dataset> {
     Dataset::open(root, &Layout::of(Some(split)), &modalities())
 }
 
-fn ids(data: &Dataset) -> Vec<&str> {
-    data.samples().iter().map(|sample| sample.id.as_str()).collect()
+fn ids(data: &Dataset) -> Vec<String> {
+    data.ids().map(Into::into).collect()
 }
 
 /// The error of opening a place.

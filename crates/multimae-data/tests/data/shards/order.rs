@@ -63,3 +63,24 @@ fn the_order_of_shards_is_resumed_and_keeps_shards_together() {
     assert!(error.contains("not in shards"), "{error}");
     assert!(loader(open(&root), 0).with_order(Order::Shards { window: 0 }).is_err());
 }
+
+/// Reading ahead changes no sample, and hides no error.
+#[test]
+fn a_shard_that_cannot_be_read_ahead_is_the_error_of_its_samples() {
+    let (_dir, root) = copied("webdataset");
+    let data = open(&root);
+    let files = data.block_files();
+    assert_eq!(files.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1]);
+    let all = loader(open(&root), 1).with_order(Order::Shards { window: 1 }).unwrap();
+    let (order, whole) = (all.order(0), batches(&all, (0, 0)));
+    let lost = data.blocks().unwrap().iter().position(|block| block.contains(&order[0])).unwrap();
+    fs_err::remove_file(&files[lost][0]).unwrap();
+    let one = loader(data, 1).with_order(Order::Shards { window: 1 }).unwrap();
+    // Three samples are lost: the first batch of four has all of them, the second one none.
+    let mut batches = one.batches((0, 0), 1);
+    let error = batches.next().unwrap().unwrap_err().to_string();
+    assert!(error.contains(files[lost][0].to_str().unwrap()), "{error}");
+    let second = batches.next().unwrap().unwrap();
+    assert_eq!(second.samples, whole[1].samples);
+    assert!(open(&fixture("files")).block_files().is_empty());
+}

@@ -236,7 +236,7 @@ impl PrefixCache {
 /// A digest of the sizes and times of the frames' files: a file that was changed in place has another time.
 fn stamps(setup: &FinetuneSetup) -> String {
     let mut digest = Sha256::new();
-    for path in setup.training.samples().iter().flat_map(|sample| &sample.paths) {
+    for path in setup.training.samples().iter().flat_map(|sample| sample.paths) {
         let Ok(facts) = fs_err::metadata(path) else { continue };
         digest.update(facts.len().to_le_bytes());
         let time = facts.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
