@@ -19,6 +19,9 @@ static UNIVERSE: Mutex<Option<Universe>> = Mutex::new(None);
 const PANICKED: i32 = 101;
 const SILENT: i32 = 102;
 
+/// The time that MPI has to end all processes.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// Waiting gives other processes of this processor their turn for so long, then sleeps.
 const BUSY: Duration = Duration::from_millis(20);
 const NAP: Duration = Duration::from_micros(200);
@@ -60,9 +63,14 @@ pub(crate) fn finish() {
     drop(UNIVERSE.lock().unwrap_or_else(PoisonError::into_inner).take());
 }
 
-/// Ends all processes, unless MPI was never started.
+/// Ends all processes, unless MPI was never started. Where MPI itself waits, for a host that it cannot
+/// reach, this process ends by itself.
 pub(crate) fn abort(code: i32) {
     if mpi::environment::is_initialized() && !mpi::environment::is_finalized() {
+        thread::spawn(|| {
+            thread::sleep(GRACE);
+            std::process::abort();
+        });
         SimpleCommunicator::world().abort(code);
     }
 }
