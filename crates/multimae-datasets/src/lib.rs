@@ -29,6 +29,7 @@ mod decoded;
 mod error;
 mod folder;
 mod frame;
+mod hdf5;
 pub mod hypersim;
 pub mod imagenet;
 pub mod nyuv2;

@@ -2,11 +2,9 @@
 
 use std::path::Path;
 
-use half::f16;
-use half::slice::HalfFloatSliceExt as _;
-use hdf5_pure::{DType, Dataset, Datatype, DatatypeByteOrder, File};
+use hdf5_pure::{DType, Dataset, File};
 
-use crate::nyuv2::source::{DAMAGED, check_chunks, newer_or};
+use crate::hdf5::{DAMAGED, check_chunks, is_half, of_halves, problem_or};
 use crate::{Error, Result};
 
 /// The name of the only array of a file.
@@ -31,10 +29,10 @@ pub(super) fn read(path: &Path, channels: usize) -> Result<Stored> {
     // For an error with the path.
     drop(fs_err::File::open(path)?);
     let input = |problem| Error::Input { path: path.to_owned(), problem };
-    let unread = |error: hdf5_pure::Error| input(newer_or(&error, DAMAGED));
+    let unread = |error: hdf5_pure::Error| input(problem_or(&error, DAMAGED));
     let file = File::open(path).map_err(unread)?;
     let array = file.dataset(ARRAY).map_err(|error| {
-        input(newer_or(&error, "it has no array `dataset`; it is damaged or not of Hypersim"))
+        input(problem_or(&error, "it has no array `dataset`; it is damaged or not of Hypersim"))
     })?;
     check_chunks(&array, file.file_size()).map_err(input)?;
     let shape = array.shape().map_err(unread)?;
@@ -78,23 +76,6 @@ fn values(array: &Dataset) -> std::result::Result<Option<Vec<f32>>, hdf5_pure::E
         DType::Other(datatype) if is_half(&datatype) => Some(of_halves(&array.read_raw()?)),
         _ => None,
     })
-}
-
-/// Whether this is the float of 16 bits of IEEE 754, little-endian.
-fn is_half(datatype: &Datatype) -> bool {
-    matches!(
-        datatype,
-        Datatype::FloatingPoint { size: 2, byte_order: DatatypeByteOrder::LittleEndian, layout }
-            if (layout.exponent_size, layout.mantissa_size) == (5, 10)
-    )
-}
-
-fn of_halves(bytes: &[u8]) -> Vec<f32> {
-    let halves: Vec<f16> =
-        bytes.as_chunks::<2>().0.iter().map(|&bytes| f16::from_le_bytes(bytes)).collect();
-    let mut values = vec![0.0; halves.len()];
-    halves.convert_to_f32_slice(&mut values);
-    values
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ mod dataset;
 mod frame;
 pub(crate) mod mat5;
 mod prepare;
-pub(crate) mod source;
+mod source;
 mod splits;
 
 pub use classes::Classes;

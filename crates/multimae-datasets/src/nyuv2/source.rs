@@ -8,11 +8,7 @@ use std::path::{Path, PathBuf};
 use hdf5_pure::{DType, Dataset, File, Object};
 
 use super::{Error, Result};
-
-/// Bytes of the frames that are in memory at the same time, in all threads together.
-const IN_MEMORY: usize = 192 << 20;
-
-pub(crate) const DAMAGED: &str = "the file is damaged; copy or download it again";
+use crate::hdf5::{DAMAGED, MOST_BYTES, check_chunks, problem_or};
 
 /// The opened file.
 pub(super) struct Source {
@@ -68,7 +64,7 @@ impl Source {
         let open = |problem| Error::Input { path: path.to_owned(), problem };
         let file = File::open_streaming(path).map_err(|error| {
             let otherwise = "it is not a whole MATLAB v7.3 (HDF5) file";
-            open(newer_or(&error, otherwise))
+            open(problem_or(&error, otherwise))
         })?;
         let (found, expected) = (file.file_size(), file.superblock().eof_address);
         if found < expected {
@@ -78,7 +74,7 @@ impl Source {
             )));
         }
         let unread = |name: &str, error: &hdf5_pure::Error| {
-            open(format!("`{name}`: {}", newer_or(error, "it cannot be read")))
+            open(format!("`{name}`: {}", problem_or(error, "it cannot be read")))
         };
         let array = |name: &str, dtype: &DType| -> Result<Dataset> {
             let array = file.dataset(name).map_err(|error| unread(name, &error))?;
@@ -98,12 +94,12 @@ impl Source {
             array.shape().map_err(|error| unread(name, &error))
         };
         let shape = picture_shape(&shape_of(&images, "images")?).map_err(open)?;
-        if shape.frame_bytes(raw) > IN_MEMORY {
+        if shape.frame_bytes(raw) > MOST_BYTES {
             return Err(open(format!(
                 "a frame of {} x {} pixels (rows x columns) takes more than {} MiB",
                 shape.height,
                 shape.width,
-                IN_MEMORY >> 20
+                MOST_BYTES >> 20
             )));
         }
         let others = [
@@ -130,7 +126,7 @@ impl Source {
             chunk = chunk.max(shape.and_then(|shape| shape.first().copied()).unwrap_or(1));
         }
         let frame = self.shape.frame_bytes(self.raw_depths.is_some());
-        let fit = (IN_MEMORY / threads.max(1) / frame.max(1)).max(1);
+        let fit = (MOST_BYTES / threads.max(1) / frame.max(1)).max(1);
         Ok(usize::try_from(chunk).unwrap_or(usize::MAX).min(fit))
     }
 
@@ -183,7 +179,7 @@ impl Source {
     }
 
     fn problem(&self, name: &str, error: &hdf5_pure::Error) -> Error {
-        self.input(format!("`{name}` cannot be read: {}", newer_or(error, DAMAGED)))
+        self.input(format!("`{name}` cannot be read: {}", problem_or(error, DAMAGED)))
     }
 }
 
@@ -213,51 +209,6 @@ pub fn read_all(path: &Path) {
     }
 }
 
-/// The problem of a file in a form of HDF5 that is not read here, with the remedy; or another one.
-pub(crate) fn newer_or(error: &hdf5_pure::Error, otherwise: &str) -> String {
-    use hdf5_pure::FormatError as Form;
-    let newer = matches!(
-        error,
-        hdf5_pure::Error::Format(
-            Form::UnsupportedVersion(_)
-                | Form::UnsupportedMessage(_)
-                | Form::UnsupportedFileSpaceInfoVersion(_)
-                | Form::UnsupportedFilter(_)
-                | Form::UnsupportedZfp(_)
-                | Form::UnsupportedVirtualLayout
-                | Form::UnsupportedExternalStorage
-                | Form::UnsupportedFillValueVersion(_)
-                | Form::UnsupportedSohmReference
-                | Form::UnsupportedFilteredHeapObject
-                | Form::InvalidObjectHeaderVersion(_)
-                | Form::InvalidDatatypeVersion { .. }
-                | Form::InvalidDataspaceVersion(_)
-                | Form::InvalidLayoutVersion(_)
-                | Form::InvalidLayoutClass(_)
-                | Form::InvalidChunkIndexType(_)
-                | Form::InvalidLinkVersion(_)
-                | Form::InvalidLinkInfoVersion(_)
-                | Form::InvalidAttributeVersion(_)
-                | Form::InvalidAttributeInfoVersion(_)
-                | Form::InvalidSharedMessageVersion(_)
-                | Form::InvalidSohmTableVersion(_)
-                | Form::InvalidBTreeV2Version(_)
-                | Form::InvalidFractalHeapVersion(_)
-                | Form::InvalidGlobalHeapVersion(_)
-                | Form::InvalidLocalHeapVersion(_)
-                | Form::InvalidSymbolTableNodeVersion(_)
-                | Form::InvalidFilterPipelineVersion(_)
-        )
-    );
-    if newer {
-        return format!(
-            "it is of a newer or other form of HDF5 than is read here ({error}); if it is whole, \
-             rewrite it with `h5repack --low=0 --high=1 OLD NEW`, or save it as -v7.3 in MATLAB"
-        );
-    }
-    format!("{otherwise}: {error}")
-}
-
 fn picture_shape(shape: &[u64]) -> std::result::Result<Shape, String> {
     let side = |side: u64| usize::try_from(side).ok().filter(|side| (1..=1 << 14).contains(side));
     match *shape {
@@ -268,35 +219,6 @@ fn picture_shape(shape: &[u64]) -> std::result::Result<Shape, String> {
         _ => None,
     }
     .ok_or_else(|| format!("`images` has the shape {shape:?}, expected (frames, 3, width, height)"))
-}
-
-/// Checks that the chunks of an array lie inside the file and the array and fit into memory: the library
-/// allocates what their index claims, and counts on from where they are said to begin.
-pub(crate) fn check_chunks(array: &Dataset, file_size: u64) -> std::result::Result<(), String> {
-    let damaged = |error: hdf5_pure::Error| newer_or(&error, DAMAGED);
-    let Some(shape) = array.chunk_shape().map_err(damaged)? else { return Ok(()) };
-    // No element is larger than eight bytes.
-    let bytes = shape.iter().try_fold(8_u64, |all, &side| all.checked_mul(side));
-    if bytes.is_none_or(|bytes| bytes > IN_MEMORY as u64) {
-        return Err(format!("its chunks of {shape:?} values do not fit into memory; {DAMAGED}"));
-    }
-    let sides = array.shape().map_err(damaged)?;
-    for chunk in array.chunks().map_err(damaged)? {
-        if chunk.offset.iter().zip(&sides).any(|(offset, side)| offset >= side) {
-            return Err(format!(
-                "a chunk begins at {:?}, outside of the array's {sides:?}; {DAMAGED}",
-                chunk.offset
-            ));
-        }
-        let end = chunk.address.checked_add(chunk.storage_size);
-        if end.is_none_or(|end| end > file_size) {
-            return Err(format!(
-                "a chunk of {} bytes lies outside of the file's {file_size}; {DAMAGED}",
-                chunk.storage_size
-            ));
-        }
-    }
-    Ok(())
 }
 
 fn check_map_shape(name: &str, found: &[u64], shape: Shape) -> std::result::Result<(), String> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use hdf5_pure::{DType, Dataset, File, Object};
 
-use crate::nyuv2::source::{DAMAGED, check_chunks, newer_or};
+use crate::hdf5::{DAMAGED, check_chunks, problem_or};
 use crate::{Error, Result};
 
 /// The cells with the class of every pixel, in the order of `SUNRGBDMeta.mat`.
@@ -26,11 +26,11 @@ impl Labels {
         drop(fs_err::File::open(path)?);
         let input = |problem| Error::Input { path: path.to_owned(), problem };
         let file = File::open_streaming(path).map_err(|error| {
-            input(newer_or(&error, "it is not a whole MATLAB v7.3 (HDF5) file"))
+            input(problem_or(&error, "it is not a whole MATLAB v7.3 (HDF5) file"))
         })?;
         let cells = file.dataset(CELLS).and_then(|cells| cells.dereference());
         let cells = cells.map_err(|error| {
-            input(newer_or(
+            input(problem_or(
                 &error,
                 "it has no SUNRGBD2Dseg.seglabel; it is damaged or another file",
             ))
@@ -64,7 +64,7 @@ impl Labels {
             return Err(format!("its cell {} of seglabel holds no array", place + 1));
         };
         check_chunks(stored, self.file.file_size())?;
-        let damaged = |error: hdf5_pure::Error| newer_or(&error, DAMAGED);
+        let damaged = |error: hdf5_pure::Error| problem_or(&error, DAMAGED);
         let shape = stored.shape().map_err(damaged)?;
         // The axes of MATLAB are stored in the opposite order.
         if shape != [width as u64, height as u64] {

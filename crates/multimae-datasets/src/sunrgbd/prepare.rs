@@ -265,7 +265,7 @@ impl Source {
         let mut decoded = decode(&of.name, if measured { &both } else { &both[..1] })?;
         let (height, width) = (decoded.height, decoded.width);
         let depth: Vec<u16> =
-            decoded.numbers().into_iter().map(|stored| stored.rotate_right(ROTATION)).collect();
+            decoded.numbers_16().into_iter().map(|stored| stored.rotate_right(ROTATION)).collect();
         let labels = match (labels, of.place) {
             (Some(labels), Some(place)) => Some(labels.read(place, &of.name, (height, width))?),
             _ => None,

@@ -320,7 +320,7 @@ impl FrameFiles for Source {
         let mut decoded = decode(&view.id(), &wanted)?;
         (frame.height, frame.width) = (decoded.height, decoded.width);
         if reads_depth {
-            let mut depth = decoded.numbers();
+            let mut depth = decoded.numbers_16();
             depth.iter_mut().filter(|depth| **depth == NO_SURFACE).for_each(|depth| *depth = 0);
             if self.makes_mask() {
                 frame.valid =

@@ -2,53 +2,37 @@
 
 use std::path::{Path, PathBuf};
 
-use multimae_data::{
-    DataModality, DecodeLimits, Encoding, Interpolation, ModalityFile, Orientation, Quantity,
-    RawMap, RawSample, is_stray,
-};
+use multimae_data::{DecodeLimits, is_stray};
 use png::BitDepth;
 
 use super::Problem;
+use crate::Error;
+use crate::decoded::{Decoded, Wanted, decode_bytes};
 
-/// Pixels of the largest picture that is decoded: far more than a frame has.
-const MAX_PIXELS: u64 = 1 << 22;
+/// Far more pixels than a frame has.
+const LIMITS: DecodeLimits = DecodeLimits { max_pixels: Some(1 << 22) };
 
-/// A decoded map: height and width, and its values row by row.
-pub(super) struct Decoded<T> {
+/// A decoded picture: height and width, and its values row by row.
+pub(super) struct Picture<T> {
     pub(super) size: (usize, usize),
     pub(super) values: Vec<T>,
 }
 
 /// Decodes a picture as RGB, `(H, W, 3)`.
-pub(super) fn colors(path: &Path) -> Result<Decoded<u8>, Problem> {
+pub(super) fn colors(path: &Path) -> Result<Picture<u8>, Problem> {
     colors_of(&contents(path)?, path)
 }
 
 /// Decodes a picture in memory as RGB. The path is for messages.
-pub(super) fn colors_of(bytes: &[u8], path: &Path) -> Result<Decoded<u8>, Problem> {
-    let (size, map) = decode(bytes, path, Encoding::Color { mean: [0.0; 3], std: [1.0; 3] })?;
-    match map {
-        RawMap::Color(values) => Ok(Decoded { size, values }),
-        _ => Err(Problem::of(path)("it holds no colours".to_owned())),
-    }
+pub(super) fn colors_of(bytes: &[u8], path: &Path) -> Result<Picture<u8>, Problem> {
+    let mut decoded = decode(bytes, Wanted::Color(path), path)?;
+    Ok(Picture { size: (decoded.height, decoded.width), values: decoded.color() })
 }
 
 /// Decodes a grey picture as numbers, `(H, W)`.
-pub(super) fn numbers_of(bytes: &[u8], path: &Path) -> Result<Decoded<f32>, Problem> {
-    let encoding = Encoding::Continuous {
-        channels: 1,
-        divisor: 1.0,
-        mean: Vec::new(),
-        std: Vec::new(),
-        interpolation: Interpolation::Nearest,
-        standardize: false,
-        quantity: Quantity::Plain,
-    };
-    let (size, map) = decode(bytes, path, encoding)?;
-    match map {
-        RawMap::Continuous { data, .. } => Ok(Decoded { size, values: data }),
-        _ => Err(Problem::of(path)("it holds no numbers".to_owned())),
-    }
+pub(super) fn numbers_of(bytes: &[u8], path: &Path) -> Result<Picture<f32>, Problem> {
+    let mut decoded = decode(bytes, Wanted::Numbers(path), path)?;
+    Ok(Picture { size: (decoded.height, decoded.width), values: decoded.numbers() })
 }
 
 /// Decodes a grey PNG of this many bits as numbers, `(H, W)`. `meaning` says what the bits mean here.
@@ -56,7 +40,7 @@ pub(super) fn grey_png(
     path: &Path,
     bits: BitDepth,
     meaning: &str,
-) -> Result<Decoded<f32>, Problem> {
+) -> Result<Picture<f32>, Problem> {
     let bytes = contents(path)?;
     let fail = Problem::of(path);
     let mut decoder = png::Decoder::new(std::io::Cursor::new(&bytes));
@@ -77,26 +61,11 @@ fn contents(path: &Path) -> Result<Vec<u8>, Problem> {
     fs_err::read(path).map_err(|error| Problem::of(path)(error.to_string()))
 }
 
-/// Decodes a file as it is stored, whatever orientation it carries: all maps of a copy are stored the
-/// same way.
-fn decode(
-    bytes: &[u8],
-    path: &Path,
-    encoding: Encoding,
-) -> Result<((usize, usize), RawMap), Problem> {
-    let name = path.to_string_lossy();
-    let modality =
-        DataModality { orientation: Orientation::Ignore, ..DataModality::new("map", encoding) };
-    let file = ModalityFile { modality: &modality, name: &name, bytes };
-    let limits = DecodeLimits { max_pixels: Some(MAX_PIXELS) };
-    let decoded = RawSample::from_bytes("frame", &[file], limits).map_err(|error| match error {
-        multimae_data::Error::Sample { problem, .. } => problem,
-        other => other.to_string(),
-    });
-    let sample = decoded.map_err(Problem::of(path))?;
-    let size = (sample.height, sample.width);
-    let map = sample.maps.into_values().next();
-    map.map(|map| (size, map)).ok_or_else(|| Problem::of(path)("it holds nothing".to_owned()))
+fn decode(bytes: &[u8], wanted: Wanted<'_>, path: &Path) -> Result<Decoded, Problem> {
+    decode_bytes("", &[(wanted, bytes)], LIMITS).map_err(|error| match error {
+        Error::Frame { path, problem, .. } => Problem { path, text: problem },
+        other => Problem::of(path)(other.to_string()),
+    })
 }
 
 /// The names in a folder, without those that systems leave behind, in rising order.

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use hdf5_pure::{DType, Dataset, Datatype, DatatypeByteOrder, File, FloatingPointLayout};
+use hdf5_pure::{DType, Dataset, File};
 
 use super::Problem;
-use crate::nyuv2::source::{DAMAGED, check_chunks, newer_or};
+use crate::hdf5::{DAMAGED, check_chunks, is_half, of_halves, problem_or};
 
 /// An opened file.
 pub(super) struct FrameFile {
@@ -15,7 +15,7 @@ pub(super) struct FrameFile {
 
 impl FrameFile {
     pub(super) fn open(path: &Path) -> Result<Self, Problem> {
-        let fail = |error: &hdf5_pure::Error| newer_or(error, "it is not a whole HDF5 file");
+        let fail = |error: &hdf5_pure::Error| problem_or(error, "it is not a whole HDF5 file");
         // For an error of the system.
         fs_err::metadata(path).map_err(|error| Problem::of(path)(error.to_string()))?;
         let file = File::open_streaming(path).map_err(|error| Problem::of(path)(fail(&error)))?;
@@ -40,9 +40,7 @@ impl FrameFile {
                 .read(name, array.read_f64())
                 .map(|values| values.into_iter().map(|value| value as f32).collect()),
             DType::Other(other) if is_half(&other) => {
-                let bytes = self.read(name, array.read_raw())?;
-                let halves = bytes.as_chunks::<2>().0.iter();
-                Ok(halves.map(|&bytes| half::f16::from_le_bytes(bytes).to_f32()).collect())
+                self.read(name, array.read_raw()).map(|bytes| of_halves(&bytes))
             }
             other => Err(self.kind(name, &other, "floats")),
         }
@@ -65,7 +63,7 @@ impl FrameFile {
         result.map_err(|error| {
             Problem::of(&self.path)(format!(
                 "`{name}` cannot be read: {}",
-                newer_or(&error, DAMAGED)
+                problem_or(&error, DAMAGED)
             ))
         })
     }
@@ -73,20 +71,4 @@ impl FrameFile {
     fn kind(&self, name: &str, found: &DType, expected: &str) -> Problem {
         Problem::of(&self.path)(format!("`{name}` holds {found}, expected {expected}"))
     }
-}
-
-/// The layout of IEEE 754 floats of 16 bits, NumPy's float16.
-const HALF: FloatingPointLayout = FloatingPointLayout {
-    bit_offset: 0,
-    bit_precision: 16,
-    exponent_location: 10,
-    exponent_size: 5,
-    mantissa_location: 0,
-    mantissa_size: 10,
-    exponent_bias: 15,
-};
-
-fn is_half(datatype: &Datatype) -> bool {
-    let Datatype::FloatingPoint { size: 2, byte_order, layout } = datatype else { return false };
-    *byte_order == DatatypeByteOrder::LittleEndian && *layout == HALF
 }
