@@ -6,20 +6,10 @@ DIR holds a folder per run, named after its bandwidth in Mbit/s and the form of 
 1000-f32, as `hosts.sh PROGRAM WORK bandwidths` writes them into WORK/bandwidths. Needs Matplotlib; without it, the table alone is printed.
 """
 
-import json
 import sys
 from pathlib import Path
-from statistics import median
 
-from common import STEP_SAMPLES
-
-
-def share(run):
-    """The median share, and the median seconds of a step."""
-    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    steps = [record for record in records if record["kind"] == "train" and record["step"] > 2]
-    seconds = [STEP_SAMPLES / record["samples_per_second"] for record in steps]
-    return median(record["communication_share"] for record in steps), median(seconds)
+from common import STEP_SAMPLES, rates
 
 
 def main():
@@ -27,7 +17,8 @@ def main():
     points = {}
     for run in folder.iterdir():
         rate, form = run.name.split("-")
-        points.setdefault(form, []).append((int(rate), *share(run)))
+        per_second, share = rates(run)
+        points.setdefault(form, []).append((int(rate), share, STEP_SAMPLES / per_second))
     print("| gradients | Mbit/s | share of a step | step, ms |\n|---|---:|---:|---:|")
     for form, rows in sorted(points.items()):
         for rate, part, seconds in sorted(rows):

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from statistics import median
 
 # One step has four passes of two samples, so one, two or four processes can share it.
 RECIPE = """
@@ -36,6 +37,13 @@ num_workers: 1
 
 # The samples of a step of the recipe.
 STEP_SAMPLES = 8
+
+
+# A model of 8.5 million values: 34 MB of gradients in every step.
+LARGER = (
+    "model={width: 192, depth: 12, heads: 3}", "decoder_dim=192", "decoder_depth=2", "epochs=1",
+    "log_images=0", "save_ckpt_steps=1000",
+)
 
 
 def prepare(program, work):
@@ -72,6 +80,14 @@ def losses(out):
     records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     steps = {record["step"]: record["loss"] for record in records if record["kind"] == "train"}
     return [steps[step] for step in sorted(steps)]
+
+
+def rates(out):
+    """Median samples per second and share of a step in which gradients are summed, from the third step on."""
+    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    steps = [record for record in records if record["kind"] == "train" and record["step"] > 2]
+    shares = [record.get("communication_share", 0.0) for record in steps]
+    return median(record["samples_per_second"] for record in steps), median(shares)
 
 
 def weights(path):

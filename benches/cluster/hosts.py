@@ -5,13 +5,8 @@ import sys
 import time
 from pathlib import Path
 
-from common import command, compare, environment, fresh, prepare
+from common import LARGER, command, compare, environment, fresh, prepare
 
-# A model of 8 million values: 32 MB of gradients in every step.
-LARGER = (
-    "model={width: 192, depth: 12, heads: 3}", "decoder_dim=192", "decoder_depth=2", "epochs=1",
-    "log_images=0", "save_ckpt_steps=1000",
-)
 RATES = (100, 300, 1000, 3000, 10000)
 
 
@@ -47,10 +42,14 @@ def failures(hosts):
     """Three hosts against one process; then the third is cut off, and two go on."""
     one, three, cut = (fresh(hosts.work / name) for name in ("one", "three", "cut"))
     print(f"1 process: {hosts.finished(1, one):.1f} s", flush=True)
-    seconds = hosts.finished(3, three)
-    steps, of_losses, of_weights = compare(one, three)
-    print(f"3 hosts: {seconds:.1f} s; {steps} steps: losses {of_losses:.1e}, weights {of_weights:.1e}", flush=True)
-    job = hosts.start(3, cut)
+    for processes, out in ((3, three), (4, fresh(hosts.work / "four"))):
+        seconds = hosts.finished(processes, out)
+        steps, of_losses, of_weights = compare(one, out)
+        print(
+            f"{processes} processes on 3 hosts: {seconds:.1f} s; {steps} steps: losses {of_losses:.1e}, "
+            f"weights {of_weights:.1e}", flush=True,
+        )
+    job = hosts.start(4, cut)
     # Some checkpoints, then the cable of the third host is pulled.
     while not list((cut / "checkpoints").glob("*")):
         time.sleep(0.1)

@@ -29,8 +29,11 @@ fi
 ip netns del multimae-try
 
 remove() {
-    for host in $(seq "$hosts"); do ip netns del "multimae$host" 2> /dev/null || true; done
-    ip link del multimae0 2> /dev/null || true
+    for host in $(seq "$hosts"); do
+        ip netns pids "multimae$host" 2> /dev/null | xargs -r kill -9 || true
+        ip netns del "multimae$host" 2> /dev/null || true
+    done
+    for link in multimae0 $(seq -f mm%g "$hosts"); do ip link del "$link" 2> /dev/null || true; done
 }
 trap remove EXIT
 remove
@@ -64,5 +67,7 @@ ENTER
 chmod +x "$work/enter"
 
 launcher=(mpiexec -launcher ssh -launcher-exec "$work/enter" -iface multimae0
-    -hosts 10.77.0.1,10.77.0.2,10.77.0.3 -genv FI_PROVIDER tcp -genv MULTIMAE_TIMEOUT 20)
+    -hosts 10.77.0.1,10.77.0.2,10.77.0.3 -genv MULTIMAE_TIMEOUT 20
+    # Namespaces share the memory of the machine; hosts do not.
+    -genv MPIR_CVAR_NOLOCAL 1 -genv UCX_TLS tcp,self -genv UCX_NET_DEVICES eth0 -genv FI_PROVIDER tcp)
 python3 "$here/hosts.py" "$kind" "$program" "$work" "${launcher[@]}"

@@ -97,9 +97,9 @@ impl Observer for Watch {
 }
 
 /// A run of `size` threads.
-struct Run<'a> {
+struct Run<'a, 'b> {
     data: &'a dyn Fn(usize) -> &'a Path,
-    changes: &'a [&'a str],
+    changes: &'b [&'b str],
     size: usize,
     start: RunStart,
     /// The rank that is asked to stop from the beginning.
@@ -107,7 +107,7 @@ struct Run<'a> {
     wire: Wire,
 }
 
-impl<'a> Run<'a> {
+impl<'a, 'b> Run<'a, 'b> {
     fn new(data: &'a dyn Fn(usize) -> &'a Path, size: usize) -> Self {
         Self { data, changes: &[], size, start: RunStart::New, stopped: None, wire: Wire::F32 }
     }
