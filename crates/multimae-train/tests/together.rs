@@ -11,6 +11,7 @@ use multimae::weights::read_safetensors;
 use multimae_config::{Override, Resolved};
 use multimae_data::encode::npy;
 use multimae_group::{Wire, threads};
+use multimae_train::finetune::{FinetuneSetup, Finetuning};
 use multimae_train::observer::{Event, Observer, Outcome};
 use multimae_train::pretrain::{PretrainSetup, Pretraining};
 use multimae_train::run::{ResumeOptions, RunStart};
@@ -339,4 +340,60 @@ fn the_folder_and_its_records_know_no_number_of_processes() {
         })
         .collect();
     assert_eq!(recipes[0], recipes[1]);
+}
+
+/// Depth from heights, with prompts of a pool.
+fn finetune_setup(data: &Path) -> FinetuneSetup {
+    let training = format!("data_path={}", data.join("train").display());
+    let evaluation = format!("eval_data_path={}", data.join("val").display());
+    let overrides = [
+        "model={width: 32, depth: 2, heads: 2}",
+        "in_domains=height",
+        "out_domains=depth",
+        "modalities={depth: {divisor: 1000}, height: {channels: 1, divisor: 1000}}",
+        "patch_size=8",
+        "input_size=[24, 32]",
+        "output_adapter=light",
+        "heads={depth: {width: 16, depth: 1}}",
+        "tuning=prompts",
+        "prompts={kind: l2p}",
+        "aug_name=simple",
+        "drop_path_encoder=0.2",
+        "batch_size=1",
+        "update_freq=4",
+        "epochs=2",
+        "warmup_epochs=1",
+        "lr=0.002",
+        "log_freq=1",
+        "log_images=0",
+        "num_workers=1",
+        &training,
+        &evaluation,
+    ];
+    let overrides: Vec<Override> = overrides.iter().map(|text| text.parse().unwrap()).collect();
+    FinetuneSetup::new(Resolved::load(None, &overrides).unwrap().recipe).unwrap()
+}
+
+#[test]
+fn fine_tuning_by_several_processes_is_that_of_one() {
+    let (data, out) = (frames(), tempfile::tempdir().unwrap());
+    let models: Vec<_> = [1, 2, 4]
+        .into_iter()
+        .map(|size| {
+            let dir = out.path().join(size.to_string());
+            let losses = threads::run(size, |group| {
+                let mut watch = Watch::default();
+                let together = Together { group: Arc::new(group), wire: Wire::F32 };
+                let setup = finetune_setup(data.path());
+                let run = (dir.as_path(), RunStart::New);
+                let run = Finetuning::together(setup, run, &mut watch, together).unwrap();
+                let outcome = run.run(&AtomicBool::new(false)).unwrap();
+                assert_eq!(outcome.step, 6);
+                watch.losses
+            });
+            assert_eq!(losses[0].len(), 6);
+            (weights(&dir), losses.into_iter().next().unwrap())
+        })
+        .collect();
+    assert!(models.iter().all(|model| *model == models[0]));
 }
