@@ -14,7 +14,7 @@ use rand::RngExt;
 pub(crate) use facts::hex;
 pub use facts::{DataDifference, DataFacts, FileSizes};
 pub use layout::Layout;
-pub(crate) use store::Store;
+pub(crate) use store::{Store, Tables};
 pub use store::{has_folder, is_stored};
 
 use crate::assemble::{Opened, Part, assemble};

@@ -32,6 +32,7 @@
 
 mod columns;
 mod files;
+mod find;
 mod index;
 mod info;
 mod locate;
@@ -43,13 +44,17 @@ mod refresh;
 mod rows;
 mod scan;
 mod select;
+mod survey;
 mod write;
 
 use std::path::Path;
 
+pub(crate) use find::data_sets;
 pub(crate) use locate::is_shards;
+use notation::is_expression;
 pub(crate) use reader::Shards;
 pub use refresh::INDEX_FILE;
+pub(crate) use survey::{Survey, SurveyedMember};
 pub use write::{ShardLayout, ShardOptions, ShardSize, ShardSummary, write_shards};
 
 /// Whether data at `root` is in shards, as far as that is certain without the folders of the

@@ -9,7 +9,7 @@ use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
 
-use table::Tables;
+pub(crate) use table::Tables;
 
 use super::pairing::pair_stored;
 use super::{Layout, SampleEntry};

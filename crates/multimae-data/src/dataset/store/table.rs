@@ -54,6 +54,26 @@ impl Tables {
         Ok(Self { root: root.to_owned(), table, splits, ids, rows })
     }
 
+    /// The rows of all splits.
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The ids of the samples, by row.
+    pub(crate) fn ids(&self) -> &[String] {
+        &self.ids
+    }
+
+    /// The row of a sample.
+    pub(crate) fn row(&self, id: &str) -> Option<usize> {
+        self.rows.get(id).copied()
+    }
+
+    /// The splits and the ids of their samples.
+    pub(crate) fn splits(&self) -> impl Iterator<Item = (&str, &[String])> {
+        self.splits.iter().map(|(name, rows)| (name.as_str(), &self.ids[rows.clone()]))
+    }
+
     /// Whether it has a column for a modality.
     pub(super) fn has_folder(&self, folder: &str) -> bool {
         self.table.columns().iter().any(|column| column.name == folder)
