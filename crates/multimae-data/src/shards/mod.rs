@@ -50,6 +50,8 @@ mod write;
 use std::path::Path;
 
 pub(crate) use find::data_sets;
+#[cfg(fuzzing)]
+pub use index::read_all as read_shard_index;
 pub(crate) use locate::is_shards;
 use notation::is_expression;
 pub(crate) use reader::Shards;
