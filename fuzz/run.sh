@@ -21,6 +21,8 @@ for target in "${targets[@]}"; do
         tiff) more=../crates/multimae-data/tests/fixtures/tiff longest=4096 ;;
         mat5) more=../crates/multimae-datasets/tests/fixtures longest=4096 ;;
         mat73) more=../crates/multimae-datasets/tests/fixtures longest=65536 ;;
+        table) more=../crates/multimae-data/tests/parquet/fixtures longest=65536 ;;
+        shard) more=../crates/multimae-data/tests/fixtures/shards longest=16384 ;;
         pth | zip | npz) more=../crates/multimae/tests/golden/torch longest=12288 ;;
         adapter)
             more="../crates/multimae-cli/tests/fixtures/format-v1/pool ../crates/multimae-cli/tests/fixtures/format-v1/prompts"

@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     bitmaps(&seeds)?;
     arrays(&seeds)?;
     pack(&seeds)?;
+    shard_index(&seeds)?;
     lists(&seeds)?;
     pickles(&seeds)?;
     safetensors(&seeds)?;
@@ -160,6 +161,21 @@ fn pack(seeds: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let at = u64::from_le_bytes(bytes[12..20].try_into()?) as usize;
     put(seeds, "pack", "rooms", &bytes[at..])?;
     put(seeds, "pack_file", "rooms", &bytes)?;
+    Ok(())
+}
+
+/// The index of the shards that `webdataset` wrote; the target adds what is before its checksum.
+fn shard_index(seeds: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../crates/multimae-data/tests/fixtures/shards/webdataset/train-000000.tar");
+    let dir = std::env::temp_dir().join("multimae-fuzz-seeds");
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir)?;
+    fs::copy(fixture, dir.join("train-000000.tar"))?;
+    let depth = multimae_fuzz::modalities().iter().filter(|modality| modality.name == "depth");
+    let depth: Vec<_> = depth.cloned().collect();
+    multimae_data::Dataset::open(&dir, &multimae_data::Layout::Folders, &depth)?;
+    put(seeds, "shard_index", "webdataset", &fs::read(dir.join("shards.index"))?[16..])?;
     Ok(())
 }
 

@@ -67,6 +67,16 @@ pub fn with_file(data: &[u8], target: impl FnOnce(&Path)) {
     }
 }
 
+/// Gives a target its input as a file of this name: where the extension matters.
+pub fn with_named_file(name: &str, data: &[u8], target: impl FnOnce(&Path)) {
+    let dir = scratch_dir();
+    let path = dir.join(name);
+    if std::fs::create_dir_all(&dir).and_then(|()| std::fs::write(&path, data)).is_ok() {
+        target(&path);
+        let _ = std::fs::remove_file(&path);
+    }
+}
+
 /// One modality of each kind, by the name of its kind.
 pub fn modalities() -> &'static [DataModality] {
     static ALL: OnceLock<Vec<DataModality>> = OnceLock::new();

@@ -12,16 +12,16 @@ use multimae_data::doctor::{
 
 use crate::terminal;
 
-/// Say what is wrong with a folder of data.
+/// Say what is wrong with a folder of data, with tar shards or with parquet tables.
 ///
 /// Reads every file once: DIR/<modality>/<name>, or one level lower with train/, val/ and so on
-/// between. Reports unpaired and broken files, sizes, value ranges, label histograms, depth that
+/// between; the members of tar shards by their fields; the rows of tables by their columns. Reports unpaired and broken files, sizes, value ranges, label histograms, depth that
 /// does not fit its unit, overlapping lists and duplicates. The exit code is 1 if the folder should
 /// not be trained on as it is. A published data set that is not prepared yet is named, with the
 /// command that prepares it.
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
-    /// Folder to examine
+    /// Folder to examine; or shards or a table, as training takes them
     #[arg(value_name = "DIR")]
     dir: PathBuf,
     /// Kind of a folder, if its name does not tell: color, depth, labels, mask or other;
@@ -117,6 +117,7 @@ fn part(part: &DataSetReport) -> String {
     let lists: Vec<String> =
         part.lists.iter().map(|(name, samples)| format!("{name} {samples}")).collect();
     let lists = if lists.is_empty() { "none".to_owned() } else { lists.join(", ") };
+    let _ = writeln!(text, "{}", part.layout);
     let _ = writeln!(text, "{} samples; lists: {lists}\n", part.samples);
     text.push_str(&folders(&part.folders));
     part.folders.iter().for_each(|folder| text.push_str(&histogram(folder)));

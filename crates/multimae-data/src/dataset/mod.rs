@@ -17,7 +17,7 @@ pub use entries::{SampleEntry, Samples, SamplesIter};
 pub(crate) use facts::hex;
 pub use facts::{DataDifference, DataFacts, FileSizes};
 pub use layout::Layout;
-pub(crate) use store::{Store, TableFiles, table_columns};
+pub(crate) use store::{Store, TableFiles, Tables, table_columns};
 pub use store::{has_folder, is_stored};
 
 use crate::assemble::{Opened, Part, assemble};

@@ -35,7 +35,13 @@ impl Stored {
 
     /// Decodes the bytes of a file.
     pub(crate) fn decode(bytes: &[u8], rule: Orientation) -> Result<Self, Problem> {
-        let (Frame { info, pixels }, exif) = super::upright(bytes, rule, super::decode_values)?;
+        let (frame, exif) = super::upright(bytes, rule, super::decode_values)?;
+        Ok(Self::of_frame(frame, exif))
+    }
+
+    /// The values of a frame, however it was stored.
+    pub(crate) fn of_frame(frame: Frame, exif: ExifOrientation) -> Self {
+        let Frame { info, pixels } = frame;
         let (format, bits, palette) = match info.form {
             Form::Png { bits, palette } => (FileFormat::Png, bits.into(), palette),
             Form::Raster { format, bits, palette } => (format, bits.into(), palette),
@@ -47,7 +53,7 @@ impl Stored {
         };
         let FrameInfo { height, width, channels, .. } = info;
         let values = pixels.to_f32();
-        Ok(Self { height, width, channels, bits, palette, format, exif, pixels, values })
+        Self { height, width, channels, bits, palette, format, exif, pixels, values }
     }
 
     /// In words, for example `16-bit grey png`.

@@ -31,18 +31,25 @@ struct List {
 /// The use of a list, by the beginning of its name.
 const ROLES: [&str; 3] = ["train", "val", "test"];
 
-fn role(name: &str) -> Option<&'static str> {
+pub(super) fn role(name: &str) -> Option<&'static str> {
     ROLES.into_iter().find(|role| name.to_ascii_lowercase().starts_with(role))
 }
 
 impl Lists {
     /// Reads the text files of a folder that are lists: those with the name of a split, and those
-    /// that mostly hold names of samples.
-    pub(super) fn read(path: &Path, folders: &BTreeMap<String, Files>) -> Result<Self> {
+    /// that mostly hold names of samples. Splits that are stated elsewhere are lists as well, unless
+    /// there is one of their name.
+    pub(super) fn read(
+        beside: Option<&Path>,
+        folders: &BTreeMap<String, Files>,
+        splits: BTreeMap<String, Vec<String>>,
+    ) -> Result<Self> {
         let known = pairing::ids(folders);
-        let mut lists = BTreeMap::new();
+        let of_split = |(name, ids)| (name, List::of_ids(ids, &known));
+        let mut lists: BTreeMap<String, List> = splits.into_iter().map(of_split).collect();
         let mut unreadable = Vec::new();
-        for path in texts(path)? {
+        let beside = beside.filter(|folder| folder.is_dir());
+        for path in beside.map(texts).transpose()?.unwrap_or_default() {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let text = match lists::read(&path) {
                 Ok(text) => text,
@@ -167,6 +174,11 @@ impl Lists {
 }
 
 impl List {
+    /// The samples of a split. Those without any file are named by the findings about their files.
+    fn of_ids(ids: Vec<String>, known: &BTreeSet<&String>) -> Self {
+        Self { ids: ids.into_iter().filter(|id| known.contains(id)).collect(), ..Self::default() }
+    }
+
     fn parse(text: &str, known: &BTreeSet<&String>, folders: &BTreeMap<String, Files>) -> Self {
         let is_known = |id: &str| folders.values().any(|files| files.usable.contains_key(id));
         let sources = folders.keys().map(|name| FileSource::parse(name)).collect();

@@ -1,7 +1,8 @@
 //! Checks of a folder of data, before a training run.
 //!
-//! [`examine`] reads every file once, whatever recipe will use it: it tells by the names of the
-//! folders, or by what is in them, which hold pictures, depth, labels and masks. It looks for files
+//! [`examine`] reads every file once, whatever recipe will use it, of folders, of tar shards and of
+//! parquet tables: it infers from the names of folders, fields and columns, or from their values, which hold
+//! pictures, depth, labels and masks. It looks for files
 //! that do not pair up or cannot be read, for sizes, value ranges, labels and depth scales that do
 //! not fit, for lists that overlap, and for the same picture under two names.
 
@@ -12,12 +13,13 @@ mod lists;
 mod pairing;
 mod part;
 mod report;
+mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::shards::may_be_shards;
-use crate::{Error, Orientation, Result, parquet};
+use crate::packed::is_pack;
+use crate::{Error, Orientation, Result};
 
 pub use crate::folder_kind::Kind;
 pub use report::{DataSetReport, Finding, Folder, LabelShare, Report, Severity, Values};
@@ -51,30 +53,28 @@ impl Options {
 }
 
 /// Examines a data folder: `<root>/<modality>/...`, or one level lower with `train/`, `val/` and so
-/// on between. `progress` gets the files done and the files in all, in rising order, from the
-/// threads that read.
+/// on between; [tar shards](crate::shards), by any name that training takes, with their fields in the
+/// place of folders; or [parquet tables](crate::parquet), with their columns. `progress` gets the files
+/// done and the files in all, in rising order, from the threads that read.
 ///
 /// # Errors
-/// Only if there is nothing to examine, or a folder or list cannot be read; bad files are findings.
+/// Only if there is nothing to examine, a folder or list cannot be read, or tables of a split are
+/// missing; bad files and shards are findings.
 pub fn examine(
     root: &Path,
     options: &Options,
     progress: impl Fn(usize, usize) + Sync,
 ) -> Result<Report> {
-    parquet::refuse(root)?;
-    if may_be_shards(root) {
-        let problem = "these are shards, and the doctor reads folders of files; headers, keys and \
-                       pairs of shards are checked when they are opened, so unpack one shard and \
-                       examine its files"
-            .to_owned();
-        return Err(Error::Shards { root: root.to_owned(), problem });
-    }
     let parts = part::find(root, options)?;
     if parts.is_empty() {
-        let problem =
-            "it has no folder with images or arrays, one per modality, as in rgb/0001.png \
-                       and depth/0001.png"
-                .to_owned();
+        let problem = if is_pack(root) {
+            "it is neither a tar nor a parquet table; of a pack, `multimae pack --verify` compares the \
+             checksums of all frames"
+        } else {
+            "it has no folder with images or arrays, one per modality, as in rgb/0001.png and \
+             depth/0001.png, no tar shards and no parquet tables"
+        };
+        let problem = problem.to_owned();
         return Err(Error::File { path: root.to_owned(), problem });
     }
     let mut named = options.kinds.keys().chain(&options.ignore_orientation);

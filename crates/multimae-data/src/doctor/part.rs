@@ -9,8 +9,8 @@ use super::facts::{File, FileFacts};
 use super::hints::Hints;
 use super::lists::Lists;
 use super::report::{DataSetReport, Finding, Folder, Severity, Values};
+use super::sources::{Folders, Source, find_shards, find_tables};
 use super::{Kind, Options, checks, pairing};
-use crate::decode::Stored;
 use crate::file_source::FileSource;
 use crate::files::{Files, subfolders};
 use crate::{Orientation, Result};
@@ -20,9 +20,17 @@ const PROBED: usize = 5;
 
 /// A part whose files are known by name only.
 pub(super) struct Unread {
-    name: String,
-    path: PathBuf,
-    folders: BTreeMap<String, Files>,
+    pub(super) name: String,
+    /// The folder of lists and of the manifest.
+    pub(super) path: PathBuf,
+    /// The arrangement of the files, in words.
+    pub(super) layout: String,
+    pub(super) folders: BTreeMap<String, Files>,
+    /// The ids of the samples of the splits that are stated elsewhere than in lists.
+    pub(super) splits: BTreeMap<String, Vec<String>>,
+    /// Findings about the place of the files.
+    pub(super) findings: Vec<Finding>,
+    pub(super) source: Box<dyn Source>,
 }
 
 /// A folder whose files were read.
@@ -33,8 +41,20 @@ pub(super) struct ReadFolder {
     pub(super) files: Vec<File>,
 }
 
-/// The parts of a data folder.
+/// The parts of a data folder, of tables or of shards.
 pub(super) fn find(root: &Path, options: &Options) -> Result<Vec<Unread>> {
+    let stored = match find_tables(root)? {
+        tables if tables.is_empty() => find_shards(root)?,
+        tables => tables,
+    };
+    if !stored.is_empty() || root.is_file() {
+        return Ok(stored);
+    }
+    in_folders(root, options)
+}
+
+/// The parts of a folder of files.
+fn in_folders(root: &Path, options: &Options) -> Result<Vec<Unread>> {
     if options.kinds.keys().any(|name| FileSource::is_pattern(name)) {
         return Ok(vec![Unread::of_patterns(root, options)?]);
     }
@@ -63,14 +83,27 @@ impl Unread {
                 folders.insert(folder, files);
             }
         }
-        Ok(Self { name: name.to_owned(), path: path.to_owned(), folders })
+        Ok(Self::of_folders(name, path, folders))
+    }
+
+    /// Folders of files.
+    fn of_folders(name: &str, path: &Path, folders: BTreeMap<String, Files>) -> Self {
+        Self {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            layout: "folders of files".to_owned(),
+            folders,
+            splits: BTreeMap::new(),
+            findings: Vec::new(),
+            source: Box::new(Folders),
+        }
     }
 
     /// The folders and patterns of files whose kinds are given.
     fn of_patterns(root: &Path, options: &Options) -> Result<Self> {
         let files = |name: &String| Ok((name.clone(), FileSource::parse(name).files(root)?));
         let folders = options.kinds.keys().map(files).collect::<Result<_>>()?;
-        Ok(Self { name: String::new(), path: root.to_owned(), folders })
+        Ok(Self::of_folders("", root, folders))
     }
 
     fn is_named(&self) -> bool {
@@ -93,8 +126,10 @@ impl Unread {
         progress: impl Fn(usize) + Sync,
     ) -> Result<DataSetReport> {
         let hints = Hints::read(&self.path);
-        let lists = Lists::read(&self.path, &self.folders)?;
-        let mut findings = pairing::findings(&self.folders, &lists);
+        let beside = self.source.has_lists().then_some(self.path.as_path());
+        let lists = Lists::read(beside, &self.folders, self.splits)?;
+        let mut findings = self.findings;
+        findings.extend(pairing::findings(&self.folders, &lists));
         findings.extend(lists.findings());
         if hints.is_unfinished() {
             let message = "the program that writes this folder did not finish; run it again";
@@ -102,7 +137,9 @@ impl Unread {
         }
         let (mut done, mut read) = (0, Vec::new());
         for (name, files) in &self.folders {
-            let folder = ReadFolder::read(name, files, options, |so_far| progress(done + so_far));
+            let source = self.source.as_ref();
+            let folder =
+                ReadFolder::read((name, files, source), options, |so_far| progress(done + so_far));
             done += folder.files.len();
             read.push(folder);
         }
@@ -115,20 +152,30 @@ impl Unread {
         findings.extend(checks::samples(&read, &lists, options));
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         let samples = pairing::ids(&self.folders).len();
-        Ok(DataSetReport { name: self.name, samples, lists: lists.sizes(), folders, findings })
+        let (name, layout) = (self.name, self.layout);
+        Ok(DataSetReport { name, layout, samples, lists: lists.sizes(), folders, findings })
     }
 }
 
 impl ReadFolder {
-    fn read(name: &str, files: &Files, options: &Options, progress: impl Fn(usize) + Sync) -> Self {
+    fn read(
+        (name, files, source): (&str, &Files, &dyn Source),
+        options: &Options,
+        progress: impl Fn(usize) + Sync,
+    ) -> Self {
         let named =
             files.usable.iter().flat_map(|(id, paths)| paths.iter().map(move |path| (id, path)));
         let named: Vec<(&String, &PathBuf)> = named.collect();
         let kind = options.kinds.get(name).copied().or_else(|| Kind::of_name(name));
-        let kind = kind.unwrap_or_else(|| probe(&named));
+        let kind = kind.unwrap_or_else(|| probe(name, &named, source));
         let rule = options.orientation(name);
         let files = in_parallel(&named, options.threads, progress, |(id, path)| {
-            let facts = Stored::read(path, rule).map(|stored| FileFacts::of(path, &stored, kind));
+            let stored = source.read(name, id, path, rule);
+            let facts = stored.map(|stored| {
+                let mut facts = FileFacts::of(path, &stored, kind);
+                facts.misnamed &= source.has_extensions();
+                facts
+            });
             File { id: (*id).clone(), path: (*path).clone(), facts }
         });
         Self { name: name.to_owned(), kind, files }
@@ -151,8 +198,10 @@ impl ReadFolder {
 }
 
 /// Returns the kind of most of the first files.
-fn probe(files: &[(&String, &PathBuf)]) -> Kind {
-    let kinds = files.iter().filter_map(|(_, path)| Stored::read(path, Orientation::Ignore).ok());
+fn probe(folder: &str, files: &[(&String, &PathBuf)], source: &dyn Source) -> Kind {
+    let read =
+        |(id, path): &(&String, &PathBuf)| source.read(folder, id, path, Orientation::Ignore).ok();
+    let kinds = files.iter().filter_map(read);
     let kinds: Vec<Kind> = kinds.take(PROBED).map(|stored| Kind::of_file(&stored)).collect();
     let count = |kind: &Kind| kinds.iter().filter(|other| *other == kind).count();
     kinds.iter().copied().max_by_key(count).unwrap_or(Kind::Other)

@@ -73,6 +73,8 @@ pub struct Report {
 pub struct DataSetReport {
     /// Its folder below the root, empty for the root itself.
     pub name: String,
+    /// The arrangement of the files: folders, tar shards or tables, in words.
+    pub layout: String,
     /// Samples: names that any modality has.
     pub samples: usize,
     /// Names on every list.

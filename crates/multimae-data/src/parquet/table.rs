@@ -149,6 +149,11 @@ impl Table {
         self.files.iter().map(|file| (file.path.as_path(), file.rows.clone()))
     }
 
+    /// The number of row groups in all files.
+    pub(crate) fn row_groups(&self) -> usize {
+        self.files.iter().map(|file| file.groups.len()).sum()
+    }
+
     /// The file of a row.
     ///
     /// # Errors

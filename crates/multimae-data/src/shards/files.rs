@@ -38,8 +38,16 @@ impl OpenFiles {
         member: Member,
     ) -> Result<Vec<u8>, Problem> {
         let file = self.file(number, path, state)?;
-        let mut bytes = vec![0; member.len as usize];
         let offset = u64::from(member.block) * BLOCK;
+        // An index may claim more than there is: no memory is taken for it.
+        if offset + u64::from(member.len) > state.len {
+            return Err(format!(
+                "at byte {offset} of its shard: {} bytes are more than it has; delete the index of \
+                 the shards",
+                member.len
+            ));
+        }
+        let mut bytes = vec![0; member.len as usize];
         read_exact_at(file.file(), &mut bytes, offset)
             .map_err(|error| format!("at byte {offset} of its shard: {error}"))?;
         Ok(bytes)

@@ -24,6 +24,9 @@ use super::scan::{Member, ScannedShard};
 const SIGNATURE: [u8; 8] = *b"\x89MMI\r\n\x1a\n";
 /// The version of the format that is written, and the only one that is read.
 const VERSION: u32 = 1;
+/// The most bytes of names that are copied per byte of an index, so that a damaged one takes no more
+/// memory than shards could.
+const MOST_COPIES: usize = 64;
 /// Bytes before the description.
 const HEADER_LEN: usize = 24;
 
@@ -191,8 +194,13 @@ impl Index {
         let description = take(usize::try_from(len).ok()?)?;
         let Description { fields, shards } = postcard::from_bytes(&description).ok()?;
         let mut tables = Vec::with_capacity(shards.len());
+        // Every shard has a copy of the names of its fields, which the file has once.
+        let mut copied = bytes.len().saturating_mul(MOST_COPIES);
         for shard in shards {
             let (rows, columns) = (shard.rows as usize, shard.fields.len());
+            for &field in &shard.fields {
+                copied = copied.checked_sub(fields.get(field as usize)?.len())?;
+            }
             let names = shard.fields.iter().map(|&field| fields.get(field as usize).cloned());
             tables.push(ShardTable {
                 name: shard.name,
@@ -209,8 +217,27 @@ impl Index {
     }
 }
 
+/// Reads an index with these bytes behind its checksum, and all keys and members that it holds.
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(not(fuzzing), allow(unreachable_pub, reason = "public to fuzz targets alone"))]
+pub fn read_all(rest: &[u8]) {
+    let checksum = crc32fast::hash(rest).to_le_bytes();
+    let bytes = [&SIGNATURE[..], &VERSION.to_le_bytes(), &checksum, rest].concat();
+    let Some(index) = Index::parse(&bytes.into()) else { return };
+    for table in index.into_tables() {
+        for row in 0..table.rows {
+            let _ = table.key(row);
+            for column in 0..table.fields.len() {
+                let _ = table.member(row, column);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn index() -> Index {
@@ -240,6 +267,46 @@ mod tests {
         assert_eq!(first.member(1, 0), None);
         assert_eq!(first.fields, ["jpg", "depth.png"]);
         assert_eq!(first.other_fields["json"], 2);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 2000, failure_persistence: None, ..ProptestConfig::default()
+        })]
+
+        /// Reads indexes whose descriptions claim more than they have.
+        #[test]
+        fn an_index_with_a_right_checksum_and_other_bytes_never_panics(
+            places in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+            end in any::<prop::sample::Index>(), cut: bool,
+        ) {
+            let mut rest = index().to_bytes().unwrap()[16..].to_vec();
+            for (at, value) in places {
+                let at = at.index(rest.len());
+                rest[at] = value;
+            }
+            if cut {
+                rest.truncate(end.index(rest.len()));
+            }
+            read_all(&rest);
+        }
+    }
+
+    #[test]
+    fn names_that_are_copied_too_often_are_damage() {
+        let state = FileState { len: 4096, modified: 1 };
+        let name = "x".repeat(10_000);
+        let shard = |number: usize| {
+            let fields = [format!("{name}.png")].into_iter().collect();
+            let shard = ScannedShard { fields, ..ScannedShard::default() };
+            ShardTable::of(&format!("{number}.tar"), state, shard).unwrap()
+        };
+        let parsed = |shards: usize| {
+            let bytes = Index::new((0..shards).map(shard).collect()).to_bytes().unwrap();
+            Index::parse(&bytes.into())
+        };
+        assert!(parsed(60).is_some());
+        assert!(parsed(600).is_none());
     }
 
     #[test]

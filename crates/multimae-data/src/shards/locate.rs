@@ -190,7 +190,7 @@ fn grouped(
 }
 
 /// Marks shards that have no number, if there are several: they hold a class each.
-fn mark_classes(mut groups: Vec<Group>) -> Vec<Group> {
+pub(super) fn mark_classes(mut groups: Vec<Group>) -> Vec<Group> {
     let several = groups.iter().filter(|group| !is_numbered(&group.stem)).count() > 1;
     for group in &mut groups {
         group.is_class = several && !is_numbered(&group.stem);
@@ -208,7 +208,7 @@ fn modality_folder(root: &Path, name: &str) -> Option<PathBuf> {
 
 /// The tars right below a folder, by their names. Without any, compressed ones, for the message
 /// that refuses them.
-fn tars(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn tars(folder: &Path) -> Result<Vec<PathBuf>> {
     let (mut plain, mut compressed) = (Vec::new(), Vec::new());
     for entry in fs_err::read_dir(folder)? {
         let path = entry?.path();
@@ -223,7 +223,7 @@ fn tars(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn holds_tars(folder: &Path) -> bool {
+pub(super) fn holds_tars(folder: &Path) -> bool {
     let Ok(mut entries) = fs_err::read_dir(folder) else { return false };
     entries.any(|entry| entry.is_ok_and(|entry| is_tar(&entry.path())))
 }
@@ -270,7 +270,7 @@ fn is_tar(path: &Path) -> bool {
 }
 
 /// The name of a shard up to `.tar`.
-fn stem(path: &Path) -> String {
+pub(super) fn stem(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let end = name.to_lowercase().rfind(".tar").unwrap_or(name.len());
     name.get(..end).unwrap_or(&name).to_owned()

@@ -33,6 +33,7 @@
 mod as_files;
 mod columns;
 mod files;
+mod find;
 mod index;
 mod info;
 mod locate;
@@ -45,15 +46,21 @@ mod refresh;
 mod rows;
 mod scan;
 mod select;
+mod survey;
 mod write;
 
 use std::path::Path;
 
 pub(crate) use as_files::{ShardFiles, folders};
+pub(crate) use find::data_sets;
+#[cfg(fuzzing)]
+pub use index::read_all as read_shard_index;
 pub(crate) use locate::is_shards;
+use notation::is_expression;
 pub use observer::{Indexing, observe_indexing};
 pub(crate) use reader::Shards;
 pub use refresh::INDEX_FILE;
+pub(crate) use survey::{Survey, SurveyedMember};
 pub(crate) use write::write_from;
 pub use write::{ShardLayout, ShardOptions, ShardSize, ShardSummary, write_shards};
 

@@ -86,7 +86,7 @@ pub(super) fn tables(folder: &Path, names: &[String]) -> Result<Tables> {
 }
 
 /// The tables of an index by the names of the shards; none if there is no index of this version.
-fn load(path: &Path) -> HashMap<String, ShardTable> {
+pub(super) fn load(path: &Path) -> HashMap<String, ShardTable> {
     let index = mapping::contents(path).ok().and_then(|bytes| Index::parse(&bytes));
     let tables = index.map(Index::into_tables).unwrap_or_default();
     tables.into_iter().map(|table| (table.name.clone(), table)).collect()
@@ -148,7 +148,7 @@ fn scan_all(
     found.into_iter().map(|(_, table)| table).collect()
 }
 
-fn scan_one(folder: &Path, name: &str, state: FileState) -> Result<ShardTable> {
+pub(super) fn scan_one(folder: &Path, name: &str, state: FileState) -> Result<ShardTable> {
     let path = folder.join(name);
     let table = ShardTable::of(name, state, scan(&path)?);
     table.ok_or_else(|| Error::Shard {

@@ -4,6 +4,8 @@
 
 mod depth;
 mod labels;
+mod shards;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 mod dataset;
+mod mutations;
 mod reader;
 
 use std::path::PathBuf;

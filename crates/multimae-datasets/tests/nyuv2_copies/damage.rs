@@ -35,6 +35,9 @@ fn damaged_and_impossible_files_are_named() {
     damaged("mtan", label, with_float(13.0), &["label 13", "-1 for void"]);
     let image = "val/image/0.npy";
     damaged("mtan", image, with_float(255.0), &["colour 255", "from 0 to 1"]);
+    let normal = "val/normal/0.npy";
+    damaged("mtan", normal, with_float(127.0), &["val_0000", "row 287, column 383: component 127"]);
+    damaged("mtan", normal, half, &["[288, 384, 3]", "copy it again"]);
     let test = "val/official/00001.h5";
     damaged("fastdepth", test, half, &["official_00001"]);
     damaged("fastdepth", test, |_| b"no HDF5".to_vec(), &["not a whole HDF5 file"]);
@@ -93,6 +96,9 @@ fn encodings_of_one_copy_are_not_taken_for_those_of_another() {
     let scratch = Scratch::new("mtan");
     fs::remove_file(scratch.copy.join("train/label/0.npy")).unwrap();
     scratch.fails(&["train/label/0.npy", "missing"]);
+    let scratch = Scratch::new("mtan");
+    fs::remove_file(scratch.copy.join("train/normal/0.npy")).unwrap();
+    scratch.fails(&["train/normal/0.npy", "missing", "remove the folder"]);
     let scratch = Scratch::new("bts_official");
     fs::remove_file(scratch.copy.join(depth)).unwrap();
     scratch.fails(&["rgb_00002.jpg", "no partner"]);

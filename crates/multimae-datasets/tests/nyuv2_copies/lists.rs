@@ -96,6 +96,8 @@ fn lists_and_names_of_other_copies_are_their_own() {
     assert!(notes.contains("does not state the official ids"), "{notes}");
     assert!(notes.contains("`val` is a list of this copy"), "{notes}");
     assert_eq!(scratch.manifest()["width"], 384);
+    assert!(notes.contains("it does not state its axes"), "{notes}");
+    assert!(scratch.manifest()["normals"].as_str().unwrap().contains("signs of the copy"));
 
     let (scratch, notes) = prepared("fastdepth");
     assert_eq!(scratch.text("val.txt"), "official_00001\n");
@@ -120,6 +122,26 @@ fn lists_and_names_of_other_copies_are_their_own() {
             [255, 255, 0]
         );
     }
+}
+
+#[test]
+fn a_copy_may_lack_normals_and_a_folder_is_not_continued_with_them() {
+    let scratch = Scratch::new("mtan");
+    let whole = scratch.dir.path().join("whole");
+    for list in ["train", "val"] {
+        fs::create_dir_all(whole.join(list)).unwrap();
+        fs::rename(scratch.copy.join(list).join("normal"), whole.join(list).join("normal"))
+            .unwrap();
+    }
+    let notes = scratch.prepare_copy().unwrap().notes.join("\n");
+    assert!(notes.contains("this copy has no surface normals"), "{notes}");
+    assert!(!scratch.out().join("normal").exists());
+    assert!(scratch.manifest()["normals"].is_null());
+    for list in ["train", "val"] {
+        fs::rename(whole.join(list).join("normal"), scratch.copy.join(list).join("normal"))
+            .unwrap();
+    }
+    scratch.fails(&["surface normals: none there", "(n + 1) / 2 * 255"]);
 }
 
 #[test]

@@ -40,6 +40,17 @@ fn labels(k: i64, size: (usize, usize), classes: [i64; 7]) -> Vec<i64> {
     blocks(size).map(class).collect()
 }
 
+/// The surface normals of frame `k`, in 8 bits, not rounded: components from -1 to 1 as 0 to 255.
+fn normals(k: i64, size: (usize, usize)) -> Vec<f64> {
+    let normal = |(row, column): (i64, i64)| {
+        let (x, y) = ((column as f64 - 7.0) / 16.0, (5.0 - row as f64) / 20.0 + 0.05 * k as f64);
+        let vector = [x, y, -(1.0 - x * x - y * y).sqrt()];
+        // The first block has no normal.
+        vector.map(|part| 127.5 * (1.0 + if row + column == 0 { 0.0 } else { part }))
+    };
+    blocks(size).flat_map(normal).collect()
+}
+
 /// The precision of a frame in a copy.
 struct Kept {
     copy: &'static str,
@@ -136,6 +147,17 @@ fn every_copy_gives_the_frame_within_its_precision() {
         // The precision is not stated better or much worse than it is.
         assert!(worst > 0.2 * kept.depth, "{copy} {name}: at most {worst} mm");
         assert_eq!(holes > 0, kept.holes);
+
+        let has_normals = copy == "mtan" || copy == "parquet_arrays";
+        assert_eq!(scratch.out().join("normal").exists(), has_normals, "{copy}");
+        if has_normals {
+            let found = scratch.values("normal", name);
+            assert_eq!(found.len(), 3 * kept.size.0 * kept.size.1);
+            let differences = found.iter().zip(normals(k, kept.size));
+            let worst = differences.map(|(byte, exact)| (*byte as f64 - exact).abs());
+            let worst = worst.fold(0.0, f64::max);
+            assert!((0.4..0.501).contains(&worst), "{copy} {name}: a component differs by {worst}");
+        }
 
         if let Some((folder, classes)) = kept.labels {
             assert_eq!(scratch.values(folder, name), labels(k, kept.size, classes), "{copy}");

@@ -62,7 +62,7 @@ impl Scratch {
     /// The values of a map of a prepared frame, as integers.
     pub(crate) fn values(&self, map: &str, frame: &str) -> Vec<i64> {
         let encoding = match map {
-            "rgb" => Encoding::Color { mean: [0.0; 3], std: [1.0; 3] },
+            "rgb" | "normal" => Encoding::Color { mean: [0.0; 3], std: [1.0; 3] },
             "label13" | "label40" => Encoding::labels(41, None, 0),
             _ => Encoding::Continuous {
                 channels: 1,

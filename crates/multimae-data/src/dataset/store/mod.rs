@@ -11,7 +11,7 @@ use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use table::Tables;
+pub(crate) use table::Tables;
 pub(crate) use table_files::{TableFiles, columns as table_columns};
 
 use super::Layout;

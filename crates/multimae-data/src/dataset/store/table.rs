@@ -59,6 +59,29 @@ impl Tables {
         Ok(Self { root: root.to_owned(), table, splits, ids, by_id })
     }
 
+    /// The rows of all splits.
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The ids of the samples, by row.
+    pub(crate) fn ids(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
+        self.ids.iter()
+    }
+
+    /// The row of a sample.
+    pub(crate) fn row(&self, id: &str) -> Option<usize> {
+        let of = |row: &u32| self.ids.get(*row as usize);
+        let place = self.by_id.binary_search_by(|row| of(row).cmp(id)).ok()?;
+        Some(self.by_id[place] as usize)
+    }
+
+    /// The splits and the ids of their samples.
+    pub(crate) fn splits(&self) -> impl Iterator<Item = (&str, Vec<String>)> {
+        let ids = |rows: &Range<usize>| rows.clone().map(|row| self.ids.get(row).to_owned());
+        self.splits.iter().map(move |(name, rows)| (name.as_str(), ids(rows).collect()))
+    }
+
     /// Whether it has a column for a modality.
     pub(super) fn has_folder(&self, folder: &str) -> bool {
         self.table.columns().iter().any(|column| column.name == folder)

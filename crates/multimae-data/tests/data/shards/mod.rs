@@ -2,6 +2,7 @@
 
 mod damage;
 mod formats;
+mod mutations;
 mod order;
 mod progress;
 mod random;

@@ -69,6 +69,7 @@ impl NyuCopy for BtsOfficial {
                     within 1 mm"
                     .to_owned(),
             classes: None,
+            normals: None,
             region: Some(Region {
                 rows: 7..474,
                 columns: 7..632,

@@ -52,6 +52,7 @@ impl NyuCopy for BtsSync {
             depth: "16-bit PNG, whole millimetres as measured, 0 where invalid: within 1 mm"
                 .to_owned(),
             classes: None,
+            normals: None,
             region: None,
             notes: vec![note],
         };

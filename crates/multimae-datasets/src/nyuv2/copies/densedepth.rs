@@ -55,6 +55,7 @@ impl NyuCopy for DenseDepth {
                     off); test: 16-bit PNG, millimetres, within 1 mm"
                 .to_owned(),
             classes: None,
+            normals: None,
             region: None,
             notes,
         };

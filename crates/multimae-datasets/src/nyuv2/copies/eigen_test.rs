@@ -47,6 +47,7 @@ impl NyuCopy for EigenTest {
             size: FULL_SIZE,
             depth: format!("floats, {}, written as the nearest millimetre", unit.words()),
             classes: None,
+            normals: None,
             region,
             notes: vec![
                 format!("its depths are taken for {}, by their values", unit.words()),
@@ -156,6 +157,6 @@ impl ReadFrames for Reader {
             depth.iter_mut().for_each(|value| *value *= MAX_DEPTH);
         }
         let depth = values::metres(&depth, width).map_err(Problem::of(&self.path.join(DEPTH)))?;
-        Ok(CopyMaps { rgb, depth, labels: None })
+        Ok(CopyMaps { rgb, depth, labels: None, normals: None })
     }
 }

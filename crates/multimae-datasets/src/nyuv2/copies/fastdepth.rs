@@ -59,6 +59,7 @@ impl NyuCopy for FastDepth {
                     beyond"
                 .to_owned(),
             classes: None,
+            normals: None,
             region: None,
             notes,
         };
@@ -116,7 +117,7 @@ impl ReadFrames for Reader {
         let rgb = values::interleaved(&file.bytes("rgb", &[3, height, width])?);
         let depth = file.floats("depth", &[height, width])?;
         let depth = values::metres(&depth, width).map_err(Problem::of(&path))?;
-        Ok(CopyMaps { rgb, depth, labels: None })
+        Ok(CopyMaps { rgb, depth, labels: None, normals: None })
     }
 }
 

@@ -13,6 +13,7 @@ mod find;
 mod hdf5;
 mod ids;
 mod mtan;
+mod normals;
 mod npy;
 mod pairs;
 mod parquet_arrays;
@@ -115,6 +116,8 @@ struct CopyFacts {
     depth: String,
     /// The classes of the labels, if there are labels.
     classes: Option<Classes>,
+    /// The stored form of surface normals, if there are any.
+    normals: Option<&'static str>,
     /// The part of the frames that the copy declares valid, whatever crop is asked for.
     region: Option<Region>,
     /// Notices, a sentence each.
@@ -148,6 +151,8 @@ struct CopyMaps {
     depth: Vec<u16>,
     /// `(H, W)`, class ids; 0 is void.
     labels: Option<Vec<u8>>,
+    /// `(H, W, 3)`, surface normals in 8 bits, in the form of [`CopyFacts::normals`].
+    normals: Option<Vec<u8>>,
 }
 
 /// The problem of a file, and its remedy.

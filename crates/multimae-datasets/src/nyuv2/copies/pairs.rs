@@ -48,7 +48,8 @@ impl ReadFrames for Pairs {
         let rgb = colors(&path)?;
         values::check_full_size(rgb.size).map_err(Problem::of(&path))?;
         let depth = self.root.join(&pair.depth);
-        Ok(CopyMaps { rgb: rgb.values, depth: read_depth(&depth, pair.form)?, labels: None })
+        let depth = read_depth(&depth, pair.form)?;
+        Ok(CopyMaps { rgb: rgb.values, depth, labels: None, normals: None })
     }
 }
 

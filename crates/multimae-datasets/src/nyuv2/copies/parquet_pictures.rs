@@ -40,6 +40,7 @@ impl NyuCopy for ParquetPictures {
             size: FULL_SIZE,
             depth: "16-bit TIFF or PNG, whole millimetres: within 1 mm".to_owned(),
             classes: None,
+            normals: None,
             region: None,
             notes: vec![
                 "its split is random: views of one room are on several lists, and official test \
@@ -82,7 +83,7 @@ impl ReadFrames for Reader {
         }
         let depth = values::whole_millimetres(&depth.values, depth.size.1);
         let depth = depth.map_err(Problem::of(&file))?;
-        Ok(CopyMaps { rgb: rgb.values, depth, labels: None })
+        Ok(CopyMaps { rgb: rgb.values, depth, labels: None, normals: None })
     }
 }
 

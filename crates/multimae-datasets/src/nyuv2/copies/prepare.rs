@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::find::{Found, find};
-use super::{CopyFrame, CopyMaps, FrameId, NyuCopy, OpenCopy, Region, files};
+use super::{CopyFrame, CopyMaps, FrameId, NyuCopy, OpenCopy, Region, files, normals};
 use crate::folder::{
     ComparedKey, Each, Extent, FrameFiles, FrameFolder, Manifest, ManifestFacts, Maps, table_row,
 };
 use crate::frame::Frame;
-use crate::nyuv2::prepare::{FOLDERS, Nyuv2Options, TERMS, prepare};
+use crate::nyuv2::prepare::{Nyuv2Options, TERMS, prepare};
 use crate::nyuv2::source::Shape;
 use crate::nyuv2::splits::{LISTS, Splits};
 use crate::nyuv2::{Classes, Crop, Error, Result};
@@ -21,10 +21,14 @@ use crate::{PrepareRun, Summary, checksum};
 /// Raised whenever the same copy gives other files.
 const VERSION: u32 = 1;
 
-const COMPARED: [ComparedKey; 3] = [
+/// The folders that copies may have.
+const FOLDERS: [&str; 6] = ["rgb", "depth", "label40", "label13", "mask_valid", normals::FOLDER];
+
+const COMPARED: [ComparedKey; 4] = [
     ComparedKey { name: "files of the copy", pointer: "/source/listing_md5", absent: "none" },
     ComparedKey { name: "crop", pointer: "/mask_crop", absent: "none" },
     ComparedKey { name: "valid part", pointer: "/mask_region", absent: "whole frames" },
+    ComparedKey { name: "surface normals", pointer: "/normals", absent: "none" },
 ];
 
 /// A copy of NYUv2 and the options that all copies have.
@@ -158,7 +162,8 @@ fn folder(copy: &dyn NyuCopy, opened: &OpenCopy, options: &CopyOptions) -> Resul
     let facts = &opened.facts;
     let splits = Splits::official()?;
     let labels = facts.classes.map(Classes::folder);
-    let maps = Maps { depth: true, labels, valid: true, ..Maps::default() };
+    let further = facts.normals.map(|_| normals::FOLDER).into_iter().collect();
+    let maps = Maps { depth: true, labels, valid: true, further, ..Maps::default() };
     let names: Vec<String> = opened.frames.iter().map(|frame| frame.id.name()).collect();
     let of_ids = |frame: &CopyFrame| matches!(frame.id, FrameId::Official(_));
     let ids = match opened.frames.iter().filter(|frame| of_ids(frame)).count() {
@@ -252,6 +257,7 @@ fn details(
         ("mask_region", json!(region)),
         ("mask_valid", json!("255 inside crop and region where depth is known, 0 elsewhere")),
         ("classes", json!(facts.classes)),
+        ("normals", json!(facts.normals)),
         ("notes", json!(facts.notes)),
     ];
     Ok(entries.map(|(key, value)| (key.to_owned(), value)).into_iter().collect())
@@ -306,6 +312,7 @@ impl Frames<'_> {
             rgb: maps.rgb,
             depth: Some(maps.depth),
             labels: maps.labels,
+            further: maps.normals.into_iter().collect(),
             ..Frame::default()
         }
     }
