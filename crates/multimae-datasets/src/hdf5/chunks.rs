@@ -7,9 +7,12 @@ use super::{DAMAGED, problem_or};
 /// Bytes of values that are in memory at the same time, in all threads together.
 pub(crate) const MOST_BYTES: usize = 192 << 20;
 
-/// Checks that the chunks of an array lie inside the file of `file_size` bytes and inside the array, and
-/// that each fits into memory: the library allocates what their index claims, and counts on from where
-/// they are said to begin.
+/// Values that a byte of a file can stand for: deflate makes a byte of 1032 at most.
+const DENSEST: u64 = 1032;
+
+/// Checks that the chunks of an array lie inside the file of `file_size` bytes and inside the array,
+/// that each fits into memory, and that the file can hold as many values as the array has: the library
+/// allocates what its header and its index claim, and counts on from where chunks are said to begin.
 ///
 /// # Errors
 /// The problem and its remedy, without the file and the name of the array.
@@ -22,6 +25,13 @@ pub(crate) fn check_chunks(array: &Dataset, file_size: u64) -> std::result::Resu
         return Err(format!("its chunks of {shape:?} values do not fit into memory; {DAMAGED}"));
     }
     let sides = array.shape().map_err(damaged)?;
+    // Values of chunks that the file lacks are made up when an array is read as a whole.
+    let values = sides.iter().try_fold(1_u64, |all, &side| all.checked_mul(side));
+    if values.is_none_or(|values| values > file_size.saturating_mul(DENSEST)) {
+        return Err(format!(
+            "its {sides:?} values are more than a file of {file_size} bytes can hold; {DAMAGED}"
+        ));
+    }
     for chunk in array.chunks().map_err(damaged)? {
         if chunk.offset.iter().zip(&sides).any(|(offset, side)| offset >= side) {
             return Err(format!(

@@ -84,6 +84,15 @@ fn chunks_larger_than_memory_are_refused() {
     assert!(problem.contains("do not fit into memory"), "{problem}");
 }
 
+#[test]
+fn more_values_than_the_file_can_hold_are_refused() {
+    let (_dir, file) = open(ARRAYS);
+    let array = file.unwrap().dataset("single").unwrap();
+    check_chunks(&array, ARRAYS.len() as u64).unwrap();
+    let problem = check_chunks(&array, 0).unwrap_err();
+    assert!(problem.contains("more than a file of 0 bytes"), "{problem}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -20,8 +20,8 @@ use fs_err as fs;
 use place::Place;
 
 /// Documents without a command that can run here: an index, and one whose commands build the fuzz targets.
-const WITHOUT_COMMANDS: [&str; 3] =
-    ["docs/README.md", "docs/playground/README.md", "docs/reliability.md"];
+const WITHOUT_COMMANDS: [&str; 4] =
+    ["docs/README.md", "docs/playground/README.md", "docs/reliability.md", "docs/scaling.md"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
