@@ -1,5 +1,7 @@
 //! Groups of threads: sums, exchanges, silence.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
+
 use std::time::Duration;
 
 use multimae_group::{
