@@ -1,7 +1,7 @@
 //! The other processes of a run, as one step sees them.
 //!
 //! Passes of a batch are dealt out over processes. Before the optimiser's step, one exchange tells
-//! all of them what each did ([`record`]), then gradients are summed ([`reduce`]). The norm,
+//! all of them what each did (`record.rs`), then gradients are summed (`reduce.rs`). The norm,
 //! clipping and AdamW then have the same numbers everywhere.
 
 mod record;
