@@ -1,7 +1,6 @@
 //! A run of fine-tuning: its beginning, in process 0 and in others.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use multimae::tuning::TrainedParameters;
@@ -54,13 +53,9 @@ impl<'a> Finetuning<'a> {
         observer: &'a mut dyn Observer,
         together: Together,
     ) -> Result<Self> {
-        let group = Arc::clone(&together.group);
-        let role = if group.rank() == 0 {
-            Role::first(first(setup, run, observer, &*group), together)
-        } else {
-            Role::other(other(setup, run.0, &*group), together)
-        };
-        Ok(Self { role: role? })
+        let first = |(setup, observer), group: &dyn Group| first(setup, run, observer, group);
+        let other = |(setup, _), group: &dyn Group| other(setup, run.0, group);
+        Ok(Self { role: Role::of(together, (setup, observer), first, other)? })
     }
 
     /// Trains until the last step, or until `stop` is set in any process; then a checkpoint is

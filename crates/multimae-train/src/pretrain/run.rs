@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use indexmap::IndexMap;
@@ -84,13 +83,9 @@ impl<'a> Pretraining<'a> {
         observer: &'a mut dyn Observer,
         together: Together,
     ) -> Result<Self> {
-        let group = Arc::clone(&together.group);
-        let role = if group.rank() == 0 {
-            Role::first(first(setup, run, observer, &*group), together)
-        } else {
-            Role::other(other(setup, &*group), together)
-        };
-        Ok(Self { role: role? })
+        let first = |(setup, observer), group: &dyn Group| first(setup, run, observer, group);
+        let other = |(setup, _), group: &dyn Group| other(setup, group);
+        Ok(Self { role: Role::of(together, (setup, observer), first, other)? })
     }
 
     /// Trains until the last step, or until `stop` is set in any process; then a checkpoint is

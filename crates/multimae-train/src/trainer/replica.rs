@@ -117,7 +117,12 @@ impl<T: TrainingTask> Replica<T> {
 
     /// Losses and scores on samples that are not trained on; they are process 0's to use.
     pub(crate) fn evaluate(&self) -> Result<Option<ValidationResult>> {
-        agree(&*self.group, self.task.evaluate(&self.state.evaluated(), &*self.group))
+        let evaluates = self.task.evaluates();
+        self.settle(if evaluates {
+            self.task.evaluate(&self.state.evaluated(), &*self.group)
+        } else {
+            Ok(None)
+        })
     }
 
     pub(crate) fn total_steps(&self) -> u64 {
@@ -131,7 +136,7 @@ impl<T: TrainingTask> Replica<T> {
 
     /// Waits until process 0 has done what only it does, and continues if that went well. Process 0
     /// gives its result.
-    pub(crate) fn settle(&self, done: Result<()>) -> Result<()> {
+    pub(crate) fn settle<D>(&self, done: Result<D>) -> Result<D> {
         self.group.await_first()?;
         agree(&*self.group, done)
     }

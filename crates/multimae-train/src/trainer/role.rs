@@ -21,8 +21,24 @@ pub(crate) enum Role<'a, T: TrainingTask> {
 }
 
 impl<'a, T: TrainingTask> Role<'a, T> {
+    /// The role of this process: from the same parts, process 0 begins a run, and others make its
+    /// task with their samples.
+    pub(crate) fn of<P>(
+        together: Together,
+        parts: P,
+        first: impl FnOnce(P, &dyn Group) -> Result<Trainer<'a, T>>,
+        other: impl FnOnce(P, &dyn Group) -> Result<(T, Loader)>,
+    ) -> Result<Self> {
+        let group = Arc::clone(&together.group);
+        if group.rank() == 0 {
+            Self::first(first(parts, &*group), together)
+        } else {
+            Self::other(other(parts, &*group), together)
+        }
+    }
+
     /// Process 0 with a run that it began, as far as it could.
-    pub(crate) fn first(trainer: Result<Trainer<'a, T>>, together: Together) -> Result<Self> {
+    fn first(trainer: Result<Trainer<'a, T>>, together: Together) -> Result<Self> {
         let group = Arc::clone(&together.group);
         let trainer = begin(&*group, trainer, Trainer::fingerprint)?;
         let trainer = agree(&*group, trainer.in_group(together))?;
@@ -30,7 +46,7 @@ impl<'a, T: TrainingTask> Role<'a, T> {
     }
 
     /// Another process with its task, as far as it could make it, and its samples.
-    pub(crate) fn other(task: Result<(T, Loader)>, together: Together) -> Result<Self> {
+    fn other(task: Result<(T, Loader)>, together: Together) -> Result<Self> {
         let (task, training) = begin(&*together.group, task, |(task, _)| task.fingerprint())?;
         let group = Arc::clone(&together.group);
         let follower = agree(&*group, Follower::new(task, training, together))?;
@@ -54,6 +70,8 @@ fn begin<T>(group: &dyn Group, own: Result<T>, fingerprint: impl Fn(&T) -> Strin
         let fingerprint = fingerprint(&task);
         (task, fingerprint)
     });
+    // Process 0 also measures the baseline and looks at labels, however long that takes.
+    group.await_first()?;
     let (task, fingerprints) = all_agree::<_, _, Error>(group, own)?;
     match fingerprints.iter().position(|fingerprint| *fingerprint != fingerprints[0]) {
         Some(rank) => Err(Error::Differs { rank, what: "another recipe or other data".to_owned() }),
