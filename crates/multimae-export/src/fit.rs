@@ -53,14 +53,17 @@ pub(crate) fn one_global_token(saved: &SavedModel, format: Format) -> Result<()>
     }
 }
 
-/// No prompts and no norms in front of heads.
+/// No prompts, no side network and no norms in front of heads.
 pub(crate) fn plain(peft: &PeftConfig, format: Format) -> Result<()> {
-    let PeftConfig { prompts, entry_norms, lora, ssf, .. } = peft;
+    let PeftConfig { prompts, entry_norms, lora, ssf, side, .. } = peft;
     if prompts.is_some() {
         return Err(format.lacks("prompts", ONNX));
     }
     if *entry_norms {
         return Err(format.lacks("norms in front of heads", ONNX));
+    }
+    if side.is_some() {
+        return Err(format.lacks("a side network", ONNX));
     }
     if *ssf || lora.is_some() {
         return Err(format.lacks("LoRA or SSF that is not merged", ONNX));

@@ -33,8 +33,8 @@ pub fn export(
     card: &Card,
 ) -> Result<ExportFolder> {
     let peft = &saved.card.peft;
-    if peft.ssf || peft.prompts.is_some() || peft.entry_norms {
-        return Err(FORMAT.lacks("prompts, SSF or entry norms", ONNX));
+    if peft.ssf || peft.prompts.is_some() || peft.side.is_some() || peft.entry_norms {
+        return Err(FORMAT.lacks("prompts, SSF, side networks or entry norms", ONNX));
     }
     let own = state_dict(&saved.model);
     let norms = changed_norms(&own, backbone)?;

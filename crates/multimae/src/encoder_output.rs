@@ -110,3 +110,13 @@ pub(crate) fn tokens_to_maps(tokens: Tensor<3>, grid: Size) -> Tensor<4> {
     let tokens = tokens.reshape([batch, grid.area(), channels, 1]);
     swap_axes(tokens).reshape([batch, channels, grid.height, grid.width])
 }
+
+/// Maps as tokens in row-major order.
+///
+/// # Shapes
+/// `(B, C, h, w)` to `(B, h * w, C)`.
+pub(crate) fn maps_to_tokens(maps: Tensor<4>) -> Tensor<3> {
+    let [batch, channels, height, width] = maps.dims();
+    let area = height * width;
+    swap_axes(maps.reshape([batch, channels, area, 1])).reshape([batch, area, channels])
+}

@@ -62,6 +62,10 @@ fn rule(name: &str, shape: &[usize], weight: Option<&[usize]>) -> Rule {
         ("a", [_, inputs]) => Rule::Uniform((*inputs as f64).powf(-0.5)),
         ("b", [_, _]) => Rule::Constant(0.0),
         _ if name.ends_with("class_emb.weight") => Rule::Token,
+        // A side network begins without effect.
+        ("weight", [_, _]) if name.starts_with("side.") && name.ends_with(".up.weight") => {
+            Rule::Constant(0.0)
+        }
         ("weight", [_]) => Rule::Constant(1.0),
         ("weight", [outputs, inputs]) => {
             let matrices = if name.contains("qkv") {

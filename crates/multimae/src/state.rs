@@ -166,6 +166,28 @@ pub fn take_gradients(
     visit(module, Take(gradients, IndexMap::new())).1
 }
 
+/// The sum of all products of a parameter's values and its gradient, taken out of `gradients` as
+/// [`take_gradients`] leaves them: a number whose gradients those are. `None` if no parameter has one.
+#[must_use]
+pub fn product_with_gradients(
+    module: &impl Module,
+    gradients: IndexMap<String, Tensor<1>>,
+) -> Option<Tensor<1>> {
+    struct Sum(IndexMap<String, Tensor<1>>, Option<Tensor<1>>);
+    impl VisitParameter for Sum {
+        fn visit<const D: usize>(&mut self, name: String, param: &Param<Tensor<D>>) {
+            let Some(gradient) = self.0.swap_remove(&name) else { return };
+            let [len] = gradient.dims();
+            let product = (param.val().reshape([len]) * Tensor::from_inner(gradient)).sum();
+            self.1 = Some(match self.1.take() {
+                Some(sum) => sum + product,
+                None => product,
+            });
+        }
+    }
+    visit(module, Sum(gradients, None)).1
+}
+
 /// Replaces the values of parameters: `update` gets a name and the flattened value and returns the
 /// new flattened value, or `None` to leave the parameter alone.
 ///

@@ -22,6 +22,8 @@ pub enum ParameterKind {
     Lora,
     /// Scale and shift of features.
     Ssf,
+    /// The side network.
+    Side,
     /// Norms before the heads.
     EntryNorms,
     /// Heads.
@@ -30,8 +32,15 @@ pub enum ParameterKind {
 
 impl ParameterKind {
     /// All kinds, the pre-trained one first.
-    pub const ALL: [Self; 6] =
-        [Self::Backbone, Self::Prompts, Self::Lora, Self::Ssf, Self::EntryNorms, Self::Heads];
+    pub const ALL: [Self; 7] = [
+        Self::Backbone,
+        Self::Prompts,
+        Self::Lora,
+        Self::Ssf,
+        Self::Side,
+        Self::EntryNorms,
+        Self::Heads,
+    ];
 
     /// The kind of the parameter of this name.
     #[must_use]
@@ -39,7 +48,8 @@ impl ParameterKind {
         let mut parts = name.split('.');
         match parts.next() {
             Some("output_adapters") => Self::Heads,
-            Some("prompts" | "task_prompts" | "prompt_norms") => Self::Prompts,
+            Some("prompts" | "branch_prompts" | "task_prompts" | "prompt_norms") => Self::Prompts,
+            Some("side") => Self::Side,
             Some("entry_norms") => Self::EntryNorms,
             _ if parts.clone().any(|part| part == "lora") => Self::Lora,
             _ if parts.any(|part| part == "ssf") => Self::Ssf,
@@ -55,6 +65,7 @@ impl ParameterKind {
             Self::Prompts => "prompts",
             Self::Lora => "lora",
             Self::Ssf => "ssf",
+            Self::Side => "side network",
             Self::EntryNorms => "entry norms",
             Self::Heads => "heads",
         }
@@ -82,6 +93,8 @@ pub enum TuningPart {
     Lora,
     /// Prompts (Jia et al., 2022).
     Prompts,
+    /// A ladder beside the frozen encoder (Sung et al., 2022).
+    Side,
 }
 
 impl TuningPart {
@@ -103,6 +116,7 @@ impl TuningPart {
             Self::Ssf => kind == ParameterKind::Ssf,
             Self::Lora => kind == ParameterKind::Lora,
             Self::Prompts => kind == ParameterKind::Prompts,
+            Self::Side => kind == ParameterKind::Side,
         }
     }
 }
@@ -119,8 +133,8 @@ pub enum Tuning {
 
 impl Tuning {
     /// The names that [`Tuning::from_str`] reads.
-    pub const NAMES: &'static str = "full | head | bias | norm | ssf | lora | prompts | last-1, \
-                                     last-2, ... | several of them: prompts+norm";
+    pub const NAMES: &'static str = "full | head | bias | norm | ssf | lora | prompts | side | \
+                                     last-1, last-2, ... | several of them: prompts+norm";
 
     /// Whether the mode trains this group.
     #[must_use]
@@ -175,6 +189,7 @@ impl fmt::Display for TuningPart {
             Self::Ssf => f.write_str("ssf"),
             Self::Lora => f.write_str("lora"),
             Self::Prompts => f.write_str("prompts"),
+            Self::Side => f.write_str("side"),
         }
     }
 }
@@ -202,6 +217,7 @@ impl FromStr for TuningPart {
             "ssf" => Self::Ssf,
             "lora" => Self::Lora,
             "prompts" => Self::Prompts,
+            "side" => Self::Side,
             _ => {
                 let count = text.strip_prefix("last-").and_then(|count| count.parse().ok());
                 Self::Last(count.ok_or(())?)

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
+use multimae::burn::module::Param;
 use multimae::burn::tensor::{Device, Tensor, TensorData};
 use multimae::encoder::{EncoderConfig, Phase};
 use multimae::input_adapters::ModalityTensor;
@@ -14,8 +15,8 @@ use multimae::output_adapters::{HeadConfig, LightConfig, Prediction, TaskHead};
 use multimae::peft::{PeftConfig, PeftModel, forward_batched, random_prompts, self_prompts};
 use multimae::positions::NonSquareTables;
 use multimae::prompts::{
-    EvpConfig, EvpPrompts, ImagePatches, PromptConfig, Prompts, ReinConfig, ReinPrompts,
-    encode_with_prompts,
+    EvpConfig, EvpPrompts, ImagePatches, PromptConfig, Prompts, ReinConfig, ReinEntries,
+    ReinPrompts, encode_with_prompts,
 };
 use multimae::state::{parameters, take_gradients, update};
 use multimae::tokens::Inputs;
@@ -126,7 +127,8 @@ fn with_values<M: multimae::burn::module::Module>(module: M) -> M {
 #[test]
 fn rein_is_its_formula() {
     for map_rank in [None, Some(3)] {
-        let config = ReinConfig { count: 4, rank: 2, map_rank, first: 1, layers: Some(1) };
+        let config =
+            ReinConfig { count: 4, rank: 2, map_rank, own: None, first: 1, layers: Some(1) };
         let module = with_values(ReinPrompts::new(&config, (1, 1), WIDTH, &Device::default()));
         let got = encoded(&[module.forward(BATCH)]);
         let plain = encoded(&[]);
@@ -356,6 +358,69 @@ fn changes_of_patches_begin_without_effect() {
             _ => assert!(largest > 1e-4, "{kind} {largest}"),
         }
     }
+}
+
+/// A matrix with `a` in its upper left and `b` in its lower right.
+fn diagonal(a: Tensor<3>, b: Tensor<3>) -> Tensor<3> {
+    let [layers, rows, columns] = a.dims();
+    let [_, more_rows, more_columns] = b.dims();
+    let device = Device::default();
+    let upper = Tensor::cat(vec![a, Tensor::zeros([layers, rows, more_columns], &device)], 2);
+    let lower = Tensor::cat(vec![Tensor::zeros([layers, more_rows, columns], &device), b], 2);
+    Tensor::cat(vec![upper, lower], 1)
+}
+
+#[test]
+fn tokens_of_a_task_stand_beside_those_of_all() {
+    let config =
+        ReinConfig { count: 4, rank: 2, map_rank: Some(3), own: Some(3), first: 0, layers: None };
+    let device = Device::default();
+    let shared = with_values(ReinPrompts::new(&config, (0, BLOCKS), WIDTH, &device));
+    let own = ReinEntries::new(&config, (0, BLOCKS), WIDTH, &device).unwrap();
+    let own = update(own, |_, value| Some(values(value.dims(), 70.0)));
+    let together = encoded(&[shared.forward_with(&own, BATCH)]);
+    // Tokens of both ranks together.
+    let left = diagonal(shared.left.val(), own.left.val());
+    let right = Tensor::cat(vec![shared.right.val(), own.right.val()], 1);
+    let mut one = shared.clone();
+    (one.left, one.right) = (Param::from_tensor(left), Param::from_tensor(right));
+    let expected = encoded(&[one.forward(BATCH)]);
+    let without = encoded(&[shared.forward(BATCH)]);
+    for (index, layer) in together.iter().enumerate() {
+        assert_close(&numbers(layer), &numbers(&expected[index]));
+        let change = numbers(&(layer.clone() - without[index].clone()));
+        assert!(change.iter().any(|value| value.abs() > 1e-3));
+    }
+}
+
+#[test]
+fn own_tokens_change_their_task_alone() {
+    let kind = serde_json::json!({"kind": "rein", "count": 4, "rank": 2, "own": 3});
+    let peft = PeftConfig { branch_at: Some(1), ..peft(&kind) };
+    let moved = |more: &str| {
+        update(model(&peft), |name, value| {
+            let start = ParameterKind::of(name) == ParameterKind::Prompts;
+            let more = if name.starts_with(more) { 0.5 } else { 0.0 };
+            let shift = values(value.dims(), name.len() as f32) * 0.3;
+            start.then(|| value + shift + more)
+        })
+    };
+    let of = |model: &PeftModel, task: &str| {
+        let output = model.forward(inputs(2, 0.5), &mut Phase::Evaluation).unwrap();
+        let Prediction::Maps(maps) = &output.predictions[task] else { panic!() };
+        numbers(maps)
+    };
+    let before = moved("none");
+    let own = moved("task_prompts.depth.left");
+    assert_ne!(of(&own, "depth"), of(&before, "depth"));
+    assert_eq!(of(&own, "semseg"), of(&before, "semseg"));
+    let shared = moved("branch_prompts.left");
+    assert_ne!(of(&shared, "depth"), of(&before, "depth"));
+    assert_ne!(of(&shared, "semseg"), of(&before, "semseg"));
+    // They are those of a branch.
+    let without = PeftConfig { branch_at: None, ..peft.clone() };
+    let got = PeftModel::new(&config(), &without, &Device::default()).map(drop).unwrap_err();
+    assert!(got.to_string().contains("`branch_at`"), "{got}");
 }
 
 /// Every parameter but the pre-trained ones gets a gradient after the first step has moved the zeros.

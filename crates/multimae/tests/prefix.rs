@@ -59,7 +59,8 @@ fn model(tuning: &str, peft: &serde_json::Value) -> PeftModel {
     let model = PeftModel::new(&config(), &peft, &device).unwrap();
     let model = random_prompts(multimae::init::initialise(model, stream), stream).unwrap();
     let model = update(model, |name, value| {
-        let moved = ParameterKind::of(name) == ParameterKind::Prompts;
+        let kind = ParameterKind::of(name);
+        let moved = kind == ParameterKind::Prompts || kind == ParameterKind::Side;
         let shift = values(value.dims(), name.len() as f32, &value.device()) * 0.1;
         moved.then(|| value + shift)
     });
@@ -130,6 +131,16 @@ fn cases() -> Vec<(&'static str, serde_json::Value, Option<FrozenPrefix>)> {
             None,
         ),
         ("lora", serde_json::json!({"lora": {"rank": 2}}), None),
+        ("side", serde_json::json!({"side": {"width": 4, "taps": [2]}}), prefix(4, &[0, 1, 2, 3])),
+        // Outputs without prompts are kept behind the prefix, too.
+        (
+            "side+prompts",
+            serde_json::json!({
+                "prompts": {"kind": "rein", "count": 5, "rank": 2, "first": 2}, "side": {"width": 4}
+            }),
+            prefix(2, &[0, 1, 3]),
+        ),
+        ("side+last-1", serde_json::json!({"side": {"width": 4}}), prefix(3, &[0, 1, 2])),
     ]
 }
 

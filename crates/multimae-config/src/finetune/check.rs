@@ -86,6 +86,12 @@ impl FinetuneRecipe {
         if self.lora.is_some() && !tuning.has(TuningPart::Lora) && !full {
             return problem(format!("`lora` is not trained by `tuning: {tuning}`; add +lora"));
         }
+        if self.side.is_some() && !tuning.has(TuningPart::Side) && !full {
+            return problem(format!("`side` is not trained by `tuning: {tuning}`; add +side"));
+        }
+        if let Some(side) = &self.side {
+            side.check(self.arch.model.config.depth)?;
+        }
         if let Some(prompts) = &self.prompts {
             prompts.check(self.arch.model.config.depth)?;
         }

@@ -9,14 +9,14 @@ mod tests;
 
 use multimae::modality::Size;
 use multimae::nn::LoraConfig;
-use multimae::peft::PeftConfig;
+use multimae::peft::{PeftConfig, SideConfig};
 use multimae::prompts::PromptConfig;
 use multimae::tuning::{Tuning, TuningPart};
 use serde_json::{Map, Value};
 
 use super::choices::{
-    Augmentation, ClassFolders, DepthOutput, DownstreamLoss, HeadChoice, InterpolateMode,
-    MixupMode, WeightingChoice,
+    Augmentation, ClassFolders, DepthOutput, DownstreamLoss, HeadChoice,
+    InterpolateMode, MixupMode, WeightingChoice,
 };
 use super::heads::Heads;
 use super::keys::recipe_keys;
@@ -132,7 +132,7 @@ recipe_keys! {
             tuning: Tuning = Tuning::Full,
             /// Prompts of the encoder, for `tuning: prompts`: {kind: shallow | deep, count, first,
             /// layers, dropout, rank | bilinear, gate} are tokens, {kind: prefix, count, first, layers,
-            /// dropout} keys and values; {kind: rein, count, rank, map_rank, first, layers} tokens that
+            /// dropout} keys and values; {kind: rein, count, rank, map_rank, own, first, layers} tokens that
             /// every patch attends to behind each block, {kind: cross, count, first, layers, dropout}
             /// inside each block, {kind: evp, rank, modality, first, layers} additions made of the
             /// image's patches and edges; {kind: l2p, entries, length, top_n, form: tokens | prefix,
@@ -152,6 +152,9 @@ recipe_keys! {
             /// Sizes of low-rank adaptation, for `tuning: lora`: {rank, alpha, targets: [qkv, proj,
             /// fc1, fc2]}; rank 8 of qkv and proj if null.
             lora: Option<LoraConfig> = None,
+            /// Sizes of a ladder beside the encoder, for `tuning: side`: {width, taps}; taps are blocks that it
+            /// reads besides those of the heads. 32 channels and no further taps if null.
+            side: Option<SideConfig> = None,
             /// A LayerNorm per task on every layer that its head reads.
             entry_norms: bool = false,
             /// Fixed augmented views of every training frame, which epochs take in turn. Outputs of frozen,
@@ -294,12 +297,14 @@ impl FinetuneRecipe {
     #[must_use]
     pub fn peft(&self) -> PeftConfig {
         let lora = self.tuning.has(TuningPart::Lora).then(LoraConfig::default);
+        let side = self.tuning.has(TuningPart::Side).then(SideConfig::default);
         PeftConfig {
             prompts: self.prompts.clone(),
             branch_at: self.branch_at,
             prompt_norms: self.prompt_norms,
             lora: self.lora.clone().or(lora),
             ssf: self.tuning.has(TuningPart::Ssf),
+            side: self.side.clone().or(side),
             entry_norms: self.entry_norms,
         }
     }

@@ -1,6 +1,7 @@
 //! Parts that are trained, and parts that tuning adds.
 
 use multimae::nn::LoraConfig;
+use multimae::peft::SideConfig;
 use multimae::prompts::PromptConfig;
 use multimae::tuning::Tuning;
 use serde_json::{Value, json};
@@ -108,6 +109,24 @@ impl RecipeValue for LoraConfig {
 
     fn kind() -> String {
         "the sizes of low-rank adaptation, {rank: 8, targets: [qkv, proj]}".to_owned()
+    }
+
+    fn schema() -> Value {
+        schema::of::<Self>()
+    }
+}
+
+impl RecipeValue for SideConfig {
+    fn read(value: &Value) -> Result<Self, String> {
+        structured(value)
+    }
+
+    fn write(&self) -> Value {
+        json!(self)
+    }
+
+    fn kind() -> String {
+        "the sizes of a side network, {width: 32, taps: [0, 4]}".to_owned()
     }
 
     fn schema() -> Value {

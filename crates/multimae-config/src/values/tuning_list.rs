@@ -1,6 +1,7 @@
 //! `tuning` as a list: parts by name, and modules with their sizes.
 
 use multimae::nn::LoraConfig;
+use multimae::peft::SideConfig;
 use multimae::prompts::PromptConfig;
 use multimae::tuning::TuningPart;
 use schemars::JsonSchema;
@@ -11,12 +12,13 @@ use super::json_schema as schema;
 use crate::keys::RecipeValue as _;
 
 /// The names of parts, as a pattern.
-pub(super) const PART: &str = "(bias|norm|ssf|lora|prompts|last-[0-9]+)";
+pub(super) const PART: &str = "(bias|norm|ssf|lora|prompts|side|last-[0-9]+)";
 
 /// The key of the list, and those that its modules stand for.
 const TUNING: &str = "tuning";
 const LORA: &str = "lora";
 const PROMPTS: &str = "prompts";
+const SIDE: &str = "side";
 
 /// A PEFT module in the list `tuning`, besides prompts, whose kinds stand in the list themselves.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +28,8 @@ enum PeftModule {
     Lora(LoraConfig),
     /// Scale and shift of features.
     Ssf,
+    /// A ladder beside the encoder.
+    Side(SideConfig),
 }
 
 /// One entry of the list.
@@ -62,6 +66,7 @@ impl Entry {
             Self::Part(part) => *part,
             Self::Module(PeftModule::Lora(_)) => TuningPart::Lora,
             Self::Module(PeftModule::Ssf) => TuningPart::Ssf,
+            Self::Module(PeftModule::Side(_)) => TuningPart::Side,
             Self::Prompts(_) => TuningPart::Prompts,
         }
     }
@@ -70,6 +75,7 @@ impl Entry {
     fn sizes(&self) -> Option<(&'static str, Value)> {
         match self {
             Self::Module(PeftModule::Lora(lora)) => Some((LORA, lora.write())),
+            Self::Module(PeftModule::Side(side)) => Some((SIDE, side.write())),
             Self::Prompts(prompts) => Some((PROMPTS, prompts.write())),
             Self::Part(_) | Self::Module(PeftModule::Ssf) => None,
         }
@@ -90,8 +96,8 @@ fn unknown(value: &Value) -> String {
     )
 }
 
-/// Writes a list under `tuning` as the keys that it stands for: the names of its parts, `lora` and
-/// `prompts`. Modules that the list does not name are set to null, also over those of a base.
+/// Writes a list under `tuning` as the keys that it stands for: the names of its parts, `lora`, `prompts`
+/// and `side`. Modules that the list does not name are set to null, also over those of a base.
 ///
 /// # Errors
 /// If an entry is not known, two are of one part, or a module is set by its own key too.
@@ -108,7 +114,7 @@ pub(crate) fn expand(map: &mut Map<String, Value>) -> Result<(), String> {
         parts.push(part);
         modules.extend(entry.sizes().map(|(key, sizes)| (key.to_owned(), sizes)));
     }
-    for key in [LORA, PROMPTS] {
+    for key in [LORA, PROMPTS, SIDE] {
         let stated = map.get(key).is_some_and(|value| !value.is_null());
         match (modules.shift_remove(key), stated) {
             (Some(_), true) => {
@@ -149,11 +155,14 @@ mod tests {
     #[test]
     fn a_list_means_the_keys_that_it_stands_for() {
         let list = json!({
-            "tuning": ["norm", { "kind": "lora", "rank": 4 }, { "kind": "deep", "count": 3 }],
+            "tuning": [
+                "norm", { "kind": "lora", "rank": 4 }, { "kind": "deep", "count": 3 },
+                { "kind": "side", "width": 16 },
+            ],
         });
         let keys = json!({
-            "tuning": "norm+lora+prompts", "lora": { "rank": 4 },
-            "prompts": { "kind": "deep", "count": 3 },
+            "tuning": "norm+lora+prompts+side", "lora": { "rank": 4 },
+            "prompts": { "kind": "deep", "count": 3 }, "side": { "width": 16, "taps": [] },
         });
         assert_eq!(load(&list), load(&keys));
         assert_eq!(load(&json!({ "tuning": [] })), load(&json!({ "tuning": "head" })));
@@ -173,7 +182,10 @@ mod tests {
     fn a_wrong_entry_is_named_with_the_kinds_there_are() {
         let problem = |entry: Value| load(&json!({ "tuning": [entry] })).unwrap_err();
         let unknown = problem(json!({ "kind": "lorra" }));
-        assert!(unknown.contains("lorra") && unknown.contains("lora, ssf, shallow"), "{unknown}");
+        assert!(
+            unknown.contains("lorra") && unknown.contains("lora, ssf, side, shallow"),
+            "{unknown}"
+        );
         assert!(problem(json!({ "kind": "lora", "rnak": 4 })).contains("rnak"));
         assert!(problem(json!("full")).contains("\"full\""));
     }

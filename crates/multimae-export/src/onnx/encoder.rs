@@ -1,6 +1,7 @@
 //! The encoder's blocks with prompts, once per task behind a branch.
 
 use multimae::burn::tensor::Tensor;
+use multimae::modality::Size;
 use multimae::peft::PeftModel;
 use multimae::prompts::{PromptSource, Query};
 
@@ -39,27 +40,51 @@ impl Graph<'_> {
     pub(super) fn encoder(
         &mut self,
         model: &PeftModel,
-        inputs: &[InputValues],
+        (inputs, grid): (&[InputValues], Size),
     ) -> Result<Vec<TaskLayers>> {
         let sequence = self.sequence(inputs)?;
         let patches = inputs.iter().map(|input| input.tokens.extent(1)).sum();
         let queries = self.queries(model, &sequence, patches)?;
-        let input = PromptInput { queries: queries.as_ref(), inputs };
+        let shared = model.branch_prompts.as_ref();
+        let input = PromptInput { queries: queries.as_ref(), inputs, shared };
         let shared = match &model.prompts {
             Some(source) => self.with_norms(model, ("prompts", SHARED), source, input)?,
             None => Vec::new(),
         };
         let mut streams = vec![Stream::new(None, sequence, patches, shared, Vec::new())];
+        let mut unprompted = None;
         for index in 0..model.vit.encoder.len() {
+            if index == model.first_prompted() && model.side.is_some() {
+                unprompted = streams.first().map(Stream::without_prompts);
+            }
             if index == model.branch() {
                 streams = self.branched(model, streams, input)?;
             }
-            for stream in &mut streams {
+            for stream in streams.iter_mut().chain(&mut unprompted) {
                 self.step(model, index, stream)?;
             }
         }
+        if let Some(side) = &model.side {
+            let layers =
+                unprompted.as_ref().or(streams.first()).map(|stream| stream.layers.clone());
+            let changes = self.side(side, &layers.unwrap_or_default(), (inputs.len(), grid))?;
+            self.add_changes(&mut streams, &changes)?;
+        }
         let ends = streams.into_iter();
         Ok(ends.map(|Stream { task, layers, .. }| TaskLayers { task, layers }).collect())
+    }
+
+    /// Adds changes of patches to the outputs of blocks.
+    fn add_changes(&mut self, streams: &mut [Stream], changes: &[(usize, Value)]) -> Result<()> {
+        for stream in streams {
+            for (block, change) in changes {
+                let part = (0, stream.patches);
+                let layer = stream.layers[*block].clone();
+                stream.layers[*block] =
+                    self.changed_part(&layer, part, |graph, part| Ok(graph.add(&part, change)))?;
+            }
+        }
+        Ok(())
     }
 
     /// The streams of tasks with prompts of their own.
@@ -324,6 +349,11 @@ impl Stream {
     ) -> Self {
         let carried = prompts.iter().map(|_| None).collect();
         Self { task, tokens, patches, prompts, carried, index: 0, layers }
+    }
+
+    /// The same before its first prompts.
+    fn without_prompts(&self) -> Self {
+        Self::new(None, self.tokens.clone(), self.patches, Vec::new(), self.layers.clone())
     }
 }
 

@@ -15,6 +15,7 @@ mod outputs;
 mod prompts;
 pub mod proto;
 mod reconstruct;
+mod side;
 mod tensors;
 
 use indexmap::IndexMap;
@@ -197,7 +198,8 @@ impl GraphExport<'_> {
     fn write(mut self) -> Result<GraphProto> {
         self.check()?;
         let inputs = self.inputs()?;
-        let passes = self.graph.encoder(&self.saved.model, &inputs)?;
+        let grid = self.size().grid(self.saved.card.model.patch_size)?;
+        let passes = self.graph.encoder(&self.saved.model, (&inputs, grid))?;
         let modalities: Vec<String> = inputs.iter().map(|input| input.name.clone()).collect();
         for head in &self.saved.card.model.heads {
             let pass =
@@ -205,7 +207,6 @@ impl GraphExport<'_> {
             let layers = pass.map(|pass| pass.layers.clone()).unwrap_or_default();
             let layers = self.entered(head, layers)?;
             let image = self.size();
-            let grid = image.grid(self.saved.card.model.patch_size)?;
             let input = HeadInput { head, layers: &layers, modalities: &modalities, grid, image };
             let output = self.graph.head(&input)?;
             self.output(head, output)?;

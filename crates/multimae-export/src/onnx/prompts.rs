@@ -3,7 +3,8 @@
 use multimae::burn::tensor::{Tensor, TensorData};
 use multimae::encoder::Phase;
 use multimae::prompts::{
-    CodaPrompts, EVP_BLUR, EvpPrompts, PoolKeys, PromptPool, PromptSource, Prompts, SourceInput,
+    CodaPrompts, EVP_BLUR, EvpPrompts, PoolKeys, PromptPool, PromptSource, Prompts, ReinPrompts,
+    SourceInput,
 };
 
 use super::graph::{Attribute, Extent, Graph, Value};
@@ -11,6 +12,8 @@ use super::inputs::InputValues;
 use super::ops::Convolution;
 use crate::Result;
 
+/// The name of the tokens that all tasks share behind the branch.
+const SHARED_ENTRIES: &str = "branch_prompts";
 /// Rows shorter than the root of this are divided by it.
 const NORM_EPS: f32 = 1e-12;
 
@@ -54,6 +57,8 @@ pub(super) struct PromptInput<'a> {
     pub(super) queries: Option<&'a Value>,
     /// The embedded inputs.
     pub(super) inputs: &'a [InputValues],
+    /// The tokens that all tasks share behind the branch, where tasks have further ones.
+    pub(super) shared: Option<&'a ReinPrompts>,
 }
 
 impl Graph<'_> {
@@ -78,6 +83,14 @@ impl Graph<'_> {
             }
             PromptSource::Coda(coda) => Ok(vec![self.coda(coda, &query()?)?]),
             PromptSource::Evp(evp) => Ok(vec![self.evp(name, evp, input.inputs)?]),
+            PromptSource::Entries(entries) => {
+                let shared = input.shared.ok_or_else(|| {
+                    crate::Error::Request(format!(
+                        "`{name}` stands beside tokens that there are not"
+                    ))
+                })?;
+                Ok(vec![self.shared(SHARED_ENTRIES, shared.forward_with(entries, 1))?])
+            }
             PromptSource::Tokens(_)
             | PromptSource::Prefix(_)
             | PromptSource::Rein(_)

@@ -108,6 +108,15 @@ fn prompts_and_peft() {
         ("LoRA", json!({"lora": {"rank": 2, "targets": ["qkv", "proj", "fc1", "fc2"]}})),
         ("SSF", json!({"ssf": true})),
         ("entry norms", json!({"entry_norms": true})),
+        ("side network", json!({"side": {"width": 6, "taps": [0]}, "entry_norms": true})),
+        (
+            "side network beside late Rein",
+            json!({"side": {"width": 6}, "prompts": {"kind": "rein", "count": 4, "rank": 2, "first": 1}}),
+        ),
+        (
+            "side network beside prompts of tasks",
+            json!({"side": {"width": 6}, "prompts": {"kind": "deep", "count": 2}, "branch_at": 1}),
+        ),
         ("shallow", prompts(json!({"kind": "shallow", "count": 3}))),
         ("deep", prompts(json!({"kind": "deep", "count": 3}))),
         ("deep, late", prompts(json!({"kind": "deep", "count": 2, "first": 1, "layers": 2}))),
@@ -151,6 +160,10 @@ fn prompts_and_peft() {
         (
             "Rein of tasks",
             json!({"prompts": {"kind": "rein", "count": 4, "rank": 2}, "branch_at": 1}),
+        ),
+        (
+            "Rein of all tasks and of each",
+            json!({"prompts": {"kind": "rein", "count": 4, "rank": 2, "own": 3}, "branch_at": 1}),
         ),
     ];
     for (what, peft) in cases {

@@ -5,6 +5,8 @@ mod attention;
 mod pass;
 mod prefix;
 mod prompt_init;
+mod side;
+mod unprompted;
 
 use std::ops::Range;
 
@@ -18,7 +20,9 @@ use crate::encoder_output::EncoderOutput;
 use crate::multivit::{MultiVit, MultiVitConfig};
 use crate::nn::{Block, LayerNorm, LoraConfig, LoraTarget, ModuleMap};
 use crate::output_adapters::Prediction;
-use crate::prompts::{self, PromptConfig, PromptNorms, PromptSource, Query, Selection};
+use crate::prompts::{
+    self, PromptConfig, PromptNorms, PromptSource, Query, ReinPrompts, Selection,
+};
 use crate::tokens::Inputs;
 use crate::{Error, Result};
 
@@ -27,6 +31,7 @@ pub use pass::forward_batched;
 use pass::{ModelBatch, PassOutput, SourceSelection};
 pub use prefix::{FrozenPrefix, PrefixFeatures};
 pub use prompt_init::{random_prompts, self_prompts};
+pub use side::{SideConfig, SideNetwork, SideRung};
 
 /// The name of the norms that the prompts of all tasks condition.
 const SHARED: &str = "shared";
@@ -51,24 +56,31 @@ pub struct PeftConfig {
     /// Scale and shift behind every linear layer and every norm of the blocks.
     #[serde(default)]
     pub ssf: bool,
+    /// A ladder beside the frozen encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub side: Option<SideConfig>,
     /// A LayerNorm per task on every layer that its head reads.
     #[serde(default)]
     pub entry_norms: bool,
 }
 
 /// A [`MultiVit`] with additions. Its own parameters keep their names; those of additions are
-/// `prompts.*`, `task_prompts.<task>.*`, `prompt_norms.<task>.*`, `entry_norms.<task>.<block>.*`, and `lora.*` and `ssf.*`
-/// behind the name of their layer.
+/// `prompts.*`, `branch_prompts.*`, `task_prompts.<task>.*`, `prompt_norms.<task>.*`, `side.*`, `entry_norms.<task>.<block>.*`, and
+/// `lora.*` and `ssf.*` behind the name of their layer.
 #[derive(Module, Debug)]
 pub struct PeftModel {
     /// The model itself; no part of a parameter's name.
     pub vit: MultiVit,
     /// Prompts of the blocks that all tasks share.
     pub prompts: Option<PromptSource>,
+    /// Tokens of the blocks from the branch on that all tasks share, where tasks have further ones.
+    pub branch_prompts: Option<ReinPrompts>,
     /// Prompts of the blocks from the branch on, by task.
     pub task_prompts: ModuleMap<PromptSource>,
     /// Norms that prompts condition: `shared` before the branch, by task behind it.
     pub prompt_norms: ModuleMap<PromptNorms>,
+    /// Changes what heads read, by the frozen encoder's outputs.
+    pub side: Option<SideNetwork>,
     /// By task and by the block whose output they normalise.
     pub entry_norms: ModuleMap<ModuleMap<LayerNorm>>,
     branch: usize,
@@ -87,6 +99,17 @@ pub struct PeftOutput {
     pub terms: IndexMap<String, Tensor<1>>,
 }
 
+/// The encoder's part of a pass.
+#[derive(Debug, Clone, Default)]
+pub struct PeftEncoding {
+    /// The input of each head, before its entry norms.
+    pub outputs: IndexMap<String, EncoderOutput>,
+    /// As in [`PeftOutput`].
+    pub selections: IndexMap<String, Selection>,
+    /// As in [`PeftOutput`].
+    pub terms: IndexMap<String, Tensor<1>>,
+}
+
 impl PeftModel {
     /// A model of zeros but for the position tables.
     ///
@@ -97,18 +120,27 @@ impl PeftModel {
         let branch = peft.check(depth)?;
         let mut vit = MultiVit::new(config, device)?;
         vit.encoder = vit.encoder.into_iter().map(|block| peft.of_block(block, device)).collect();
+        let part = |blocks: Range<usize>| {
+            let (inputs, patch_size) = (config.inputs.as_slice(), config.patch_size);
+            prompts::EncoderPart { blocks, width, inputs, patch_size }
+        };
         let build = |blocks: Range<usize>| match &peft.prompts {
-            Some(prompts) => {
-                let (inputs, patch_size) = (config.inputs.as_slice(), config.patch_size);
-                let part = prompts::EncoderPart { blocks, width, inputs, patch_size };
-                prompts.build(&part, device)
-            }
+            Some(prompts) => prompts.build(&part(blocks), device),
             None => Ok(None),
         };
         let shared = build(0..branch)?;
+        let beside_own = peft.prompts.as_ref().filter(|prompts| prompts.has_own());
+        let branch_prompts = match (beside_own, build(branch..depth)?) {
+            (Some(_), Some(PromptSource::Rein(prompts))) => Some(prompts),
+            _ => None,
+        };
         let mut tasks_own = Vec::new();
         for head in &config.heads {
-            tasks_own.extend(build(branch..depth)?.map(|prompts| (head.name.clone(), prompts)));
+            let own = match beside_own {
+                Some(prompts) => prompts.build_own(&part(branch..depth), device),
+                None => build(branch..depth)?,
+            };
+            tasks_own.extend(own.map(|prompts| (head.name.clone(), prompts)));
         }
         let tasks_own: ModuleMap<PromptSource> = tasks_own.into_iter().collect();
         if branch < depth && ModuleMap::names(&tasks_own).next().is_none() {
@@ -127,12 +159,16 @@ impl PeftModel {
             let of_tasks = ModuleMap::names(&tasks_own).map(|task| norms(task, depth - branch));
             shared.chain(of_tasks).collect()
         });
+        let read = layers_read(config);
+        let side = peft.side.as_ref().map(|side| SideNetwork::new(side, width, &read, device));
         let entry_norms = config.heads.iter().filter(|_| peft.entry_norms);
         Ok(Self {
             vit,
             prompts: shared,
+            branch_prompts,
             task_prompts: tasks_own,
             prompt_norms,
+            side,
             entry_norms: entry_norms
                 .map(|head| (head.name.clone(), norms(head.head.layers(depth))))
                 .collect(),
@@ -153,6 +189,17 @@ impl PeftModel {
             .map(|(task, source)| Ok((task, change(source)?)))
             .collect::<Result<_>>()?;
         Ok(Self { prompts, task_prompts, ..self })
+    }
+
+    /// The first block that prompts reach; the number of blocks if there are none.
+    #[must_use]
+    pub fn first_prompted(&self) -> usize {
+        // Norms that prompts condition are those of all blocks.
+        if self.peft.prompt_norms.is_some() {
+            return 0;
+        }
+        let shared = self.prompts.as_ref().map(PromptSource::first);
+        shared.unwrap_or(self.branch).min(self.branch)
     }
 
     /// The configuration of the PEFT modules.
@@ -208,13 +255,49 @@ impl PeftModel {
     }
 
     fn forward_batch(&self, batch: ModelBatch<'_>, phase: &mut Phase<'_>) -> Result<PeftOutput> {
-        let mut output = PeftOutput::default();
+        let PeftEncoding { outputs, selections, terms } = self.encode_batch(batch, phase)?;
+        let predict = |(task, output): (String, EncoderOutput)| {
+            Ok((task.clone(), self.predict(&task, output, phase)?))
+        };
+        let predictions = outputs.into_iter().map(predict).collect::<Result<_>>()?;
+        Ok(PeftOutput { predictions, selections, terms })
+    }
+
+    /// The encoder's part of [`Self::forward_with_queries`].
+    ///
+    /// # Errors
+    /// If inputs, queries or prompts do not fit.
+    pub fn encode(
+        &self,
+        inputs: Inputs,
+        queries: Option<Tensor<2>>,
+        phase: &mut Phase<'_>,
+    ) -> Result<PeftEncoding> {
+        self.encode_batch(ModelBatch { queries, ..ModelBatch::new(self, inputs)? }, phase)
+    }
+
+    /// The encoder's part of [`Self::forward_from`].
+    ///
+    /// # Errors
+    /// If inputs, features or prompts do not fit.
+    pub fn encode_from(
+        &self,
+        inputs: &Inputs,
+        (prefix, features): (&FrozenPrefix, &PrefixFeatures),
+        phase: &mut Phase<'_>,
+    ) -> Result<PeftEncoding> {
+        self.encode_batch(ModelBatch::behind(self, inputs, (prefix, features))?, phase)
+    }
+
+    fn encode_batch(&self, batch: ModelBatch<'_>, phase: &mut Phase<'_>) -> Result<PeftEncoding> {
+        let mut output = PeftEncoding::default();
         let Some(PassOutput { outputs, selections }) =
             pass::encode(&mut [batch], (phase, &mut |_| {}))?.pop()
         else {
             return Ok(output);
         };
-        output.predictions = self.predict(outputs, phase)?;
+        let heads = self.vit.output_adapters.names().map(str::to_owned);
+        output.outputs = heads.zip(outputs).collect();
         for SourceSelection { source, selection, terms } in selections {
             for (name, term) in terms {
                 let sum = match output.terms.swap_remove(name) {
@@ -252,18 +335,19 @@ impl PeftModel {
         self.prompts.iter().chain(self.task_prompts.iter().map(|(_, source)| source))
     }
 
-    /// Computes the predictions of the heads from their layers, one output each.
-    fn predict(
+    /// The prediction of a task's head, of what [`Self::encode`] gave for it.
+    ///
+    /// # Errors
+    /// If there is no such head, or it cannot read the output.
+    pub fn predict(
         &self,
-        outputs: Vec<EncoderOutput>,
+        task: &str,
+        output: EncoderOutput,
         phase: &mut Phase<'_>,
-    ) -> Result<IndexMap<String, Prediction>> {
-        let heads = self.vit.output_adapters.iter().zip(outputs);
-        heads
-            .map(|((name, head), output)| {
-                Ok((name.to_owned(), head.forward(&self.normed(name, output), phase)?))
-            })
-            .collect()
+    ) -> Result<Prediction> {
+        let head = self.vit.output_adapters.get(task);
+        let head = head.ok_or_else(|| Error::Config(format!("the model has no head `{task}`")))?;
+        head.forward(&self.normed(task, output), phase)
     }
 
     /// Whether batches of both models can go through the encoder together: its blocks are alike. That
@@ -311,6 +395,9 @@ impl PeftConfig {
         let error = |problem: &str| Err(Error::Config(problem.to_owned()));
         if let Some(prompts) = &self.prompts {
             prompts.check(depth)?;
+            if prompts.has_own() && self.branch_at.is_none_or(|branch| branch >= depth) {
+                return error("`own` tokens are those of tasks from `branch_at` on: set it too");
+            }
         } else if self.branch_at.is_some() {
             return error("`branch_at` is where tasks get prompts of their own: set `prompts` too");
         }
@@ -332,6 +419,9 @@ impl PeftConfig {
                 "cross prompts read the projections of attention as they were pre-trained: use them \
                  without SSF and without LoRA of `qkv` and `proj`",
             );
+        }
+        if let Some(side) = &self.side {
+            side.check(depth)?;
         }
         if self.prompt_norms == Some(0) {
             return error("`prompt_norms` is a rank: at least 1");
@@ -356,4 +446,14 @@ impl PeftConfig {
         };
         if self.ssf { block.with_ssf(device) } else { block }
     }
+}
+
+/// The blocks whose outputs heads read, each once.
+fn layers_read(config: &MultiVitConfig) -> Vec<usize> {
+    let heads = config.heads.iter();
+    let mut read: Vec<usize> =
+        heads.flat_map(|head| head.head.layers(config.encoder.depth)).collect();
+    read.sort_unstable();
+    read.dedup();
+    read
 }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 use indexmap::IndexMap;
 
+use super::unprompted::UnpromptedPass;
 use super::{FrozenPrefix, PeftModel, PrefixFeatures, SHARED};
 use crate::encoder::Phase;
 use crate::encoder_output::EncoderOutput;
@@ -15,6 +16,7 @@ use crate::nn::{Block, BlockInput};
 use crate::output_adapters::Prediction;
 use crate::prompts::{
     ImagePatches, PromptSource, PromptedSequence, Prompts, Selection, SourceInput, SourceOutput,
+    changed_part,
 };
 use crate::tokens::Inputs;
 use crate::{Error, Result};
@@ -39,7 +41,15 @@ pub fn forward_batched(
     }
     let passes = encode(&mut model_batches, (phase, &mut |_| {}))?;
     let models = model_batches.iter().map(|batch| batch.model);
-    models.zip(passes).map(|(model, pass)| model.predict(pass.outputs, phase)).collect()
+    models
+        .zip(passes)
+        .map(|(model, pass)| {
+            let heads = model.vit.output_adapters.names().zip(pass.outputs);
+            heads
+                .map(|(task, output)| Ok((task.to_owned(), model.predict(task, output, phase)?)))
+                .collect()
+        })
+        .collect()
 }
 
 /// A batch of a model.
@@ -52,6 +62,9 @@ pub(super) struct ModelBatch<'a> {
     pub(super) patches: Option<ImagePatches>,
     /// The outputs of the blocks that are not computed any more; `embedded` is behind them.
     pub(super) layers: Vec<Tensor<3>>,
+    /// The outputs of blocks behind those without prompts, which a side network reads; computed on demand unless
+    /// given.
+    pub(super) unprompted: Vec<(usize, Tensor<3>)>,
 }
 
 impl<'a> ModelBatch<'a> {
@@ -61,7 +74,8 @@ impl<'a> ModelBatch<'a> {
         let modality = model.sources().find_map(PromptSource::modality);
         let patches = modality.map(|name| model.vit.patches(&inputs, name)).transpose()?;
         let embedded = model.vit.embed(inputs)?;
-        Ok(Self { model, embedded, queries: None, patches, layers: Vec::new() })
+        let (layers, unprompted) = (Vec::new(), Vec::new());
+        Ok(Self { model, embedded, queries: None, patches, layers, unprompted })
     }
 }
 
@@ -89,7 +103,9 @@ impl<'a> ModelBatch<'a> {
             [batch, layout.num_tokens() + config.num_global_tokens, config.encoder.width];
         let fit = features.len() == prefix.taps.len()
             && features.iter().all(|features| features.dims() == expected);
-        let Some(sequence) = features.last().filter(|_| fit).cloned() else {
+        let last = prefix.taps.iter().position(|tap| tap + 1 == prefix.blocks);
+        let last = last.and_then(|place| features.get(place));
+        let Some(sequence) = last.filter(|_| fit).cloned() else {
             return Err(Error::Config(format!(
                 "features of {} blocks, where {:?} are of {expected:?}",
                 features.len(),
@@ -99,8 +115,9 @@ impl<'a> ModelBatch<'a> {
         let modality = model.sources().find_map(PromptSource::modality);
         let patches = modality.map(|name| model.vit.patches(inputs, name)).transpose()?;
         let layers = prefix.layers(features, &sequence.device());
+        let unprompted = prefix.behind(features);
         let embedded = Embedded { sequence, layout };
-        Ok(Self { model, embedded, queries: None, patches, layers })
+        Ok(Self { model, embedded, queries: None, patches, layers, unprompted })
     }
 }
 
@@ -148,10 +165,13 @@ pub(super) fn encode(
         model_batches.iter().map(|batch| EncoderPass::new(batch, phase)).collect::<Result<_>>()?;
     for index in blocks(&passes) {
         let begun = |pass: &&mut EncoderPass<'_>| pass.batch.layers.len() <= index;
-        passes.iter_mut().filter(begun).try_for_each(|pass| pass.branch(index, phase))?;
+        for pass in passes.iter_mut().filter(begun) {
+            pass.split(index);
+            pass.branch(index, phase)?;
+        }
         step(&mut passes, index, (phase, hook));
     }
-    Ok(passes.into_iter().map(EncoderPass::end).collect())
+    passes.into_iter().map(EncoderPass::end).collect()
 }
 
 /// Computes the queries that parts need: those of the encoder's output in one pass without prompts.
@@ -206,11 +226,15 @@ fn step(
             batches.push(batch);
         }
     }
-    let passes = passes.iter_mut().filter(|pass| begun(pass));
-    let streams = passes.flat_map(|pass| &mut pass.streams);
-    for (stream, tokens) in streams.zip(Block::forward_batched(batches, phase)) {
-        stream.sequence.push_output(tokens);
-        stream.layers.push(stream.sequence.tokens().clone());
+    let mut outputs = Block::forward_batched(batches, phase).into_iter();
+    for pass in passes.iter_mut().filter(|pass| begun(pass)) {
+        for (stream, tokens) in pass.streams.iter_mut().zip(outputs.by_ref()) {
+            stream.sequence.push_output(tokens);
+            stream.layers.push(stream.sequence.tokens().clone());
+        }
+        if let Some(unprompted) = &mut pass.unprompted {
+            unprompted.step(&pass.batch.model.vit.encoder[index]);
+        }
     }
 }
 
@@ -218,6 +242,8 @@ fn step(
 struct EncoderPass<'a> {
     batch: &'a ModelBatch<'a>,
     streams: Vec<TaskStream<'a>>,
+    /// The blocks without prompts, where there are prompts and a side network reads what is without.
+    unprompted: Option<UnpromptedPass>,
     selections: Vec<SourceSelection>,
 }
 
@@ -232,7 +258,7 @@ impl<'a> EncoderPass<'a> {
     /// Before the first block.
     fn new(batch: &'a ModelBatch<'a>, phase: &mut Phase<'_>) -> Result<Self> {
         let PeftModel { prompts, branch, .. } = batch.model;
-        let mut pass = Self { batch, streams: Vec::new(), selections: Vec::new() };
+        let mut pass = Self::of(batch, Vec::new());
         let prompts = match prompts {
             Some(source) => pass.prompts((SHARED, source), phase)?,
             None => Vec::new(),
@@ -251,7 +277,50 @@ impl<'a> EncoderPass<'a> {
         let sequence = (sequence, batch.num_patches());
         let sequence = PromptedSequence::new(sequence, Vec::new(), depth)?;
         let stream = TaskStream { task: None, sequence, layers: Vec::new() };
-        Ok(Self { batch, streams: vec![stream], selections: Vec::new() })
+        Ok(Self::of(batch, vec![stream]))
+    }
+
+    fn of(batch: &'a ModelBatch<'a>, streams: Vec<TaskStream<'a>>) -> Self {
+        Self { batch, streams, unprompted: None, selections: Vec::new() }
+    }
+
+    /// Begins the pass without prompts if the block is the first that prompts reach, and a side network reads the
+    /// blocks from there on.
+    fn split(&mut self, index: usize) {
+        let ModelBatch { model, unprompted, .. } = self.batch;
+        if model.side.is_none() || !unprompted.is_empty() || index != model.first_prompted() {
+            return;
+        }
+        let begin = |shared: &TaskStream<'_>| {
+            UnpromptedPass::new(shared.sequence.tokens().clone(), shared.layers.clone())
+        };
+        self.unprompted = self.streams.first().map(begin);
+    }
+
+    /// Changes the outputs that heads read by the side network.
+    fn add_side(&mut self) -> Result<()> {
+        let ModelBatch { model, embedded, unprompted: kept, .. } = self.batch;
+        let Some(side) = &model.side else { return Ok(()) };
+        let computed = match &self.unprompted {
+            Some(unprompted) => unprompted.layers(),
+            None => self.streams.first().map_or(&[][..], |stream| &stream.layers),
+        };
+        let layer = |block: usize| {
+            let kept = kept.iter().find(|(at, _)| *at == block).map(|(_, layer)| layer);
+            kept.or_else(|| computed.get(block)).cloned().ok_or_else(|| {
+                Error::Config(format!("the side network reads block {block}, which has no output"))
+            })
+        };
+        let changes = side.changes(layer, &embedded.layout)?;
+        let part = (0, self.batch.num_patches());
+        for stream in &mut self.streams {
+            for (block, change) in &changes {
+                if let Some(layer) = stream.layers.get_mut(*block) {
+                    *layer = changed_part(layer.clone(), part, |patches| patches + change.clone());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Opens a lane for every task if the block is the one where they part.
@@ -280,7 +349,9 @@ impl<'a> EncoderPass<'a> {
     ) -> Result<Vec<Prompts>> {
         let ModelBatch { embedded, queries, patches, .. } = self.batch;
         let [batch, _, _] = embedded.sequence.dims();
-        let input = SourceInput { batch, queries: queries.clone(), patches: patches.clone() };
+        let shared = self.batch.model.branch_prompts.clone();
+        let (queries, patches) = (queries.clone(), patches.clone());
+        let input = SourceInput { batch, queries, patches, shared };
         let SourceOutput { mut prompts, selection } = source.forward(input, phase)?;
         if let Some(selection) = selection {
             let terms = source.terms(&selection);
@@ -300,7 +371,8 @@ impl<'a> EncoderPass<'a> {
     }
 
     /// Behind the last block.
-    fn end(self) -> PassOutput {
+    fn end(mut self) -> Result<PassOutput> {
+        self.add_side()?;
         let ModelBatch { model, embedded, .. } = self.batch;
         let stream = |head: &str| {
             self.streams.iter().find(|stream| stream.task.is_none_or(|task| task == head))
@@ -308,6 +380,6 @@ impl<'a> EncoderPass<'a> {
         let layers = |head| stream(head).map(|stream| stream.layers.clone()).unwrap_or_default();
         let heads = model.vit.output_adapters.names();
         let outputs = heads.map(|head| model.vit.output(embedded, layers(head))).collect();
-        PassOutput { outputs, selections: self.selections }
+        Ok(PassOutput { outputs, selections: self.selections })
     }
 }

@@ -2,18 +2,18 @@
 
 use burn::tensor::{Device, Tensor};
 
-use super::PeftModel;
+use super::{PeftModel, SideNetwork};
 use crate::Result;
 use crate::state::parameters;
 use crate::tokens::Inputs;
 
-/// Blocks from the first on that nothing trains and no prompt reaches, and the outputs of theirs that are
-/// read behind them.
+/// Blocks from the first on that nothing trains and no prompt reaches, and the outputs that are read behind them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FrozenPrefix {
     /// The number of blocks; at least 1.
     pub blocks: usize,
-    /// The blocks whose outputs are read, in order; the last of the prefix is among them.
+    /// The blocks whose outputs are read, in order; the last of the prefix is among them. Those behind it are
+    /// outputs without prompts, which a side network reads.
     pub taps: Vec<usize>,
 }
 
@@ -30,6 +30,18 @@ impl FrozenPrefix {
         };
         (0..self.blocks).map(of).collect()
     }
+
+    /// The outputs behind the prefix, with their blocks.
+    pub(super) fn behind(&self, features: &PrefixFeatures) -> Vec<(usize, Tensor<3>)> {
+        let all = self.taps.iter().copied().zip(features.iter().cloned());
+        all.filter(|(block, _)| *block >= self.blocks).collect()
+    }
+
+    /// The number of blocks from the first on whose weights the outputs depend on.
+    #[must_use]
+    pub fn computed_blocks(&self) -> usize {
+        self.taps.last().map_or(self.blocks, |last| self.blocks.max(last + 1))
+    }
 }
 
 impl PeftModel {
@@ -38,26 +50,28 @@ impl PeftModel {
     #[must_use]
     pub fn frozen_prefix(&self) -> Option<FrozenPrefix> {
         let depth = self.vit.encoder.len();
-        // Norms that prompts condition are those of all blocks.
-        if self.query_kind().is_some() || self.peft.prompt_norms.is_some() {
+        if self.query_kind().is_some() {
             return None;
         }
-        let mut blocks = if self.branch < depth { self.branch } else { depth };
+        let mut untrained = depth;
         for parameter in parameters(&self.vit).iter().filter(|parameter| parameter.trainable) {
             if let Some(rest) = parameter.name.strip_prefix("encoder.") {
                 let index = rest.split('.').next().and_then(|index| index.parse().ok());
-                blocks = blocks.min(index.unwrap_or(0));
+                untrained = untrained.min(index.unwrap_or(0));
             } else if !parameter.name.starts_with("output_adapters.") {
                 return None;
             }
         }
-        if let Some(first) = self.prompts.iter().map(super::PromptSource::first).min() {
-            blocks = blocks.min(first);
-        }
+        let blocks = untrained.min(self.first_prompted());
         let last = blocks.checked_sub(1)?;
-        let heads = self.vit.config().heads.iter();
-        let read = heads.flat_map(|head| head.head.layers(depth)).filter(|layer| *layer < last);
-        let mut taps: Vec<usize> = read.chain([last]).collect();
+        let by_heads = super::layers_read(self.vit.config());
+        let by_side = self.side.iter().flat_map(SideNetwork::blocks).copied();
+        let by_side: Vec<usize> = by_side.collect();
+        // Outputs without prompts behind the prefix are all kept, or none.
+        let kept = if by_side.iter().all(|block| *block < untrained) { untrained } else { last };
+        let by_side = by_side.into_iter().filter(|block| *block < kept);
+        let by_heads = by_heads.into_iter().filter(|block| *block < last);
+        let mut taps: Vec<usize> = by_heads.chain(by_side).chain([last]).collect();
         taps.sort_unstable();
         taps.dedup();
         Some(FrozenPrefix { blocks, taps })
@@ -70,7 +84,7 @@ impl PeftModel {
     pub fn prefix_features(&self, prefix: &FrozenPrefix, inputs: Inputs) -> Result<PrefixFeatures> {
         let mut tokens = self.vit.embed(inputs)?.sequence.detach();
         let mut features = Vec::with_capacity(prefix.taps.len());
-        for (index, block) in self.vit.encoder.iter().take(prefix.blocks).enumerate() {
+        for (index, block) in self.vit.encoder.iter().take(prefix.computed_blocks()).enumerate() {
             tokens = block.forward(tokens).detach();
             if prefix.taps.contains(&index) {
                 features.push(tokens.clone());

@@ -78,7 +78,8 @@ impl Sizes {
             let begins = name.ends_with(".up.weight");
             return if begins { FirstValue::Constant(0.0) } else { FirstValue::Kept };
         }
-        let of_source = match name.strip_prefix("prompts.") {
+        let of_shared = name.strip_prefix("prompts.").or(name.strip_prefix("branch_prompts."));
+        let of_source = match of_shared {
             Some(of_source) => of_source,
             None => name.splitn(3, '.').last().unwrap_or(name),
         };
@@ -230,11 +231,13 @@ impl Picks<'_> {
                 let own = self.layers(prompts.first(), layers, count, rng);
                 Ok(vec![("tokens", flat(own))])
             }
-            PromptSource::Rein(_) | PromptSource::Evp(_) => Err(Error::Config(
-                "prompts that begin without effect do not begin with tokens of images: leave \
+            PromptSource::Rein(_) | PromptSource::Entries(_) | PromptSource::Evp(_) => {
+                Err(Error::Config(
+                    "prompts that begin without effect do not begin with tokens of images: leave \
                  `prompt_init` out"
-                    .to_owned(),
-            )),
+                        .to_owned(),
+                ))
+            }
             PromptSource::Coda(_) => Err(Error::Config(
                 "a mixture begins orthonormal, not with tokens of images: leave `prompt_init` out"
                     .to_owned(),

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CodaConfig, CodaPrompts, CrossPrompts, DualConfig, DualPrompt, EvpConfig, EvpPrompts,
-    PoolConfig, PrefixPrompts, PromptPool, PromptSource, PromptTokens, ReinConfig, ReinPrompts,
+    PoolConfig, PrefixPrompts, PromptPool, PromptSource, PromptTokens, ReinConfig, ReinEntries,
+    ReinPrompts,
 };
 use crate::modality::{Modality, ModalityKind};
 use crate::{Error, Result};
@@ -207,6 +208,25 @@ impl PromptConfig {
                 PromptSource::Coda(CodaPrompts::new(&config, width, device)?)
             }
         }))
+    }
+}
+
+impl PromptConfig {
+    /// The tokens that a task has beside those of a part of the encoder that all tasks share, of zeros; none if
+    /// tasks share nothing there.
+    pub(crate) fn build_own(
+        &self,
+        part: &EncoderPart<'_>,
+        device: &Device,
+    ) -> Option<PromptSource> {
+        let Self::Rein(config) = self else { return None };
+        let range = part.overlap((config.first, config.layers))?;
+        ReinEntries::new(config, range, part.width, device).map(PromptSource::Entries)
+    }
+
+    /// Whether tasks have prompts of their own beside those that they share.
+    pub(crate) fn has_own(&self) -> bool {
+        matches!(self, Self::Rein(ReinConfig { own: Some(_), .. }))
     }
 }
 

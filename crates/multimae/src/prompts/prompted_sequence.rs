@@ -151,7 +151,7 @@ pub fn encode_with_prompts(
 }
 
 /// Tokens of which `count` from `start` on are changed.
-fn changed_part(
+pub(crate) fn changed_part(
     tokens: Tensor<3>,
     (start, count): (usize, usize),
     change: impl FnOnce(Tensor<3>) -> Tensor<3>,

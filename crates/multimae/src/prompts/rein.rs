@@ -23,6 +23,10 @@ pub struct ReinConfig {
     /// Rank of the two linear maps that all blocks share; their full rank if absent, as published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub map_rank: Option<usize>,
+    /// Further tokens of each task in the blocks from `branch_at` on, beside `count` that all tasks share there, with
+    /// the maps of these; if absent, tasks share none there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<usize>,
     /// The first block with tokens, counted from 0.
     #[serde(default)]
     pub first: usize,
@@ -44,7 +48,9 @@ impl ReinConfig {
     /// Names the size that is wrong.
     pub(super) fn check(&self) -> Result<()> {
         let map_rank = self.map_rank.unwrap_or(1);
-        let sizes = [("count", self.count), ("rank", self.rank), ("map_rank", map_rank)];
+        let own = self.own.unwrap_or(1);
+        let sizes =
+            [("count", self.count), ("rank", self.rank), ("map_rank", map_rank), ("own", own)];
         checks::sizes("rein", &sizes)
     }
 }
@@ -121,7 +127,19 @@ impl ReinPrompts {
     /// The same tokens for every sample.
     #[must_use]
     pub fn forward(&self, batch: usize) -> Prompts {
+        self.regions(self.left.val().matmul(self.right.val()), batch)
+    }
+
+    /// The same with further tokens of the same blocks.
+    #[must_use]
+    pub fn forward_with(&self, own: &ReinEntries, batch: usize) -> Prompts {
         let tokens = self.left.val().matmul(self.right.val());
+        let own = own.left.val().matmul(own.right.val());
+        self.regions(Tensor::cat(vec![tokens, own], 1), batch)
+    }
+
+    /// `tokens (layers, P, width)`, the first of which stands for no change.
+    fn regions(&self, tokens: Tensor<3>, batch: usize) -> Prompts {
         let [layers, count, width] = tokens.dims();
         let values = self.value.forward(tokens.clone());
         let values = if count == 1 {
@@ -135,6 +153,38 @@ impl ReinPrompts {
             .expand([batch, layers, count, 2 * width]);
         let change = Box::new(self.change.clone());
         Prompts::Regions { first: self.first, keys_and_values, change }
+    }
+}
+
+/// Tokens of low rank of one task, beside those of [`ReinPrompts`] that all tasks share, whose linear maps
+/// they go through.
+#[derive(Module, Debug)]
+pub struct ReinEntries {
+    /// `(layers, P, rank)`.
+    pub left: Param<Tensor<3>>,
+    /// `(layers, rank, width)`.
+    pub right: Param<Tensor<3>>,
+    first: usize,
+}
+
+impl ReinEntries {
+    /// Tokens of zeros for `layers` blocks from block `first` on; none if tasks have none of their own.
+    #[must_use]
+    pub fn new(
+        config: &ReinConfig,
+        (first, layers): (usize, usize),
+        width: usize,
+        device: &Device,
+    ) -> Option<Self> {
+        let own = config.own?;
+        let left = parameter([layers, own, config.rank], device);
+        Some(Self { left, right: parameter([layers, config.rank, width], device), first })
+    }
+
+    /// The block of the first layer.
+    #[must_use]
+    pub fn first(&self) -> usize {
+        self.first
     }
 }
 

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 
 use super::{
     CodaPrompts, CrossPrompts, DualPrompt, EvpPrompts, ImagePatches, PrefixPrompts, PromptPool,
-    PromptTokens, Prompts, Query, ReinPrompts, Selection,
+    PromptTokens, Prompts, Query, ReinEntries, ReinPrompts, Selection,
 };
 use crate::encoder::Phase;
 use crate::{Error, Result};
@@ -26,6 +26,8 @@ pub enum PromptSource {
     Coda(CodaPrompts),
     /// Tokens from which every patch takes its own.
     Rein(ReinPrompts),
+    /// Further ones of a task, beside those that all tasks share.
+    Entries(ReinEntries),
     /// Additions that are made of the image.
     Evp(EvpPrompts),
     /// Tokens that all samples share and that are no part of the sequence.
@@ -41,6 +43,8 @@ pub struct SourceInput {
     pub queries: Option<Tensor<2>>,
     /// The patches that [`PromptSource::modality`] asks for.
     pub patches: Option<ImagePatches>,
+    /// The tokens that [`PromptSource::Entries`] stand beside.
+    pub shared: Option<ReinPrompts>,
 }
 
 /// The prompts of a batch, and how they were chosen if they were.
@@ -57,9 +61,12 @@ impl PromptSource {
     #[must_use]
     pub fn query(&self) -> Option<Query> {
         match self {
-            Self::Tokens(_) | Self::Prefix(_) | Self::Rein(_) | Self::Evp(_) | Self::Cross(_) => {
-                None
-            }
+            Self::Tokens(_)
+            | Self::Prefix(_)
+            | Self::Rein(_)
+            | Self::Entries(_)
+            | Self::Evp(_)
+            | Self::Cross(_) => None,
             Self::Pool(pool) => Some(pool.config().query),
             Self::Dual(dual) => Some(dual.config().query),
             Self::Coda(coda) => Some(coda.config().query),
@@ -76,6 +83,7 @@ impl PromptSource {
             Self::Dual(dual) => dual.config().general_first.min(dual.config().expert_first),
             Self::Coda(coda) => coda.config().first,
             Self::Rein(prompts) => prompts.first(),
+            Self::Entries(entries) => entries.first(),
             Self::Evp(prompts) => prompts.first(),
             Self::Cross(prompts) => prompts.first(),
         }
@@ -93,9 +101,9 @@ impl PromptSource {
     /// Returns the prompts of a batch.
     ///
     /// # Errors
-    /// If queries or patches are needed and are not given or do not fit.
+    /// If queries, patches or shared tokens are needed and are not given or do not fit.
     pub fn forward(&self, input: SourceInput, phase: &mut Phase<'_>) -> Result<SourceOutput> {
-        let SourceInput { batch, queries, patches } = input;
+        let SourceInput { batch, queries, patches, shared: beside } = input;
         let missing = |what: &str| Error::Config(format!("prompts of this kind need {what}"));
         let query = || queries.ok_or_else(|| missing("queries"));
         let chosen = |mut selection: Selection| SourceOutput {
@@ -110,6 +118,10 @@ impl PromptSource {
             Self::Dual(dual) => chosen(dual.forward(query()?)?),
             Self::Coda(coda) => chosen(coda.forward(query()?)?),
             Self::Rein(prompts) => shared(prompts.forward(batch)),
+            Self::Entries(entries) => {
+                let beside = beside.ok_or_else(|| missing("the tokens that all tasks share"))?;
+                shared(beside.forward_with(entries, batch))
+            }
             Self::Evp(prompts) => {
                 let patches = patches.ok_or_else(|| missing("the patches of the image"))?;
                 shared(prompts.forward(&patches))

@@ -21,7 +21,7 @@ use half::f16;
 use multimae::burn::tensor::{Device, Tensor, TensorData};
 use multimae::encoder::Phase;
 use multimae::model::Inputs;
-use multimae::peft::{FrozenPrefix, PeftModel, PeftOutput, PrefixFeatures};
+use multimae::peft::{FrozenPrefix, PeftEncoding, PeftModel, PrefixFeatures};
 use multimae::state::state_dict;
 use multimae_data::{Loader, Sample};
 use serde_json::json;
@@ -95,7 +95,7 @@ impl PrefixCache {
         let values = prefix.taps.len() * tokens * config.encoder.width;
         let notice = format!(
             "prefix cache: outputs of {} for {frames} frames in {views} views, up to {:.0} MB in {}",
-            match prefix.blocks {
+            match prefix.computed_blocks() {
                 1 => "the first block".to_owned(),
                 blocks => format!("the first {blocks} blocks"),
             },
@@ -128,20 +128,20 @@ impl PrefixCache {
         Ok((Some(cache), vec![notice]))
     }
 
-    /// The outputs of a model for samples as an epoch shows them, from what is kept of them on; what is not
+    /// The encoder's outputs for samples as an epoch shows them, from what is kept of them on; what is not
     /// yet is computed and kept.
     ///
     /// # Errors
     /// If the file cannot be read or written, or the inputs do not fit the model.
-    pub(super) fn forward(
+    pub(super) fn encode(
         &self,
         model: &PeftModel,
         (samples, inputs): (&[Sample], &Inputs),
         epoch: u64,
         phase: &mut Phase<'_>,
-    ) -> Result<PeftOutput> {
+    ) -> Result<PeftEncoding> {
         let features = self.features(model, (samples, inputs), epoch)?;
-        Ok(model.forward_from(inputs, (&self.prefix, &features), phase)?)
+        Ok(model.encode_from(inputs, (&self.prefix, &features), phase)?)
     }
 
     fn features(
@@ -166,7 +166,8 @@ impl PrefixCache {
                         return Err(Error::Recipe(format!(
                             "sample `{}`: an output of the first {} blocks is beyond the range of 16 bits; \
                              set `cache_views: 0`",
-                            sample.id, self.prefix.blocks
+                            sample.id,
+                            self.prefix.computed_blocks()
                         )));
                     }
                     let values = rounded(&values);
@@ -198,7 +199,7 @@ impl PrefixCache {
             let block = block.and_then(|block| block.parse::<usize>().ok());
             name == "global_tokens"
                 || name.starts_with("input_adapters.")
-                || block.is_some_and(|block| block < self.prefix.blocks)
+                || block.is_some_and(|block| block < self.prefix.computed_blocks())
         };
         let mut weights: Vec<_> =
             state_dict(model).into_iter().filter(|(name, _)| of_prefix(name)).collect();
