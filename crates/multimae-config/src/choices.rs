@@ -108,6 +108,16 @@ choice! {
 }
 
 choice! {
+    /// The activations that a step holds.
+    pub enum CheckpointChoice {
+        /// Those of one head at a time, where there are several.
+        Auto = "auto",
+        /// All.
+        None = "none",
+    }
+}
+
+choice! {
     /// The loss of depth and of other real values.
     pub enum DownstreamLoss {
         /// Reversed Huber.

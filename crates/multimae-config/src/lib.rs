@@ -45,8 +45,8 @@ mod usual;
 mod values;
 
 pub use choices::{
-    Augmentation, BadSamplesChoice, BalancerChoice, ClassFolders, DepthOutput, DownstreamLoss,
-    HeadChoice, InterpolateMode, MixupMode, NanSamplesChoice, OptimiserChoice,
+    Augmentation, BadSamplesChoice, BalancerChoice, CheckpointChoice, ClassFolders, DepthOutput,
+    DownstreamLoss, HeadChoice, InterpolateMode, MixupMode, NanSamplesChoice, OptimiserChoice,
     OptimiserStateChoice, PrecisionChoice, TablesChoice, ValidValuesChoice, WeightingChoice,
 };
 pub use classes::Classes;

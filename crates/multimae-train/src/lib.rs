@@ -31,6 +31,7 @@ pub mod ema;
 mod error;
 pub mod finetune;
 mod first_weights;
+pub mod head_loss;
 mod labels;
 pub mod learner;
 pub mod observer;

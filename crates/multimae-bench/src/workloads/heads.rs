@@ -60,7 +60,7 @@ impl Workload for Heads {
             image_size: config.image_size,
         };
         let predictions = self.model.vit.forward_heads(&output, &mut Phase::Evaluation)?;
-        let loss = self.targets.loss(&predictions)?;
+        let loss = self.targets.total(&predictions)?;
         let mut gradients = loss.backward();
         let of_heads = take_gradients(&self.model, &mut gradients);
         let of_layers: Vec<_> =

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use indexmap::IndexMap;
 use multimae::burn::tensor::{Device, Tensor};
-use multimae::losses::{RegressionLoss, SupervisedLoss, SupervisedTarget};
+use multimae::losses::{RegressionLoss, SupervisedLoss, SupervisedTarget, TaskLoss};
 use multimae::output_adapters::{Prediction, merge_aliases};
 use multimae::peft::PeftModel;
 use multimae::state::{AllowedKeys, StateDict, load};
@@ -100,6 +100,11 @@ fn optimiser(case: &BenchmarkCase, state: OptimiserStateChoice) -> AdamW {
     AdamW::new(AdamWConfig { beta_1, beta_2, state, ..AdamWConfig::default() })
 }
 
+fn sum(losses: Vec<TaskLoss>) -> Result<Tensor<1>> {
+    let sum = losses.into_iter().map(|loss| loss.value).reduce(|sum, loss| sum + loss);
+    Ok(sum.ok_or_else(|| multimae::Error::Config("a model without heads".to_owned()))?)
+}
+
 fn number(loss: &Tensor<1>) -> f64 {
     loss.clone().inner().into_data().iter::<f64>().sum()
 }
@@ -125,16 +130,20 @@ impl Targets {
         })
     }
 
-    /// Mean absolute error of depth and cross-entropy of labels.
-    fn loss(&self, predictions: &IndexMap<String, Prediction>) -> Result<Tensor<1>> {
-        let of = |task: &str, loss: SupervisedLoss, target: &SupervisedTarget| {
-            let prediction = predictions
-                .get(task)
-                .ok_or_else(|| multimae::Error::Config(format!("no prediction of {task}")))?;
-            Ok::<_, crate::Error>(loss.forward(task, prediction, target)?.value)
-        };
+    /// The mean absolute error of depth, or the cross-entropy of labels.
+    fn loss(&self, task: &str, prediction: &Prediction) -> multimae::Result<TaskLoss> {
         let labels = SupervisedLoss::CrossEntropy { label_smoothing: 0.0, ignore: Some(IGNORE) };
-        let depth = of("depth", SupervisedLoss::Regression(RegressionLoss::L1), &self.depth)?;
-        Ok(depth + of("semseg", labels, &self.labels)?)
+        let values = SupervisedLoss::Regression(RegressionLoss::L1);
+        match task {
+            "semseg" => labels.forward(task, prediction, &self.labels),
+            _ => values.forward(task, prediction, &self.depth),
+        }
+    }
+
+    /// The losses of all predictions together.
+    fn total(&self, predictions: &IndexMap<String, Prediction>) -> Result<Tensor<1>> {
+        let of = |(task, prediction): (&String, &Prediction)| self.loss(task, prediction);
+        let losses = predictions.iter().map(of).collect::<multimae::Result<Vec<_>>>()?;
+        sum(losses)
     }
 }

@@ -3,16 +3,18 @@
 use multimae::burn::module::Module as _;
 use multimae::burn::tensor::Device;
 use multimae::encoder::Phase;
+use multimae::encoder_output::EncoderOutput;
 use multimae::model::Inputs;
 use multimae::output_adapters::Prediction;
 use multimae::peft::PeftModel;
 use multimae::state::{StateDict, prepare};
 use multimae::tuning::{Tuning, TuningPart};
 use multimae_kernels::prepared::PreparedWeights;
+use multimae_train::head_loss::settled;
 use multimae_train::learner::Learner;
 use multimae_train::optim::AdamW;
 
-use super::{Targets, Workload, number, peft_model};
+use super::{Targets, Workload, number, peft_model, sum};
 use crate::Result;
 use crate::case::BenchmarkKind;
 use crate::folder::CaseFolder;
@@ -51,8 +53,16 @@ impl Finetune {
 impl Workload for Finetune {
     fn step(&mut self) -> Result<f64> {
         let phase = &mut Phase::Evaluation;
-        let output = self.learner.model.forward(self.inputs.clone(), phase)?;
-        let total = self.targets.loss(&output.predictions)?;
+        let model = &self.learner.model;
+        let encoded = model.encode(self.inputs.clone(), None, phase)?;
+        // As training does by default.
+        let loss_of = |(task, output): (String, EncoderOutput)| {
+            settled(model, output, |output| {
+                self.targets.loss(&task, &model.predict(&task, output, phase)?)
+            })
+        };
+        let losses = encoded.outputs.into_iter().map(loss_of).collect::<multimae::Result<_>>()?;
+        let total = sum(losses)?;
         let (gradients, of_balancer) = self.learner.backward(&total);
         let loss = number(&total);
         self.learner.step(gradients, of_balancer, self.lr, self.weight_decay);

@@ -15,7 +15,7 @@ use multimae::tuning::{Tuning, TuningPart};
 use serde_json::{Map, Value};
 
 use super::choices::{
-    Augmentation, ClassFolders, DepthOutput, DownstreamLoss, HeadChoice,
+    Augmentation, CheckpointChoice, ClassFolders, DepthOutput, DownstreamLoss, HeadChoice,
     InterpolateMode, MixupMode, WeightingChoice,
 };
 use super::heads::Heads;
@@ -164,6 +164,9 @@ recipe_keys! {
             /// Folder of that file, which runs on the same weights and frames share; prefix-cache in the
             /// folder of the run if null.
             cache_dir: Option<String> = None,
+            /// With `auto`, gradients of a head are computed before the next head runs, so that the activations of
+            /// one head are held at a time; nothing is computed twice. With `none`, those of all.
+            checkpoint: CheckpointChoice = CheckpointChoice::Auto,
             /// Learning rate of what tuning adds (prompts, low-rank adaptation, scale and shift)
             /// over that of the heads. It is not decayed by layer and has no weight decay.
             added_lr_scale: f64 [above(0.0)] = 1.0,

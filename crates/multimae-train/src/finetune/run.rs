@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use multimae::burn::tensor::{Tensor, TensorData};
 use multimae::encoder::Phase;
 use multimae::losses::{SupervisedTarget, TaskLoss};
-use multimae::peft::{PeftModel, PeftOutput};
+use multimae::peft::{PeftEncoding, PeftModel};
 use multimae::state::{AllowedKeys, load, state_dict};
 use multimae::tuning::Tuning;
 use multimae_data::{Batch, Loader, Sample, stream};
@@ -22,6 +22,7 @@ use super::queries::{QueryCache, TRAINING};
 use super::report::{Parts, write_report};
 use super::setup::OF_DATA;
 use super::targets::{loss, targets};
+use crate::head_loss::settled;
 use crate::learner::{Learner, Losses};
 use crate::observer::{Baseline, Event};
 use crate::optim::ParameterGroups;
@@ -95,27 +96,32 @@ impl Supervised {
         }
         let mut drop_path = stream(seed, "drop_path", epoch, number_of_pass);
         let phase = &mut Phase::Training(&mut drop_path);
-        let PeftOutput { predictions, terms, .. } = match (&self.prefix, &self.queries) {
-            (Some(prefix), _) => {
-                prefix.forward(&learner.model, (samples, &inputs), epoch, phase)?
-            }
+        let model = &learner.model;
+        let PeftEncoding { mut outputs, terms, .. } = match (&self.prefix, &self.queries) {
+            (Some(prefix), _) => prefix.encode(model, (samples, &inputs), epoch, phase)?,
             (None, Some(cache)) => {
-                let queries = cache.queries(TRAINING, samples, &learner.model, &inputs)?;
-                learner.model.forward_with_queries(inputs, queries, phase)?
+                let queries = cache.queries(TRAINING, samples, model, &inputs)?;
+                model.encode(inputs, queries, phase)?
             }
-            (None, None) => learner.model.forward(inputs, phase)?,
+            (None, None) => model.encode(inputs, None, phase)?,
         };
+        let one_by_one = setup.one_head_at_a_time();
         let mut unweighted: IndexMap<String, TaskLoss> = IndexMap::new();
         let mut scaled: IndexMap<String, TaskLoss> = IndexMap::new();
         for task in &setup.tasks {
-            let prediction = predictions.get(&task.name).ok_or_else(|| {
+            let output = outputs.swap_remove(&task.name).ok_or_else(|| {
                 Error::Recipe(format!("the model has no head for `{}`", task.name))
             })?;
             let target = match &mixed {
                 Some(target) => target.clone(),
                 None => targets(setup, task, samples, &device)?.target,
             };
-            let loss = loss(task, prediction, &target)?;
+            let mut of_head =
+                |output| loss(task, &model.predict(&task.name, output, phase)?, &target);
+            let loss = match one_by_one {
+                true => settled(model, output, of_head)?,
+                false => of_head(output)?,
+            };
             let value = if task.weight == 1.0 {
                 loss.value.clone()
             } else {

@@ -29,7 +29,8 @@ use crate::step::StepRules;
 use crate::trainer::{TrainingPlan, shown_samples};
 use crate::{Error, Result};
 use multimae_config::{
-    BadSamplesChoice, FinetuneRecipe, PromptInit, Recipe as _, TaskModality, WeightingChoice,
+    BadSamplesChoice, CheckpointChoice, FinetuneRecipe, PromptInit, Recipe as _, TaskModality,
+    WeightingChoice,
 };
 use multimae_infer::device::{device, training_precision};
 use multimae_infer::saved_model::{InputModality, ModelCard, TaskCard};
@@ -228,6 +229,11 @@ impl FinetuneSetup {
             optimiser: AdamW::new(self.optimiser()),
             balancer_lr_scale: recipe.optim.balancer_lr_scale,
         })
+    }
+
+    /// Whether a head's gradients are computed before the next head runs.
+    pub(super) fn one_head_at_a_time(&self) -> bool {
+        self.recipe.checkpoint == CheckpointChoice::Auto && self.tasks.len() > 1
     }
 
     fn optimiser(&self) -> AdamWConfig {
