@@ -6,7 +6,6 @@ use multimae::encoder_output::EncoderOutput;
 use multimae::model::{Inputs, MultiMae};
 use multimae::multivit::{MultiVit, MultiVitConfig};
 use multimae::peft::PeftModel;
-use multimae::prompts::SourceInput;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -29,9 +28,6 @@ pub(crate) struct FeatureOptions {
     format: Format,
     only_intermediates: bool,
 }
-
-/// The name under which the prompts of all tasks condition norms.
-const SHARED: &str = "shared";
 
 impl FeatureOptions {
     /// Checks the arguments of a call for an encoder of `depth` blocks.
@@ -76,37 +72,32 @@ fn blocks(indices: Option<&Bound<'_, PyAny>>, depth: usize) -> PyResult<Vec<usiz
     Ok(blocks)
 }
 
-/// Encodes inputs by a fine-tuned model with its prompts.
+/// Encodes inputs by a fine-tuned model with its prompts, as the head of a task reads them.
 ///
 /// # Errors
-/// If the inputs do not fit, or prompts are of a kind whose features belong to tasks or to patches.
-pub(crate) fn encode_tuned(model: &PeftModel, inputs: Inputs) -> PyResult<EncoderOutput> {
-    let phase = &mut Phase::Evaluation;
-    let Some(source) = &model.prompts else {
-        if model.branch() < model.vit.encoder.len() {
-            return Err(of_tasks());
-        }
-        return model.vit.forward(inputs, phase).py();
+/// If the inputs do not fit, there is no such task, or none is named where tasks have blocks of their own.
+pub(crate) fn encode_tuned(
+    model: &PeftModel,
+    inputs: Inputs,
+    task: Option<&str>,
+) -> PyResult<EncoderOutput> {
+    let tasks: Vec<&str> = model.vit.output_adapters.names().collect();
+    let shared = model.branch() == model.vit.encoder.len();
+    let chosen = match task {
+        Some(task) => tasks.iter().find(|name| **name == task).copied(),
+        None => tasks.first().copied().filter(|_| shared || tasks.len() == 1),
     };
-    if model.branch() < model.vit.encoder.len() {
-        return Err(of_tasks());
-    }
-    if source.modality().is_some() {
-        return Err(error(
-            "features: prompts of this model are made of patches; not supported yet",
-        ));
-    }
-    let queries = model.query(inputs.clone()).py()?;
-    let batch = inputs.values().next().map_or(0, multimae::input_adapters::ModalityTensor::batch);
-    let input = SourceInput { batch, queries, patches: None };
-    let mut prompts = source.forward(input, phase).py()?.prompts;
-    let norms = model.prompt_norms.get(SHARED).and_then(|norms| norms.forward(&prompts));
-    prompts.extend(norms);
-    model.vit.forward_with_prompts(inputs, &prompts, phase).py()
-}
-
-fn of_tasks() -> PyErr {
-    error("features: every task of this model has blocks of its own; not supported yet")
+    let Some(chosen) = chosen else {
+        let tasks = tasks.join(", ");
+        return Err(argument(match task {
+            Some(task) => format!("task={task:?}: the model has {tasks}"),
+            None => format!(
+                "every task of this model has blocks of its own; give task=, one of {tasks}"
+            ),
+        }));
+    };
+    let mut outputs = model.encode(inputs, None, &mut Phase::Evaluation).py()?.outputs;
+    outputs.swap_remove(chosen).ok_or_else(|| error(format!("task `{chosen}` has no features")))
 }
 
 /// The encoder of a pre-trained model on whole inputs.

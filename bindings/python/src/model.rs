@@ -19,7 +19,7 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 use serde_json::{Value, json};
 
 use crate::arrays::{Frames, array, frames};
-use crate::error::{PyContext, error};
+use crate::error::{PyContext, argument, error};
 use crate::features::{FeatureOptions, Features, encode_tuned, encoder_of};
 use crate::json::to_python;
 use crate::metrics::{Scorer, rules_of};
@@ -106,10 +106,11 @@ impl Model {
     /// `output_fmt="NCHW"`, `(B, h * w, C)` for `"NLC"`. With `return_prefix_tokens`, its entries are pairs
     /// of the dictionary and the global tokens `(B, G, C)`. Without `intermediates_only`, the result is a
     /// pair of the last block's tokens `(B, N, C)`, patches first, and the list. The encoder has no norm
-    /// behind its last block, so `norm=True` is an error.
+    /// behind its last block, so `norm=True` is an error. `task` chooses the features that its head reads,
+    /// where a fine-tuned model has blocks of each task.
     #[pyo3(signature = (
         inputs, indices=None, return_prefix_tokens=false, norm=false, output_fmt="NCHW",
-        intermediates_only=true
+        intermediates_only=true, task=None
     ))]
     #[allow(clippy::too_many_arguments, reason = "the arguments of timm's method")]
     fn features<'py>(
@@ -121,6 +122,7 @@ impl Model {
         norm: bool,
         output_fmt: &str,
         intermediates_only: bool,
+        task: Option<&str>,
     ) -> PyResult<Bound<'py, PyAny>> {
         check_threads()?;
         let flags = (return_prefix_tokens, norm, intermediates_only);
@@ -139,7 +141,8 @@ impl Model {
                     };
                     let samples = samples.iter().map(sample).collect::<Result<Vec<_>, _>>().py()?;
                     let inputs = saved.card.inputs(&samples, &self.device).py()?;
-                    let output = saved.precision.scope(|| encode_tuned(&saved.model, inputs))?;
+                    let output =
+                        saved.precision.scope(|| encode_tuned(&saved.model, inputs, task))?;
                     let name = |adapter: &str| {
                         let input = saved.card.inputs.iter().find(|input| input.adapter == adapter);
                         input.map_or_else(|| adapter.to_owned(), |input| input.data.name.clone())
@@ -149,6 +152,11 @@ impl Model {
                 features?.into_python(py)
             }
             Loaded::Pretrained { model, encoder } => {
+                if let Some(task) = task {
+                    return Err(argument(format!(
+                        "task={task:?}: a pre-trained model has the same features for all tasks"
+                    )));
+                }
                 let depth = encoder.encoder.len();
                 let options = FeatureOptions::new(indices, flags, output_fmt, depth)?;
                 let samples = self.pretrained_frames(model, inputs)?.samples;

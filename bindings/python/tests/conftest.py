@@ -50,6 +50,17 @@ def tuned(program, rooms, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def tuned_by_task(program, rooms, tmp_path_factory):
+    """A run with prompts of each task from block 1 on, made of the patches of the image."""
+    folder = tmp_path_factory.mktemp("runs") / "tuned-by-task"
+    recipe = RECIPES / "finetune/rooms_tiny.yaml"
+    options = ["--set", "tuning=prompts", "--set", "prompts={kind: evp, rank: 4}"]
+    options += ["--set", "branch_at=1"]
+    run(program, "finetune", "--config", recipe, "--data", rooms, "--out", folder, *SHORT, *options)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tuned_on_depth(program, rooms, tmp_path_factory):
     """A run that tuned a tiny model from RGB and depth."""
     folder = tmp_path_factory.mktemp("runs") / "tuned-depth"

@@ -176,6 +176,18 @@ def test_features_follow_timm(model, dataset):
             model.features({"rgb": rgb}, **arguments)
 
 
+def test_features_of_tasks_with_blocks_of_their_own(tuned_by_task, dataset):
+    model = multimae.load(tuned_by_task)
+    inputs = {"rgb": dataset[0]["rgb"]}
+    depth, labels = (model.features(inputs, task=task) for task in ("depth", "semseg"))
+    same(depth[0], labels[0])
+    assert not np.array_equal(depth[-1]["rgb"], labels[-1]["rgb"])
+    with pytest.raises(ValueError, match="give task="):
+        model.features(inputs)
+    with pytest.raises(ValueError, match="the model has depth, semseg"):
+        model.features(inputs, task="normals")
+
+
 def inputs_of(sample, names):
     return {name: sample[name] for name in names}
 

@@ -29,6 +29,7 @@ class Model:
         norm: bool = False,
         output_fmt: Literal["NCHW", "NLC"] = "NCHW",
         intermediates_only: bool = True,
+        task: str | None = None,
     ) -> Any: ...
     @overload
     def reconstruct(
