@@ -38,6 +38,8 @@ pub struct ScatterChart {
     pub points: Vec<Point>,
     /// Horizontal lines to compare with.
     pub references: Vec<ReferenceLine>,
+    /// Whether the Pareto front is marked: the points of which none with less x has as much y.
+    pub front: bool,
 }
 
 /// A labelled point.
@@ -176,6 +178,7 @@ impl<'a> Drawing<'a> {
             @for line in &self.references {
                 (draw_reference(line.label, line.y, line.at_left, &self.plot))
             }
+            @if chart.front { (draw_front(&front(&self.points))) }
             @for (point, label) in self.points.iter().zip(&self.labels) {
                 (draw_point(point, label))
             }
@@ -271,6 +274,36 @@ fn place_labels(
     place(&at, &sizes, RADIUS, &taken, frame)
 }
 
+/// The places of the points that no other is left of and as high as, from left to right.
+fn front(points: &[Placed<'_>]) -> Vec<(f64, f64)> {
+    let mut places: Vec<(f64, f64)> = points.iter().map(|point| point.at).collect();
+    // Higher points have less y in a picture.
+    places.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    let mut highest = f64::INFINITY;
+    places.retain(|&(_, y)| {
+        let further = y < highest;
+        highest = highest.min(y);
+        further
+    });
+    places
+}
+
+/// A ring around each point of a front, and the stairs that join them.
+fn draw_front(front: &[(f64, f64)]) -> Markup {
+    let mut stairs = String::new();
+    for (index, (x, y)) in front.iter().enumerate() {
+        let step = if index == 0 { format!("M{x:.1} {y:.1}") } else { format!("H{x:.1}V{y:.1}") };
+        stairs.push_str(&step);
+    }
+    html! {
+        path class="front" d=(stairs) fill="none" stroke="currentColor" stroke-dasharray="4 4"
+            opacity="0.5" {}
+        @for (x, y) in front {
+            circle cx=(fixed(*x)) cy=(fixed(*y)) r=(RADIUS + 3.0) fill="none" stroke="currentColor" {}
+        }
+    }
+}
+
 fn draw_point(point: &Placed<'_>, label: &Area) -> Markup {
     let (x, y) = point.at;
     let (label_x, label_y) = label.center();
@@ -325,6 +358,22 @@ mod tests {
                 assert_eq!(svg.matches("a &amp; b").count(), count);
             }
         }
+    }
+
+    #[test]
+    fn a_front_is_of_points_that_none_is_cheaper_and_better_than() {
+        let mut chart = ScatterChart::new("t", "x", "y");
+        for (x, y) in [(3.0, 2.0), (1.0, 0.0), (2.0, 2.0), (2.0, 1.0), (4.0, 1.5), (5.0, 3.0)] {
+            chart.push(Point::new("a", x, y));
+        }
+        assert!(!chart.svg().to_string().contains("class=\"front\""));
+        let drawing = Drawing::of(&chart).unwrap();
+        let places: Vec<(f64, f64)> = drawing.points.iter().map(|point| point.at).collect();
+        assert_eq!(front(&drawing.points), [places[1], places[2], places[5]]);
+        chart.front = true;
+        let svg = chart.svg().to_string();
+        assert_eq!(svg.matches("<circle").count(), 6 + 3, "{svg}");
+        assert!(svg.contains("class=\"front\""));
     }
 
     #[test]

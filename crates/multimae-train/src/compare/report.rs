@@ -98,7 +98,7 @@ pub(crate) fn failures(report: &mut Report, comparison: &Comparison) {
     }
 }
 
-/// Delta m over what is trained and over the time of a step.
+/// Delta m over what is trained, the time of a step and the memory, each with its Pareto front.
 pub(crate) fn scatter_charts(comparison: &Comparison) -> Vec<Svg> {
     let on = if comparison.delta_on_test { "test" } else { "validation" };
     let y = format!("delta m on {on}, %");
@@ -106,6 +106,7 @@ pub(crate) fn scatter_charts(comparison: &Comparison) -> Vec<Svg> {
         ScatterChart::new("Quality over trained parameters", "trained outside the heads, %", &y);
     by_share.log_x = true;
     let mut by_time = ScatterChart::new("Quality over the time of a step", "median step, ms", &y);
+    let mut by_memory = ScatterChart::new("Quality over memory", "peak memory, MiB", &y);
     for (index, cell) in comparison.cells.iter().enumerate() {
         let Some(delta) = &cell.delta_m else { continue };
         let point = |x: f64| point(cell, index, x, delta);
@@ -115,9 +116,13 @@ pub(crate) fn scatter_charts(comparison: &Comparison) -> Vec<Svg> {
         if let Some(seconds) = &cell.step_seconds {
             by_time.push(point(1e3 * seconds.mean));
         }
+        if let Some(bytes) = &cell.peak_memory {
+            by_memory.push(point(bytes.mean / 1_048_576.0));
+        }
     }
-    let mut charts = [by_share, by_time];
+    let mut charts = [by_share, by_time, by_memory];
     for chart in &mut charts {
+        chart.front = true;
         let label = comparison.cell(&comparison.reference).map_or("", |cell| cell.label.as_str());
         chart.reference(format!("as good as {label}"), 0.0);
     }
